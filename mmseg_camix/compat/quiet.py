@@ -1,0 +1,16 @@
+"""Silence the warnings that come from mmengine's and mmseg's own code and that no user can act on.
+
+Each is named by its exact text: whatever is new is shown.
+"""
+import warnings
+
+KNOWN_WARNINGS = (
+    # mmengine resolves `_base_ = 'mmseg::...'` through pkg_resources.
+    ('pkg_resources is deprecated as an API', UserWarning),
+)
+
+
+def silence_known_warnings() -> None:
+    """Add one filter for each known warning (adding it again changes nothing)."""
+    for text, category in KNOWN_WARNINGS:
+        warnings.filterwarnings('ignore', message=text, category=category)
