@@ -1,0 +1,127 @@
+"""Which classes belong together, and the contextual mask (CAMix, Table I, Algorithm 1, Eq. 1)."""
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .masks import choose_half, class_region, present_classes
+
+# All members of a tuple pull each other; a mapping goes one way: its keys pull its values.
+Group = Sequence[str] | Mapping[str, Sequence[str]]
+
+META_GROUPS: dict[str, Group] = {
+    'I': ('pole', 'traffic light', 'traffic sign'),
+    'II': ('rider', 'motorcycle', 'bicycle'),
+    'III': ('road', 'sidewalk'),
+    'IV': ('building', 'wall', 'fence'),
+    'V': ('vegetation', 'terrain'),
+    # The released code: a chosen rider brings the bikes, a chosen bike leaves its rider behind.
+    'II-one-way': {'rider': ('motorcycle', 'bicycle')},
+}
+
+
+def relation_matrix(groups: Sequence[str | Group], class_names: Sequence[str]) -> Tensor:
+    """Which class pulls which, from groups of class names.
+
+    Args:
+        groups: each a name of :data:`META_GROUPS` (members that the label set lacks are left out),
+            or a tuple of class names (all pull each other), or a mapping from a class to the
+            classes that it pulls (one way): ``['I', ('car', 'truck'), {'rider': ('bicycle',)}]``.
+        class_names: the label set, in the order of its train ids.
+
+    Returns:
+        (C, C) bool; [i, j]: when class i is chosen, class j comes along. The diagonal is False.
+    """
+    if isinstance(groups, (str, Mapping)):
+        raise TypeError(f'groups must be a list of groups, got {groups!r}; write [{groups!r}]')
+    index = {name: i for i, name in enumerate(class_names)}
+    matrix = torch.zeros(len(index), len(index), dtype=torch.bool)
+    for group in groups:
+        for puller, pulled in _pairs(group, index):
+            matrix[index[puller], index[pulled]] = True
+    return matrix
+
+
+def _pairs(group: str | Group, index: Mapping[str, int]) -> list[tuple[str, str]]:
+    """The (puller, pulled) pairs of one group within the label set."""
+    named = isinstance(group, str)
+    if named and group not in META_GROUPS:
+        raise ValueError(f"there is no meta-class group '{group}'; available: "
+                         f'{", ".join(META_GROUPS)}, or a tuple of class names')
+    members = META_GROUPS[group] if named else group
+    if not isinstance(members, Mapping):
+        members = {puller: members for puller in members}
+    names = set(members).union(*members.values())
+    unknown = sorted(names - set(index))
+    if unknown and not named:
+        raise ValueError(f'group {group!r} names classes that the label set lacks: {unknown}; '
+                         f'available: {list(index)}')
+    return [(puller, pulled) for puller, others in members.items() for pulled in others
+            if puller != pulled and puller in index and pulled in index]
+
+
+def close_over(chosen: Tensor, present: Tensor, relations: Tensor) -> Tensor:
+    """Adds the relatives that are present to the chosen classes (Algorithm 1, lines 5 to 12).
+
+    The algorithm appends to the list that it walks through, so that appended classes bring their
+    own relatives too: the result is the smallest set that holds the chosen classes and, with each
+    member, its relatives that are present. For disjoint groups, as in Table I, this is the same
+    as one round; for overlapping relations it is not. A chain does not pass through absent classes.
+
+    Args:
+        chosen: (B, C) bool.
+        present: (B, C) bool.
+        relations: (C, C) bool of :func:`relation_matrix`.
+
+    Returns:
+        (B, C) bool.
+    """
+    num_classes = chosen.shape[1]
+    if relations.shape != (num_classes, num_classes):
+        raise ValueError(f'{num_classes} classes need a relation matrix of ({num_classes}, '
+                         f'{num_classes}), got {tuple(relations.shape)}')
+    identity = torch.eye(num_classes, dtype=torch.bool, device=chosen.device)
+    reach = ((relations & present[:, None, :]) | identity).float()
+    # Squaring doubles the length of the chains that are covered; the longest has C - 1 links.
+    for _ in range((num_classes - 1).bit_length()):
+        reach = (reach @ reach).clamp_max(1)
+    return (chosen[:, None, :].float() @ reach)[:, 0] > 0
+
+
+def modulate(probs: Tensor, prior: Tensor) -> Tensor:
+    """The arg-max of the prediction times the spatial prior (Algorithm 1, lines 1 and 2).
+
+    Args:
+        probs: (B, C, H, W) any float type.
+        prior: (B, C, H, W), or (C, H, W) for all samples alike.
+
+    Returns:
+        (B, H, W) long.
+    """
+    if prior.shape[-3:] != probs.shape[-3:]:
+        raise ValueError(f'the prior {tuple(prior.shape)} does not fit the prediction '
+                         f'{tuple(probs.shape)}; crop_prior brings it to the right size')
+    return (probs.float() * prior).argmax(1)
+
+
+def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | None,
+                    generator: torch.Generator | None = None,
+                    ratio: float = 0.5) -> tuple[Tensor, Tensor]:
+    """The region of half of the classes present and their relatives (Algorithm 1, Eq. 1).
+
+    Args:
+        probs: the teacher's prediction on the target, (B, C, H, W) any float type.
+        prior: Q, as :func:`modulate` takes it; None leaves the arg-max as it is.
+        relations: (C, C) bool; None adds no relatives.
+        generator: the source of randomness, on the device of ``probs``.
+        ratio: the share of the classes present that is chosen.
+
+    Returns:
+        the mask (B, 1, H, W) bool, and the label that it was cut from (B, H, W) long.
+    """
+    label = probs.argmax(1) if prior is None else modulate(probs, prior)
+    present = present_classes(label, probs.shape[1])
+    chosen = choose_half(present, generator, ratio)
+    if relations is not None:
+        chosen = close_over(chosen, present, relations)
+    return class_region(label, chosen), label

@@ -1,0 +1,126 @@
+"""How sure the teacher is: entropy, dynamic threshold and significance mask (CAMix, Eqs 5 to 7)."""
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def mean_probabilities(passes: Iterable[Tensor]) -> Tensor:
+    """The mean class distribution of several forward passes (Eq. 5).
+
+    Consumes one pass after the other, so that a generator of forward passes never holds two.
+
+    Args:
+        passes: logits of one pass each, (B, C, H, W), any float type.
+
+    Returns:
+        (B, C, H, W) float32.
+    """
+    total: Tensor | None = None
+    count = 0
+    for logits in passes:
+        probs = logits.softmax(1, dtype=torch.float32)
+        total = probs if total is None else total.add_(probs)
+        count += 1
+    if total is None:
+        raise ValueError('mean_probabilities needs at least one pass; the iterable was empty')
+    return total.div_(count)
+
+
+def predictive_entropy(probs: Tensor) -> Tensor:
+    """Entropy in nats of every pixel's class distribution (Eq. 6).
+
+    A probability that underflowed to zero adds nothing, as its limit does. (A plain ``p * log p``
+    gives NaN there, which compares false with every threshold: the surest pixels would be lost.)
+
+    Args:
+        probs: (B, C, H, W) any float type, sums to 1 over C.
+
+    Returns:
+        (B, H, W) float32 in [0, ln C]; never negative although low precision may round p above 1.
+    """
+    probs = probs.float()
+    return torch.special.xlogy(probs, probs).sum(1).neg().clamp_min(0)
+
+
+def largest_entropy(entropy: Tensor) -> Tensor:
+    """K_sup of Eq. 7: each sample's largest entropy, (B, H, W) -> (B,)."""
+    return entropy.amax((1, 2))
+
+
+def ramp(gamma: float, t: int, t_max: int) -> float:
+    """exp(gamma * (1 - t / t_max)^2): from exp(gamma) at the start to 1 at t_max and after it."""
+    if t_max <= 0:
+        raise ValueError(f't_max is the number of iterations and must be positive, got {t_max}')
+    return math.exp(gamma * (1 - min(max(t / t_max, 0.0), 1.0)) ** 2)
+
+
+def dynamic_threshold(t: int, t_max: int, k_sup: Tensor | float, beta: float = 0.75,
+                      gamma: float = -5.0, form: str = 'paper') -> Tensor | float:
+    """The entropy below which a pixel is significant, at iteration t (Eq. 7).
+
+    Args:
+        k_sup: the upper bound of the entropy: :func:`largest_entropy` (paper) or ln C (released).
+        beta: weight of the constant part.
+        gamma: speed of the ramp; negative.
+        form: 'paper' is ``beta + (1 - beta) * ramp * k_sup`` as printed; 'official' is
+            ``(beta + (1 - beta) * ramp) * k_sup`` as released, which lets almost every pixel pass.
+
+    Returns:
+        of the type of ``k_sup``: (B,) tensor, or float.
+    """
+    rise = (1 - beta) * ramp(gamma, t, t_max)
+    if form == 'paper':
+        return beta + rise * k_sup
+    if form == 'official':
+        return (beta + rise) * k_sup
+    raise ValueError(f"threshold form '{form}' is not known; available: paper, official")
+
+
+def significance_mask(entropy: Tensor, threshold: Tensor | float) -> Tensor:
+    """U_T: where the entropy is strictly below the threshold.
+
+    Args:
+        entropy: (B, H, W) float.
+        threshold: one for each sample, (B,), or one float for all.
+
+    Returns:
+        (B, H, W) bool.
+    """
+    if isinstance(threshold, Tensor) and threshold.dim() > 0:
+        if threshold.shape != entropy.shape[:1]:
+            raise ValueError(f'{entropy.shape[0]} samples need as many thresholds, '
+                             f'got a tensor of shape {tuple(threshold.shape)}')
+        threshold = threshold[:, None, None]
+    return entropy < threshold
+
+
+def upsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest neighbour, so that a binary mask stays binary: (B, h, w) bool -> (B, H, W) bool."""
+    if mask.shape[-2:] == tuple(size):
+        return mask
+    enlarged = F.interpolate(mask[:, None].to(torch.uint8), size=size, mode='nearest-exact')
+    return enlarged[:, 0].bool()
+
+
+def entropy_quantiles(entropy: Tensor, levels: Sequence[float] = (0.1, 0.5, 0.9),
+                      max_values: int = 1 << 16) -> Tensor:
+    """Quantiles for the log: the nearest rank among evenly strided pixels.
+
+    Stays on the device: no value is read back.
+
+    Args:
+        entropy: (B, H, W) float.
+        levels: in [0, 1].
+        max_values: sorts about this many pixels at most.
+
+    Returns:
+        (len(levels),) float32.
+    """
+    if not all(0 <= level <= 1 for level in levels):
+        raise ValueError(f'quantile levels lie in [0, 1], got {tuple(levels)}')
+    values = entropy.detach().float().flatten()
+    values = values[::math.ceil(values.numel() / max_values)].sort().values
+    return torch.stack([values[round(level * (values.numel() - 1))] for level in levels])

@@ -1,0 +1,123 @@
+"""The spatial prior's probabilities, and its crop against slicing and a loop over pixels."""
+import math
+
+import pytest
+import torch
+
+from mmseg_camix.ops.prior import crop_prior, prior_from_counts
+
+
+def encoded(height, width):
+    """A prior whose two channels are the row and the column: a crop tells where it came from."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
+    return torch.stack([rows, columns]).float()
+
+
+@pytest.mark.parametrize('sigma', [0., .4, 2.])
+@pytest.mark.parametrize('epsilon', [0., 1e-6, .1])
+def test_every_location_is_a_distribution(sigma, epsilon):
+    counts = torch.randint(0, 50, (4, 9, 12), generator=torch.Generator().manual_seed(0))
+    counts[:, 2, 3] = 0
+    prior = prior_from_counts(counts, sigma, epsilon)
+    assert prior.dtype == torch.float32 and prior.min() >= 0
+    assert torch.allclose(prior.sum(0), torch.ones(9, 12), atol=1e-6)
+
+
+def test_counts_become_shares_and_an_empty_cell_is_uniform():
+    counts = torch.tensor([[3, 0, 0], [1, 5, 0]]).view(2, 1, 3)
+    prior = prior_from_counts(counts, epsilon=0.)
+    assert prior[:, 0].flatten().tolist() == pytest.approx([.75, 0, .5, .25, 1, .5])
+    raised = prior_from_counts(counts, epsilon=.1)
+    assert raised[:, 0, 0].tolist() == pytest.approx([.85 / 1.2, .35 / 1.2])
+    assert (raised > 0).all()
+
+
+def test_blur_spreads_a_spike_like_a_gaussian():
+    counts = torch.zeros(2, 21, 21)
+    counts[1], counts[0, 10, 10] = 1., 1e-6
+    ratio = prior_from_counts(counts, sigma=1.5, epsilon=0.)[0] / 1e-6
+    for dy, dx in ((0, 1), (1, 1), (2, 0), (3, 2)):
+        expected = math.exp(-(dy * dy + dx * dx) / (2 * 1.5**2))
+        assert float(ratio[10 + dy, 10 + dx] / ratio[10, 10]) == pytest.approx(expected, rel=1e-3)
+        assert ratio[10 + dy, 10 + dx] == pytest.approx(float(ratio[10 - dy, 10 - dx]), rel=1e-5)
+
+
+def test_blur_keeps_a_constant_up_to_the_border():
+    counts = torch.tensor([1., 3.]).view(2, 1, 1).expand(2, 4, 5)
+    prior = prior_from_counts(counts, sigma=3., epsilon=0.)
+    assert torch.allclose(prior[1], torch.full((4, 5), .75))
+
+
+@pytest.mark.parametrize('arguments', [dict(sigma=-1.), dict(epsilon=-1e-3)])
+def test_negative_options_are_refused(arguments):
+    with pytest.raises(ValueError, match='cannot be negative'):
+        prior_from_counts(torch.ones(2, 3, 3), **arguments)
+
+
+@pytest.mark.parametrize('height, width', [(72, 128), (135, 240), (38, 71)])
+def test_crop_equals_slicing_exactly(height, width):
+    prior = torch.rand(3, height, width, generator=torch.Generator().manual_seed(1))
+    corners = [(0, 0), (7, 3), (width - 32, height - 24)]
+    boxes = torch.tensor([[x / width, y / height, (x + 32) / width, (y + 24) / height]
+                          for x, y in corners])
+    for flips in (torch.tensor([False, False, True]), torch.tensor([True, True, False])):
+        crops = crop_prior(prior, boxes, flips, (24, 32))
+        for crop, (x, y), flip in zip(crops, corners, flips):
+            expected = prior[:, y:y + 24, x:x + 32]
+            assert torch.equal(crop, expected.flip(-1) if flip else expected)
+
+
+def test_whole_image_is_the_prior_itself():
+    prior = torch.rand(3, 19, 37)
+    whole = torch.tensor([[0., 0., 1., 1.]])
+    assert torch.equal(crop_prior(prior, whole, torch.tensor([False]), (19, 37))[0], prior)
+    mirrored = crop_prior(prior, whole, torch.tensor([True]), (19, 37))[0]
+    assert torch.equal(mirrored, prior.flip(-1))
+
+
+@pytest.mark.parametrize('flip', [False, True])
+def test_bilinear_crop_by_loops(flip):
+    prior = torch.rand(2, 6, 9, generator=torch.Generator().manual_seed(2))
+    x1, y1, x2, y2 = .21, .1, .93, .77
+    out = crop_prior(prior, torch.tensor([[x1, y1, x2, y2]]), torch.tensor([flip]), (8, 5))[0]
+    for i in range(8):
+        for j in range(5):
+            y = min(max((y1 + (y2 - y1) * (i + .5) / 8) * 6 - .5, 0), 5)
+            x = min(max((x1 + (x2 - x1) * (j + .5) / 5) * 9 - .5, 0), 8)
+            y0, x0 = min(int(y), 4), min(int(x), 7)
+            wy, wx = y - y0, x - x0
+            above, below = ((1 - wx) * prior[:, row, x0] + wx * prior[:, row, x0 + 1]
+                            for row in (y0, y0 + 1))
+            expected = (1 - wy) * above + wy * below
+            column = 4 - j if flip else j
+            assert out[:, i, column].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_crop_tells_where_it_came_from_at_a_quarter_of_the_resolution():
+    height, width = 720, 1280
+    prior = encoded(height // 4, width // 4)
+    box = torch.tensor([[100 / width, 60 / height, 612 / width, 572 / height]])
+    out = crop_prior(prior, box, torch.tensor([True]), (512, 512))[0]
+    for i, j in ((0, 0), (511, 511), (100, 300)):
+        row, column = 60 + i, 100 + 511 - j
+        expected = [(row + .5) / 4 - .5, (column + .5) / 4 - .5]
+        assert out[:, i, j].tolist() == pytest.approx(expected, abs=2e-3)
+
+
+def test_crop_of_distributions_is_a_distribution_and_half_precision_is_welcome():
+    prior = prior_from_counts(torch.randint(0, 9, (5, 12, 20)), sigma=1.)
+    box = torch.tensor([[.1, .2, .6, 1.1]])  # reaches below the image: the border is repeated
+    out = crop_prior(prior, box, torch.tensor([False]), (33, 17))
+    assert torch.allclose(out.sum(1), torch.ones(1, 33, 17), atol=1e-5)
+    half = crop_prior(prior.half(), box, torch.tensor([False]), (33, 17))
+    assert half.dtype == torch.float32 and torch.allclose(half, out, atol=1e-3)
+
+
+@pytest.mark.parametrize('prior, boxes, flips', [
+    (torch.rand(1, 2, 3, 3), torch.rand(1, 4), torch.zeros(1)),
+    (torch.rand(2, 3, 3), torch.rand(4), torch.zeros(4)),
+    (torch.rand(2, 3, 3), torch.rand(2, 4), torch.zeros(1)),
+])
+def test_wrong_shapes_are_refused(prior, boxes, flips):
+    with pytest.raises(ValueError, match='crop_prior takes'):
+        crop_prior(prior, boxes, flips.bool(), (3, 3))
