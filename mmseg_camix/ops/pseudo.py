@@ -1,0 +1,92 @@
+"""Pseudo-labels: what the teacher predicts, how sure it is, and where it is not to be trusted."""
+import torch
+from torch import Tensor
+
+from .losses import upsample
+
+SHARES = ('batch', 'image')
+
+
+def confidence_and_label(logits: Tensor, size: tuple[int, int],
+                         align_corners: bool = False) -> tuple[Tensor, Tensor]:
+    """The likeliest class and its probability, after upsampling the logits.
+
+    Args:
+        logits: (B, C, h, w).
+        size: (H, W).
+        align_corners: how to upsample; that of the head which made the logits.
+
+    Returns:
+        confidence (B, H, W) fp32 in [1/C, 1], and label (B, H, W) long.
+    """
+    logits = upsample(logits, size, align_corners)
+    best, label = logits.max(1)
+    # The softmax of the maximum alone; the other C - 1 probabilities are not needed.
+    return (best - logits.logsumexp(1)).exp(), label
+
+
+def confident_share(confidence: Tensor, threshold: float, per: str = 'batch',
+                    valid: Tensor | None = None) -> Tensor:
+    """DACS's adaptive weight: the share of pixels with a confidence of at least `threshold`.
+
+    Deviations: the paper counts each image on its own, the released code the whole batch at once.
+
+    Args:
+        confidence: (B, H, W).
+        threshold: in [0, 1]; the family's is .968.
+        per: 'batch' or 'image'.
+        valid: (B, H, W) bool, or broadcastable to it: count among these pixels only.
+
+    Returns:
+        (B,) fp32 in [0, 1], all equal if `per` is 'batch'; 0 where no pixel is valid.
+    """
+    if per not in SHARES:
+        raise ValueError(f"confident_share: per '{per}' is not known; "
+                         f"available: {', '.join(SHARES)}")
+    sure = confidence >= threshold
+    valid = torch.ones_like(sure) if valid is None else valid.expand_as(sure)
+    count = (sure & valid).sum((1, 2), dtype=torch.float32)
+    total = valid.sum((1, 2), dtype=torch.float32)
+    if per == 'batch':
+        count, total = (x.sum().expand(len(sure)) for x in (count, total))
+    return count / total.clamp_min(1)
+
+
+def row_weight(height: int, top: int = 0, bottom: int = 0,
+               device: torch.device | str | None = None) -> Tensor:
+    """(H, 1) fp32: 0 on the first `top` and the last `bottom` rows, 1 between.
+
+    Cameras on cars see the sky or their own lens border above and the bonnet below, where
+    predictions mean little.
+    """
+    if min(top, bottom) < 0 or top + bottom >= height:
+        raise ValueError(f'row_weight: ignoring {top} rows at the top and {bottom} at the bottom '
+                         f'leaves nothing of {height} rows; both must be >= 0 and leave some')
+    row = torch.arange(height, device=device)
+    return ((row >= top) & (row < height - bottom)).float().unsqueeze(1)
+
+
+def align_distribution(probs: Tensor, prior: Tensor, running: Tensor) -> Tensor:
+    """Distribution alignment: q * p / p~, normalised again at every pixel (DACS, Table 3).
+
+    Args:
+        probs: (B, C, H, W), the predictions q.
+        prior: (C,), the class distribution p that predictions should have on the whole.
+        running: (C,), the running average p~ of the predictions; see `update_running_`.
+
+    Returns:
+        (B, C, H, W) fp32. A pixel all of whose classes have prior 0 becomes all 0.
+    """
+    # A class that was never predicted must not divide by 0.
+    factor = prior.float() / running.float().clamp_min(1e-6)
+    aligned = probs.float() * factor.view(-1, 1, 1)
+    return aligned / aligned.sum(1, keepdim=True).clamp_min(1e-12)
+
+
+@torch.no_grad()
+def update_running_(running: Tensor, probs: Tensor, momentum: float = .999) -> Tensor:
+    """Move the (C,) running average towards the mean of the (B, C, H, W) predictions, in place.
+
+    Begin with the uniform distribution, or with the prior for a start without any change.
+    """
+    return running.lerp_(probs.float().mean((0, 2, 3)).to(running.dtype), 1 - momentum)
