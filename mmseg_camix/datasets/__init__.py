@@ -1,0 +1,22 @@
+"""Datasets, their transforms, and the pairing of source and target."""
+
+from . import transforms
+from .cityscapes import RawCityscapesDataset
+from .encodings import CLASSES, PALETTE, SYNTHIA_13, SYNTHIA_16
+from .gta import GTADataset
+from .paired import PairedDataset, PairedSampler, Position
+from .synthia import SYNTHIADataset
+
+__all__ = [
+    'CLASSES',
+    'PALETTE',
+    'SYNTHIA_13',
+    'SYNTHIA_16',
+    'GTADataset',
+    'PairedDataset',
+    'PairedSampler',
+    'Position',
+    'RawCityscapesDataset',
+    'SYNTHIADataset',
+    'transforms',
+]

@@ -1,0 +1,176 @@
+"""What the readers of all families share: checks at build time that name file and remedy."""
+
+import os
+from collections.abc import Callable, Sequence
+
+import mmengine.fileio as fileio
+from mmseg.datasets import BaseSegDataset
+
+from .encodings import CLASSES, PALETTE, get_encoding
+
+
+class RawSegDataset(BaseSegDataset):
+    """A segmentation dataset read as it was downloaded.
+
+    Each sample tells its encoding to `LoadIdLabels` (key `label_ids`), so that pipelines need not
+    repeat it.
+
+    Args:
+        data_root: folder of the family's download.
+        data_prefix: folders of images (`img_path`) and labels (`seg_map_path`) below `data_root`;
+            None takes the family's. Without `seg_map_path` the set is unlabelled, as a target
+            training set is.
+        ann_file: optional list below `data_root`: one name per line, relative to the folders and
+            without suffix.
+        pipeline: transforms.
+        ids: encoding of the labels: 'cityscapes', 'synthia' or 'train'; None takes the family's raw
+            ids.
+        img_suffix: end of an image's file name; None takes the family's.
+        seg_map_suffix: end of its label's; None takes the family's.
+        metainfo: overrides of METAINFO, for example `classes` for training on fewer.
+        indices: use only the first n samples, or these.
+        test_mode: as in mmseg.
+        lazy_init: do not look for files yet.
+        serialize_data: keep the list in one block of memory that workers share.
+        backend_args: options of mmengine's file backend.
+    """
+
+    METAINFO = dict(classes=CLASSES, palette=PALETTE, present_classes=CLASSES)
+    # Set by each family.
+    PREFIX: dict[str, str] = dict(img_path='', seg_map_path='')
+    IMG_SUFFIX = '.png'
+    LABEL_SUFFIX = '.png'
+    IDS = 'cityscapes'
+    DOWNLOAD = ''
+
+    def __init__(
+        self,
+        data_root: str = '',
+        data_prefix: dict[str, str] | None = None,
+        ann_file: str = '',
+        pipeline: Sequence[dict | Callable] = (),
+        ids: str | None = None,
+        img_suffix: str | None = None,
+        seg_map_suffix: str | None = None,
+        metainfo: dict | None = None,
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        serialize_data: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        self.ids = get_encoding(ids or self.IDS).name
+        super().__init__(
+            ann_file=ann_file,
+            img_suffix=self.IMG_SUFFIX if img_suffix is None else img_suffix,
+            seg_map_suffix=self.LABEL_SUFFIX if seg_map_suffix is None else seg_map_suffix,
+            metainfo=metainfo,
+            data_root=data_root,
+            data_prefix=self.PREFIX if data_prefix is None else data_prefix,
+            indices=indices,
+            serialize_data=serialize_data,
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+            backend_args=backend_args,
+        )
+        # Training on fewer classes leaves fewer present.
+        present, classes = self._metainfo['present_classes'], self._metainfo['classes']
+        self._metainfo['present_classes'] = tuple(c for c in present if c in classes)
+
+    def load_data_list(self) -> list[dict]:
+        """List images and labels; refuse empty folders and images without a label."""
+        images = self._files('img_path', self.img_suffix)
+        if not images:
+            raise FileNotFoundError(
+                f'{self.data_prefix["img_path"]}: no image ends in {self.img_suffix!r}; '
+                f'set `img_suffix`. {self._remedy()}'
+            )
+        if self.ann_file and not os.path.isdir(self.ann_file):
+            names = self._listed_names()
+            self._refuse_missing(names, images, 'img_path', self.img_suffix)
+        else:
+            names = sorted(image[: len(image) - len(self.img_suffix)] for image in images)
+        labelled = 'seg_map_path' in self.data_prefix
+        if labelled:
+            labels = self._files('seg_map_path', self.seg_map_suffix)
+            self._refuse_missing(names, labels, 'seg_map_path', self.seg_map_suffix)
+        return [self._sample(name, labelled) for name in names]
+
+    def prepare_data(self, idx: int) -> dict:
+        """Run the pipeline; where it gives nothing, fail instead of taking another image."""
+        data = super().prepare_data(idx)
+        if data is None:
+            path = self.get_data_info(idx)['img_path']
+            raise RuntimeError(
+                f'{path}: the pipeline returned None for this image; remove the transform that '
+                'drops samples, or leave the image out by listing the other names in `ann_file`'
+            )
+        return data
+
+    def _sample(self, name: str, labelled: bool) -> dict:
+        sample = dict(
+            img_path=fileio.join_path(self.data_prefix['img_path'], name + self.img_suffix),
+            label_map=self.label_map,
+            label_ids=self.ids,
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[],
+        )
+        if labelled:
+            sample['seg_map_path'] = fileio.join_path(
+                self.data_prefix['seg_map_path'], name + self.seg_map_suffix
+            )
+        return sample
+
+    def _files(self, key: str, suffix: str) -> set[str]:
+        """Paths below a folder of `data_prefix`, relative to it, which end in the suffix."""
+        folder = self.data_prefix[key]
+        if not fileio.isdir(folder, backend_args=self.backend_args):
+            hint = ''
+            if key == 'seg_map_path':
+                hint = ' For an unlabelled target set, leave `seg_map_path` out of `data_prefix`.'
+            raise FileNotFoundError(
+                f'{folder}: no such folder (`{key}` of {type(self).__name__}). '
+                f'{self._remedy()}{hint}'
+            )
+        return set(
+            fileio.list_dir_or_file(
+                folder,
+                list_dir=False,
+                suffix=suffix,
+                recursive=True,
+                backend_args=self.backend_args,
+            )
+        )
+
+    def _listed_names(self) -> list[str]:
+        if not fileio.isfile(self.ann_file, backend_args=self.backend_args):
+            raise FileNotFoundError(
+                f'{self.ann_file}: no such list; `ann_file` holds one name per line, without '
+                "suffix; leave it at '' to use every image"
+            )
+        lines = fileio.get_text(self.ann_file, backend_args=self.backend_args).splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+        if not names:
+            raise ValueError(
+                f'{self.ann_file}: the list is empty; write one name per line, without suffix'
+            )
+        return names
+
+    def _refuse_missing(self, names: list[str], files: set[str], key: str, suffix: str) -> None:
+        missing = [name for name in names if name + suffix not in files]
+        if missing:
+            path = fileio.join_path(self.data_prefix[key], missing[0] + suffix)
+            kind, other = (
+                ('label', 'image') if key == 'seg_map_path' else ('image', 'line of `ann_file`')
+            )
+            raise FileNotFoundError(
+                f'{path}: no {kind} for this {other} ({len(missing)} of {len(names)} lack theirs); '
+                'unpack the download again, or list the others in an `ann_file`'
+            )
+
+    def _remedy(self) -> str:
+        return (
+            f'Set `data_root` (now {self.data_root!r}) to the folder of {self.DOWNLOAD}, or make '
+            'the miniature benchmark: python tools/dataset/make_mini.py'
+        )

@@ -1,0 +1,132 @@
+"""How many pixels of each class each label file has, for rare-class sampling and long-tail pasting.
+
+`sample_class_stats.json`::
+
+    {"classes": ["road", ...],             # index = train id
+     "files": {"labels/00001.png": {       # relative to the root, sorted
+         "pixels": [n_0, ..., n_18],       # pixels of each train id
+         "ignored": n,                     # pixels of label 255
+         "stamp": [bytes, mtime_ns]}},     # of the file when it was counted: it is recounted if it changes
+     "total_pixels": [n_0, ..., n_18],     # sums over the files
+     "total_files": [m_0, ..., m_18],      # in how many files the class occurs
+     "complete": true}                     # false while counting, or where files could not be read
+
+`samples_with_class.json`::
+
+    {"road": [["labels/00001.png", n], ...], ...}   # files that have the class, most pixels first
+"""
+
+import json
+import time
+from functools import partial
+from pathlib import Path
+
+from .conversion import FAMILIES, count_classes, find_labels, run_parallel, write_atomically
+from .encodings import CLASSES, IGNORE
+from .label_files import read_train_ids
+
+STATS_FILE = 'sample_class_stats.json'
+INDEX_FILE = 'samples_with_class.json'
+SAVE_EVERY = 30.0  # seconds between savings of what is counted so far
+
+
+def collect(
+    name: str,
+    root: Path,
+    out_dir: Path | None = None,
+    split: str = '',
+    jobs: int = 1,
+    force: bool = False,
+) -> tuple[dict, list[str]]:
+    """Count all label files of a download and write both JSON files.
+
+    Args:
+        name: family: 'gta', 'synthia' or 'cityscapes'.
+        root: its folder.
+        out_dir: where the JSON files go; None means `root`.
+        split: count only labels below this subfolder of the label folder, for example 'train'.
+        jobs: processes.
+        force: count again what is counted already.
+
+    Returns:
+        The statistics, and one message for each file that could not be read.
+    """
+    root, family = Path(root), FAMILIES[name]
+    folder = Path(out_dir or root)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {
+        path.relative_to(root).as_posix(): path
+        for path in find_labels(root, family)
+        if path.is_relative_to(root / family.folder / split)
+    }
+    if not paths:
+        raise FileNotFoundError(f'{root / family.folder / split}: no label file; check the split')
+    known = {} if force else _known(folder / STATS_FILE)
+    files = {key: known[key] for key, path in paths.items() if _is_current(known.get(key), path)}
+    todo = [path for key, path in paths.items() if key not in files]
+
+    failures, saved = [], time.monotonic()
+    task = partial(_count, ids=family.ids)
+    for path, entry, failure in run_parallel(task, todo, jobs, f'{name} statistics'):
+        if failure is None:
+            files[path.relative_to(root).as_posix()] = entry
+        else:
+            failures.append(failure)
+        if time.monotonic() - saved > SAVE_EVERY:
+            _write(folder / STATS_FILE, _summary(files, complete=False))
+            saved = time.monotonic()
+    stats = _summary(files, complete=not failures)
+    _write(folder / STATS_FILE, stats)
+    _write(folder / INDEX_FILE, index_by_class(stats))
+    return stats, failures
+
+
+def index_by_class(stats: dict) -> dict[str, list]:
+    """Class name -> [file, pixels] of the files that have it, most pixels first."""
+    index = {}
+    for train_id, class_name in enumerate(stats['classes']):
+        counts = [(file, entry['pixels'][train_id]) for file, entry in stats['files'].items()]
+        present = [[file, count] for file, count in counts if count]
+        index[class_name] = sorted(present, key=lambda item: (-item[1], item[0]))
+    return index
+
+
+def _count(path: Path, ids: str) -> dict:
+    counts = count_classes(read_train_ids(str(path), ids)).tolist()
+    return dict(pixels=counts[: len(CLASSES)], ignored=counts[IGNORE], stamp=_stamp(path))
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _is_current(entry: dict | None, path: Path) -> bool:
+    return entry is not None and entry['stamp'] == _stamp(path)
+
+
+def _known(path: Path) -> dict[str, dict]:
+    """What an earlier run counted, if it was about the same classes."""
+    if not path.is_file():
+        return {}
+    try:
+        stats = json.loads(path.read_text())
+        return stats['files'] if stats['classes'] == list(CLASSES) else {}
+    except (ValueError, KeyError, TypeError):  # not ours: count everything again
+        return {}
+
+
+def _summary(files: dict[str, dict], complete: bool) -> dict:
+    rows = [entry['pixels'] for entry in files.values()]
+    columns = list(zip(*rows)) or [()] * len(CLASSES)
+    return dict(
+        classes=list(CLASSES),
+        files=dict(sorted(files.items())),
+        total_pixels=[sum(column) for column in columns],
+        total_files=[sum(count > 0 for count in column) for column in columns],
+        complete=complete,
+    )
+
+
+def _write(path: Path, content: dict) -> None:
+    write_atomically(path, json.dumps(content).encode())

@@ -1,0 +1,164 @@
+"""Write train-id PNGs from raw labels: parallel, resumable, and never half a file."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from .cityscapes import RawCityscapesDataset
+from .gta import GTADataset
+from .label_files import PNG_END, png_header, read_train_ids
+from .synthia import SYNTHIADataset
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where a family keeps its labels, and where the train-id files go beside them."""
+
+    folder: str
+    raw_suffix: str
+    train_suffix: str
+    ids: str
+
+
+FAMILIES: dict[str, Family] = {
+    'gta': Family('labels', GTADataset.LABEL_SUFFIX, '_labelTrainIds.png', GTADataset.IDS),
+    'synthia': Family(
+        'GT/LABELS', SYNTHIADataset.LABEL_SUFFIX, '_labelTrainIds.png', SYNTHIADataset.IDS
+    ),
+    'cityscapes': Family(
+        'gtFine',
+        RawCityscapesDataset.LABEL_SUFFIX,
+        '_gtFine_labelTrainIds.png',
+        RawCityscapesDataset.IDS,
+    ),
+}
+
+
+def find_labels(root: Path, family: Family) -> list[Path]:
+    """All raw label files of a download, sorted."""
+    folder = root / family.folder
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f'{folder}: no such folder; ROOT is the folder that holds {family.folder}/ after '
+            'unpacking, or that tools/dataset/make_mini.py has made'
+        )
+    labels = sorted(
+        path
+        for path in folder.rglob('*' + family.raw_suffix)
+        if not path.name.endswith(family.train_suffix)
+    )
+    if not labels:
+        raise FileNotFoundError(f'{folder}: no file ends in {family.raw_suffix!r}; unpack it again')
+    return labels
+
+
+def train_id_path(label: Path, family: Family) -> Path:
+    """Where the train ids of a raw label file go."""
+    return label.with_name(label.name.removesuffix(family.raw_suffix) + family.train_suffix)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: to a hidden temporary beside it, then rename."""
+    # The same temporary name each time, so that what a kill leaves is overwritten by the next run.
+    temporary = path.with_name(f'.{path.name}.tmp')
+    with open(temporary, 'wb') as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def is_converted(label: Path, output: Path) -> bool:
+    """Whether the output is whole, of the label's size, and not older than the label."""
+    if not output.is_file() or output.stat().st_mtime < label.stat().st_mtime:
+        return False
+    try:
+        with open(output, 'rb') as file, open(label, 'rb') as raw:
+            same_size = png_header(file.read(26), '')[:2] == png_header(raw.read(26), '')[:2]
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return same_size and file.read() == PNG_END
+    except OSError:
+        return False
+
+
+def convert_label(label: Path, family: Family, force: bool = False) -> bool:
+    """Write one train-id PNG (8-bit, grey); returns whether there was anything to do."""
+    output = train_id_path(label, family)
+    if not force and is_converted(label, output):
+        return False
+    train_ids = read_train_ids(str(label), family.ids)
+    write_atomically(output, cv2.imencode('.png', train_ids)[1].tobytes())
+    return True
+
+
+def convert(
+    name: str, root: Path, jobs: int = 1, force: bool = False
+) -> tuple[int, int, list[str]]:
+    """Convert all labels of a download.
+
+    Args:
+        name: key of `FAMILIES`.
+        root: the family's folder.
+        jobs: processes.
+        force: convert also what is there already.
+
+    Returns:
+        Number of files written, number skipped, and one message for each file that failed.
+    """
+    family = FAMILIES[name]
+    labels = find_labels(Path(root), family)
+    task = partial(convert_label, family=family, force=force)
+    written, failures = 0, []
+    for _, done, failure in run_parallel(task, labels, jobs, f'{name} labels'):
+        if failure is None:
+            written += done
+        else:
+            failures.append(failure)
+    return written, len(labels) - written - len(failures), failures
+
+
+def run_parallel(
+    task: Callable[[Path], Any], paths: Iterable[Path], jobs: int, title: str
+) -> Iterator[tuple[Path, Any, str | None]]:
+    """Run a task on many files with a progress bar; a file that fails does not stop the others.
+
+    Yields:
+        The path, the task's result (None on failure), and the failure's message (None on success),
+        in the order in which files are done.
+    """
+    paths, guarded = list(paths), partial(_guarded, task)
+    if jobs <= 1:
+        yield from tqdm(map(guarded, paths), total=len(paths), desc=title, unit='file')
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        futures = [pool.submit(guarded, path) for path in paths]
+        try:
+            for future in tqdm(as_completed(futures), total=len(paths), desc=title, unit='file'):
+                yield future.result()
+        finally:  # Ctrl-C and errors end the run now, not after the queue
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _guarded(task: Callable[[Path], Any], path: Path) -> tuple[Path, Any, str | None]:
+    # One thread per process: the processes are what runs in parallel.
+    cv2.setNumThreads(1)
+    try:
+        return path, task(path), None
+    except Exception as error:
+        message = str(error)
+        if str(path) not in message:
+            message = f'{path}: {type(error).__name__}: {message}'
+        return path, None, message
+
+
+def count_classes(train_ids: np.ndarray) -> np.ndarray:
+    """Pixels of each train id: (256,) int64 from (H, W) uint8."""
+    return np.bincount(train_ids.ravel(), minlength=256)

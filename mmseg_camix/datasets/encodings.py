@@ -1,0 +1,93 @@
+"""Which number stands for which class in the label files of each dataset family.
+
+All families are trained on the 19 evaluation classes of Cityscapes ("train ids" 0 to 18, 255 =
+ignore). Their files hold other numbers ("raw ids"); an `Encoding` says which, and maps them with
+one table lookup.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from mmseg.datasets import CityscapesDataset
+
+CLASSES: tuple[str, ...] = tuple(CityscapesDataset.METAINFO['classes'])
+PALETTE: list[list[int]] = CityscapesDataset.METAINFO['palette']
+IGNORE = 255
+# What the lookup table holds for a raw id that the family does not define; never a train id.
+UNKNOWN = 254
+
+# SYNTHIA-RAND-CITYSCAPES has no terrain, truck or train; the 13-class scores also leave out three
+# classes that its images draw too differently.
+SYNTHIA_16: tuple[str, ...] = tuple(c for c in CLASSES if c not in ('terrain', 'truck', 'train'))
+SYNTHIA_13: tuple[str, ...] = tuple(c for c in SYNTHIA_16 if c not in ('wall', 'fence', 'pole'))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a family writes class ids into its label PNGs."""
+
+    name: str
+    # Class name -> raw id. Raw ids that are valid but not listed here become 255.
+    raw_ids: dict[str, int]
+    # Every raw id that a sound file may hold.
+    valid: tuple[int, ...]
+    # Bits of a sample: 8 (one channel, grey or palette) or 16 (several channels, the class is in
+    # the first).
+    bits: int
+    # What such a file is, for error messages.
+    description: str
+
+
+ENCODINGS: dict[str, Encoding] = {
+    'cityscapes': Encoding(
+        name='cityscapes',
+        raw_ids=dict(
+            zip(CLASSES, (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33))
+        ),
+        valid=tuple(range(35)),  # GTA writes licence plates as 34
+        bits=8,
+        description='a single-channel 8-bit or palette PNG of raw Cityscapes ids 0 to 34',
+    ),
+    'synthia': Encoding(
+        name='synthia',
+        raw_ids=dict(zip(SYNTHIA_16, (3, 4, 2, 21, 5, 7, 15, 9, 6, 1, 10, 17, 8, 19, 12, 11))),
+        valid=tuple(range(23)),
+        bits=16,
+        description='a 16-bit PNG with SYNTHIA class ids 0 to 22 in its first channel (GT/LABELS)',
+    ),
+    'train': Encoding(
+        name='train',
+        raw_ids={name: index for index, name in enumerate(CLASSES)},
+        valid=(*range(len(CLASSES)), IGNORE),
+        bits=8,
+        description='a single-channel 8-bit or palette PNG of train ids 0 to 18 and 255',
+    ),
+}
+
+
+def get_encoding(name: str) -> Encoding:
+    """Look an encoding up by name.
+
+    Raises:
+        ValueError: for an unknown name; lists the valid ones.
+    """
+    if name not in ENCODINGS:
+        raise ValueError(f'ids={name!r} is not a label encoding; available: {", ".join(ENCODINGS)}')
+    return ENCODINGS[name]
+
+
+@lru_cache(maxsize=None)
+def train_id_table(name: str) -> np.ndarray:
+    """The lookup table of an encoding.
+
+    Returns:
+        np.ndarray: (2**bits,) uint8: raw id -> train id, 255 = ignore, 254 = no such raw id.
+    """
+    encoding = get_encoding(name)
+    table = np.full(2**encoding.bits, UNKNOWN, np.uint8)
+    table[list(encoding.valid)] = IGNORE
+    for class_name, raw_id in encoding.raw_ids.items():
+        table[raw_id] = CLASSES.index(class_name)
+    table.flags.writeable = False  # it is shared by everyone who asks
+    return table

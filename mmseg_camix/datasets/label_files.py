@@ -1,0 +1,111 @@
+"""Read label PNGs of every family into train ids, with errors that name the file and the remedy."""
+
+import io
+import struct
+
+import cv2
+import mmengine.fileio as fileio
+import numpy as np
+from PIL import Image
+
+from .encodings import UNKNOWN, Encoding, get_encoding, train_id_table
+
+PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+PNG_END = b'IEND\xaeB`\x82'
+GREY, PALETTE_TYPE = 0, 3  # PNG colour types with one channel
+AGAIN = (
+    'unpack or download this file again, or leave it out by listing the other names in `ann_file`'
+)
+
+
+def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
+    """A file's content by mmengine's backends; refuses missing, empty and truncated files."""
+    try:
+        data = fileio.get(path, backend_args=backend_args)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path}: no such file; {AGAIN}') from error
+    if not data:
+        raise OSError(f'{path}: the file is empty; {AGAIN}')
+    if data.startswith(PNG_SIGNATURE) and data.rfind(PNG_END) < 0:
+        raise OSError(f'{path}: the PNG is truncated (its end marker is missing); {AGAIN}')
+    return data
+
+
+def png_header(data: bytes, path: str) -> tuple[int, int, int, int]:
+    """Width, height, bits per sample and colour type from the first 26 bytes of a PNG."""
+    if len(data) < 26 or not data.startswith(PNG_SIGNATURE):
+        raise OSError(f'{path}: not a PNG, but labels are read from PNG files; {AGAIN}')
+    return struct.unpack('>IIBB', data[16:26])
+
+
+def read_raw_ids(path: str, encoding: Encoding, backend_args: dict | None = None) -> np.ndarray:
+    """The class ids as the file has them.
+
+    Returns:
+        np.ndarray: (H, W) uint8 or uint16, by `encoding.bits`.
+    """
+    data = read_bytes(path, backend_args)
+    _, _, bits, color_type = png_header(data, path)
+    single = color_type in (GREY, PALETTE_TYPE)
+    if encoding.bits == 16:
+        sound = bits == 16
+    else:
+        # Pillow scales grey samples of fewer than 8 bits, but leaves palette indices as they are.
+        sound = single and (bits == 8 or color_type == PALETTE_TYPE)
+    if not sound:
+        kind = 'one channel' if single else 'several channels'
+        raise ValueError(
+            f'{path}: a PNG of {bits} bits and {kind}, but ids={encoding.name!r} expects '
+            f'{encoding.description}; point `data_prefix["seg_map_path"]` and `seg_map_suffix` at '
+            'the label files (not at colour pictures), or choose another `ids`'
+        )
+    return _decode_16_bit(data, path) if encoding.bits == 16 else _decode_8_bit(data, path)
+
+
+def _decode_8_bit(data: bytes, path: str) -> np.ndarray:
+    """One channel; Pillow keeps palette indices, where OpenCV would return the colours."""
+    try:
+        return np.array(Image.open(io.BytesIO(data)))
+    except (OSError, SyntaxError, ValueError, struct.error) as error:  # all occur on damaged files
+        raise OSError(f'{path}: the PNG is damaged ({error}); {AGAIN}') from error
+
+
+def _decode_16_bit(data: bytes, path: str) -> np.ndarray:
+    """The first channel; OpenCV keeps 16 bits, where Pillow would silently drop eight of them."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise OSError(f'{path}: the PNG is damaged; {AGAIN}')
+    # OpenCV returns BGR(A): the file's first channel is its third.
+    return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., 2])
+
+
+def to_train_ids(raw: np.ndarray, ids: str, path: str) -> np.ndarray:
+    """Map raw ids to train ids by one table lookup.
+
+    Args:
+        raw: (H, W) uint8 or uint16.
+        ids: name of the encoding.
+        path: the file, for the error.
+
+    Returns:
+        np.ndarray: (H, W) uint8, 0 to 18, 255 = ignore.
+    """
+    label = train_id_table(ids)[raw]
+    unknown = label == UNKNOWN
+    if unknown.any():
+        found = np.unique(raw[unknown])
+        hint = (
+            "; 255 occurs in train-id files, which ids='train' reads"
+            if ids == 'cityscapes' and 255 in found
+            else ''
+        )
+        raise ValueError(
+            f'{path}: ids {found[:8].tolist()} are not in the map of ids={ids!r} '
+            f'({get_encoding(ids).description}){hint}; choose the right `ids`, or repair the file'
+        )
+    return label
+
+
+def read_train_ids(path: str, ids: str, backend_args: dict | None = None) -> np.ndarray:
+    """Read a label file of the encoding `ids` as train ids: (H, W) uint8, 0 to 18, 255 = ignore."""
+    return to_train_ids(read_raw_ids(path, get_encoding(ids), backend_args), ids, path)

@@ -1,0 +1,185 @@
+"""Several datasets side by side (source, target, ...), and the sampler that walks through them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.registry import DATA_SAMPLERS
+from mmseg.registry import DATASETS
+from torch.utils.data import Dataset, Sampler
+
+from .seeding import permutation, seeded
+
+
+class Position(NamedTuple):
+    """What the sampler hands to the dataset: all that an item depends on.
+
+    The seed travels with the position, because workers that live on hold a copy of the dataset as
+    it was when they started.
+    """
+
+    seed: int
+    position: int
+
+
+@DATASETS.register_module()
+class PairedDataset(Dataset):
+    """Branches of data, each with its own dataset, pipeline, length and order.
+
+    An item is `{'source': {'inputs', 'data_samples'}, 'target': {...}, ...}`, which mmengine's
+    `pseudo_collate` turns into a dict of branch -> dict of lists. It is a pure function of (seed,
+    position): each branch goes through all its images once per epoch, in an order of its own, and
+    everything random in its pipeline is seeded from (seed, position, branch). So data are the same
+    for any number of workers, and after a resume from any position.
+
+    Use with `sampler=dict(type='PairedSampler')`.
+
+    Args:
+        source: config of the labelled source dataset, or the dataset.
+        target: config of the target dataset, or the dataset.
+        seed: seed for plain integer indices (inspection, tests); the sampler brings its own.
+        branches: further datasets by name, for example `donor`.
+    """
+
+    def __init__(
+        self,
+        source: dict | Dataset,
+        target: dict | Dataset,
+        seed: int | None = None,
+        **branches: dict | Dataset,
+    ) -> None:
+        self.seed = seed
+        self.datasets = {
+            name: _build(name, cfg)
+            for name, cfg in dict(source=source, target=target, **branches).items()
+        }
+        self._refuse_other_classes()
+        # Branch -> {epoch: (seed, permutation)}; a worker meets at most two epochs at a time.
+        self._orders: dict[str, dict[int, tuple[int, np.ndarray]]] = {
+            name: {} for name in self.datasets
+        }
+
+    @property
+    def metainfo(self) -> dict:
+        """The source's: classes and palette are those that the network learns."""
+        return self.datasets['source'].metainfo
+
+    def __len__(self) -> int:
+        """Length of the longest branch; positions go on beyond it."""
+        return max(len(dataset) for dataset in self.datasets.values())
+
+    def index_at(self, branch: str, key: Position) -> int:
+        """Which image of a branch stands at a position."""
+        size = len(self.datasets[branch])
+        epoch, place = divmod(key.position, size)
+        orders = self._orders[branch]
+        cached = orders.get(epoch)
+        # The seed is part of the cached entry: a sampler may be given another one.
+        if cached is None or cached[0] != key.seed:
+            while len(orders) > 1:
+                orders.pop(min(orders))
+            cached = orders[epoch] = key.seed, permutation(size, key.seed, branch, 'order', epoch)
+        return int(cached[1][place])
+
+    def __getitem__(self, key: Position | int) -> dict[str, dict]:
+        key = self._position(key)
+        return {name: self._load(name, key) for name in self.datasets}
+
+    def _load(self, branch: str, key: Position) -> dict:
+        index = self.index_at(branch, key)
+        try:
+            with seeded(key.seed, branch, 'sample', key.position):
+                data = self.datasets[branch][index]
+        except Exception as error:
+            error.add_note(
+                f'(while loading sample {index} of branch {branch!r}, seed {key.seed}, position '
+                f'{key.position})'
+            )
+            raise
+        if data is None:
+            raise RuntimeError(
+                f'the pipeline of branch {branch!r} returned None for sample {index}; remove the '
+                'transform that drops samples'
+            )
+        return data
+
+    def _position(self, key: Position | int) -> Position:
+        if not isinstance(key, tuple):
+            if self.seed is None:
+                raise TypeError(
+                    'PairedDataset was indexed by a plain number; use '
+                    "sampler=dict(type='PairedSampler') in the dataloader, for other samplers "
+                    'would repeat the same augmentations every epoch (to look at samples by hand, '
+                    'build it with seed=0)'
+                )
+            key = Position(self.seed, int(key))
+        if key.position < 0:
+            raise IndexError(
+                f'position {key.position} is negative; positions count from 0 without end'
+            )
+        return key
+
+    def _refuse_other_classes(self) -> None:
+        expected = self.metainfo.get('classes')
+        for name, dataset in self.datasets.items():
+            classes = getattr(dataset, 'metainfo', {}).get('classes')
+            if expected is None or classes is None or tuple(classes) == tuple(expected):
+                continue
+            differ = sorted(set(classes) ^ set(expected)) or 'the same classes in another order'
+            raise ValueError(
+                f'branches source and {name} have different classes: {differ}; give both the same '
+                '`metainfo=dict(classes=...)`'
+            )
+
+
+@DATA_SAMPLERS.register_module()
+class PairedSampler(Sampler):
+    """Positions without end: rank r of w yields start + r, start + r + w, ... as `Position`s.
+
+    Use with iteration-based loops only. To resume, set `start` to the number of positions that all
+    ranks together have consumed (iterations x batch size x ranks), then make a new iterator of the
+    dataloader; nothing is replayed.
+
+    Args:
+        dataset: the dataset; only its length is used.
+        seed: mmengine's Runner gives it; None draws one that all ranks share.
+        start: first position.
+    """
+
+    def __init__(self, dataset: PairedDataset, seed: int | None = None, start: int = 0) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.size = len(dataset)
+        self.seed = sync_random_seed() if seed is None else seed
+        self.start = start
+
+    def __iter__(self) -> Iterator[Position]:
+        position = self.start + self.rank
+        while True:
+            yield Position(self.seed, position)
+            position += self.world_size
+
+    def __len__(self) -> int:
+        """Positions of this rank in one epoch of the longest branch; the walk goes on beyond."""
+        return -(-self.size // self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing: a position tells its epoch by itself."""
+
+
+def _build(name: str, cfg: dict | Dataset) -> Dataset:
+    """Build one branch and refuse it when empty."""
+    if not isinstance(cfg, (dict, Dataset)):
+        raise TypeError(
+            f'branch {name!r} of PairedDataset must be a dataset config or a dataset, got {cfg!r}'
+        )
+    dataset = DATASETS.build(cfg) if isinstance(cfg, dict) else cfg
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    if len(dataset) == 0:
+        place = getattr(dataset, 'data_prefix', {}).get('img_path', 'unknown folder')
+        raise ValueError(
+            f'branch {name!r} of PairedDataset is empty ({type(dataset).__name__}, {place}); check '
+            'its `data_root`, `data_prefix`, suffixes and `indices`'
+        )
+    return dataset

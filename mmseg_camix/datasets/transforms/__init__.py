@@ -1,0 +1,13 @@
+"""Transforms for mmseg's pipelines: loading with clear errors, and the record of a crop's place."""
+
+from .formatting import PackUDAInputs
+from .geometry import EvaluateAtResizedShape, RecordedRandomCrop
+from .loading import LoadIdLabels, LoadImage
+
+__all__ = [
+    'EvaluateAtResizedShape',
+    'LoadIdLabels',
+    'LoadImage',
+    'PackUDAInputs',
+    'RecordedRandomCrop',
+]
