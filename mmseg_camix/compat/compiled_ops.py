@@ -7,9 +7,10 @@ these look-ups and is gone afterwards, so that whoever asks whether compiled ops
 """
 import importlib
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Callable, NoReturn
+from typing import NoReturn
 
 EXTENSION = 'mmcv._ext'
 

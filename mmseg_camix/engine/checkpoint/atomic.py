@@ -1,0 +1,63 @@
+"""Files that are there as a whole or not at all, whatever stops the writer."""
+import os
+import re
+import socket
+from pathlib import Path
+
+_PARTIAL = re.compile(r'\.(?P<name>.+)\.(?P<host>[^.]+)-(?P<pid>\d+)\.partial')
+
+
+def atomic_write(path: str | os.PathLike, data: bytes | memoryview) -> None:
+    """Write `data` to `path`: to a hidden file beside it, onto the disk, then in its place.
+
+    Where writing fails (a full disk, a lost mount), the hidden file is removed, the old content
+    of `path` stays, and the error is passed on. A writer that is killed leaves its hidden file
+    behind; the next write into the folder removes it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
+    partial = path.with_name(f'.{path.name}.{_host()}-{os.getpid()}.partial')
+    try:
+        with partial.open('wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the hidden files of writers on this machine that no longer live."""
+    for file in folder.glob('.*.partial'):
+        match = _PARTIAL.fullmatch(file.name)
+        if match and match['host'] == _host() and not _is_alive(int(match['pid'])):
+            file.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return socket.gethostname().split('.')[0] or 'localhost'
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    # So that the new name survives a power failure too. Windows cannot open folders.
+    if os.name != 'posix':
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,145 @@
+"""What a checkpoint may be made of: our own builders, by the name that pickles use.
+
+Each takes what the file says as data, checks it, and gives plain data or a tensor back. None
+takes a function or a class from the file.
+"""
+import re
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import CheckpointError
+from .pickle_machine import Builder, Global, Placeholder
+
+_NUMBERS_AND_TEXT = re.compile(r'[<|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d+)')
+
+
+def _tensor(flat: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
+    """A tensor on its storage; gradients' hooks, which a file may also name, are left out."""
+    numbers = (offset, *size, *stride)
+    if type(flat) is not Tensor or any(type(number) is not int for number in numbers):
+        raise CheckpointError('it holds a tensor without a storage or a shape')
+    # torch checks that the view stays inside the storage.
+    return flat.as_strided(size, stride, offset + flat.storage_offset())
+
+
+def _typed_tensor(flat: Tensor, offset: int, size: tuple, stride: tuple, requires_grad: bool,
+                  hooks: Any, dtype: Global, *_: Any) -> Tensor:
+    """As `_tensor`, for the types that have no storage class of their own."""
+    return _tensor(flat.view(_dtype(dtype)), offset, size, stride)
+
+
+def _parameter(data: Tensor, *_: Any) -> Tensor:
+    if type(data) is not Tensor:
+        raise CheckpointError('it holds a parameter that is not a tensor')
+    return data
+
+
+def _from_type(function: Global, cls: Any, args: tuple, state: Any) -> Any:
+    """A tensor that carries attributes or has a class of its own: the tensor without them."""
+    builder = _TENSORS.get(getattr(function, 'path', None))
+    if builder is None or type(args) is not tuple:
+        raise CheckpointError('it holds a tensor of an unknown kind')
+    return builder(*args)
+
+
+def _dtype(name: Any) -> torch.dtype:
+    found = getattr(torch, name.path.rsplit('.', 1)[-1], None) if type(name) is Global else None
+    if not isinstance(found, torch.dtype):
+        raise CheckpointError('it holds a tensor of an unknown type')
+    return found
+
+
+def _ordered_dict(pairs: Any = ()) -> OrderedDict:
+    return OrderedDict([(key, value) for key, value in pairs])
+
+
+def _plain_dict(content: Any = None, *_: Any) -> dict:
+    """For dicts with behaviour (Config, Counter): their content."""
+    return dict(content) if isinstance(content, dict) else {}
+
+
+def _default_dict(factory: Any = None) -> dict:
+    return {}
+
+
+def _encoded(text: str, encoding: str = 'latin1') -> bytes:
+    """How protocol 2 spells bytes."""
+    if type(text) is not str or encoding not in ('latin1', 'latin-1', 'utf-8'):
+        raise CheckpointError('it holds bytes in an unknown encoding')
+    return text.encode(encoding)
+
+
+def _data(kind: type) -> Builder:
+    """A builder for one of Python's own containers and numbers, from plain arguments."""
+    plain = (int, float, str, bytes, list, tuple, set)
+
+    def build(*args: Any) -> Any:
+        if any(type(value) not in plain for value in args):
+            raise CheckpointError(f'it holds a {kind.__name__} made of something else')
+        return kind(*args)
+
+    return build
+
+
+def _reconstructed(cls: Any, base: Any, state: Any) -> Placeholder:
+    """How protocols 0 and 1 spell an object; the machine then sets its state."""
+    return Placeholder(getattr(cls, 'path', 'unknown'), (state, ))
+
+
+def _array_dtype(code: str, *_: Any) -> np.dtype:
+    if type(code) is not str or not _NUMBERS_AND_TEXT.fullmatch(code):
+        raise CheckpointError(f'it holds an array of {code!r}, which is neither number nor text')
+    return np.dtype(code)
+
+
+def _empty_array(cls: Any, shape: tuple, code: Any) -> np.ndarray:
+    """An array to be filled by the state that follows."""
+    return np.empty(0, dtype=np.uint8)
+
+
+def _array_scalar(dtype: np.dtype, data: Any) -> Any:
+    """A NumPy scalar, as Python's number or text."""
+    data = data.encode('latin1') if isinstance(data, str) else data
+    if not isinstance(dtype, np.dtype) or type(data) is not bytes:
+        raise CheckpointError('it holds a NumPy scalar of an unknown type')
+    return np.frombuffer(data, dtype=dtype, count=1)[0].item()
+
+
+def _numpy(name: str, builder: Builder) -> dict[str, Builder]:
+    """NumPy 1 and 2 spell the module differently."""
+    return {f'numpy.{core}.multiarray.{name}': builder for core in ('core', '_core')}
+
+
+_TENSORS: dict[Any, Builder] = {
+    'torch._utils._rebuild_tensor': _tensor,
+    'torch._utils._rebuild_tensor_v2': _tensor,
+    'torch._utils._rebuild_tensor_v3': _typed_tensor,
+    'torch._utils._rebuild_parameter': _parameter,
+    'torch._utils._rebuild_parameter_with_state': _parameter,
+}
+
+BUILDERS: dict[str, Builder] = {
+    **_TENSORS,
+    'torch._tensor._rebuild_from_type_v2': _from_type,
+    'torch.Size': _data(tuple),
+    'torch.device': lambda kind, *index: ':'.join(map(str, (kind, *index))),
+    'collections.OrderedDict': _ordered_dict,
+    'collections.Counter': _plain_dict,
+    'collections.defaultdict': _default_dict,
+    'collections.deque': _data(list),
+    'mmengine.config.config.ConfigDict': _plain_dict,
+    '_codecs.encode': _encoded,
+    'builtins.bytes': _data(bytes),
+    'builtins.bytearray': _data(bytearray),
+    'builtins.set': _data(set),
+    'builtins.frozenset': _data(frozenset),
+    'builtins.complex': _data(complex),
+    'copyreg._reconstructor': _reconstructed,
+    'numpy.dtype': _array_dtype,
+    **_numpy('scalar', _array_scalar),
+    **_numpy('_reconstruct', _empty_array),
+}

@@ -1,0 +1,73 @@
+"""All that is exchanged inside mmengine 0.10, in one place, each with its reason.
+
+mmengine has no registry for these functions, and mmseg's own tools, which must be as safe as
+ours, call its Runner. So names are exchanged in the modules that use them.
+"""
+from types import SimpleNamespace
+from typing import Any
+
+import mmengine.runner
+import torch
+from mmengine._strategy import deepspeed
+from mmengine.hooks import CheckpointHook
+from mmengine.infer import infer
+from mmengine.runner import _flexible_runner, checkpoint, runner
+
+from .download import load_url
+from .keeping import save_best_before_removing, save_checkpoint_with_step
+from .latest import find_latest_checkpoint
+from .reader import MapLocation, read_checkpoint
+from .writer import save_checkpoint
+
+_done = SimpleNamespace(installed=False)
+
+
+class _TorchThatReadsSafely:
+    """The module `torch`, but for `load`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    @staticmethod
+    def load(file: Any, map_location: MapLocation = None) -> Any:
+        return read_checkpoint(file, map_location)
+
+
+def install() -> None:
+    """Exchange mmengine's reading and writing of checkpoints for ours; once."""
+    if _done.installed:
+        return
+    _done.installed = True
+
+    # Reading. Every loader of CheckpointLoader (local, open-mmlab, s3, ...) ends in the `torch`
+    # of this module; `load_url` (http, torchvision, mmcls) ends in torch.hub, which by default
+    # reads with weights_only=False.
+    checkpoint.torch = _TorchThatReadsSafely()
+    checkpoint.load_url = load_url
+
+    # Writing, as plain data and whole. Each module has imported the function by name.
+    for module in (checkpoint, mmengine.runner, runner, deepspeed):
+        module.save_checkpoint = save_checkpoint
+
+    # `resume` without a path: stock fails if the last checkpoint is damaged.
+    for module in (checkpoint, mmengine.runner, runner, _flexible_runner):
+        module.find_latest_checkpoint = find_latest_checkpoint
+
+    # Stock removes the outdated file before the new one is there.
+    CheckpointHook._save_checkpoint_with_step = save_checkpoint_with_step
+    CheckpointHook._save_best_checkpoint = save_best_before_removing(
+        CheckpointHook._save_best_checkpoint)
+
+    # An inferencer without a config runs the one in the checkpoint, which is Python code.
+    infer.BaseInferencer._init_model = _with_config(infer.BaseInferencer._init_model)
+
+
+def _with_config(stock: Any) -> Any:
+    def _init_model(self: Any, cfg: Any, weights: str | None, device: str = 'cpu') -> Any:
+        if not cfg:
+            raise ValueError(
+                f'the inferencer got weights ({weights}) without a config. The config inside a '
+                'checkpoint is Python code and is not run: pass `model=` the config file')
+        return stock(self, cfg, weights, device)
+
+    return _init_model
