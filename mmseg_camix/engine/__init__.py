@@ -1,0 +1,5 @@
+"""Engine: hooks and loops."""
+
+from . import hooks, loops
+
+__all__ = ['hooks', 'loops']

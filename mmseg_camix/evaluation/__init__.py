@@ -1,0 +1,5 @@
+"""Evaluation."""
+
+from .iou import SubsetIoUMetric
+
+__all__ = ['SubsetIoUMetric']

@@ -1,0 +1,2 @@
+_base_ = '../_base_/mini_gta2cs_tiny.py'
+model = dict(_delete_=True, type='CowMix', segmentor=_base_.model)

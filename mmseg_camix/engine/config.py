@@ -1,0 +1,79 @@
+"""Configs as the tools use them."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmseg.registry import MODELS
+
+
+def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
+    """Read a config, apply ``--cfg-options``, and settle the work folder.
+
+    A changed ``data_root`` reaches every data set, as users expect of the option.
+    """
+    if not os.path.isfile(path):
+        raise SystemExit(f'no config at {path}; those of the project are under configs/')
+    cfg = Config.fromfile(path)
+    old_root = cfg.get('data_root')
+    if options:
+        cfg.merge_from_dict(options)
+    if old_root and cfg.data_root != old_root:
+        _move_root(cfg, old_root, cfg.data_root)
+    name = os.path.splitext(os.path.basename(path))[0]
+    folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
+    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', folder, name)
+    return cfg
+
+
+def _move_root(node: dict, old: str, new: str) -> None:
+    """Replace the root in every ``data_root`` (and other paths below it) of a config."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            _move_root(value, old, new)
+        elif isinstance(value, str) and (value == old or value.startswith(old.rstrip('/') + '/')):
+            node[key] = new.rstrip('/') + value[len(old.rstrip('/')):]
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                if isinstance(item, dict):
+                    _move_root(item, old, new)
+
+
+def is_adapted(cfg: Config) -> bool:
+    """Whether the config's model is one of this package's wrappers."""
+    from mmseg_camix.models import UDASegmentor
+    kind = cfg.get('model', {}).get('type')
+    cls = kind if isinstance(kind, type) else MODELS.get(kind) if kind else None
+    return isinstance(cls, type) and issubclass(cls, UDASegmentor)
+
+
+def complete_for_adaptation(cfg: Config) -> None:
+    """Add what an adapted model needs and a wrapped config of one's own may lack.
+
+    The hook that moves the teacher, and loops that evaluate both networks, unless the config has
+    loops of its own kind.
+    """
+    if not is_adapted(cfg):
+        return
+    hooks = list(cfg.get('custom_hooks') or [])
+    if not any(hook.get('type') == 'UDAHook' for hook in hooks):
+        print_log('added custom_hooks entry UDAHook, which moves the teacher', logger='current')
+        cfg.custom_hooks = [*hooks, dict(type='UDAHook')]
+    for phase, stock in (('val', 'ValLoop'), ('test', 'TestLoop')):
+        loop = cfg.get(f'{phase}_cfg')
+        if loop is not None and loop.get('type', stock) == stock:
+            cfg[f'{phase}_cfg'] = dict(loop, type=f'TeacherStudent{stock}')
+
+
+def use_amp(cfg: Config) -> None:
+    """Automatic mixed precision through mmengine's wrapper, which works on accelerators only."""
+    if not torch.cuda.is_available():
+        raise SystemExit('--amp needs a GPU: mmengine\'s AmpOptimWrapper refuses a CPU; leave it out')
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise SystemExit(f'--amp works with an optim_wrapper of type OptimWrapper, not {kind}')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')

@@ -1,0 +1,53 @@
+"""Results in a file that other tools can read."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ..files import write_atomically
+
+
+@HOOKS.register_module()
+class RecordMetricsHook(Hook):
+    """Keeps ``<work_dir>/metrics.json``: one entry per validation, one for the last test.
+
+    Entries are ``{"iteration": 400, "metrics": {"mIoU": 31.2, ...}}`` under ``val``, sorted and
+    without repetition, also across resumed runs; ``finished`` says whether training came to its end.
+    """
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Add this validation; one at the same iteration (of an interrupted run) is replaced."""
+        record = read_record(runner.work_dir)
+        training = runner._train_loop is not None and not isinstance(runner._train_loop, dict)
+        iteration = runner.iter if training else 0
+        entries = {entry['iteration']: entry for entry in record['val']}
+        entries[iteration] = dict(iteration=iteration, metrics=_plain(metrics))
+        record['val'] = [entries[key] for key in sorted(entries)]
+        record['finished'] = training and iteration >= runner.max_iters
+        _write(runner, record)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Keep the last test."""
+        _write(runner, {**read_record(runner.work_dir), 'test': _plain(metrics)})
+
+
+def read_record(work_dir: str | Path) -> dict:
+    """The record of a work folder; an empty one where there is none."""
+    file = Path(work_dir) / 'metrics.json'
+    return json.loads(file.read_text()) if file.is_file() else dict(val=[], finished=False)
+
+
+def _write(runner: Runner, record: dict) -> None:
+    if runner.rank == 0:
+        write_atomically(Path(runner.work_dir) / 'metrics.json', json.dumps(record, indent=1) + '\n')
+
+
+def _plain(metrics: dict | None) -> dict:
+    values = {key: float(value) for key, value in (metrics or {}).items()}
+    return {key: value for key, value in values.items() if not math.isnan(value)}

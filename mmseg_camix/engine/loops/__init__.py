@@ -1,0 +1,5 @@
+"""Loops."""
+
+from .teacher_student import TeacherStudentTestLoop, TeacherStudentValLoop
+
+__all__ = ['TeacherStudentTestLoop', 'TeacherStudentValLoop']

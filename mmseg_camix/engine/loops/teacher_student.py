@@ -1,0 +1,93 @@
+"""Evaluation of teacher and student in one pass over the data."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.registry import LOOPS
+from mmengine.runner import TestLoop, ValLoop
+from mmengine.runner.amp import autocast
+
+from ..hooks.uda_hook import unwrapped
+
+
+@contextmanager
+def predicting_with(model: torch.nn.Module, network: str):
+    """``model.predict`` uses 'student' or 'teacher' within the block."""
+    before, model.predict_with = model.predict_with, network
+    try:
+        yield
+    finally:
+        model.predict_with = before
+
+
+class _BothNetworks:
+    """What validation and testing share: an evaluator per network, images are read once.
+
+    Metrics are reported as ``student/mIoU`` and ``teacher/mIoU``, and plain ``mIoU`` is that of the
+    network that the model predicts with. A model without networks to choose from (a plain
+    segmentor) is evaluated as it is.
+    """
+
+    def run(self) -> dict:
+        """Evaluate; returns all metrics."""
+        model = unwrapped(self.runner.model)
+        networks = getattr(model, 'networks', ())
+        if not networks:
+            return super().run()
+        self._evaluators = {name: _twin(self.evaluator) for name in networks}
+        phase = self.phase
+        self.runner.call_hook(f'before_{phase}')
+        self.runner.call_hook(f'before_{phase}_epoch')
+        self.runner.model.eval()
+        for index, batch in enumerate(self.dataloader):
+            self._run_both(model, index, batch)
+        metrics = self._metrics(model.predict_with)
+        self.runner.call_hook(f'after_{phase}_epoch', metrics=metrics)
+        self.runner.call_hook(f'after_{phase}')
+        return metrics
+
+    @torch.no_grad()
+    def _run_both(self, model: torch.nn.Module, index: int, batch: dict) -> None:
+        phase = self.phase
+        self.runner.call_hook(f'before_{phase}_iter', batch_idx=index, data_batch=batch)
+        outputs = None
+        step = self.runner.model.val_step if phase == 'val' else self.runner.model.test_step
+        # The network that predicts comes last, so that hooks (pictures) see its output.
+        for name in sorted(self._evaluators, key=lambda one: one == model.predict_with):
+            with predicting_with(model, name), autocast(enabled=self.fp16):
+                outputs = step(copy.deepcopy(batch))
+            self._evaluators[name].process(data_samples=outputs, data_batch=batch)
+        self.runner.call_hook(f'after_{phase}_iter', batch_idx=index, data_batch=batch, outputs=outputs)
+
+    def _metrics(self, predicting: str) -> dict:
+        metrics: dict = {}
+        for name, evaluator in self._evaluators.items():
+            own = evaluator.evaluate(len(self.dataloader.dataset))
+            metrics.update({f'{name}/{key}': value for key, value in own.items()})
+            if name == predicting:
+                metrics.update(own)
+        return metrics
+
+
+def _twin(evaluator: Evaluator) -> Evaluator:
+    twin = Evaluator([copy.deepcopy(metric) for metric in evaluator.metrics])
+    twin.dataset_meta = evaluator.dataset_meta
+    return twin
+
+
+@LOOPS.register_module()
+class TeacherStudentValLoop(_BothNetworks, ValLoop):
+    """Validation of both networks during training."""
+
+    phase = 'val'
+
+
+@LOOPS.register_module()
+class TeacherStudentTestLoop(_BothNetworks, TestLoop):
+    """Testing of both networks."""
+
+    phase = 'test'

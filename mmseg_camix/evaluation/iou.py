@@ -1,0 +1,55 @@
+"""IoU over all classes or a subset, with each class reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
+
+
+@METRICS.register_module()
+class SubsetIoUMetric(IoUMetric):
+    """mmseg's IoUMetric, plus each class as ``IoU.<name>`` and means over subsets of classes.
+
+    ``mIoU`` is the mean over ``classes``. Classes that a source does not have (SYNTHIA: terrain,
+    truck, train) can never be predicted rightly, and belong in no mean that is compared.
+
+    Args:
+        classes: names of the classes that count in ``mIoU``; None for all.
+        subsets: further means by name, e.g. ``dict(mIoU13=SYNTHIA_13)``.
+        ignore_index: label of pixels that do not count.
+        prefix: put before each metric's name.
+        collect_device: where results of several processes are gathered, 'cpu' or 'gpu'.
+    """
+
+    def __init__(self, classes: Sequence[str] | None = None,
+                 subsets: Mapping[str, Sequence[str]] | None = None, ignore_index: int = 255,
+                 prefix: str | None = None, collect_device: str = 'cpu') -> None:
+        super().__init__(ignore_index=ignore_index, prefix=prefix, collect_device=collect_device)
+        self.classes = classes
+        self.subsets = dict(subsets or {})
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """results: per image (intersection, union, predicted, labelled) pixels of each class."""
+        metrics = super().compute_metrics(results)
+        intersection, union = (sum(areas).double().numpy() for areas in list(zip(*results))[:2])
+        with np.errstate(invalid='ignore'):
+            per_class = 100 * intersection / union
+        names = list(self.dataset_meta['classes'])
+        if self.classes is not None:
+            metrics['mIoU'] = _mean(per_class, names, self.classes)
+        for key, subset in self.subsets.items():
+            metrics[key] = _mean(per_class, names, subset)
+        # A class that is neither labelled nor predicted has no IoU; means leave it out.
+        metrics.update({f'IoU.{name}': round(float(iou), 2)
+                        for name, iou in zip(names, per_class) if not np.isnan(iou)})
+        return metrics
+
+
+def _mean(per_class: np.ndarray, names: list[str], subset: Sequence[str]) -> float:
+    unknown = sorted(set(subset) - set(names))
+    if unknown:
+        raise ValueError(f'mIoU over unknown classes {unknown}; the data set has {names}')
+    return round(float(np.nanmean([per_class[names.index(name)] for name in subset])), 2)

@@ -1,0 +1,100 @@
+"""Masks: each chooses a region of one domain's images, once per step.
+
+They live in mmseg's TRANSFORMS registry, and run on batches, on the device.
+"""
+
+from __future__ import annotations
+
+from mmseg.registry import TRANSFORMS
+from torch import Tensor, nn
+
+from mmseg_camix.ops import masks as ops
+
+from .uda.step import Step
+
+
+class Mask(nn.Module):
+    """Base of all masks: ``forward(step)`` gives a region (B, 1, H, W) bool.
+
+    Args:
+        of: the branch whose images (and labels) the region is drawn on. The target's labels are the
+            teacher's pseudo-labels.
+    """
+
+    def __init__(self, of: str = 'source') -> None:
+        super().__init__()
+        self.of = of
+
+    def forward(self, step: Step) -> Tensor:
+        raise NotImplementedError
+
+
+@TRANSFORMS.register_module()
+class ClassMask(Mask):
+    """ClassMix: the pixels of a random half, ceil(n / 2), of the n classes present.
+
+    Deviations:
+        Paper: half of the classes. Released code: rounds up, and counts void (255) as a class.
+        Ours: rounds up; void is not a class (``count_ignore=True`` counts it).
+
+    Args:
+        of: the branch whose labels are used.
+        ratio: share of the present classes to choose.
+        pool: 'image' draws from each image's classes, 'batch' from the whole batch's (DAFormer).
+        count_ignore: whether void is one of the classes.
+    """
+
+    def __init__(self, of: str = 'source', ratio: float = 0.5, pool: str = 'image',
+                 count_ignore: bool = False) -> None:
+        super().__init__(of)
+        if pool not in ('image', 'batch'):
+            raise ValueError(f"pool='{pool}' must be 'image' or 'batch'")
+        if not 0 <= ratio <= 1:
+            raise ValueError(f'ratio={ratio} must lie in [0, 1]')
+        self.ratio, self.pool, self.count_ignore = ratio, pool, count_ignore
+
+    def forward(self, step: Step) -> Tensor:
+        label = step.views[self.of].target.label
+        return ops.class_mask(label, step.num_classes, step.generator, self.ratio,
+                              step.ignore_index, self.count_ignore, self.pool)
+
+
+@TRANSFORMS.register_module()
+class BoxMask(Mask):
+    """CutMix: one random box per image.
+
+    Args:
+        of: the branch whose size is used.
+        area: share of the image that the box covers.
+        stride: corners are multiples of this many pixels.
+    """
+
+    def __init__(self, of: str = 'source', area: float = 0.5, stride: int = 1) -> None:
+        super().__init__(of)
+        self.area, self.stride = area, stride
+
+    def forward(self, step: Step) -> Tensor:
+        image = step.views[self.of].image
+        batch, _, height, width = image.shape
+        return ops.box_mask(batch, height, width, step.generator, image.device, self.area, self.stride)
+
+
+@TRANSFORMS.register_module()
+class CowMask(Mask):
+    """CowMix: smoothed noise above a threshold, with blotches as on a cow.
+
+    Args:
+        of: the branch whose size is used.
+        sigma: range of the smoothing, log-uniform, in pixels of a 512-pixel-high image.
+        share: range of the covered share of the image.
+    """
+
+    def __init__(self, of: str = 'source', sigma: tuple[float, float] = (4.0, 16.0),
+                 share: tuple[float, float] = (0.5, 0.5)) -> None:
+        super().__init__(of)
+        self.sigma, self.share = tuple(sigma), tuple(share)
+
+    def forward(self, step: Step) -> Tensor:
+        image = step.views[self.of].image
+        batch, _, height, width = image.shape
+        return ops.cow_mask(batch, height, width, step.generator, image.device, self.sigma, self.share)

@@ -1,0 +1,124 @@
+"""Objectives: each is a loss on one view."""
+
+from __future__ import annotations
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_camix.ops import losses as ops
+from mmseg_camix.ops.schedules import build_schedule
+
+from .uda import adapter
+from .uda.step import Step, Target, View
+
+
+class Objective(nn.Module):
+    """Base of all objectives: ``forward(step, student)`` gives named losses.
+
+    Args:
+        view: the view that the student is asked about.
+        weight: factor of the loss; a number or a schedule of the iteration.
+    """
+
+    needs_logits = True
+    """Whether the student's head runs on the view for this objective."""
+    needs_probs = False
+    """Whether targets must carry class distributions."""
+
+    def __init__(self, view: str, weight: float | dict = 1.0) -> None:
+        super().__init__()
+        self.view = view
+        self.weight = build_schedule(weight)
+
+    def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def weight_at(self, step: Step) -> float:
+        """The weight at this step."""
+        return self.weight(step.progress.iteration, step.progress.max_iters)
+
+
+@MODELS.register_module()
+class SupervisedLoss(Objective):
+    """The segmentor's own heads and losses (auxiliary heads included) on a labelled view.
+
+    Args:
+        view: a branch with ground truth, or any view with one hard target.
+        weight: factor of all these losses.
+    """
+
+    needs_logits = False
+
+    def __init__(self, view: str = 'source', weight: float | dict = 1.0) -> None:
+        super().__init__(view, weight)
+
+    def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
+        view = step.views[self.view]
+        samples = view.samples or adapter.samples_of(view.target.label)
+        losses = adapter.supervised_losses(student, step.passes[self.view].features, samples)
+        factor = self.weight_at(step)
+        return {name: _times(value, factor) if 'loss' in name else value
+                for name, value in losses.items()}
+
+
+def _times(value: Tensor | list[Tensor], factor: float) -> Tensor | list[Tensor]:
+    return [one * factor for one in value] if isinstance(value, list) else value * factor
+
+
+class PixelObjective(Objective):
+    """Base of losses that compare logits with each target of a view, pixel by pixel."""
+
+    def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
+        view, logits = step.views[self.view], step.passes[self.view].logits
+        total = sum(self.compare(logits, target, _weight(view, target), step) for target in view.targets)
+        return {self.loss_name: total * self.weight_at(step)}
+
+    def compare(self, logits: Tensor, target: Target, weight: Tensor, step: Step) -> Tensor:
+        """logits (B, C, h, w) against one target whose pixels count ``weight`` (B, H, W)."""
+        raise NotImplementedError
+
+
+def _weight(view: View, target: Target) -> Tensor:
+    return target.weight if view.scale is None else target.weight * view.scale
+
+
+@MODELS.register_module()
+class PixelCrossEntropy(PixelObjective):
+    """Cross-entropy x weight.
+
+    Args:
+        view: the view.
+        weight: factor of the loss.
+        normalise: 'pixels' is the mean over all B*H*W pixels (the DACS family), 'valid' over those
+            with a label, 'weight' divides by the sum of the pixels' weights.
+    """
+
+    loss_name = 'loss_ce'
+
+    def __init__(self, view: str, weight: float | dict = 1.0, normalise: str = 'pixels') -> None:
+        super().__init__(view, weight)
+        if normalise not in ops.NORMALISERS:
+            raise ValueError(f"normalise='{normalise}' must be one of {', '.join(ops.NORMALISERS)}")
+        self.normalise = normalise
+
+    def compare(self, logits: Tensor, target: Target, weight: Tensor, step: Step) -> Tensor:
+        return ops.pixel_cross_entropy(logits, target.label, weight, step.ignore_index,
+                                       step.align_corners, self.normalise)
+
+
+@MODELS.register_module()
+class PixelMSE(PixelObjective):
+    """Squared difference of the student's and the target's class distribution, x weight.
+
+    Args:
+        view: the view.
+        weight: factor of the loss.
+    """
+
+    needs_probs = True
+    loss_name = 'loss_mse'
+
+    def compare(self, logits: Tensor, target: Target, weight: Tensor, step: Step) -> Tensor:
+        valid = target.label != step.ignore_index
+        return ops.probability_mse(logits, target.probs, weight * valid, step.align_corners)

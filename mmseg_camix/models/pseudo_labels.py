@@ -1,0 +1,114 @@
+"""Pseudo-labels: what the teacher says about the target images, and how much it is trusted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_camix.ops import pseudo as ops
+from mmseg_camix.ops.losses import upsample
+
+from .uda.step import Step, Target, View
+
+SCOPES = ('target', 'view')
+
+
+@MODELS.register_module()
+class PseudoLabels(nn.Module):
+    """Arg-max of the teacher, weighted by q, the share of pixels above a confidence threshold.
+
+    Deviations:
+        Paper (DACS): q per image, on the whole mixed loss. Released code: q over the batch, on the
+        pixels that come from the target. Ours: as the code, which all successors build on;
+        ``per='image', scope='view'`` is the paper's.
+
+    Args:
+        threshold: confidence from which a pixel counts.
+        per: whether q is the share of each 'image' or of the whole 'batch'.
+        scope: q weighs 'target' pixels only, or the loss of the whole 'view' they are pasted in.
+        weighted: False trusts all pixels fully (q = 1).
+        ignore_top: rows at the top of the crop that get weight 0.
+        ignore_bottom: rows at the bottom (the car's bonnet) that get weight 0.
+        align: arguments of :class:`DistributionAlignment`; None leaves predictions as they are.
+    """
+
+    def __init__(self, threshold: float = 0.968, per: str = 'batch', scope: str = 'target',
+                 weighted: bool = True, ignore_top: int = 0, ignore_bottom: int = 0,
+                 align: dict | None = None) -> None:
+        super().__init__()
+        for argument, value, valid in (('per', per, ops.SHARES), ('scope', scope, SCOPES)):
+            if value not in valid:
+                raise ValueError(f"pseudo_labels: {argument}='{value}' must be one of {', '.join(valid)}")
+        self.threshold, self.per, self.scope, self.weighted = threshold, per, scope, weighted
+        self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
+        self.align = DistributionAlignment(**align) if align else None
+        self.keep_probs = False
+        """Set by the wrapper where an objective compares distributions."""
+
+    def forward(self, step: Step, image: Tensor) -> View:
+        """image: (B, 3, H, W) of the target. The view holds its pseudo-labels."""
+        confidence, label, probs = self._predict(step, image.shape[2:])
+        share = self._share(confidence)
+        rows = ops.row_weight(image.shape[2], self.ignore_top, self.ignore_bottom, image.device)
+        weight, scale = rows.expand_as(confidence), share[:, None, None]
+        if self.scope == 'target':
+            weight, scale = weight * scale, None
+        step.statistics['pseudo/q'] = share.mean()
+        step.statistics['pseudo/confidence'] = confidence.mean()
+        return View(image, (Target(label, weight, probs),), scale)
+
+    def _predict(self, step: Step, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor | None]:
+        if self.align is None and not self.keep_probs:  # the whole softmax is not needed
+            return *ops.confidence_and_label(step.teacher_logits, size, step.align_corners), None
+        probs = upsample(step.teacher_logits, size, step.align_corners).softmax(1)
+        if self.align is not None:
+            probs = self.align(probs)
+        return *probs.max(1), probs if self.keep_probs else None
+
+    def _share(self, confidence: Tensor) -> Tensor:
+        if not self.weighted:
+            return confidence.new_ones(len(confidence))
+        return ops.confident_share(confidence, self.threshold, self.per)
+
+
+class DistributionAlignment(nn.Module):
+    """Predictions times p / p~, normalised: p is a prior, p~ a running average of predictions.
+
+    DACS paper, section 4.5 and Table 3.
+
+    Args:
+        prior: class frequencies: a list, or the path of a JSON file with the class statistics of a
+            data set. The paper takes the target's ground truth, which a real user does not have: a
+            bound on what a good prior can do.
+        momentum: share of the old value in the running average.
+    """
+
+    def __init__(self, prior: list[float] | str, momentum: float = 0.99) -> None:
+        super().__init__()
+        prior = torch.tensor(_read_frequencies(prior) if isinstance(prior, str) else prior).float()
+        if prior.dim() != 1 or bool((prior < 0).any()) or float(prior.sum()) <= 0:
+            raise ValueError(f'align: prior must be non-negative class frequencies, got {prior.tolist()}')
+        prior = prior / prior.sum()
+        self.momentum = momentum
+        self.register_buffer('prior', prior, persistent=False)
+        self.register_buffer('running', prior.clone())
+
+    def forward(self, probs: Tensor) -> Tensor:
+        """probs: (B, C, H, W), any float; returns the aligned distribution of each pixel."""
+        if probs.shape[1] != len(self.prior):
+            raise ValueError(f'align: the prior has {len(self.prior)} classes, the segmentor '
+                             f'{probs.shape[1]}')
+        ops.update_running_(self.running, probs, self.momentum)
+        return ops.align_distribution(probs, self.prior, self.running)
+
+
+def _read_frequencies(path: str) -> list[float]:
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f'align: no class statistics at {path}; make them with '
+                                '`python tools/dataset/class_stats.py`')
+    return json.loads(file.read_text())['pixels']

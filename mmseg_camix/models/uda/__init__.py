@@ -1,0 +1,1 @@
+"""Adaptation as a wrapper around any segmentor. Import modules, not this package."""

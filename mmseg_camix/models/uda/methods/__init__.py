@@ -1,0 +1,6 @@
+"""The methods: each fills the wrapper's tables with its paper's defaults."""
+
+from .baselines import CowMix, CutMix, MeanTeacher, NaiveClassMix, PseudoLabelling, SourceOnly
+from .dacs import DACS, iDACS
+
+__all__ = ['DACS', 'CowMix', 'CutMix', 'MeanTeacher', 'NaiveClassMix', 'PseudoLabelling', 'SourceOnly', 'iDACS']

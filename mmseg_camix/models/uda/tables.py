@@ -1,0 +1,133 @@
+"""The three tables of a method (masks, views, objectives): merged, checked, built, ordered.
+
+Everything that can be wrong in a table is found here, when the model is built: unknown names and
+types, references to views that do not exist, cycles.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+
+from mmengine.registry import Registry
+from torch import nn
+
+
+class TableError(ValueError):
+    """A table of the method is wrong; the message names the entry and the valid choices."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as people read them."""
+    return ', '.join(sorted(names)) or '(none)'
+
+
+def merge_table(defaults: Mapping | None, overrides: Mapping | None) -> dict:
+    """A table's defaults with overrides merged in, as OpenMMLab's configs do it.
+
+    ``_delete_=True`` in an override replaces instead of merging, and so does another ``type`` (the
+    arguments of one class rarely suit another). An entry set to None is removed.
+    """
+    result = {name: dict(entry) for name, entry in (defaults or {}).items()}
+    for name, entry in (overrides or {}).items():
+        known = result.get(name)
+        if isinstance(entry, Mapping) and known and entry.get('type', known['type']) == known['type']:
+            result[name] = merge_arguments(known, entry)
+        else:
+            result[name] = merge_arguments({}, entry) if isinstance(entry, Mapping) else entry
+    return {name: entry for name, entry in result.items() if entry is not None}
+
+
+def merge_arguments(known: Mapping, given: Mapping) -> dict:
+    """Arguments of one class merged, dicts within dicts too; a value of None stays an argument."""
+    result = {} if given.get('_delete_', False) else copy.deepcopy(dict(known))
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            inner = result.get(name)
+            value = merge_arguments(inner if isinstance(inner, Mapping) else {}, value)
+        if name != '_delete_':
+            result[name] = value
+    return result
+
+
+def build_entry(kind: str, name: str, cfg: Mapping, registry: Registry, base: type) -> nn.Module:
+    """Build one entry; any error names the entry, and unknown types list the valid ones."""
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+        raise TableError(f"{kind} '{name}' needs a dict with `type`; got {cfg!r}. An override of a "
+                         f'default entry merges only under the same name')
+    cls = cfg['type'] if isinstance(cfg['type'], type) else registry.get(cfg['type'])
+    if cls is None or not (isinstance(cls, type) and issubclass(cls, base)):
+        valid = [key for key, value in registry.module_dict.items()
+                 if isinstance(value, type) and issubclass(value, base) and value is not base]
+        raise TableError(f"{kind} '{name}': type '{cfg['type']}' is not a {base.__name__}; "
+                         f'available: {listed(valid)}')
+    arguments = {key: value for key, value in cfg.items() if key != 'type'}
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{kind} '{name}' ({cls.__name__}): {error}") from error
+
+
+def build_table(kind: str, table: Mapping, registry: Registry, base: type) -> nn.ModuleDict:
+    """Build all entries of a table."""
+    return nn.ModuleDict({
+        name: build_entry(kind, name, cfg, registry, base) for name, cfg in table.items()})
+
+
+def check_reference(kind: str, name: str, what: str, wanted: str, valid: Iterable[str]) -> None:
+    """Raise if entry ``name`` refers to something that is not there."""
+    valid = list(valid)
+    if wanted not in valid:
+        raise TableError(f"{kind} '{name}' reads {what} '{wanted}', which is not defined; "
+                         f'available: {listed(valid)}')
+
+
+def check_references(masks: Mapping, views: Mapping, objectives: Mapping, branches: Iterable[str]) -> None:
+    """Raise where an entry reads a branch, mask or view that does not exist."""
+    branches = list(branches)
+    if not objectives:
+        raise TableError('a method needs at least one objective, e.g. '
+                         "objectives=dict(source=dict(type='SupervisedLoss'))")
+    for name in views:
+        if name in branches:
+            raise TableError(f"view '{name}' has the name of a branch of the data set; choose another")
+    images = [*branches, *views]
+    for name, mask in masks.items():
+        check_reference('mask', name, 'branch', mask.of, branches)
+    for name, view in views.items():
+        for other in view.reads:
+            check_reference('view', name, 'view', other, images)
+        if view.mask is not None:
+            check_reference('view', name, 'mask', view.mask, masks)
+    for name, objective in objectives.items():
+        check_reference('objective', name, 'view', objective.view, images)
+        if 'loss' in name:
+            # mmengine back-propagates every entry whose name contains 'loss', accuracies included.
+            raise TableError(f"objective '{name}': a name must not contain 'loss'")
+
+
+def ordered(names: Iterable[str], reads: Callable[[str], Iterable[str]]) -> list[str]:
+    """Names sorted so that each comes after those it reads; a cycle is an error that shows it.
+
+    Args:
+        names: the views of the table.
+        reads: name -> the views of the table that it reads.
+    """
+    done: list[str] = []
+    path: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in done:
+            return
+        if name in path:
+            circle = ' -> '.join([*path[path.index(name):], name])
+            raise TableError(f'views read each other in a circle: {circle}; a view can only read '
+                             'branches of the data set and views that do not read it')
+        path.append(name)
+        for other in reads(name):
+            visit(other)
+        done.append(path.pop())
+
+    for name in names:
+        visit(name)
+    return done

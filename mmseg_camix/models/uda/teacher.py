@@ -1,0 +1,87 @@
+"""The mean teacher: an exponential moving average of the student."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from mmseg_camix.ops.ema import ema_alpha, ema_update_
+
+NORM_MODES = ('batch', 'running')
+
+
+class EMATeacher(nn.Module):
+    """A copy of the student that follows it: theta' <- a_t theta' + (1 - a_t) theta.
+
+    a_t = min(1 - 1 / (t + 1), alpha), so that the first steps average evenly. The number of steps
+    made is a buffer: it is saved, and a resumed run goes on where it stopped.
+
+    Deviations:
+        Papers: silent about the teacher's normalisation layers. Released code (DACS family): the
+        teacher stays in train mode, so its pseudo-labels use the statistics of the target batch, and
+        only parameters are averaged. DAFormer: dropout and drop-path off.
+        Ours: ``norm='batch'`` keeps that (normalisation in train mode, everything else in eval mode,
+        buffers not averaged: the teacher's own running statistics are the target's, and serve in
+        testing). ``norm='running'`` uses running statistics and copies the student's buffers.
+
+    Args:
+        student: the network to follow; copied.
+        alpha: upper bound of the decay.
+        norm: 'batch' or 'running'.
+    """
+
+    def __init__(self, student: nn.Module, alpha: float = 0.99, norm: str = 'batch') -> None:
+        super().__init__()
+        if norm not in NORM_MODES:
+            raise ValueError(f"teacher: norm='{norm}' is not one of {', '.join(NORM_MODES)}")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f'teacher: alpha={alpha} must lie in [0, 1]')
+        self.alpha = alpha
+        self.norm = norm
+        self.model = copy.deepcopy(student).requires_grad_(False)
+        self.register_buffer('steps', torch.zeros((), dtype=torch.long))
+        # Mirror of `steps` on the host: reading the buffer would wait for the device every step.
+        self._steps_made: int | None = None
+        self._others = [m for m in self.model.modules() if not isinstance(m, _NormBase)]
+
+    @property
+    def steps_made(self) -> int:
+        """Number of updates so far."""
+        if self._steps_made is None:
+            self._steps_made = int(self.steps)
+        return self._steps_made
+
+    def train(self, mode: bool = True) -> EMATeacher:
+        """Set the teacher's mode.
+
+        The train loop calls ``model.train()`` before each iteration, which would switch dropout on;
+        so the mode is decided here and not once after construction.
+        """
+        super().train(mode and self.norm == 'batch')
+        if self.norm == 'batch':
+            for module in self._others:
+                module.training = False
+        return self
+
+    @torch.no_grad()
+    def copy_student(self, student: nn.Module) -> None:
+        """Start from the student's parameters and buffers."""
+        self.model.load_state_dict(student.state_dict())
+
+    @torch.no_grad()
+    def update(self, student: nn.Module) -> None:
+        """One step towards the student: fused over all parameters, without waiting for the device."""
+        alpha = ema_alpha(self.steps_made, self.alpha)
+        ema_update_(list(self.model.parameters()), [p.detach() for p in student.parameters()], alpha)
+        if self.norm == 'running':
+            for mine, theirs in zip(self.model.buffers(), student.buffers()):
+                mine.copy_(theirs)
+        self.steps += 1
+        self._steps_made += 1
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._steps_made = None

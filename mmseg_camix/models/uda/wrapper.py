@@ -1,0 +1,246 @@
+"""The wrapper that turns any registered segmentor into one that adapts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from mmengine.model import BaseModel
+from mmseg.registry import MODELS, TRANSFORMS
+from torch import Tensor, nn
+
+from mmseg_camix.ops.augment import StrongAugment
+
+from .. import masks as masks_module
+from .. import objectives as objectives_module
+from .. import views as views_module
+from ..pseudo_labels import PseudoLabels
+from . import adapter, tables
+from .preprocessor import BranchPreprocessor
+from .step import Progress, Step, StudentPass, Target, View
+from .teacher import EMATeacher
+
+BRANCHES = ('source', 'target')
+NETWORKS = ('student', 'teacher')
+
+
+@MODELS.register_module()
+class UDASegmentor(BaseModel):
+    """A student, its mean teacher, and three tables: masks -> views -> objectives.
+
+    Methods (``DACS``, ``CAMix``, ...) are subclasses that fill :attr:`defaults` and add no behaviour.
+    What a config gives is merged into the defaults: ``masks=dict(classes=dict(ratio=0.3))`` changes
+    one argument, ``objectives=dict(mixed=None)`` removes an entry.
+
+    Args:
+        segmentor: config of any mmseg segmentor whose head gives per-pixel logits. Number of
+            classes, ignored index, align_corners, normalisation and crop size are read from it.
+        masks: name -> config of a mask (a region of one branch's images).
+        views: name -> config of a view (an image that the student sees, with its targets).
+        objectives: name -> config of a loss on a view.
+        pseudo_labels: config of the pseudo-labeller; None where no target labels are needed.
+        teacher: arguments of :class:`EMATeacher`.
+        augment: arguments of :class:`StrongAugment`, for views that ask for it.
+        predict_with: 'student' or 'teacher', the network that ``predict`` uses unless the
+            evaluation loop says otherwise.
+        branches: what the paired data set delivers.
+        data_preprocessor: replaces the segmentor's own, which is the default.
+        init_cfg: weights of the whole model.
+    """
+
+    defaults: dict = {}
+
+    def __init__(self, segmentor: dict, masks: dict | None = None, views: dict | None = None,
+                 objectives: dict | None = None, pseudo_labels: dict | None = None,
+                 teacher: dict | None = None, augment: dict | None = None,
+                 predict_with: str | None = None, branches: Iterable[str] = BRANCHES,
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        cfg = self._merged(dict(masks=masks, views=views, objectives=objectives),
+                           dict(pseudo_labels=pseudo_labels, teacher=teacher, augment=augment))
+        self.student = MODELS.build(_with_preprocessor(segmentor, data_preprocessor))
+        adapter.check(self.student)
+        self.data_preprocessor = BranchPreprocessor(self.student.data_preprocessor)
+        self.branches = tuple(branches)
+        self._build_tables(cfg)
+        self._build_teacher(cfg)
+        preprocessor = self.data_preprocessor
+        self.stride = adapter.check_crop(self.student, preprocessor.crop_size)
+        self.predict_with = self._checked_network(
+            predict_with or self.defaults.get('predict_with', NETWORKS[0]))
+        self.augment = StrongAugment(preprocessor.mean, preprocessor.std, preprocessor.channel_order,
+                                     **cfg.get('augment', {}))
+        self.progress: Progress | None = None
+        # A profiler puts its stop-watch here; each phase of a step runs within it.
+        self.phase: Callable[[str], AbstractContextManager] = lambda name: nullcontext()
+        self._generators: tuple[torch.Generator, torch.Generator] | None = None
+
+    # ------------------------------------------------------------------ build
+
+    def _merged(self, given_tables: dict, given_arguments: dict) -> dict:
+        cfg = {name: tables.merge_table(self.defaults.get(name), table)
+               for name, table in given_tables.items()}
+        for name, arguments in given_arguments.items():
+            default = self.defaults.get(name)
+            if arguments is not None or default is not None:
+                cfg[name] = tables.merge_arguments(default or {}, arguments or {})
+        return cfg
+
+    def _build_tables(self, cfg: dict) -> None:
+        self.masks = tables.build_table('mask', cfg['masks'], TRANSFORMS, masks_module.Mask)
+        self.views = tables.build_table('view', cfg['views'], TRANSFORMS, views_module.ViewBuilder)
+        self.objectives = tables.build_table('objective', cfg['objectives'], MODELS,
+                                             objectives_module.Objective)
+        tables.check_references(self.masks, self.views, self.objectives, self.branches)
+        self.view_order = tables.ordered(
+            self.views, lambda name: [other for other in self.views[name].reads if other in self.views])
+
+    def _build_teacher(self, cfg: dict) -> None:
+        self.pseudo_labels = self.teacher = None
+        if 'pseudo_labels' in cfg:
+            self.pseudo_labels = tables.build_entry(
+                'entry', 'pseudo_labels', {'type': 'PseudoLabels', **cfg['pseudo_labels']}, MODELS, PseudoLabels)
+            self.pseudo_labels.keep_probs = any(o.needs_probs for o in self.objectives.values())
+            self.teacher = EMATeacher(self.student, **cfg.get('teacher', {}))
+            return
+        readers = [o.view for o in self.objectives.values()] + [r for v in self.views.values() for r in v.reads]
+        if 'target' in readers + [mask.of for mask in self.masks.values()]:
+            raise tables.TableError("a mask, view or objective reads 'target', whose labels are "
+                                    'pseudo-labels, but there is no pseudo-labeller; give pseudo_labels=dict()')
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks that can predict."""
+        return NETWORKS if self.teacher is not None else NETWORKS[:1]
+
+    def _checked_network(self, name: str) -> str:
+        if name not in self.networks:
+            raise ValueError(f"predict_with='{name}' is not one of {', '.join(self.networks)}")
+        return name
+
+    def network(self, name: str | None = None) -> nn.Module:
+        """The student or the teacher as a plain segmentor; by default the one that predicts."""
+        name = self._checked_network(name or self.predict_with)
+        return self.student if name == 'student' else self.teacher.model
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, as the segmentor's head says."""
+        return adapter.main_head(self.student).num_classes
+
+    # ------------------------------------------------------------------ run
+
+    def forward(self, inputs: dict[str, Tensor] | Tensor, data_samples: dict | list | None = None,
+                mode: str = 'tensor') -> dict | list | Tensor:
+        """As mmseg's segmentors; only ``mode='loss'`` takes branches of images."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        return self.network()(inputs, data_samples, mode)
+
+    def loss(self, inputs: dict[str, Tensor] | Tensor, data_samples: dict | list) -> dict[str, Tensor]:
+        """One step: pseudo-labels -> masks -> views -> student -> objectives."""
+        if isinstance(inputs, Tensor):  # a plain data set trains the source branch alone
+            inputs, data_samples = {'source': inputs}, {'source': data_samples}
+        step = self._begin(inputs)
+        with torch.no_grad():
+            self._prepare(step, inputs, data_samples)
+        for name, decodes in self._views_seen().items():
+            with self.phase(f'{name} forward'):
+                step.passes[name] = self._see(step.views[name].image, decodes)
+        losses = {}
+        for name, objective in self.objectives.items():
+            with self.phase(f'{objective.view} forward'):
+                for key, value in objective(step, self.student).items():
+                    losses[f'{name}.{key}'] = value
+        return {**losses, **step.statistics}
+
+    def _prepare(self, step: Step, inputs: dict[str, Tensor], data_samples: dict) -> None:
+        """All that needs no gradient: branches with their labels, masks, views."""
+        if self.pseudo_labels is not None:
+            with self.phase('teacher forward'):
+                features = adapter.extract(self.teacher.model, inputs['target'])
+                step.teacher_logits = adapter.decode(self.teacher.model, features)
+        with self.phase('labels, masks, views'):
+            for name, image in inputs.items():
+                step.views[name] = self._branch(step, name, image, data_samples[name])
+            for name, mask in self.masks.items():
+                step.masks[name] = mask(step)
+            for name in self.view_order:
+                step.views[name] = self.views[name](step)
+                if self.views[name].augment:
+                    step.views[name] = views_module.strongly_augmented(step.views[name], self.augment, step)
+
+    def _begin(self, inputs: dict[str, Tensor]) -> Step:
+        if self.progress is None:
+            raise RuntimeError(
+                'nobody told the model where the training stands, so its teacher would never move. Add '
+                "`custom_hooks = [dict(type='UDAHook')]` to the config (or inherit "
+                'configs/_base_/uda.py); outside a Runner call `model.set_progress(...)`')
+        device = next(iter(inputs.values())).device
+        generator, cpu_generator = self._seeded(device)
+        head = adapter.main_head(self.student)
+        return Step(self.progress, head.num_classes, head.ignore_index, head.align_corners,
+                    generator, cpu_generator)
+
+    def _seeded(self, device: torch.device) -> tuple[torch.Generator, torch.Generator]:
+        """All randomness of a step follows from (seed, iteration): a step can be replayed."""
+        if self._generators is None or self._generators[0].device != device:
+            self._generators = (torch.Generator(device), torch.Generator())
+        seed = (self.progress.seed * 1_000_003 + self.progress.iteration) % 2**63
+        for generator in self._generators:
+            generator.manual_seed(seed)
+        return self._generators
+
+    def _branch(self, step: Step, name: str, image: Tensor, samples: list) -> View:
+        if name == 'target' and self.pseudo_labels is not None:
+            return self.pseudo_labels(step, image)
+        label = adapter.labels_of(samples)
+        if label is None:
+            if name == 'target':  # seen by no objective: _build_teacher has made sure
+                return View(image, (), samples=samples)
+            raise ValueError(f"branch '{name}' has no labels; its pipeline needs a label-loading "
+                             "transform such as dict(type='LoadIdLabels')")
+        probs = None
+        if self.pseudo_labels is not None and self.pseudo_labels.keep_probs:
+            probs = _one_hot(label, step.num_classes)
+        return View(image, (Target(label, torch.ones_like(label, dtype=torch.float32), probs),), samples=samples)
+
+    def _views_seen(self) -> dict[str, bool]:
+        """View -> whether the student's head is needed on it; each is seen once."""
+        seen: dict[str, bool] = {}
+        for objective in self.objectives.values():
+            seen[objective.view] = seen.get(objective.view, False) or objective.needs_logits
+        return seen
+
+    def _see(self, image: Tensor, decodes: bool) -> StudentPass:
+        features = adapter.extract(self.student, image)
+        return StudentPass(features, adapter.decode(self.student, features) if decodes else None)
+
+    def set_progress(self, iteration: int, max_iters: int, seed: int = 0) -> None:
+        """Tell the model where the training stands; called before each step by the hook."""
+        self.progress = Progress(iteration, max_iters, seed)
+
+    def update_teacher(self) -> None:
+        """Move the teacher towards the student; called after each step by the hook."""
+        if self.teacher is not None:
+            self.teacher.update(self.student)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+        """A checkpoint of a plain segmentor is loaded into the student."""
+        names = ('student.', 'teacher.', 'masks.', 'views.', 'objectives.', 'pseudo_labels.')
+        own = [key[len(prefix):] for key in state_dict if key.startswith(prefix)]
+        if own and not any(key.startswith(names) for key in own):
+            for key in own:
+                state_dict[f'{prefix}student.{key}'] = state_dict.pop(prefix + key)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _with_preprocessor(segmentor: dict, data_preprocessor: dict | None) -> dict:
+    return segmentor if data_preprocessor is None else {**segmentor, 'data_preprocessor': data_preprocessor}
+
+
+def _one_hot(label: Tensor, num_classes: int) -> Tensor:
+    """(B, H, W) long -> (B, C, H, W) float; all zero where ignored."""
+    classes = torch.arange(num_classes, device=label.device)[None, :, None, None]
+    return (label[:, None] == classes).float()

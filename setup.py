@@ -1,0 +1,5 @@
+"""Packaging; everything declarative is in setup.cfg."""
+
+from setuptools import setup
+
+setup()

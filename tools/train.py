@@ -1,0 +1,60 @@
+#!/usr/bin/env python
+"""Train a model, adapted or not.
+
+examples:
+  python tools/train.py configs/dacs/mini_gta2cs_tiny.py
+  python tools/train.py CONFIG --resume                      # go on where the last run stopped
+  python tools/train.py CONFIG --cfg-options data_root=/data model.teacher.alpha=0.999
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+from mmengine.config import DictAction
+from mmengine.runner import Runner
+
+from mmseg_camix.engine.config import complete_for_adaptation, load_config, use_amp
+
+
+def parse_args() -> argparse.Namespace:
+    """Arguments, as in mmseg's own tool."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='file of the config')
+    parser.add_argument('--work-dir', help='where logs, checkpoints and metrics.json go '
+                                           '(default: work_dirs/<name of the config>)')
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from the last checkpoint of the work folder, or from the given one')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--seed', type=int, help='seed of everything random (default: the config\'s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config, e.g. train_cfg.max_iters=100')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='who started this process, if it is one of several')
+    # torch.distributed.launch passes the first, torchrun sets the environment variable.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main() -> None:
+    """Build the runner from the config and train."""
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    cfg.launcher = args.launcher
+    if args.seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
+    if args.amp:
+        use_amp(cfg)
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    complete_for_adaptation(cfg)
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
