@@ -1,0 +1,6 @@
+"""The miniature benchmark: street scenes drawn by a program, written like the real data sets."""
+
+from .render import default_size, render, scene_of
+from .styles import DOMAINS
+
+__all__ = ['DOMAINS', 'default_size', 'render', 'scene_of']

@@ -1,0 +1,142 @@
+"""Trees, hedges, and everything that hangs on a pole."""
+
+import numpy as np
+
+from . import labels as L
+from .canvas import Canvas, shade
+from .scene import Scene, Thing
+from .styles import Style
+
+
+def _at(thing: Thing, u: float, v: float) -> np.ndarray:
+    """A point u metres to the right of the thing and v metres up: (3,)."""
+    return np.array([thing.x + u, v, thing.z])
+
+
+def disc(thing: Thing, u: float, v: float, radius: float, sides: int = 14,
+         stretch: float = 1.) -> np.ndarray:
+    """A regular polygon that faces the camera, (sides, 3); stretch: its height / its width."""
+    angle = np.arange(sides) * 2 * np.pi / sides + np.pi / 2
+    return np.column_stack([thing.x + u + radius * np.cos(angle),
+                            v + radius * stretch * np.sin(angle), np.full(sides, thing.z)])
+
+
+def box(thing: Thing, u0: float, u1: float, v0: float, v1: float) -> np.ndarray:
+    """A rectangle that faces the camera: (4, 3)."""
+    return np.array([[thing.x + u, v, thing.z] for u, v in
+                     ((u0, v0), (u1, v0), (u1, v1), (u0, v1))])
+
+
+def draw_tree(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
+    """A trunk with a crown of blobs, brighter towards the sky."""
+    rng = np.random.default_rng(thing.seed)
+    part = canvas.part(L.VEGETATION, thing.z)
+    leaf, trunk = style.colour('vegetation', *thing.tones), style.colour('trunk')
+    height, radius = thing.height, thing.width / 2
+    canvas.strip(_at(thing, 0, 0), _at(thing, 0, height * 0.55), 0.06 * height, trunk, part)
+    count = 34
+    angle, reach = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.random(count)) * 0.75
+    u, v = reach * np.cos(angle), reach * np.sin(angle)
+    order = np.argsort(v + 0.3 * rng.random(count))
+    u, v = u[order], v[order]
+    middle = height * 0.66
+    centres = np.column_stack([thing.x + u * radius, middle + v * height * 0.33,
+                               np.full(count, thing.z)])
+    sun = -np.sin(scene.sun[0]) * 0.5
+    light = 1 + style.foliage * (v + sun * -u + rng.uniform(-0.35, 0.35, count))
+    canvas.discs(centres[:6], np.full(6, radius * 0.5), shade(leaf, 0.75) * np.ones((6, 1)), part)
+    canvas.discs(centres, radius * rng.uniform(0.2, 0.42, count),
+                 np.clip(leaf * light[:, None], 0, 255), part)
+
+
+def draw_hedge(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
+    """A row of bushes along the street."""
+    rng = np.random.default_rng(thing.seed)
+    part = canvas.part(L.VEGETATION, max(thing.near + 4, 3.))
+    leaf = style.colour('vegetation', *thing.tones)
+    z0, z1 = thing.near, thing.z + thing.length / 2
+    canvas.polygon(np.array([[thing.x, 0, z0], [thing.x, 0, z1], [thing.x, thing.height * .8, z1],
+                             [thing.x, thing.height * .8, z0]]), shade(leaf, 0.72), part)
+    count = int(thing.length * 5)
+    z = np.sort(rng.uniform(z0, z1, count))[::-1]
+    v = rng.uniform(0.1, 0.92, count)
+    centres = np.column_stack([np.full(count, thing.x), v * thing.height, z])
+    light = 1 + style.foliage * (2 * v - 1 + rng.uniform(-0.4, 0.4, count))
+    canvas.discs(centres, rng.uniform(0.2, 0.42, count), np.clip(leaf * light[:, None], 0, 255),
+                 part)
+
+
+def _pole(canvas: Canvas, style: Style, thing: Thing, height: float) -> tuple[int, np.ndarray]:
+    part, colour = canvas.part(L.POLE, thing.z), style.colour('pole', *thing.tones)
+    canvas.polygon(box(thing, -thing.width / 2, thing.width / 2, 0, height), colour, part)
+    canvas.polygon(box(thing, -thing.width / 2, -thing.width / 6, 0, height), shade(colour, 1.25),
+                   part)
+    return part, colour
+
+
+def draw_lamp(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
+    """A street lamp; `heading` is the side of the street that it stands on."""
+    part, colour = _pole(canvas, style, thing, thing.height)
+    reach = -1.5 * thing.heading
+    canvas.polygon(box(thing, -0.14, 0.14, 0, 0.7), shade(colour, 0.85), part)
+    canvas.strip(_at(thing, 0, thing.height - 0.05), _at(thing, reach, thing.height + 0.25), 0.12,
+                 colour, part)
+    canvas.strip(_at(thing, reach * 0.7, thing.height + 0.16),
+                 _at(thing, reach * 1.25, thing.height + 0.28), 0.22, shade(colour, 0.8), part)
+
+
+def draw_light(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
+    """A traffic light at its pole; tall ones carry a second one above the road."""
+    part, colour = _pole(canvas, style, thing, thing.height)
+    state = int(thing.tones[0] * 3)
+    heads = [(0., thing.height - 0.75)]
+    if thing.height > 3.9:
+        reach = -2.6 * thing.heading
+        canvas.strip(_at(thing, 0, thing.height), _at(thing, reach, thing.height + 0.2), 0.14,
+                     colour, part)
+        heads = [(0., 2.5), (reach, thing.height - 0.6)]
+    label = canvas.part(L.LIGHT, thing.z)
+    housing = style.colour('housing', *thing.tones)
+    for u, v in heads:
+        canvas.polygon(box(thing, u - 0.27, u + 0.27, v - 0.62, v + 0.62), housing, label)
+        for slot, name in enumerate(('red', 'yellow', 'green')):
+            lamp = (60, 220, 110) if name == 'green' else style.colour(name)
+            lamp = lamp if slot == state else shade(style.colour('lamp_off'), 1.2)
+            canvas.polygon(disc(thing, u, v + 0.38 * (1 - slot), 0.155), lamp, label)
+
+
+def draw_sign(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
+    """One of six traffic signs on a pole."""
+    _pole(canvas, style, thing, thing.height)
+    part, v = canvas.part(L.SIGN, thing.z), thing.height - 0.25
+    red, white, blue, yellow = (style.colour(name, 0.5, thing.tones[1])
+                                for name in ('red', 'white', 'blue', 'yellow'))
+    kind = int(thing.tones[2] * 6)
+    if kind == 0:  # no entry
+        canvas.polygon(disc(thing, 0, v, 0.4), red, part)
+        canvas.polygon(box(thing, -0.27, 0.27, v - 0.08, v + 0.08), white, part)
+    elif kind == 1:  # speed limit
+        canvas.polygon(disc(thing, 0, v, 0.4), red, part)
+        canvas.polygon(disc(thing, 0, v, 0.28), white, part)
+        canvas.polygon(box(thing, -0.14, 0.14, v - 0.1, v + 0.1), (30, 30, 30), part)
+    elif kind == 2:  # danger
+        canvas.polygon(disc(thing, 0, v - 0.08, 0.5, 3), red, part)
+        canvas.polygon(disc(thing, 0, v - 0.08, 0.32, 3), white, part)
+    elif kind == 3:  # priority
+        canvas.polygon(disc(thing, 0, v, 0.44, 4), white, part)
+        canvas.polygon(disc(thing, 0, v, 0.33, 4), yellow, part)
+    elif kind == 4:  # parking
+        canvas.polygon(box(thing, -0.35, 0.35, v - 0.35, v + 0.35), blue, part)
+        canvas.polygon(box(thing, -0.13, -0.02, v - 0.25, v + 0.25), white, part)
+        canvas.polygon(disc(thing, 0.03, v + 0.1, 0.15), white, part)
+    else:  # a direction board
+        canvas.polygon(box(thing, -0.75, 0.75, v - 0.28, v + 0.28), yellow, part)
+        canvas.polygon(box(thing, -0.6, 0.4, v - 0.05, v + 0.07), (40, 40, 40), part)
+
+
+def draw_bin(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
+    """A litter bin: Cityscapes' void class `static`."""
+    part, colour = canvas.part(L.STATIC, thing.z), style.colour('bin', *thing.tones)
+    canvas.polygon(box(thing, -0.28, 0.28, 0, thing.height), colour, part)
+    canvas.polygon(box(thing, -0.34, 0.34, thing.height * 0.85, thing.height), shade(colour, 0.7),
+                   part)
