@@ -6,7 +6,7 @@
      "files": {"labels/00001.png": {       # relative to the root, sorted
          "pixels": [n_0, ..., n_18],       # pixels of each train id
          "ignored": n,                     # pixels of label 255
-         "stamp": [bytes, mtime_ns]}},     # of the file when it was counted: it is recounted if it changes
+         "stamp": [bytes, mtime_ns]}},     # of the file when counted; if it changes, count again
      "total_pixels": [n_0, ..., n_18],     # sums over the files
      "total_files": [m_0, ..., m_18],      # in how many files the class occurs
      "complete": true}                     # false while counting, or where files could not be read

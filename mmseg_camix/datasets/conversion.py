@@ -138,7 +138,8 @@ def run_parallel(
     if jobs <= 1:
         yield from tqdm(map(guarded, paths), total=len(paths), desc=title, unit='file')
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    # One thread of OpenCV per process: the processes are what runs in parallel.
+    with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         futures = [pool.submit(guarded, path) for path in paths]
         try:
             for future in tqdm(as_completed(futures), total=len(paths), desc=title, unit='file'):
@@ -148,8 +149,6 @@ def run_parallel(
 
 
 def _guarded(task: Callable[[Path], Any], path: Path) -> tuple[Path, Any, str | None]:
-    # One thread per process: the processes are what runs in parallel.
-    cv2.setNumThreads(1)
     try:
         return path, task(path), None
     except Exception as error:

@@ -55,10 +55,9 @@ class PairedDataset(Dataset):
             for name, cfg in dict(source=source, target=target, **branches).items()
         }
         self._refuse_other_classes()
-        # Branch -> {epoch: (seed, permutation)}; a worker meets at most two epochs at a time.
-        self._orders: dict[str, dict[int, tuple[int, np.ndarray]]] = {
-            name: {} for name in self.datasets
-        }
+        # Branch -> {(seed, epoch): permutation}; a worker meets at most two epochs at a time.
+        self._orders: dict[str, dict[tuple[int, int], np.ndarray]]
+        self._orders = {name: {} for name in self.datasets}
 
     @property
     def metainfo(self) -> dict:
@@ -74,13 +73,11 @@ class PairedDataset(Dataset):
         size = len(self.datasets[branch])
         epoch, place = divmod(key.position, size)
         orders = self._orders[branch]
-        cached = orders.get(epoch)
-        # The seed is part of the cached entry: a sampler may be given another one.
-        if cached is None or cached[0] != key.seed:
+        if (key.seed, epoch) not in orders:
             while len(orders) > 1:
                 orders.pop(min(orders))
-            cached = orders[epoch] = key.seed, permutation(size, key.seed, branch, 'order', epoch)
-        return int(cached[1][place])
+            orders[key.seed, epoch] = permutation(size, key.seed, branch, 'order', epoch)
+        return int(orders[key.seed, epoch][place])
 
     def __getitem__(self, key: Position | int) -> dict[str, dict]:
         key = self._position(key)
@@ -173,13 +170,19 @@ def _build(name: str, cfg: dict | Dataset) -> Dataset:
         raise TypeError(
             f'branch {name!r} of PairedDataset must be a dataset config or a dataset, got {cfg!r}'
         )
-    dataset = DATASETS.build(cfg) if isinstance(cfg, dict) else cfg
-    if hasattr(dataset, 'full_init'):
-        dataset.full_init()
+    empty = ValueError(
+        f'branch {name!r} of PairedDataset is empty: {cfg!r}; check its `data_root`, '
+        '`data_prefix`, suffixes and `indices`'
+    )
+    try:
+        dataset = DATASETS.build(cfg) if isinstance(cfg, dict) else cfg
+        if hasattr(dataset, 'full_init'):
+            dataset.full_init()
+    except ValueError as error:
+        # So mmengine fails when it serialises an empty list.
+        if 'need at least one array' in str(error):
+            raise empty from error
+        raise
     if len(dataset) == 0:
-        place = getattr(dataset, 'data_prefix', {}).get('img_path', 'unknown folder')
-        raise ValueError(
-            f'branch {name!r} of PairedDataset is empty ({type(dataset).__name__}, {place}); check '
-            'its `data_root`, `data_prefix`, suffixes and `indices`'
-        )
+        raise empty
     return dataset

@@ -1,0 +1,84 @@
+"""The recorded box finds the crop again, whatever was flipped before or after it."""
+import numpy as np
+import pytest
+from mmseg.registry import TRANSFORMS
+
+from mmseg_camix.datasets.transforms import PackUDAInputs, RecordedRandomCrop
+
+FLIPS = {None: lambda a: a, 'horizontal': np.fliplr, 'vertical': np.flipud,
+         'diagonal': lambda a: np.flipud(np.fliplr(a))}
+
+
+def coordinates(height=30, width=40):
+    """(H, W, 3): each pixel tells its own row and column."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, rows * 0], -1).astype(np.uint8)
+
+
+def flip(direction):
+    return dict(type='RandomFlip', prob=1.0 if direction else 0.0, direction=direction or
+                'horizontal')
+
+
+@pytest.mark.parametrize('direction', FLIPS)
+@pytest.mark.parametrize('flip_first', [True, False])
+def test_box_finds_the_crop_in_the_unflipped_image(direction, flip_first):
+    image = coordinates()
+    crop = dict(type='RecordedRandomCrop', crop_size=(8, 12))
+    steps = [flip(direction), crop] if flip_first else [crop, flip(direction)]
+    for seed in range(5):
+        np.random.seed(seed)
+        results = dict(img=image.copy(), img_shape=image.shape[:2])
+        for step in steps:
+            results = TRANSFORMS.build(step)(results)
+        sample = PackUDAInputs()(results)
+        meta = sample['data_samples']
+        x1, y1, x2, y2 = meta.crop_box
+        assert (x2 - x1, y2 - y1) == (12, 8) and meta.resized_shape == (30, 40)
+        found = FLIPS[meta.flip_direction if meta.flip else None](image[y1:y2, x1:x2])
+        np.testing.assert_array_equal(sample['inputs'].permute(1, 2, 0).numpy(), found)
+
+
+def test_boxes_are_spread_over_the_image():
+    np.random.seed(0)
+    crop = RecordedRandomCrop([8, 12])  # a list, as JSON configs have it
+    boxes = {crop(dict(img=coordinates()))['crop_box'] for _ in range(200)}
+    assert {min(b[0] for b in boxes), max(b[2] for b in boxes)} == {0, 40}
+    assert {min(b[1] for b in boxes), max(b[3] for b in boxes)} == {0, 30}
+
+
+def test_image_smaller_than_the_crop():
+    results = RecordedRandomCrop(64)(dict(img=coordinates()))
+    assert results['crop_box'] == (0, 0, 40, 30) and results['img'].shape == (30, 40, 3)
+
+
+def test_label_is_cropped_alike_and_dominance_is_avoided():
+    label = np.zeros((30, 40), np.uint8)
+    label[:, 30:] = 1
+    crop = RecordedRandomCrop((8, 12), cat_max_ratio=0.75)
+    shares = []
+    for seed in range(40):
+        np.random.seed(seed)
+        results = crop(dict(img=coordinates(), gt_seg_map=label, seg_fields=['gt_seg_map']))
+        x1, y1, x2, y2 = results['crop_box']
+        np.testing.assert_array_equal(results['gt_seg_map'], label[y1:y2, x1:x2])
+        counts = np.bincount(results['gt_seg_map'].ravel(), minlength=2)
+        shares.append(counts.max() / counts.sum())
+    np.random.seed(0)
+    plain = RecordedRandomCrop((8, 12))
+    dominated = [plain(dict(img=coordinates(), gt_seg_map=label, seg_fields=['gt_seg_map']))
+                 ['gt_seg_map'].mean() in (0, 1) for _ in range(40)]
+    assert np.mean(np.array(shares) >= 0.75) < np.mean(dominated) / 2
+
+
+def test_errors():
+    with pytest.raises(ValueError, match='needs labels, but a.png has none'):
+        RecordedRandomCrop(4, cat_max_ratio=0.75)(dict(img=coordinates(), img_path='a.png'))
+    crop = RecordedRandomCrop(4)
+    with pytest.raises(ValueError, match='a.png is cropped twice'):
+        crop(crop(dict(img=coordinates(), img_path='a.png')))
+
+
+def test_packed_samples_always_tell_their_flip():
+    sample = PackUDAInputs()(dict(img=coordinates(), sample_idx=3))['data_samples']
+    assert sample.flip is False and sample.flip_direction is None and sample.sample_idx == 3

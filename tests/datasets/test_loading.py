@@ -1,0 +1,141 @@
+"""Loading of images and labels in every encoding, and what is said of bad files."""
+import cv2
+import numpy as np
+import pytest
+from mmseg.registry import TRANSFORMS
+
+from mmseg_camix.datasets.encodings import CLASSES, train_id_table
+from mmseg_camix.datasets.transforms import LoadIdLabels, LoadImage
+
+from .tiny import (SIZE, random_ids, write_16_bit_label, write_grey_label, write_image,
+                   write_palette_label)
+
+
+def load_label(path, ids, **extra):
+    return LoadIdLabels(ids)(dict(seg_map_path=str(path), seg_fields=[], **extra))['gt_seg_map']
+
+
+def slowly(raw, ids):
+    """The map, one pixel at a time."""
+    return np.array([[train_id_table(ids)[value] for value in row] for row in raw])
+
+
+@pytest.mark.parametrize('ids, high, write', [
+    ('cityscapes', 35, write_palette_label),
+    ('cityscapes', 35, write_grey_label),
+    ('synthia', 23, write_16_bit_label),
+    ('train', 19, write_grey_label),
+])
+def test_labels_of_every_encoding(tmp_path, ids, high, write):
+    raw = random_ids(3, high)
+    write(tmp_path / 'label.png', raw)
+    label = load_label(tmp_path / 'label.png', ids)
+    assert label.dtype == np.uint8
+    np.testing.assert_array_equal(label, slowly(raw, ids))
+
+
+@pytest.mark.parametrize('channels', [1, 4])
+def test_synthia_files_with_other_numbers_of_channels(tmp_path, channels):
+    raw = random_ids(4, 23).astype(np.uint16)
+    pixels = raw if channels == 1 else np.stack([raw * 0 + 7, raw * 0 + 9, raw, raw * 0 + 3], -1)
+    cv2.imwrite(str(tmp_path / 'label.png'), pixels)
+    np.testing.assert_array_equal(load_label(tmp_path / 'label.png', 'synthia'),
+                                  slowly(raw, 'synthia'))
+
+
+def test_results_are_what_the_following_transforms_expect(tmp_path):
+    write_image(tmp_path / 'image.png', 1)
+    write_palette_label(tmp_path / 'label.png', random_ids(1, 35))
+    results = dict(img_path=str(tmp_path / 'image.png'), seg_map_path=str(tmp_path / 'label.png'),
+                   label_ids='cityscapes', seg_fields=[])
+    for cfg in (dict(type='LoadImage'), dict(type='LoadIdLabels'),
+                dict(type='Resize', scale=(40, 24)), dict(type='RandomCrop', crop_size=(8, 8))):
+        results = TRANSFORMS.build(cfg)(results)
+    assert results['ori_shape'] == SIZE and results['seg_fields'] == ['gt_seg_map']
+    assert results['img'].shape == (8, 8, 3) and results['gt_seg_map'].shape == (8, 8)
+
+
+def test_image_is_bgr_like_opencv(tmp_path):
+    write_image(tmp_path / 'image.png', 1)
+    loaded = LoadImage()(dict(img_path=str(tmp_path / 'image.png')))['img']
+    np.testing.assert_array_equal(loaded, cv2.imread(str(tmp_path / 'image.png')))
+    assert LoadImage(to_float32=True)(
+        dict(img_path=str(tmp_path / 'image.png')))['img'].dtype == np.float32
+
+
+def test_fewer_classes(tmp_path):
+    write_grey_label(tmp_path / 'label.png', np.array([[0, 1, 2, 255]]))
+    label_map = {0: 1, 1: 255, **{i: 0 for i in range(2, len(CLASSES))}}
+    label = load_label(tmp_path / 'label.png', 'train', label_map=label_map)
+    assert label.tolist() == [[1, 255, 0, 255]]
+
+
+def test_ids_outside_the_map(tmp_path):
+    write_grey_label(tmp_path / 'label.png', np.array([[7, 200, 7]]))
+    with pytest.raises(ValueError, match=r'label\.png: ids \[200\] are not in the map.*choose the'):
+        load_label(tmp_path / 'label.png', 'cityscapes')
+    write_16_bit_label(tmp_path / 'label.png', np.array([[1, 23 + 256, 7]]))
+    with pytest.raises(ValueError, match=r'ids \[279\] are not in the map'):
+        load_label(tmp_path / 'label.png', 'synthia')
+
+
+def test_train_ids_taken_for_raw_ids(tmp_path):
+    write_grey_label(tmp_path / 'label.png', np.array([[7, 255]]))
+    with pytest.raises(ValueError, match="ids='train' reads"):
+        load_label(tmp_path / 'label.png', 'cityscapes')
+
+
+def test_colour_picture_taken_for_labels(tmp_path):
+    write_image(tmp_path / 'gtFine_color.png', 1)
+    with pytest.raises(ValueError, match='gtFine_color.png: a PNG of 8 bits and several channels'):
+        load_label(tmp_path / 'gtFine_color.png', 'cityscapes')
+    with pytest.raises(ValueError, match='expects a 16-bit PNG'):
+        load_label(tmp_path / 'gtFine_color.png', 'synthia')
+
+
+def test_another_size_than_the_image(tmp_path):
+    write_grey_label(tmp_path / 'label.png', random_ids(1, 19, (5, 6)))
+    with pytest.raises(ValueError, match=r'label.png: the label is 6x5 but its image a.png is 8x7'):
+        load_label(tmp_path / 'label.png', 'train', ori_shape=(7, 8), img_path='a.png')
+
+
+@pytest.mark.parametrize('damage, message', [
+    (lambda data: data[:len(data) // 2], 'truncated'),
+    (lambda data: data[:-12], 'truncated'),
+    (lambda data: b'', 'empty'),
+    (lambda data: data[:60] + b'\x00\x01\x02\x03' * 8 + data[92:], 'damaged'),
+])
+@pytest.mark.parametrize('kind', ['image', 'palette', '16 bits'])
+def test_damaged_files(tmp_path, kind, damage, message):
+    path = tmp_path / 'broken.png'
+    if kind == 'palette':
+        write_grey_label(path, random_ids(1, 19, (64, 64)))
+    elif kind == '16 bits':
+        write_16_bit_label(path, random_ids(1, 23, (64, 64)))
+    else:
+        write_image(path, 1)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(OSError, match=f'broken.png: .*{message}.*; unpack or download'):
+        if kind == 'image':
+            LoadImage()(dict(img_path=str(path)))
+        else:
+            load_label(path, 'synthia' if kind == '16 bits' else 'train')
+
+
+def test_not_a_png_and_missing_files(tmp_path):
+    (tmp_path / 'label.png').write_bytes(b'GIF89a' + bytes(30))
+    with pytest.raises(OSError, match='label.png: not a PNG'):
+        load_label(tmp_path / 'label.png', 'train')
+    with pytest.raises(OSError, match='label.png: the image is damaged'):
+        LoadImage()(dict(img_path=str(tmp_path / 'label.png')))
+    with pytest.raises(FileNotFoundError, match='gone.png: no such file'):
+        LoadImage()(dict(img_path=str(tmp_path / 'gone.png')))
+
+
+def test_configuration_errors():
+    with pytest.raises(ValueError, match="'gta' is not a label encoding"):
+        LoadIdLabels(ids='gta')
+    with pytest.raises(KeyError, match='a.png: this sample has no label'):
+        LoadIdLabels()(dict(img_path='a.png'))
+    with pytest.raises(ValueError, match='encoding is unknown'):
+        LoadIdLabels()(dict(seg_map_path='a.png'))

@@ -1,0 +1,115 @@
+"""Readers on the layouts of the raw downloads, and what they say of incomplete ones."""
+import shutil
+
+import numpy as np
+import pytest
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from mmseg_camix.datasets import GTADataset, RawCityscapesDataset, SYNTHIADataset
+from mmseg_camix.datasets.encodings import CLASSES, SYNTHIA_16, train_id_table
+
+from .tiny import SIZE, random_ids, write_image
+
+LABELLED = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
+UNLABELLED = [dict(type='LoadImage'), dict(type='PackUDAInputs')]
+
+
+def names(dataset):
+    return [dataset.get_data_info(i)['img_path'].rsplit('/', 1)[1] for i in range(len(dataset))]
+
+
+@pytest.mark.parametrize('family, cfg, ids, high, sample_seed', [
+    ('gta', dict(type='GTADataset'), 'cityscapes', 35, 1),
+    ('synthia', dict(type='SYNTHIADataset'), 'synthia', 23, 0),
+    ('cityscapes', dict(type='RawCityscapesDataset', data_prefix=dict(
+        img_path='leftImg8bit/val', seg_map_path='gtFine/val')), 'cityscapes', 34, 0),
+])
+def test_first_sample_of_each_family(request, family, cfg, ids, high, sample_seed):
+    root = request.getfixturevalue(family)
+    dataset = DATASETS.build(dict(cfg, data_root=str(root), pipeline=LABELLED))
+    sample = dataset[0]
+    expected = train_id_table(ids)[random_ids(sample_seed, high)]
+    np.testing.assert_array_equal(sample['data_samples'].gt_sem_seg.data[0].numpy(), expected)
+    assert sample['inputs'].shape == (3, *SIZE)
+    assert dataset.metainfo['classes'] == CLASSES
+
+
+def test_all_images_in_order(gta, synthia, cityscapes):
+    assert names(GTADataset(str(gta))) == [f'{i:05}.png' for i in range(1, 8)]
+    assert names(SYNTHIADataset(str(synthia))) == [f'{i:07}.png' for i in range(3)]
+    target = RawCityscapesDataset(str(cityscapes), dict(img_path='leftImg8bit/train'))
+    assert names(target) == [f'aachen_{i:06}_000019_leftImg8bit.png' for i in range(5)]
+
+
+def test_metainfo_names_the_classes_that_occur(gta, synthia):
+    assert GTADataset(str(gta)).metainfo['present_classes'] == CLASSES
+    assert SYNTHIADataset(str(synthia)).metainfo['present_classes'] == SYNTHIA_16
+    few = SYNTHIADataset(str(synthia), metainfo=dict(classes=('road', 'train', 'car')))
+    assert few.metainfo['present_classes'] == ('road', 'car')
+
+
+def test_list_of_names(gta):
+    (gta / 'val.txt').write_text('00003\n00001\n\n')
+    assert names(GTADataset(str(gta), ann_file='val.txt')) == ['00003.png', '00001.png']
+
+
+def test_target_without_a_label_folder(cityscapes):
+    dataset = RawCityscapesDataset(
+        str(cityscapes), dict(img_path='leftImg8bit/train'), pipeline=UNLABELLED)
+    assert 'gt_sem_seg' not in dataset[4]['data_samples']
+    assert 'seg_map_path' not in dataset.get_data_info(0)
+
+
+def test_missing_folders(tmp_path, cityscapes):
+    with pytest.raises(FileNotFoundError, match=r'nowhere/images: no such folder.*data_root.*make_m'):
+        GTADataset(str(tmp_path / 'nowhere'))
+    with pytest.raises(FileNotFoundError, match=r'gtFine/train: no such folder.*unlabelled target'):
+        RawCityscapesDataset(str(cityscapes))
+
+
+def test_no_images(gta):
+    shutil.rmtree(gta / 'images')
+    (gta / 'images').mkdir()
+    (gta / 'images' / 'readme.txt').touch()
+    with pytest.raises(FileNotFoundError, match=r"images: no image ends in '.png'"):
+        GTADataset(str(gta))
+
+
+def test_image_without_a_label(gta):
+    write_image(gta / 'images/00042.png', 42)
+    with pytest.raises(FileNotFoundError, match=r'labels/00042.png: no label .*1 of 8.*`ann_file`'):
+        GTADataset(str(gta))
+    (gta / 'train.txt').write_text('\n'.join(f'{i:05}' for i in range(1, 8)))
+    assert len(GTADataset(str(gta), ann_file='train.txt')) == 7  # the remedy works
+
+
+def test_bad_lists(gta):
+    with pytest.raises(FileNotFoundError, match='train.txt: no such list'):
+        GTADataset(str(gta), ann_file='train.txt')
+    (gta / 'train.txt').write_text('\n')
+    with pytest.raises(ValueError, match='train.txt: the list is empty'):
+        GTADataset(str(gta), ann_file='train.txt')
+    (gta / 'train.txt').write_text('00001\n00099\n')
+    with pytest.raises(FileNotFoundError, match=r'images/00099.png: no image for this line of `ann'):
+        GTADataset(str(gta), ann_file='train.txt')
+
+
+def test_unknown_encoding(gta):
+    with pytest.raises(ValueError, match='available: cityscapes, synthia, train'):
+        GTADataset(str(gta), ids='gta')
+
+
+def test_a_pipeline_that_drops_samples_is_an_error(gta):
+    dataset = GTADataset(str(gta), pipeline=[lambda results: None])
+    with pytest.raises(RuntimeError, match=r'00002.png: the pipeline returned None'):
+        dataset[1]
+
+
+def test_evaluation_at_the_resized_shape(cityscapes):
+    steps = ('LoadImage', 'LoadIdLabels', dict(type='Resize', scale=(10, 6)),
+             'EvaluateAtResizedShape', 'PackUDAInputs')
+    pipeline = [TRANSFORMS.build(s if isinstance(s, dict) else dict(type=s)) for s in steps]
+    sample = RawCityscapesDataset(
+        str(cityscapes), dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+        pipeline=pipeline, test_mode=True)[0]['data_samples']
+    assert sample.ori_shape == (6, 10) and sample.gt_sem_seg.shape == (6, 10)
