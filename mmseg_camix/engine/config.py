@@ -13,20 +13,28 @@ from mmseg.registry import MODELS
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
     """Read a config, apply ``--cfg-options``, and settle the work folder.
 
-    A changed ``data_root`` reaches every data set, as users expect of the option.
+    The option ``data_root`` reaches every data set, as users expect of it.
     """
     if not os.path.isfile(path):
         raise SystemExit(f'no config at {path}; those of the project are under configs/')
     cfg = Config.fromfile(path)
-    old_root = cfg.get('data_root')
-    if options:
-        cfg.merge_from_dict(options)
-    if old_root and cfg.data_root != old_root:
-        _move_root(cfg, old_root, cfg.data_root)
+    options = dict(options or {})
+    root = options.pop('data_root', None)
+    if root is not None:
+        move_data_root(cfg, root)
+    cfg.merge_from_dict(options)
     name = os.path.splitext(os.path.basename(path))[0]
     folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', folder, name)
     return cfg
+
+
+def move_data_root(cfg: Config, root: str) -> None:
+    """Put another folder in the place of the config's ``data_root``, wherever it occurs."""
+    old = cfg.get('data_root')
+    if not old:
+        raise SystemExit('the config has no data_root to change; set the data_root of each data set')
+    _move_root(cfg, old, str(root))
 
 
 def _move_root(node: dict, old: str, new: str) -> None:

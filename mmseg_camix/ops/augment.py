@@ -1,6 +1,6 @@
 """Strong augmentation of a normalised batch: colour jitter, then Gaussian blur.
 
-Parameters are drawn once (`StrongAugment.draw`) and applied as often as one likes (`apply`). They
+Parameters are drawn once (`StrongAugment.draw`) and applied as often as one likes (`apply_params`). They
 are plain numbers from a CPU generator, so that no step waits for the device to learn them.
 """
 import math
@@ -149,7 +149,7 @@ class StrongAugment(nn.Module):
         return ImageParams(tuple(jitter), sigma)
 
     @torch.no_grad()
-    def apply(self, images: Tensor, params: Sequence[ImageParams]) -> Tensor:
+    def apply_params(self, images: Tensor, params: Sequence[ImageParams]) -> Tensor:
         """Apply drawn parameters to (B, 3, H, W) normalised images of any floating dtype."""
         return torch.stack([self._apply_one(x, p) for x, p in zip(images, params, strict=True)])
 
@@ -167,7 +167,7 @@ class StrongAugment(nn.Module):
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw and apply."""
-        return self.apply(images, self.draw(len(images), generator))
+        return self.apply_params(images, self.draw(len(images), generator))
 
 
 def _strengths(jitter: float | dict[str, float]) -> dict[str, float]:

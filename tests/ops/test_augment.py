@@ -127,7 +127,7 @@ def test_any_normalisation_and_channel_order(setting, batch, device):
     augment = StrongAugment(**setting).to(device)
     params = augment.draw(batch, seeded(1))
     params = [ImageParams(ALL, p.sigma) for p in params]
-    out = augment.apply(normalised(setting, image), params)
+    out = augment.apply_params(normalised(setting, image), params)
     pictures = [jitter_image(x, ALL) for x in image]
     pictures = [blur_image(x, p.sigma) if p.sigma else x for x, p in zip(pictures, params)]
     torch.testing.assert_close(out, normalised(setting, torch.stack(pictures)), rtol=0, atol=.02)
@@ -138,14 +138,14 @@ def test_bf16_is_computed_in_fp32(device):
     augment = StrongAugment(**IMAGENET).to(device)
     image = normalised(IMAGENET, pixels(device=device)).bfloat16()
     params = [ImageParams(ALL, 1.)] * 2
-    out = augment.apply(image, params)
+    out = augment.apply_params(image, params)
     assert out.dtype == torch.bfloat16
-    assert torch.equal(out, augment.apply(image.float(), params).bfloat16())
+    assert torch.equal(out, augment.apply_params(image.float(), params).bfloat16())
 
 
 def test_no_parameters_change_nothing():
     image = normalised(IMAGENET, pixels())
-    out = StrongAugment(**IMAGENET).apply(image, [ImageParams()] * 2)
+    out = StrongAugment(**IMAGENET).apply_params(image, [ImageParams()] * 2)
     assert torch.equal(out, image)
     never = StrongAugment(**IMAGENET, jitter_probability=0., blur_probability=0.)
     assert torch.equal(never(image, seeded(0)), image)
@@ -154,7 +154,7 @@ def test_no_parameters_change_nothing():
 def test_input_stays():
     image = normalised(IMAGENET, pixels())
     before = image.clone()
-    StrongAugment(**IMAGENET).apply(image, [ImageParams(ALL, 1.)] * 2)
+    StrongAugment(**IMAGENET).apply_params(image, [ImageParams(ALL, 1.)] * 2)
     assert torch.equal(image, before)
 
 
@@ -224,16 +224,16 @@ def test_settings_are_no_state():
 def test_nothing_synchronises():
     augment, image = StrongAugment(**IMAGENET), normalised(IMAGENET, pixels())
     with no_sync():
-        augment.apply(image, [ImageParams(ALL, 1.)] * 2)
+        augment.apply_params(image, [ImageParams(ALL, 1.)] * 2)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_cuda_step_waits_for_nothing():
     augment, image = StrongAugment(**IMAGENET).cuda(), normalised(IMAGENET, pixels(device='cuda'))
-    augment.apply(image, [ImageParams(ALL, 1.)] * 2)
+    augment.apply_params(image, [ImageParams(ALL, 1.)] * 2)
     torch.cuda.set_sync_debug_mode('error')
     try:
-        augment.apply(image, [ImageParams(ALL, 1.)] * 2)
+        augment.apply_params(image, [ImageParams(ALL, 1.)] * 2)
         with pytest.raises(ValueError, match='needs a CPU generator'):
             augment.draw(2, seeded(0, 'cuda'))
     finally:
@@ -255,4 +255,4 @@ def test_bad_settings(change, message):
 
 def test_parameters_must_fit_the_batch():
     with pytest.raises(ValueError):
-        StrongAugment(**IMAGENET).apply(pixels(2), [ImageParams()])
+        StrongAugment(**IMAGENET).apply_params(pixels(2), [ImageParams()])

@@ -1,0 +1,15 @@
+# The DACS family and its baselines on the miniature benchmark; run by
+# tools/analysis/benchmark_methods.py.
+title = 'The DACS family, miniature GTA -> Cityscapes'
+_baseline = 'configs/baselines/mini_gta2cs_tiny_'
+rows = [
+    dict(name='Source only', config='configs/source_only/mini_gta2cs_tiny.py', source_val=True),
+    dict(name='Pseudo-labelling', config=_baseline + 'pseudo_labelling.py'),
+    dict(name='Mean teacher', config=_baseline + 'mean_teacher.py'),
+    dict(name='Naive ClassMix', config=_baseline + 'naive_classmix.py'),
+    dict(name='Naive ClassMix + DA', config=_baseline + 'naive_classmix_da.py'),
+    dict(name='CutMix', config=_baseline + 'cutmix.py'),
+    dict(name='CowMix', config=_baseline + 'cowmix.py'),
+    dict(name='DACS', config='configs/dacs/mini_gta2cs_tiny.py'),
+    dict(name='iDACS', config='configs/dacs/mini_gta2cs_tiny_inverse.py'),
+]

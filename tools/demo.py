@@ -1,0 +1,103 @@
+#!/usr/bin/env python
+"""Miniature benchmark, training, table, picture: the whole way in one command.
+
+Draws the miniature benchmark if it is not there, trains each method on it (a finished training is
+not repeated, an interrupted one goes on), prints the target mIoU and writes a picture of input,
+ground truth and predictions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+
+from mmseg_camix.analysis.pictures import draw_comparison
+from mmseg_camix.engine.hooks.record_hook import read_record
+
+TOOLS = Path(__file__).parent
+CONFIGS = {
+    'source only': 'configs/source_only/mini_gta2cs_tiny.py',
+    'DACS': 'configs/dacs/mini_gta2cs_tiny.py',
+}
+
+
+def parse_args() -> argparse.Namespace:
+    """Arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', type=Path, default=Path('data/mini'), help='folder of the benchmark')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='logs and checkpoints')
+    parser.add_argument('--picture', type=Path, help='file of the picture (default: <work-dir>/demo.png)')
+    parser.add_argument('--iters', type=int, help='iterations of each training (default: the protocol\'s)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Do it all."""
+    args = parse_args()
+    root = TOOLS.parent
+    os.chdir(root)
+    run([TOOLS / 'dataset/make_mini.py', '--out', args.data], log=None)
+    trained = {}
+    for name, config in CONFIGS.items():
+        trained[name] = train(name, config, args)
+    print('\n' + table(trained))
+    picture = args.picture or args.work_dir / 'demo.png'
+    networks = {name: (CONFIGS[name], last_checkpoint(folder)) for name, folder in trained.items()}
+    draw_comparison(networks, args.data, picture)
+    print(f'\nInput, ground truth and predictions: {picture}')
+
+
+def train(name: str, config: str, args: argparse.Namespace) -> Path:
+    """Train one method unless it is finished; returns its work folder."""
+    folder = args.work_dir / name.replace(' ', '_')
+    if read_record(folder)['finished']:
+        print(f'{name}: already trained ({folder})')
+        return folder
+    options = [f'data_root={args.data}']
+    if args.iters:
+        options += [f'train_cfg.max_iters={args.iters}', f'param_scheduler.1.end={args.iters}']
+    log = folder / 'train.txt'
+    print(f'{name}: training (see {log}) ...', flush=True)
+    start = time.time()
+    run([TOOLS / 'train.py', config, '--resume', '--work-dir', folder, '--cfg-options', *options], log)
+    print(f'{name}: {(time.time() - start) / 60:.1f} minutes')
+    return folder
+
+
+def run(command: list, log: Path | None) -> None:
+    """Run a tool; with a log file its output goes there, and its end is shown if it fails."""
+    command = [sys.executable, *map(str, command)]
+    if log is None:
+        subprocess.run(command, check=True)
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open('w') as file:
+        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+    if code:
+        sys.exit(f'{" ".join(command)} failed; {log} ends:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint of a work folder."""
+    return Path((folder / 'last_checkpoint').read_text().strip())
+
+
+def table(trained: dict[str, Path]) -> str:
+    """Target mIoU of both networks."""
+    lines = [f'{"target mIoU (%)":<18}{"student":>10}{"teacher":>10}']
+    for name, folder in trained.items():
+        metrics = read_record(folder)['val'][-1]['metrics']
+        cells = [f'{metrics[key]:>10.1f}' if (key := f'{network}/mIoU') in metrics else f'{"-":>10}'
+                 for network in ('student', 'teacher')]
+        lines.append(f'{name:<18}{"".join(cells)}')
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    main()
