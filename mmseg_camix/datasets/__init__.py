@@ -4,7 +4,7 @@ from . import transforms
 from .cityscapes import RawCityscapesDataset
 from .encodings import CLASSES, PALETTE, SYNTHIA_13, SYNTHIA_16
 from .gta import GTADataset
-from .paired import PairedDataset, PairedSampler, Position
+from .paired import PairedDataset, PairedSampler, Position, SampleError
 from .synthia import SYNTHIADataset
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     'Position',
     'RawCityscapesDataset',
     'SYNTHIADataset',
+    'SampleError',
     'transforms',
 ]

@@ -117,9 +117,7 @@ class RawSegDataset(BaseSegDataset):
             seg_fields=[],
         )
         if labelled:
-            sample['seg_map_path'] = fileio.join_path(
-                self.data_prefix['seg_map_path'], name + self.seg_map_suffix
-            )
+            sample['seg_map_path'] = fileio.join_path(self.data_prefix['seg_map_path'], name + self.seg_map_suffix)
         return sample
 
     def _files(self, key: str, suffix: str) -> set[str]:
@@ -130,8 +128,7 @@ class RawSegDataset(BaseSegDataset):
             if key == 'seg_map_path':
                 hint = ' For an unlabelled target set, leave `seg_map_path` out of `data_prefix`.'
             raise FileNotFoundError(
-                f'{folder}: no such folder (`{key}` of {type(self).__name__}). '
-                f'{self._remedy()}{hint}'
+                f'{folder}: no such folder (`{key}` of {type(self).__name__}). {self._remedy()}{hint}'
             )
         return set(
             fileio.list_dir_or_file(
@@ -152,18 +149,14 @@ class RawSegDataset(BaseSegDataset):
         lines = fileio.get_text(self.ann_file, backend_args=self.backend_args).splitlines()
         names = [line.strip() for line in lines if line.strip()]
         if not names:
-            raise ValueError(
-                f'{self.ann_file}: the list is empty; write one name per line, without suffix'
-            )
+            raise ValueError(f'{self.ann_file}: the list is empty; write one name per line, without suffix')
         return names
 
     def _refuse_missing(self, names: list[str], files: set[str], key: str, suffix: str) -> None:
         missing = [name for name in names if name + suffix not in files]
         if missing:
             path = fileio.join_path(self.data_prefix[key], missing[0] + suffix)
-            kind, other = (
-                ('label', 'image') if key == 'seg_map_path' else ('image', 'line of `ann_file`')
-            )
+            kind, other = ('label', 'image') if key == 'seg_map_path' else ('image', 'line of `ann_file`')
             raise FileNotFoundError(
                 f'{path}: no {kind} for this {other} ({len(missing)} of {len(names)} lack theirs); '
                 'unpack the download again, or list the others in an `ann_file`'

@@ -30,9 +30,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     'gta': Family('labels', GTADataset.LABEL_SUFFIX, '_labelTrainIds.png', GTADataset.IDS),
-    'synthia': Family(
-        'GT/LABELS', SYNTHIADataset.LABEL_SUFFIX, '_labelTrainIds.png', SYNTHIADataset.IDS
-    ),
+    'synthia': Family('GT/LABELS', SYNTHIADataset.LABEL_SUFFIX, '_labelTrainIds.png', SYNTHIADataset.IDS),
     'cityscapes': Family(
         'gtFine',
         RawCityscapesDataset.LABEL_SUFFIX,
@@ -51,9 +49,7 @@ def find_labels(root: Path, family: Family) -> list[Path]:
             'unpacking, or that tools/dataset/make_mini.py has made'
         )
     labels = sorted(
-        path
-        for path in folder.rglob('*' + family.raw_suffix)
-        if not path.name.endswith(family.train_suffix)
+        path for path in folder.rglob('*' + family.raw_suffix) if not path.name.endswith(family.train_suffix)
     )
     if not labels:
         raise FileNotFoundError(f'{folder}: no file ends in {family.raw_suffix!r}; unpack it again')
@@ -99,9 +95,7 @@ def convert_label(label: Path, family: Family, force: bool = False) -> bool:
     return True
 
 
-def convert(
-    name: str, root: Path, jobs: int = 1, force: bool = False
-) -> tuple[int, int, list[str]]:
+def convert(name: str, root: Path, jobs: int = 1, force: bool = False) -> tuple[int, int, list[str]]:
     """Convert all labels of a download.
 
     Args:

@@ -6,7 +6,7 @@ one table lookup.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from mmseg.datasets import CityscapesDataset
@@ -42,9 +42,7 @@ class Encoding:
 ENCODINGS: dict[str, Encoding] = {
     'cityscapes': Encoding(
         name='cityscapes',
-        raw_ids=dict(
-            zip(CLASSES, (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33))
-        ),
+        raw_ids=dict(zip(CLASSES, (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33))),
         valid=tuple(range(35)),  # GTA writes licence plates as 34
         bits=8,
         description='a single-channel 8-bit or palette PNG of raw Cityscapes ids 0 to 34',
@@ -77,7 +75,7 @@ def get_encoding(name: str) -> Encoding:
     return ENCODINGS[name]
 
 
-@lru_cache(maxsize=None)
+@cache
 def train_id_table(name: str) -> np.ndarray:
     """The lookup table of an encoding.
 

@@ -13,9 +13,7 @@ from .encodings import UNKNOWN, Encoding, get_encoding, train_id_table
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 PNG_END = b'IEND\xaeB`\x82'
 GREY, PALETTE_TYPE = 0, 3  # PNG colour types with one channel
-AGAIN = (
-    'unpack or download this file again, or leave it out by listing the other names in `ann_file`'
-)
+AGAIN = 'unpack or download this file again, or leave it out by listing the other names in `ann_file`'
 
 
 def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
@@ -94,11 +92,7 @@ def to_train_ids(raw: np.ndarray, ids: str, path: str) -> np.ndarray:
     unknown = label == UNKNOWN
     if unknown.any():
         found = np.unique(raw[unknown])
-        hint = (
-            "; 255 occurs in train-id files, which ids='train' reads"
-            if ids == 'cityscapes' and 255 in found
-            else ''
-        )
+        hint = "; 255 occurs in train-id files, which ids='train' reads" if ids == 'cityscapes' and 255 in found else ''
         raise ValueError(
             f'{path}: ids {found[:8].tolist()} are not in the map of ids={ids!r} '
             f'({get_encoding(ids).description}){hint}; choose the right `ids`, or repair the file'

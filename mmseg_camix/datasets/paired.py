@@ -23,6 +23,10 @@ class Position(NamedTuple):
     position: int
 
 
+class SampleError(RuntimeError):
+    """A sample cannot be loaded; says which, of which branch, at which position, and why."""
+
+
 @DATASETS.register_module()
 class PairedDataset(Dataset):
     """Branches of data, each with its own dataset, pipeline, length and order.
@@ -51,8 +55,7 @@ class PairedDataset(Dataset):
     ) -> None:
         self.seed = seed
         self.datasets = {
-            name: _build(name, cfg)
-            for name, cfg in dict(source=source, target=target, **branches).items()
+            name: _build(name, cfg) for name, cfg in dict(source=source, target=target, **branches).items()
         }
         self._refuse_other_classes()
         # Branch -> {(seed, epoch): permutation}; a worker meets at most two epochs at a time.
@@ -89,13 +92,11 @@ class PairedDataset(Dataset):
             with seeded(key.seed, branch, 'sample', key.position):
                 data = self.datasets[branch][index]
         except Exception as error:
-            error.add_note(
-                f'(while loading sample {index} of branch {branch!r}, seed {key.seed}, position '
-                f'{key.position})'
-            )
-            raise
+            raise SampleError(
+                f'{error} (while loading sample {index} of branch {branch!r}, seed {key.seed}, position {key.position})'
+            ) from error
         if data is None:
-            raise RuntimeError(
+            raise SampleError(
                 f'the pipeline of branch {branch!r} returned None for sample {index}; remove the '
                 'transform that drops samples'
             )
@@ -112,9 +113,7 @@ class PairedDataset(Dataset):
                 )
             key = Position(self.seed, int(key))
         if key.position < 0:
-            raise IndexError(
-                f'position {key.position} is negative; positions count from 0 without end'
-            )
+            raise IndexError(f'position {key.position} is negative; positions count from 0 without end')
         return key
 
     def _refuse_other_classes(self) -> None:
@@ -167,9 +166,7 @@ class PairedSampler(Sampler):
 def _build(name: str, cfg: dict | Dataset) -> Dataset:
     """Build one branch and refuse it when empty."""
     if not isinstance(cfg, (dict, Dataset)):
-        raise TypeError(
-            f'branch {name!r} of PairedDataset must be a dataset config or a dataset, got {cfg!r}'
-        )
+        raise TypeError(f'branch {name!r} of PairedDataset must be a dataset config or a dataset, got {cfg!r}')
     empty = ValueError(
         f'branch {name!r} of PairedDataset is empty: {cfg!r}; check its `data_root`, '
         '`data_prefix`, suffixes and `indices`'

@@ -1,4 +1,5 @@
 """Tiny datasets as downloaded, made file by file."""
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """Class statistics against counting pixel by pixel."""
+
 import json
 import os
 import runpy
@@ -17,15 +18,16 @@ TOOL = Path(__file__).parents[2] / 'tools/dataset/class_stats.py'
 
 
 def slowly(seed, ids='cityscapes', high=35):
-    return Counter(int(train_id_table(ids)[value]) for row in random_ids(seed, high)
-                   for value in row)
+    return Counter(int(train_id_table(ids)[value]) for row in random_ids(seed, high) for value in row)
 
 
 @pytest.mark.parametrize('jobs', [1, 2])
 def test_counts(gta, jobs):
     stats, failures = collect('gta', gta, jobs=jobs)
-    assert failures == [] and stats == json.loads((gta / STATS_FILE).read_text())
-    assert stats['complete'] and stats['classes'] == list(CLASSES)
+    assert failures == []
+    assert stats == json.loads((gta / STATS_FILE).read_text())
+    assert stats['complete']
+    assert stats['classes'] == list(CLASSES)
     expected = {f'labels/{i:05}.png': slowly(i) for i in range(1, 8)}
     assert list(stats['files']) == sorted(expected)
     for file, counts in expected.items():
@@ -43,8 +45,9 @@ def test_index_of_files_by_class(synthia):
     assert list(index) == list(CLASSES)
     assert index['train'] == []  # SYNTHIA has none
     for i, name in enumerate(CLASSES):
-        assert dict(index[name]) == {file: entry['pixels'][i] for file, entry
-                                     in stats['files'].items() if entry['pixels'][i]}
+        assert dict(index[name]) == {
+            file: entry['pixels'][i] for file, entry in stats['files'].items() if entry['pixels'][i]
+        }
         counts = [count for _, count in index[name]]
         assert counts == sorted(counts, reverse=True)
 
@@ -53,17 +56,18 @@ def test_only_what_is_new_or_changed_is_counted_again(gta, monkeypatch):
     collect('gta', gta)
     counted = []
     original = class_stats._count
-    monkeypatch.setattr(class_stats, '_count',
-                        lambda path, ids: counted.append(path.name) or original(path, ids))
+    monkeypatch.setattr(class_stats, '_count', lambda path, ids: counted.append(path.name) or original(path, ids))
     first = (gta / STATS_FILE).read_bytes()
     collect('gta', gta)
-    assert counted == [] and (gta / STATS_FILE).read_bytes() == first
+    assert counted == []
+    assert (gta / STATS_FILE).read_bytes() == first
 
     write_palette_label(gta / 'labels/00003.png', random_ids(99, 35))
     os.utime(gta / 'labels/00003.png', (1e9, 1e9))
     (gta / 'labels/00007.png').unlink()
     stats, _ = collect('gta', gta)
-    assert counted == ['00003.png'] and len(stats['files']) == 6
+    assert counted == ['00003.png']
+    assert len(stats['files']) == 6
     assert stats['files']['labels/00003.png']['pixels'] == [slowly(99)[i] for i in range(19)]
 
     collect('gta', gta, force=True)
@@ -78,14 +82,17 @@ def test_an_interrupted_run_keeps_what_it_counted(gta, monkeypatch):
         if path.name == '00004.png':
             raise KeyboardInterrupt
         return original(path, ids)
+
     monkeypatch.setattr(class_stats, '_count', interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect('gta', gta)
     partial = json.loads((gta / STATS_FILE).read_text())
-    assert len(partial['files']) == 3 and not partial['complete']
+    assert len(partial['files']) == 3
+    assert not partial['complete']
     monkeypatch.setattr(class_stats, '_count', original)
     stats, _ = collect('gta', gta)
-    assert stats['complete'] and len(stats['files']) == 7
+    assert stats['complete']
+    assert len(stats['files']) == 7
 
 
 @pytest.mark.parametrize('content', ['{', '[]', '{"classes": ["road"], "files": {}}'])
@@ -101,9 +108,11 @@ def test_tool_reports_bad_files_and_goes_on(gta, tmp_path, capsys):
     assert main(['gta', str(gta), '--jobs', '1', '--out', str(tmp_path / 'out')]) == 1
     told = capsys.readouterr()
     assert '00002.png: the PNG is truncated' in told.err
-    assert 'motorcycle' in told.out and '%' in told.out
+    assert 'motorcycle' in told.out
+    assert '%' in told.out
     stats = json.loads((tmp_path / 'out' / STATS_FILE).read_text())
-    assert len(stats['files']) == 6 and not stats['complete']
+    assert len(stats['files']) == 6
+    assert not stats['complete']
 
 
 def test_split(cityscapes):

@@ -1,4 +1,5 @@
 """Converters: right ids, resumable, never half a file, and failures that are told."""
+
 import os
 import runpy
 import signal
@@ -9,8 +10,7 @@ import pytest
 from PIL import Image
 
 from mmseg_camix.datasets import GTADataset
-from mmseg_camix.datasets.conversion import (FAMILIES, convert, find_labels, train_id_path,
-                                             write_atomically)
+from mmseg_camix.datasets.conversion import FAMILIES, convert, find_labels, train_id_path, write_atomically
 from mmseg_camix.datasets.label_files import read_train_ids
 
 from .tiny import random_ids, write_palette_label
@@ -27,17 +27,21 @@ def outputs(root):
     return sorted(root.rglob('*labelTrainIds.png'))
 
 
-@pytest.mark.parametrize('family, first', [
-    ('gta', 'labels/00001_labelTrainIds.png'),
-    ('synthia', 'GT/LABELS/0000000_labelTrainIds.png'),
-    ('cityscapes', 'gtFine/val/lindau/lindau_000000_000019_gtFine_labelTrainIds.png'),
-])
+@pytest.mark.parametrize(
+    ('family', 'first'),
+    [
+        ('gta', 'labels/00001_labelTrainIds.png'),
+        ('synthia', 'GT/LABELS/0000000_labelTrainIds.png'),
+        ('cityscapes', 'gtFine/val/lindau/lindau_000000_000019_gtFine_labelTrainIds.png'),
+    ],
+)
 @pytest.mark.parametrize('jobs', [1, 2])
 def test_files_hold_what_the_reader_reads(request, family, first, jobs):
     root = request.getfixturevalue(family)
     labels = find_labels(root, FAMILIES[family])
     assert convert(family, root, jobs) == (len(labels), 0, [])
-    assert outputs(root)[0] == root / first and len(outputs(root)) == len(labels)
+    assert outputs(root)[0] == root / first
+    assert len(outputs(root)) == len(labels)
     for label in labels:
         picture = Image.open(train_id_path(label, FAMILIES[family]))
         assert picture.mode == 'L'
@@ -48,11 +52,9 @@ def test_reader_takes_the_converted_files(gta):
     convert('gta', gta)
     steps = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
     raw = GTADataset(str(gta), pipeline=steps)
-    converted = GTADataset(str(gta), pipeline=steps, ids='train',
-                           seg_map_suffix='_labelTrainIds.png')
+    converted = GTADataset(str(gta), pipeline=steps, ids='train', seg_map_suffix='_labelTrainIds.png')
     assert len(raw) == len(converted) == 7  # the new files are no images or labels of their own
-    assert (raw[3]['data_samples'].gt_sem_seg.data ==
-            converted[3]['data_samples'].gt_sem_seg.data).all()
+    assert (raw[3]['data_samples'].gt_sem_seg.data == converted[3]['data_samples'].gt_sem_seg.data).all()
 
 
 def test_second_run_does_only_what_is_missing(gta):
@@ -96,9 +98,11 @@ def test_success_is_exit_code_0_and_a_wrong_folder_is_told(gta, main):
 def test_unexpected_errors_name_the_file_too(gta, monkeypatch):
     def fail(*_):
         raise KeyError('something')
+
     monkeypatch.setattr('mmseg_camix.datasets.conversion.read_train_ids', fail)
     _, _, failures = convert('gta', gta)
-    assert len(failures) == 7 and 'labels/00001.png: KeyError' in failures[0]
+    assert len(failures) == 7
+    assert 'labels/00001.png: KeyError' in failures[0]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -107,6 +111,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     def full(*_):
         raise OSError(28, 'No space left on device')
+
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(OSError, match='No space left'):
         write_atomically(path, b'new')
@@ -125,8 +130,9 @@ def test_a_kill_leaves_whole_files_only_and_the_next_run_completes(gta):
     assert list(gta.rglob('.*.tmp'))  # the kill did come in the middle
     assert convert('gta', gta) == (5, 2, [])
     for label in find_labels(gta, FAMILIES['gta']):
-        np.testing.assert_array_equal(Image.open(train_id_path(label, FAMILIES['gta'])),
-                                      read_train_ids(str(label), 'cityscapes'))
+        np.testing.assert_array_equal(
+            Image.open(train_id_path(label, FAMILIES['gta'])), read_train_ids(str(label), 'cityscapes')
+        )
     assert not list(gta.rglob('.*.tmp'))
 
 

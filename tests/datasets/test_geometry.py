@@ -1,12 +1,18 @@
 """The recorded box finds the crop again, whatever was flipped before or after it."""
+
+# ruff: noqa: NPY002 (mmcv's transforms draw from NumPy's global generator)
 import numpy as np
 import pytest
 from mmseg.registry import TRANSFORMS
 
 from mmseg_camix.datasets.transforms import PackUDAInputs, RecordedRandomCrop
 
-FLIPS = {None: lambda a: a, 'horizontal': np.fliplr, 'vertical': np.flipud,
-         'diagonal': lambda a: np.flipud(np.fliplr(a))}
+FLIPS = {
+    None: lambda a: a,
+    'horizontal': np.fliplr,
+    'vertical': np.flipud,
+    'diagonal': lambda a: np.flipud(np.fliplr(a)),
+}
 
 
 def coordinates(height=30, width=40):
@@ -16,8 +22,7 @@ def coordinates(height=30, width=40):
 
 
 def flip(direction):
-    return dict(type='RandomFlip', prob=1.0 if direction else 0.0, direction=direction or
-                'horizontal')
+    return dict(type='RandomFlip', prob=1.0 if direction else 0.0, direction=direction or 'horizontal')
 
 
 @pytest.mark.parametrize('direction', FLIPS)
@@ -34,7 +39,8 @@ def test_box_finds_the_crop_in_the_unflipped_image(direction, flip_first):
         sample = PackUDAInputs()(results)
         meta = sample['data_samples']
         x1, y1, x2, y2 = meta.crop_box
-        assert (x2 - x1, y2 - y1) == (12, 8) and meta.resized_shape == (30, 40)
+        assert (x2 - x1, y2 - y1) == (12, 8)
+        assert meta.resized_shape == (30, 40)
         found = FLIPS[meta.flip_direction if meta.flip else None](image[y1:y2, x1:x2])
         np.testing.assert_array_equal(sample['inputs'].permute(1, 2, 0).numpy(), found)
 
@@ -49,7 +55,8 @@ def test_boxes_are_spread_over_the_image():
 
 def test_image_smaller_than_the_crop():
     results = RecordedRandomCrop(64)(dict(img=coordinates()))
-    assert results['crop_box'] == (0, 0, 40, 30) and results['img'].shape == (30, 40, 3)
+    assert results['crop_box'] == (0, 0, 40, 30)
+    assert results['img'].shape == (30, 40, 3)
 
 
 def test_label_is_cropped_alike_and_dominance_is_avoided():
@@ -66,8 +73,10 @@ def test_label_is_cropped_alike_and_dominance_is_avoided():
         shares.append(counts.max() / counts.sum())
     np.random.seed(0)
     plain = RecordedRandomCrop((8, 12))
-    dominated = [plain(dict(img=coordinates(), gt_seg_map=label, seg_fields=['gt_seg_map']))
-                 ['gt_seg_map'].mean() in (0, 1) for _ in range(40)]
+    dominated = [
+        plain(dict(img=coordinates(), gt_seg_map=label, seg_fields=['gt_seg_map']))['gt_seg_map'].mean() in (0, 1)
+        for _ in range(40)
+    ]
     assert np.mean(np.array(shares) >= 0.75) < np.mean(dominated) / 2
 
 
@@ -81,4 +90,6 @@ def test_errors():
 
 def test_packed_samples_always_tell_their_flip():
     sample = PackUDAInputs()(dict(img=coordinates(), sample_idx=3))['data_samples']
-    assert sample.flip is False and sample.flip_direction is None and sample.sample_idx == 3
+    assert sample.flip is False
+    assert sample.flip_direction is None
+    assert sample.sample_idx == 3

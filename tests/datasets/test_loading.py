@@ -1,4 +1,5 @@
 """Loading of images and labels in every encoding, and what is said of bad files."""
+
 import cv2
 import numpy as np
 import pytest
@@ -7,8 +8,7 @@ from mmseg.registry import TRANSFORMS
 from mmseg_camix.datasets.encodings import CLASSES, train_id_table
 from mmseg_camix.datasets.transforms import LoadIdLabels, LoadImage
 
-from .tiny import (SIZE, random_ids, write_16_bit_label, write_grey_label, write_image,
-                   write_palette_label)
+from .tiny import SIZE, random_ids, write_16_bit_label, write_grey_label, write_image, write_palette_label
 
 
 def load_label(path, ids, **extra):
@@ -20,12 +20,15 @@ def slowly(raw, ids):
     return np.array([[train_id_table(ids)[value] for value in row] for row in raw])
 
 
-@pytest.mark.parametrize('ids, high, write', [
-    ('cityscapes', 35, write_palette_label),
-    ('cityscapes', 35, write_grey_label),
-    ('synthia', 23, write_16_bit_label),
-    ('train', 19, write_grey_label),
-])
+@pytest.mark.parametrize(
+    ('ids', 'high', 'write'),
+    [
+        ('cityscapes', 35, write_palette_label),
+        ('cityscapes', 35, write_grey_label),
+        ('synthia', 23, write_16_bit_label),
+        ('train', 19, write_grey_label),
+    ],
+)
 def test_labels_of_every_encoding(tmp_path, ids, high, write):
     raw = random_ids(3, high)
     write(tmp_path / 'label.png', raw)
@@ -39,28 +42,36 @@ def test_synthia_files_with_other_numbers_of_channels(tmp_path, channels):
     raw = random_ids(4, 23).astype(np.uint16)
     pixels = raw if channels == 1 else np.stack([raw * 0 + 7, raw * 0 + 9, raw, raw * 0 + 3], -1)
     cv2.imwrite(str(tmp_path / 'label.png'), pixels)
-    np.testing.assert_array_equal(load_label(tmp_path / 'label.png', 'synthia'),
-                                  slowly(raw, 'synthia'))
+    np.testing.assert_array_equal(load_label(tmp_path / 'label.png', 'synthia'), slowly(raw, 'synthia'))
 
 
 def test_results_are_what_the_following_transforms_expect(tmp_path):
     write_image(tmp_path / 'image.png', 1)
     write_palette_label(tmp_path / 'label.png', random_ids(1, 35))
-    results = dict(img_path=str(tmp_path / 'image.png'), seg_map_path=str(tmp_path / 'label.png'),
-                   label_ids='cityscapes', seg_fields=[])
-    for cfg in (dict(type='LoadImage'), dict(type='LoadIdLabels'),
-                dict(type='Resize', scale=(40, 24)), dict(type='RandomCrop', crop_size=(8, 8))):
+    results = dict(
+        img_path=str(tmp_path / 'image.png'),
+        seg_map_path=str(tmp_path / 'label.png'),
+        label_ids='cityscapes',
+        seg_fields=[],
+    )
+    for cfg in (
+        dict(type='LoadImage'),
+        dict(type='LoadIdLabels'),
+        dict(type='Resize', scale=(40, 24)),
+        dict(type='RandomCrop', crop_size=(8, 8)),
+    ):
         results = TRANSFORMS.build(cfg)(results)
-    assert results['ori_shape'] == SIZE and results['seg_fields'] == ['gt_seg_map']
-    assert results['img'].shape == (8, 8, 3) and results['gt_seg_map'].shape == (8, 8)
+    assert results['ori_shape'] == SIZE
+    assert results['seg_fields'] == ['gt_seg_map']
+    assert results['img'].shape == (8, 8, 3)
+    assert results['gt_seg_map'].shape == (8, 8)
 
 
 def test_image_is_bgr_like_opencv(tmp_path):
     write_image(tmp_path / 'image.png', 1)
     loaded = LoadImage()(dict(img_path=str(tmp_path / 'image.png')))['img']
     np.testing.assert_array_equal(loaded, cv2.imread(str(tmp_path / 'image.png')))
-    assert LoadImage(to_float32=True)(
-        dict(img_path=str(tmp_path / 'image.png')))['img'].dtype == np.float32
+    assert LoadImage(to_float32=True)(dict(img_path=str(tmp_path / 'image.png')))['img'].dtype == np.float32
 
 
 def test_fewer_classes(tmp_path):
@@ -99,12 +110,15 @@ def test_another_size_than_the_image(tmp_path):
         load_label(tmp_path / 'label.png', 'train', ori_shape=(7, 8), img_path='a.png')
 
 
-@pytest.mark.parametrize('damage, message', [
-    (lambda data: data[:len(data) // 2], 'truncated'),
-    (lambda data: data[:-12], 'truncated'),
-    (lambda data: b'', 'empty'),
-    (lambda data: data[:60] + b'\x00\x01\x02\x03' * 8 + data[92:], 'damaged'),
-])
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (lambda data: data[: len(data) // 2], 'truncated'),
+        (lambda data: data[:-12], 'truncated'),
+        (lambda data: b'', 'empty'),
+        (lambda data: data[:60] + b'\x00\x01\x02\x03' * 8 + data[92:], 'damaged'),
+    ],
+)
 @pytest.mark.parametrize('kind', ['image', 'palette', '16 bits'])
 def test_damaged_files(tmp_path, kind, damage, message):
     path = tmp_path / 'broken.png'
@@ -115,11 +129,9 @@ def test_damaged_files(tmp_path, kind, damage, message):
     else:
         write_image(path, 1)
     path.write_bytes(damage(path.read_bytes()))
+    load = LoadImage() if kind == 'image' else LoadIdLabels('synthia' if kind == '16 bits' else 'train')
     with pytest.raises(OSError, match=f'broken.png: .*{message}.*; unpack or download'):
-        if kind == 'image':
-            LoadImage()(dict(img_path=str(path)))
-        else:
-            load_label(path, 'synthia' if kind == '16 bits' else 'train')
+        load(dict(img_path=str(path), seg_map_path=str(path)))
 
 
 def test_not_a_png_and_missing_files(tmp_path):

@@ -1,4 +1,5 @@
 """Readers on the layouts of the raw downloads, and what they say of incomplete ones."""
+
 import shutil
 
 import numpy as np
@@ -18,12 +19,20 @@ def names(dataset):
     return [dataset.get_data_info(i)['img_path'].rsplit('/', 1)[1] for i in range(len(dataset))]
 
 
-@pytest.mark.parametrize('family, cfg, ids, high, sample_seed', [
-    ('gta', dict(type='GTADataset'), 'cityscapes', 35, 1),
-    ('synthia', dict(type='SYNTHIADataset'), 'synthia', 23, 0),
-    ('cityscapes', dict(type='RawCityscapesDataset', data_prefix=dict(
-        img_path='leftImg8bit/val', seg_map_path='gtFine/val')), 'cityscapes', 34, 0),
-])
+@pytest.mark.parametrize(
+    ('family', 'cfg', 'ids', 'high', 'sample_seed'),
+    [
+        ('gta', dict(type='GTADataset'), 'cityscapes', 35, 1),
+        ('synthia', dict(type='SYNTHIADataset'), 'synthia', 23, 0),
+        (
+            'cityscapes',
+            dict(type='RawCityscapesDataset', data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val')),
+            'cityscapes',
+            34,
+            0,
+        ),
+    ],
+)
 def test_first_sample_of_each_family(request, family, cfg, ids, high, sample_seed):
     root = request.getfixturevalue(family)
     dataset = DATASETS.build(dict(cfg, data_root=str(root), pipeline=LABELLED))
@@ -54,8 +63,7 @@ def test_list_of_names(gta):
 
 
 def test_target_without_a_label_folder(cityscapes):
-    dataset = RawCityscapesDataset(
-        str(cityscapes), dict(img_path='leftImg8bit/train'), pipeline=UNLABELLED)
+    dataset = RawCityscapesDataset(str(cityscapes), dict(img_path='leftImg8bit/train'), pipeline=UNLABELLED)
     assert 'gt_sem_seg' not in dataset[4]['data_samples']
     assert 'seg_map_path' not in dataset.get_data_info(0)
 
@@ -106,10 +114,10 @@ def test_a_pipeline_that_drops_samples_is_an_error(gta):
 
 
 def test_evaluation_at_the_resized_shape(cityscapes):
-    steps = ('LoadImage', 'LoadIdLabels', dict(type='Resize', scale=(10, 6)),
-             'EvaluateAtResizedShape', 'PackUDAInputs')
+    steps = ('LoadImage', 'LoadIdLabels', dict(type='Resize', scale=(10, 6)), 'EvaluateAtResizedShape', 'PackUDAInputs')
     pipeline = [TRANSFORMS.build(s if isinstance(s, dict) else dict(type=s)) for s in steps]
     sample = RawCityscapesDataset(
-        str(cityscapes), dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-        pipeline=pipeline, test_mode=True)[0]['data_samples']
-    assert sample.ori_shape == (6, 10) and sample.gt_sem_seg.shape == (6, 10)
+        str(cityscapes), dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'), pipeline=pipeline, test_mode=True
+    )[0]['data_samples']
+    assert sample.ori_shape == (6, 10)
+    assert sample.gt_sem_seg.shape == (6, 10)

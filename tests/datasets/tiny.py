@@ -1,4 +1,5 @@
 """Write tiny images and labels in the encodings of the real datasets."""
+
 from pathlib import Path
 
 import cv2

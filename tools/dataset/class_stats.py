@@ -22,21 +22,19 @@ skipped. Unreadable files are listed at the end, the others are counted; the exi
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Command line options."""
+    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('family', choices=list(FAMILIES), help='which dataset ROOT holds')
     parser.add_argument('root', metavar='ROOT', help='folder of the download')
     parser.add_argument('--split', default='', help="subfolder of the labels, e.g. 'train'")
     parser.add_argument('--out', default=None, help='folder for the JSON files (default: ROOT)')
-    parser.add_argument(
-        '--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)'
-    )
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--force', action='store_true', help='count also what is counted already')
     return parser.parse_args(argv)
 
 
 def print_totals(stats: dict) -> None:
+    """Print files, pixels and share of every class."""
     every = sum(stats['total_pixels']) or 1
     print(f'{"class":<14}{"files":>8}{"pixels":>15}{"share":>9}')
     for row in zip(stats['classes'], stats['total_files'], stats['total_pixels']):
@@ -44,11 +42,10 @@ def print_totals(stats: dict) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns its exit code."""
     args = parse_args(argv)
     try:
-        stats, failures = collect(
-            args.family, args.root, args.out, args.split, args.jobs, args.force
-        )
+        stats, failures = collect(args.family, args.root, args.out, args.split, args.jobs, args.force)
     except FileNotFoundError as error:
         sys.exit(f'error: {error}')
     print_totals(stats)

@@ -25,21 +25,17 @@ written. Unreadable files are listed at the end, the others are converted; the e
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Command line options."""
+    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('family', choices=list(FAMILIES), help='which dataset ROOT holds')
     parser.add_argument('root', metavar='ROOT', help='folder of the download')
-    parser.add_argument(
-        '--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--force', action='store_true', help='convert also what is converted already'
-    )
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
+    parser.add_argument('--force', action='store_true', help='convert also what is converted already')
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns its exit code."""
     args = parse_args(argv)
     try:
         written, skipped, failures = convert(args.family, args.root, args.jobs, args.force)

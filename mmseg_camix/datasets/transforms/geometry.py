@@ -24,9 +24,7 @@ class RecordedRandomCrop(RandomCrop):
         ignore_index: label that does not count as a class.
     """
 
-    def __init__(
-        self, crop_size: int | Sequence[int], cat_max_ratio: float = 1.0, ignore_index: int = 255
-    ) -> None:
+    def __init__(self, crop_size: int | Sequence[int], cat_max_ratio: float = 1.0, ignore_index: int = 255) -> None:
         # JSON and YAML configs have lists where mmseg insists on tuples.
         size = crop_size if isinstance(crop_size, int) else tuple(crop_size)
         super().__init__(crop_size=size, cat_max_ratio=cat_max_ratio, ignore_index=ignore_index)

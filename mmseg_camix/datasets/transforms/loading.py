@@ -35,9 +35,7 @@ class LoadImage(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(to_float32={self.to_float32}, backend_args={self.backend_args})'
-        )
+        return f'{type(self).__name__}(to_float32={self.to_float32}, backend_args={self.backend_args})'
 
 
 @TRANSFORMS.register_module()
@@ -74,8 +72,7 @@ class LoadIdLabels(BaseTransform):
         ids = self.ids or results.get('label_ids')
         if ids is None:
             raise ValueError(
-                f'{path}: its encoding is unknown; set LoadIdLabels(ids=...) for datasets of other '
-                'projects'
+                f'{path}: its encoding is unknown; set LoadIdLabels(ids=...) for datasets of other projects'
             )
         label = read_train_ids(path, ids, self.backend_args)
         self._check_size(label, results)
