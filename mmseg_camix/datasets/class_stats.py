@@ -21,7 +21,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from .conversion import FAMILIES, count_classes, find_labels, run_parallel, write_atomically
+from .conversion import FAMILIES, Family, count_classes, find_labels, run_parallel, write_atomically
 from .encodings import CLASSES, IGNORE
 from .label_files import read_train_ids
 
@@ -35,6 +35,7 @@ def collect(
     root: Path,
     out_dir: Path | None = None,
     split: str = '',
+    ann_file: str = '',
     jobs: int = 1,
     force: bool = False,
 ) -> tuple[dict, list[str]]:
@@ -45,6 +46,7 @@ def collect(
         root: its folder.
         out_dir: where the JSON files go; None means `root`.
         split: count only labels below this subfolder of the label folder, for example 'train'.
+        ann_file: count only the names in this list, the same that the reader is given.
         jobs: processes.
         force: count again what is counted already.
 
@@ -52,15 +54,9 @@ def collect(
         The statistics, and one message for each file that could not be read.
     """
     root, family = Path(root), FAMILIES[name]
+    paths = {path.relative_to(root).as_posix(): path for path in _select(root, family, split, ann_file)}
     folder = Path(out_dir or root)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {
-        path.relative_to(root).as_posix(): path
-        for path in find_labels(root, family)
-        if path.is_relative_to(root / family.folder / split)
-    }
-    if not paths:
-        raise FileNotFoundError(f'{root / family.folder / split}: no label file; check the split')
     known = {} if force else _known(folder / STATS_FILE)
     files = {key: known[key] for key, path in paths.items() if _is_current(known.get(key), path)}
     todo = [path for key, path in paths.items() if key not in files]
@@ -89,6 +85,23 @@ def index_by_class(stats: dict) -> dict[str, list]:
         present = [[file, count] for file, count in counts if count]
         index[class_name] = sorted(present, key=lambda item: (-item[1], item[0]))
     return index
+
+
+def _select(root: Path, family: Family, split: str, ann_file: str) -> list[Path]:
+    """The label files of a split and a list."""
+    folder = root / family.folder
+    paths = [path for path in find_labels(root, family) if path.is_relative_to(folder / split)]
+    if not paths:
+        raise FileNotFoundError(f'{folder / split}: no label file; check the split')
+    if not ann_file:
+        return paths
+    if not (root / ann_file).is_file():
+        raise FileNotFoundError(f'{root / ann_file}: no such list; it holds one name per line, without suffix')
+    names = set((root / ann_file).read_text().split())
+    known = {path.relative_to(folder).as_posix().removesuffix(family.raw_suffix): path for path in paths}
+    if missing := sorted(names - known.keys()):
+        raise FileNotFoundError(f'{folder / missing[0]}{family.raw_suffix}: no label for this line of {ann_file}')
+    return [known[name] for name in sorted(names)]
 
 
 def _count(path: Path, ids: str) -> dict:

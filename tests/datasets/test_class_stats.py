@@ -120,3 +120,16 @@ def test_split(cityscapes):
     assert list(stats['files']) == ['gtFine/val/ulm/ulm_000000_000019_gtFine_labelIds.png']
     with pytest.raises(FileNotFoundError, match='gtFine/trian: no label file; check the split'):
         collect('cityscapes', cityscapes, split='trian')
+
+
+def test_list_of_names(gta, cityscapes):
+    (gta / 'train.txt').write_text('00006\n00002\n')
+    stats, _ = collect('gta', gta, ann_file='train.txt')
+    assert list(stats['files']) == ['labels/00002.png', 'labels/00006.png']
+    (cityscapes / 'few.txt').write_text('val/ulm/ulm_000000_000019\n')
+    assert len(collect('cityscapes', cityscapes, ann_file='few.txt')[0]['files']) == 1
+    (gta / 'train.txt').write_text('00006\n00099\n')
+    with pytest.raises(FileNotFoundError, match='labels/00099.png: no label for this line'):
+        collect('gta', gta, ann_file='train.txt')
+    with pytest.raises(FileNotFoundError, match='gone.txt: no such list'):
+        collect('gta', gta, ann_file='gone.txt')

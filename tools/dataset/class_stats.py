@@ -27,6 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('family', choices=list(FAMILIES), help='which dataset ROOT holds')
     parser.add_argument('root', metavar='ROOT', help='folder of the download')
     parser.add_argument('--split', default='', help="subfolder of the labels, e.g. 'train'")
+    parser.add_argument('--ann-file', default='', help='count only the names in this list below ROOT, e.g. train.txt')
     parser.add_argument('--out', default=None, help='folder for the JSON files (default: ROOT)')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--force', action='store_true', help='count also what is counted already')
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns its exit code."""
     args = parse_args(argv)
     try:
-        stats, failures = collect(args.family, args.root, args.out, args.split, args.jobs, args.force)
+        stats, failures = collect(args.family, args.root, args.out, args.split, args.ann_file, args.jobs, args.force)
     except FileNotFoundError as error:
         sys.exit(f'error: {error}')
     print_totals(stats)
