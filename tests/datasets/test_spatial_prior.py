@@ -1,0 +1,221 @@
+"""The counted prior against loops over pixels; its file; the tool that builds it."""
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmseg_camix.datasets.spatial_prior import load_spatial_prior
+from mmseg_camix.datasets.spatial_prior_counting import count_labels
+from mmseg_camix.datasets.spatial_prior_picture import draw_prior, draw_relations
+from mmseg_camix.ops.prior import prior_from_counts
+from mmseg_camix.ops.relations import all_contacts, count_contacts
+
+CLASSES = ('road', 'sky', 'car')
+TABLES = ('counts', 'area', 'above', 'beside', 'touching', 'together')
+
+
+def random_labels(count=5, shape=(9, 14), seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, (count, *shape)).astype(np.uint8)
+    labels[labels == 3] = 255
+    return list(labels)
+
+
+def itself(label):
+    return label
+
+
+def build(labels, **options):
+    options = dict(dict(class_names=CLASSES, size=(9, 14), stride=1, progress=False), **options)
+    return count_labels(labels, itself, **options)
+
+
+@pytest.mark.parametrize('stride, cells', [(1, (9, 14)), (3, (3, 5)), (4, (3, 4)), (20, (1, 1))])
+def test_counts_by_loops(stride, cells):
+    labels = random_labels()
+    prior = build(labels, stride=stride)
+    assert prior.counts.shape == (3, *cells)
+    expected = np.zeros((3, *cells), np.int64)
+    for label in labels:
+        for y in range(9):
+            for x in range(14):
+                if label[y, x] != 255:
+                    expected[label[y, x], y * cells[0] // 9, x * cells[1] // 14] += 1
+    assert np.array_equal(prior.counts, expected)
+    assert torch.allclose(prior.probabilities().sum(0), torch.ones(cells))
+
+
+def test_contacts_and_images_are_summed():
+    labels = random_labels()
+    labels[0][:] = 0
+    prior = build(labels)
+    each = [count_contacts(torch.from_numpy(label), 3) for label in labels]
+    for name, tables in zip(('area', 'above', 'beside'), zip(*each)):
+        assert np.array_equal(getattr(prior, name), sum(tables))
+    touching = sum((all_contacts(above, beside).sum(0) > 0).long() for _, above, beside in each)
+    assert np.array_equal(prior.touching, touching) and prior.touching[0, 1] == 4
+    assert np.array_equal(np.diag(prior.together), [5, 4, 4]) and prior.together[0, 1] == 4
+    assert prior.num_images == 5
+
+
+def test_labels_are_resized_like_the_pipeline_does():
+    label = random_labels(1, (18, 28))[0]
+    small = cv2.resize(label, (14, 9), interpolation=cv2.INTER_NEAREST)
+    assert np.array_equal(build([label]).counts, build([small]).counts)
+
+
+@pytest.mark.parametrize('workers, chunk', [(0, 2), (2, 1), (2, 3)])
+def test_any_number_of_workers_counts_the_same(workers, chunk):
+    labels = random_labels(7)
+    whole, split = build(labels), build(labels, workers=workers, chunk=chunk)
+    for name in TABLES:
+        assert np.array_equal(getattr(whole, name), getattr(split, name))
+    assert split.digest == whole.digest and split.num_images == 7
+
+
+def test_digest_tells_labels_apart_but_not_their_order():
+    labels = random_labels()
+    digest = build(labels).digest
+    assert build(labels[::-1]).digest == digest
+    changed = [label.copy() for label in labels]
+    changed[3][4, 4] = (changed[3][4, 4] + 1) % 3
+    assert build(changed).digest != digest
+    assert build(labels + labels[:2] * 2).digest != digest
+    assert build(labels, class_names=CLASSES[::-1]).digest != digest
+
+
+def test_nothing_to_count_is_refused():
+    with pytest.raises(ValueError, match='no labels to count'):
+        build([])
+
+
+def test_file_brings_everything_back(tmp_path):
+    prior = build(random_labels(), sigma=2., epsilon=.01)
+    path = str(tmp_path / 'folder' / 'prior.npz')
+    prior.save(path)
+    loaded = load_spatial_prior(path, CLASSES, aspect=14 / 9)
+    for name in TABLES:
+        assert np.array_equal(getattr(prior, name), getattr(loaded, name))
+    for name in ('class_names', 'size', 'num_images', 'digest', 'sigma', 'epsilon'):
+        assert getattr(prior, name) == getattr(loaded, name)
+    assert [p.name for p in (tmp_path / 'folder').iterdir()] == ['prior.npz']
+    assert torch.equal(loaded.probabilities(), prior.probabilities())
+    assert not torch.equal(loaded.probabilities(sigma=0., epsilon=0.), loaded.probabilities())
+
+
+def test_sigma_is_in_pixels_of_the_counted_size():
+    labels = random_labels(4, (40, 40))
+    coarse = build(labels, size=(40, 40), stride=4, sigma=8., epsilon=0.)
+    expected = prior_from_counts(torch.from_numpy(coarse.counts), sigma=2., epsilon=0.)
+    assert torch.equal(coarse.probabilities(), expected)
+
+
+def test_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch):
+    path = str(tmp_path / 'prior.npz')
+    prior = build(random_labels())
+    prior.save(path)
+
+    def fail(*args, **kwargs):
+        raise OSError('disk full')
+    monkeypatch.setattr(np, 'savez_compressed', fail)
+    with pytest.raises(OSError, match='disk full'):
+        replace(prior, num_images=99).save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ['prior.npz']
+    assert load_spatial_prior(path).num_images == 5
+
+
+def test_misfits_are_refused_with_both_sides_and_the_remedy(tmp_path):
+    path = str(tmp_path / 'prior.npz')
+    with pytest.raises(FileNotFoundError, match='build_spatial_prior.py'):
+        load_spatial_prior(path)
+    build(random_labels()).save(path)
+    with pytest.raises(ValueError, match=r"'road', 'sky', 'car'.*'road', 'bus'.*build_spatial"):
+        load_spatial_prior(path, ('road', 'bus'))
+    with pytest.raises(ValueError, match='only their order'):
+        load_spatial_prior(path, CLASSES[::-1])
+    with pytest.raises(ValueError, match=r'14x9 \(aspect 1.556\).*aspect 1.000.*--size'):
+        load_spatial_prior(path, aspect=1.)
+    with pytest.raises(ValueError, match='aspect 2.000'):
+        load_spatial_prior(path, aspect=2.)
+
+
+@pytest.mark.parametrize('width, height', [(1280, 720), (1280, 760), (1024, 512)])
+def test_street_scene_formats_fit_cityscapes(tmp_path, width, height):
+    path = str(tmp_path / 'prior.npz')
+    replace(build(random_labels()), size=(height, width)).save(path)
+    assert load_spatial_prior(path, aspect=2.).size == (height, width)
+
+
+def test_file_of_another_version_is_refused(tmp_path, monkeypatch):
+    path = str(tmp_path / 'prior.npz')
+    monkeypatch.setattr('mmseg_camix.datasets.spatial_prior.VERSION', 0)
+    build(random_labels()).save(path)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match='version 0 of the file format, but this code reads 1'):
+        load_spatial_prior(path)
+
+
+def test_pictures_are_drawn(tmp_path):
+    prior = build(random_labels())
+    draw_prior(prior.probabilities(), CLASSES, str(tmp_path / 'a.png'), columns=2)
+    relations = torch.eye(3).bool()
+    draw_relations(prior.contact_lift(), relations, CLASSES, str(tmp_path / 'b.png'))
+    for name in 'ab':
+        picture = cv2.imread(str(tmp_path / f'{name}.png'))
+        assert min(picture.shape[:2]) > 100 and len(np.unique(picture)) > 20
+
+
+def load_tool():
+    path = Path(__file__).parents[2] / 'tools/dataset/build_spatial_prior.py'
+    spec = importlib.util.spec_from_file_location('build_spatial_prior', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CONFIG = """
+source = dict(
+    type='mmseg.BaseSegDataset', data_root={root!r}, img_suffix='.png', seg_map_suffix='.png',
+    data_prefix=dict(img_path='labels', seg_map_path='labels'),
+    metainfo=dict(classes=('road', 'sky', 'car')),
+    pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), {resize}])
+train_dataloader = dict(dataset=dict(type='PairedDataset', source=source, target=dict(type='X')))
+"""
+RESIZE = "dict(type='Resize', scale=(14, 9))"
+
+
+def write_config(folder, resize=RESIZE):
+    (folder / 'city' / 'labels').mkdir(parents=True)
+    labels = random_labels(4, (18, 28))
+    for i, label in enumerate(labels):
+        cv2.imwrite(str(folder / 'city' / 'labels' / f'{i}.png'), label)
+    (folder / 'config.py').write_text(CONFIG.format(root=str(folder / 'city'), resize=resize))
+    return str(folder / 'config.py'), labels
+
+
+def test_tool_counts_the_source_of_a_config(tmp_path, capsys):
+    config, labels = write_config(tmp_path)
+    tool = load_tool()
+    tool.main([config, '--workers', '0', '--stride', '1', '--smooth', '3'])
+    prior = load_spatial_prior(str(tmp_path / 'priors' / 'city.npz'), CLASSES)
+    assert np.array_equal(prior.counts, build(labels).counts) and prior.sigma == 3.
+    tool.main([config, '--reuse', '--relations', '--picture', str(tmp_path / 'p.png')])
+    assert (tmp_path / 'p.png').exists() and (tmp_path / 'p_relations.png').exists()
+    printed = capsys.readouterr().out
+    assert 'I+II+III+IV+V' in printed and 'relations from the labels alone: none' in printed
+
+
+def test_tool_counts_at_another_size_and_says_what_is_missing(tmp_path):
+    config, labels = write_config(tmp_path, resize="dict(type='RandomFlip', prob=.5)")
+    tool = load_tool()
+    with pytest.raises(SystemExit, match='--size WIDTH HEIGHT'):
+        tool.main([config, '--workers', '0'])
+    out = str(tmp_path / 'x.npz')
+    tool.main([config, '--workers', '0', '--size', '28', '18', '--out', out])
+    assert load_spatial_prior(out).size == (18, 28)
+    with pytest.raises(SystemExit, match='loads no labels'):
+        tool.label_transforms([dict(type='LoadImageFromFile')])

@@ -1,0 +1,159 @@
+"""Count where the source's classes are and which of them touch: the spatial prior of CAMix."""
+import argparse
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+
+import mmseg_camix  # noqa: F401  (registers the datasets)
+from mmcv.transforms import Compose
+from mmseg.registry import DATASETS
+from mmseg_camix.datasets.spatial_prior import SpatialPrior, load_spatial_prior
+from mmseg_camix.datasets.spatial_prior_counting import count_labels
+from mmseg_camix.datasets.spatial_prior_picture import draw_prior, draw_relations
+from mmseg_camix.ops.context import META_GROUPS, close_over, relation_matrix
+from mmseg_camix.ops.relations import compare_relations, pair_names
+
+
+class LabelReader:
+    """The label-loading part of a pipeline: the sample's description -> (H, W) train ids."""
+
+    def __init__(self, transforms: list[dict]) -> None:
+        self.load = Compose(transforms)
+
+    def __call__(self, info: dict) -> np.ndarray:
+        return self.load(dict(info))['gt_seg_map']
+
+
+def source_config(cfg: Config) -> ConfigDict:
+    """The config of the labelled source dataset: the branch `source`, or the whole dataset."""
+    dataset = cfg.train_dataloader.dataset
+    while 'source' in dataset or 'dataset' in dataset:
+        dataset = dataset['source'] if 'source' in dataset else dataset['dataset']
+    return dataset
+
+
+def type_name(transform: dict) -> str:
+    """'LoadImage' of dict(type='mmseg.LoadImage') and of dict(type=LoadImage)."""
+    kind = transform['type']
+    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
+
+
+def label_transforms(pipeline: list[dict]) -> list[dict]:
+    """The transforms that load the label, and not the image."""
+    found = [t for t in pipeline
+             if type_name(t).startswith('Load') and 'Image' not in type_name(t)]
+    if not found:
+        raise SystemExit('the source pipeline loads no labels; its transforms are '
+                         f'{[type_name(t) for t in pipeline]}; add LoadIdLabels or '
+                         'LoadAnnotations')
+    return found
+
+
+def resized_size(pipeline: list[dict]) -> tuple[int, int]:
+    """(height, width) to which the pipeline resizes every image."""
+    for transform in pipeline:
+        if type_name(transform) == 'Resize' and not transform.get('keep_ratio'):
+            width, height = transform['scale']
+            return height, width
+    raise SystemExit('the source pipeline has no Resize(scale=(width, height)) of a fixed size; '
+                     'say at which size to count: --size WIDTH HEIGHT')
+
+
+def default_path(data_root: str) -> str:
+    """data/gta -> data/priors/gta.npz; data/mini/gta -> data/mini/priors/gta.npz."""
+    parent, name = os.path.split(os.path.normpath(data_root or 'data/source'))
+    return os.path.join(parent, 'priors', f'{name}.npz')
+
+
+def items_of(dataset: Any) -> list[dict]:
+    """The description of each sample, without loading it."""
+    if hasattr(dataset, 'get_data_info'):
+        return [dataset.get_data_info(i) for i in range(len(dataset))]
+    raise SystemExit(f'{type(dataset).__name__} gives no `get_data_info`; name a plain dataset as '
+                     'the source of the config')
+
+
+def count(args: argparse.Namespace, source: ConfigDict) -> SpatialPrior:
+    """Counts the labels of the config's source."""
+    size = tuple(args.size[::-1]) if args.size else resized_size(source.pipeline)
+    reader = LabelReader(label_transforms(source.pipeline))
+    dataset = DATASETS.build(source)
+    return count_labels(items_of(dataset), reader, dataset.metainfo['classes'], size, args.stride,
+                        args.workers, sigma=args.smooth, epsilon=args.epsilon)
+
+
+def report_relations(prior: SpatialPrior, picture: str | None) -> None:
+    """Prints the relations that the labels imply, and how they compare with the paper's table."""
+    found, names = prior.relations(), prior.class_names
+    print(f'\nrelations from the labels alone: {", ".join(pair_names(found, names)) or "none"}')
+    itself = torch.eye(len(names), dtype=torch.bool)
+    closed = close_over(itself, torch.ones_like(itself), found) & ~itself
+    table = [name for name, members in META_GROUPS.items() if isinstance(members, tuple)]
+    for groups in (table[:1], table[1:2], table[:2], table):
+        reference = relation_matrix(groups, names)
+        # A group has a say about its own members only.
+        members = reference.any(1)
+        judged = members[:, None] | members
+        for kind, relations in (('pairs', found), ('closed', closed)):
+            result = compare_relations(relations & judged, reference, names)
+            print('  {:15s} {:6s}: precision {precision:.2f} recall {recall:.2f} ({found} found, '
+                  '{reference} in the table) missing {missing} extra {extra}'.format(
+                      '+'.join(groups), kind, **result))
+    if picture:
+        path = '{}_relations{}'.format(*os.path.splitext(picture))
+        draw_relations(prior.contact_lift(), found, names, path)
+        print(f'wrote {path}')
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog='example: python tools/dataset/build_spatial_prior.py configs/camix/CONFIG.py '
+               '--picture prior.png --relations')
+    parser.add_argument('config', help='its train_dataloader names the source dataset')
+    parser.add_argument('--out', help='default: the folder `priors` beside the data root')
+    parser.add_argument('--size', type=int, nargs=2, metavar=('W', 'H'),
+                        help="count at this size instead of the source pipeline's Resize")
+    parser.add_argument('--stride', type=int, default=4,
+                        help='pixels per side of a cell; 1 keeps every pixel apart')
+    parser.add_argument('--smooth', type=float, default=0.0,
+                        help='sigma of a Gaussian blur, in pixels at the size of counting')
+    parser.add_argument('--epsilon', type=float, default=1e-6,
+                        help='added to each probability, so that no class is impossible anywhere')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
+                        help='processes; 0 counts in this one')
+    parser.add_argument('--picture', metavar='PNG', help='draw a heat map per class')
+    parser.add_argument('--relations', action='store_true',
+                        help='tell (and draw, with --picture) which classes belong together, '
+                             'compared with Table I of CAMix')
+    parser.add_argument('--reuse', action='store_true',
+                        help='take the counts of the file at --out instead of counting again')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    cfg = Config.fromfile(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    source = source_config(cfg)
+    path = args.out or default_path(source.get('data_root'))
+    if args.reuse:
+        prior = load_spatial_prior(path)
+    else:
+        prior = count(args, source)
+        prior.save(path)
+        print(f'wrote {path}: {prior.num_images} labels, {len(prior.class_names)} classes, counted '
+              f'at {prior.size[1]}x{prior.size[0]}, digest {prior.digest[:16]}')
+    if args.picture:
+        draw_prior(prior.probabilities(), prior.class_names, args.picture)
+        print(f'wrote {args.picture}')
+    if args.relations:
+        report_relations(prior, args.picture)
+
+
+if __name__ == '__main__':
+    main()
