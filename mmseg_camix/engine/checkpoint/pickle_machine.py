@@ -7,6 +7,7 @@ library's `pickletools` splits the bytes into opcodes.
 """
 import pickle
 import pickletools
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +49,8 @@ class Placeholder:
 
 
 def _global(module: str, name: str) -> Global:
-    module = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}.get(module, module)
+    # Up to protocol 2, Python writes the names of Python 2: `commands.Popen` is subprocess's.
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     return Global(f'{module}.{name}')
 
 

@@ -1,6 +1,7 @@
 """Open a checkpoint without running anything that it says."""
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,17 +49,16 @@ def read_checkpoint(file: str | os.PathLike | BinaryIO,
 
 def _read(file: BinaryIO, name: str, source: Any, map_location: MapLocation) -> Any:
     try:
-        return from_plain(_read_plain(file, source, map_location))
-    except _NotOpened as error:
-        torch_says = error
-    file.seek(0)
+        return from_plain(_read_plain(source, map_location))
+    except _NotOpened:
+        file.seek(0)
     try:
         content, left_out = without_placeholders(read_restricted(file))
     except CheckpointError as error:
+        # Without torch's own error before it, whose advice is to read without restriction.
         raise CheckpointError(
             f'{name} was not opened: {error}. Nothing in it was run. If you trust who made it, '
-            'save its weights as a plain dict of tensors with the program that wrote it'
-        ) from torch_says
+            'save its weights as a plain dict of tensors with the program that wrote it') from None
     if left_out:
         print_log(f'{name} holds objects that are not data; read without them: '
                   + ', '.join(left_out), 'current', logging.WARNING)
@@ -71,16 +71,19 @@ class _NotOpened(Exception):
     """torch's restricted reader refused."""
 
 
-def _read_plain(file: BinaryIO, source: Any, map_location: MapLocation) -> Any:
+def _read_plain(source: Any, map_location: MapLocation) -> Any:
     if not TORCH_IS_SAFE:
-        raise _NotOpened(f'torch {torch.__version__} is older than 2.6')
+        raise _NotOpened
     # What other libraries allow-list for torch.load counts for them, not for us.
     allowed = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     try:
-        return torch.load(source, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            # It warns of what it then refuses; our reader says more.
+            warnings.simplefilter('ignore')
+            return torch.load(source, map_location=map_location, weights_only=True)
     except Exception as error:
-        raise _NotOpened(str(error)) from error
+        raise _NotOpened from error
     finally:
         torch.serialization.add_safe_globals(allowed)
 

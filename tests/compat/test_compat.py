@@ -1,0 +1,120 @@
+import importlib
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from mmengine.utils.dl_utils import mmcv_full_available
+
+import mmseg_camix
+from mmseg_camix.compat import compiled_ops, requirements
+
+COMPILED = mmcv_full_available()
+
+
+def test_importing_prints_nothing():
+    done = subprocess.run([sys.executable, '-c', 'import mmseg_camix, mmseg.apis'],
+                          capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '', '')
+
+
+def test_prepare_may_run_again():
+    ops = sys.modules['mmcv.ops']
+    mmseg_camix.compat.prepare()
+    assert sys.modules['mmcv.ops'] is ops
+
+
+@pytest.mark.skipif(COMPILED, reason='mmcv has its compiled ops here')
+class TestWithoutCompiledOps:
+
+    def test_stand_in_is_gone(self):
+        assert 'mmcv._ext' not in sys.modules
+        assert not hasattr(sys.modules['mmcv'], '_ext')
+
+    def test_calling_an_op_names_the_remedy(self):
+        from mmcv.ops import nms
+        with pytest.raises(NotImplementedError, match=r'`nms`.*pip install mmcv==2\.1\.0'):
+            nms(torch.rand(3, 4), torch.rand(3), 0.5)
+
+    def test_ops_in_plain_torch_work(self):
+        from mmcv.ops import point_sample
+        image = torch.arange(4.).view(1, 1, 2, 2)
+        assert point_sample(image, torch.tensor([[[0.5, 0.5]]])).item() == pytest.approx(1.5)
+
+    def test_stand_in_goes_even_if_the_import_fails(self, monkeypatch):
+        def fail(name: str) -> None:
+            assert 'mmcv._ext' in sys.modules
+            raise RuntimeError('broken')
+
+        monkeypatch.delitem(sys.modules, 'mmcv.ops')
+        monkeypatch.setattr(importlib, 'import_module', fail)
+        with pytest.raises(RuntimeError, match='broken'):
+            compiled_ops.import_mmcv_ops()
+        assert 'mmcv._ext' not in sys.modules
+
+
+@pytest.mark.skipif(not COMPILED, reason='needs a compiled mmcv')
+def test_compiled_ops_are_left_alone():
+    from mmcv.ops import nms
+    assert not isinstance(sys.modules['mmcv._ext'], compiled_ops.MissingOps)
+    boxes = torch.tensor([[0., 0., 2., 2.], [0., 0., 2., 1.9], [5., 5., 6., 6.]])
+    assert nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5)[1].tolist() == [0, 2]
+
+
+def test_with_compiled_ops_no_stand_in_is_made(monkeypatch):
+    seen = []
+    monkeypatch.delitem(sys.modules, 'mmcv.ops')
+    monkeypatch.setattr(compiled_ops, 'find_spec', lambda name: object())
+    monkeypatch.setattr(importlib, 'import_module',
+                        lambda name: seen.append((name, type(sys.modules.get('mmcv._ext')))))
+    compiled_ops.import_mmcv_ops()
+    assert [name for name, _ in seen] == ['mmcv.ops']
+    assert seen[0][1] is not compiled_ops.MissingOps
+
+
+def test_ops_compiled_for_another_torch(monkeypatch):
+    def fail(name: str) -> None:
+        raise ImportError('undefined symbol')
+
+    monkeypatch.delitem(sys.modules, 'mmcv.ops')
+    monkeypatch.setattr(compiled_ops, 'find_spec', lambda name: object())
+    monkeypatch.setattr(importlib, 'import_module', fail)
+    with pytest.raises(ImportError, match='built for another torch'):
+        compiled_ops.import_mmcv_ops()
+
+
+def without(*missing: str):
+    return lambda name: None if name in missing else object()
+
+
+def test_no_mmcv_names_both_editions(monkeypatch):
+    monkeypatch.setattr(requirements, 'find_spec', without('mmcv'))
+    with pytest.raises(ImportError) as error:
+        requirements.check_requirements()
+    assert 'pip install mmcv-lite==2.1.0' in str(error.value)
+    assert 'pip install mmcv==2.1.0' in str(error.value)
+
+
+@pytest.mark.parametrize('version', ['1.7.2', '2.0.0rc3', '2.2.0'])
+def test_mmcv_outside_the_window(monkeypatch, version):
+    fake = ModuleType('mmcv')
+    fake.__version__ = version
+    monkeypatch.setitem(sys.modules, 'mmcv', fake)
+    monkeypatch.setattr(requirements, 'find_spec', without())
+    with pytest.raises(ImportError, match=rf'{version}.*>= 2\.0\.0rc4, < 2\.2\.0'):
+        requirements.check_requirements()
+
+
+def test_mmcv_of_which_only_the_folder_is_left(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmcv', ModuleType('mmcv'))
+    monkeypatch.setattr(requirements, 'find_spec', without())
+    with pytest.raises(ImportError, match='damaged'):
+        requirements.check_requirements()
+
+
+@pytest.mark.parametrize('name', ['ftfy', 'regex'])
+def test_undeclared_dependency(monkeypatch, name):
+    monkeypatch.setattr(requirements, 'find_spec', without(name))
+    with pytest.raises(ImportError, match=f'pip install {name}'):
+        requirements.check_requirements()

@@ -1,0 +1,141 @@
+import errno
+import os
+from pathlib import Path
+
+import mmengine.runner.runner as runner_module
+import pytest
+import torch
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+
+from mmseg_camix.engine.checkpoint import atomic, install, read_checkpoint, writer
+from tests.engine.checkpoint_training import TwoLayers, make_runner
+
+
+@pytest.fixture(scope='module', autouse=True)
+def quick_start():
+    """Without mmengine's question to every compiler and driver which it is."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(runner_module, 'collect_env', dict)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory) -> Runner:
+    """Eight iterations without a stop."""
+    runner = make_runner(tmp_path_factory.mktemp('straight') / 'run', 8)
+    runner.train()
+    return runner
+
+
+def assert_same_training(runner: Runner, straight: Runner) -> None:
+    assert runner.iter == straight.iter == 8
+    for key, value in straight.model.state_dict().items():
+        assert torch.equal(runner.model.state_dict()[key], value), key
+    ours, others = (run.optim_wrapper.optimizer.state_dict() for run in (runner, straight))
+    assert ours['param_groups'] == others['param_groups']
+    for number, state in others['state'].items():
+        for key, value in state.items():
+            assert torch.equal(ours['state'][number][key], value), key
+    history, expected = (run.message_hub.get_scalar('train/loss') for run in (runner, straight))
+    assert type(history) is HistoryBuffer
+    assert history._log_history.tolist() == expected._log_history.tolist()
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir() if file.suffix == '.pth'}
+
+
+def test_four_and_four_is_eight(straight, tmp_path):
+    make_runner(tmp_path / 'run', 4).train()
+    saved = torch.load(tmp_path / 'run/iter_4.pth', weights_only=True)
+    assert set(saved) == {'meta', 'state_dict', 'message_hub', 'optimizer', 'param_schedulers'}
+    resumed = make_runner(tmp_path / 'run', 8, resume=True)
+    resumed.train()
+    assert_same_training(resumed, straight)
+    log, = Path(resumed.log_dir).glob('*.log')
+    assert 'Auto resumed' in log.read_text()
+    assert 'metainfo from the resumed checkpoint is different' not in log.read_text()
+
+
+def test_a_training_of_stock_mmengine_goes_on(straight, tmp_path, monkeypatch):
+    """Its checkpoint, as mmengine writes it: pickled, with HistoryBuffers."""
+    monkeypatch.setattr(writer, 'to_plain', lambda checkpoint: checkpoint)
+    make_runner(tmp_path / 'run', 4).train()
+    monkeypatch.undo()
+    monkeypatch.setattr(runner_module, 'collect_env', dict)
+    with pytest.raises(Exception, match='Weights only load failed'):
+        torch.load(tmp_path / 'run/iter_4.pth', weights_only=True)
+    resumed = make_runner(tmp_path / 'run', 8, resume=True)
+    resumed.train()
+    assert_same_training(resumed, straight)
+
+
+def test_resume_after_the_last_file_was_cut(straight, tmp_path):
+    make_runner(tmp_path / 'run', 6).train()
+    last = tmp_path / 'run/iter_6.pth'
+    last.write_bytes(last.read_bytes()[:1000])
+    resumed = make_runner(tmp_path / 'run', 8, resume=True)
+    resumed.train()
+    assert_same_training(resumed, straight)
+
+
+def test_load_from(straight, tmp_path):
+    runner = make_runner(tmp_path / 'run', 8, load_from=str(Path(straight.work_dir) / 'iter_8.pth'))
+    runner.load_or_resume()
+    assert runner.iter == 0
+    for key, value in straight.model.state_dict().items():
+        assert torch.equal(runner.model.state_dict()[key], value)
+
+
+def test_only_what_is_replaced_is_removed(tmp_path):
+    runner = make_runner(tmp_path / 'run', 8, best=True, max_keep_ckpts=2)
+    runner.train()
+    assert names(tmp_path / 'run') == {'iter_6.pth', 'iter_8.pth', 'best_score_iter_8.pth'}
+    assert (tmp_path / 'run/last_checkpoint').read_text().endswith('iter_8.pth')
+    info = read_checkpoint(tmp_path / 'run/iter_8.pth')['message_hub']['runtime_info']
+    assert info['keep_ckpt_ids'] == [6, 8]
+    assert info['best_score'] == 4.0
+    assert type(info['best_score']) is float
+
+
+@pytest.mark.parametrize('best', [False, True])
+def test_nothing_is_removed_before_its_successor_is_whole(best, tmp_path, monkeypatch):
+    """The disk is full when the successor is written."""
+    fsync, writes = os.fsync, []
+
+    def full_at_iteration_4(descriptor: int) -> None:
+        path = os.readlink(f'/proc/self/fd/{descriptor}')
+        writes.append(path)
+        if 'best_score_iter_4' in path or (not best and 'iter_4' in path):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        fsync(descriptor)
+
+    if not os.path.isdir('/proc/self/fd'):
+        pytest.skip('needs /proc')
+    monkeypatch.setattr(atomic.os, 'fsync', full_at_iteration_4)
+    with pytest.raises(OSError, match='No space left'):
+        make_runner(tmp_path / 'run', 8, best=best, max_keep_ckpts=1).train()
+    kept = {'iter_4.pth', 'best_score_iter_2.pth'} if best else {'iter_2.pth'}
+    assert names(tmp_path / 'run') == kept
+    assert not list((tmp_path / 'run').glob('.*.partial'))
+
+
+def test_published_checkpoint(tmp_path):
+    make_runner(tmp_path / 'run', 2, published_keys=['meta', 'state_dict']).train()
+    published, = (tmp_path / 'run').glob('iter_2-*.pth')
+    assert set(torch.load(published, weights_only=True)) == {'meta', 'state_dict'}
+
+
+def test_plain_torch_reads_the_weights(straight):
+    """What other programs do: no mmengine, no allow-list."""
+    state = torch.load(Path(straight.work_dir) / 'iter_8.pth', weights_only=True)['state_dict']
+    TwoLayers().load_state_dict(state)
+
+
+def test_install_may_run_again():
+    before = CheckpointHook._save_best_checkpoint
+    install()
+    assert CheckpointHook._save_best_checkpoint is before

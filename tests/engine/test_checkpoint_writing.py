@@ -1,0 +1,267 @@
+import errno
+import os
+import random
+import signal
+import time
+from collections import OrderedDict, deque
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import save_checkpoint as mmengine_save_checkpoint
+from torch import nn
+
+from mmseg_camix.engine.checkpoint import (
+    CheckpointError,
+    atomic_write,
+    find_latest_checkpoint,
+    from_plain,
+    latest,
+    read_checkpoint,
+    save_checkpoint,
+    to_plain,
+)
+
+needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs os.fork')
+
+
+class Colour(Enum):
+    RED = 'red'
+
+
+def rich_state() -> dict:
+    state = OrderedDict(weight=nn.Parameter(torch.rand(2, 3)), count=torch.tensor(3))
+    state._metadata = OrderedDict(layer={'version': 2})
+    return {
+        'meta': {'cfg': 'a = 1', 'palette': np.array([[1, 2]]), 'config': ConfigDict(a=ConfigDict(b=1)),
+                 'path': Path('a/b'), 'enum': Colour.RED, 'queue': deque([1]), 'float': np.float64(0.5),
+                 'int': np.int32(2), 'flag': np.bool_(True), 'names': np.array(['x', 'y'])},
+        'state_dict': state,
+        'optimizer': {'state': {0: {'step': torch.tensor(1.)}},
+                      'param_groups': [{'lr': np.float64(0.1), 'betas': (0.9, 0.99)}]},
+        'message_hub': {
+            'log_scalars': OrderedDict(loss=HistoryBuffer([1., 2.], [1, 1], max_length=7)),
+            'runtime_info': OrderedDict(score=np.float32(0.5)), 'resumed_keys': OrderedDict(loss=True)},
+        'random': {'numpy': ('MT19937', np.arange(4, dtype=np.uint32), 1, 0, 0.0)},
+    }
+
+
+def test_opens_with_nothing_allow_listed(tmp_path):
+    path = str(tmp_path / 'new folder' / 'iter_1.pth')
+    state = rich_state()
+    save_checkpoint(state, path)
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        plain = torch.load(path, weights_only=True)
+    finally:
+        torch.serialization.add_safe_globals(allowed)
+    assert plain['meta'] == {
+        'cfg': 'a = 1', 'palette': [[1, 2]], 'config': {'a': {'b': 1}}, 'path': str(Path('a/b')),
+        'enum': 'red', 'queue': [1], 'float': 0.5, 'int': 2, 'flag': True, 'names': ['x', 'y']}
+    assert type(plain['meta']['float']) is float
+    assert type(plain['optimizer']['param_groups'][0]['lr']) is float
+    assert type(plain['state_dict']['weight']) is torch.Tensor
+    assert plain['state_dict']._metadata == {'layer': {'version': 2}}
+    loss = plain['message_hub']['log_scalars']['loss']
+    assert torch.equal(loss['log_history'], torch.tensor([1., 2.], dtype=torch.float64))
+    assert plain['random']['numpy'][1].tolist() == [0, 1, 2, 3]
+    # And what went in is as it was.
+    assert type(state['state_dict']['weight']) is nn.Parameter
+    assert type(state['message_hub']['log_scalars']['loss']) is HistoryBuffer
+
+
+def test_round_trip_gives_the_history_back(tmp_path):
+    path = str(tmp_path / 'iter_1.pth')
+    save_checkpoint(rich_state(), path)
+    hub = read_checkpoint(path)['message_hub']
+    buffer = hub['log_scalars']['loss']
+    assert type(buffer) is HistoryBuffer
+    buffer.update(6.0)
+    assert (buffer.mean(), buffer.mean(2), buffer.max_length) == (3.0, 4.0, 7)
+    assert hub['runtime_info'] == {'score': 0.5}
+    assert hub['resumed_keys'] == {'loss': True}
+
+
+def test_plain_is_a_fixed_point():
+    plain = to_plain(rich_state())
+    again = to_plain(from_plain(to_plain(rich_state())))
+    assert again['message_hub'].keys() == plain['message_hub'].keys()
+    assert again['meta'] == {key.replace('config', 'config_text'): value
+                             for key, value in plain['meta'].items()}
+
+
+def test_mmengine_saves_through_ours(tmp_path):
+    mmengine_save_checkpoint({'meta': {'a': np.float64(1)}}, str(tmp_path / 'a.pth'))
+    assert torch.load(tmp_path / 'a.pth', weights_only=True) == {'meta': {'a': 1.0}}
+
+
+def test_memory_shared_by_tensors_is_written_once(tmp_path):
+    big = torch.zeros(100_000)
+    save_checkpoint({'state_dict': {'a': big, 'b': big, 'c': big.view(10, -1)}}, str(tmp_path / 'a.pth'))
+    assert (tmp_path / 'a.pth').stat().st_size < 1.1 * big.nbytes
+
+
+@pytest.mark.parametrize('section', ['state_dict', 'optimizer', 'param_schedulers', 'random'])
+def test_object_in_the_place_of_state(section, tmp_path):
+    with pytest.raises(TypeError, match=rf'`{section}\.a\[1\]` is an object of .*object'):
+        save_checkpoint({section: {'a': [1, object()]}}, str(tmp_path / 'a.pth'))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('section', ['meta', 'message_hub'])
+def test_object_that_only_describes_is_left_out(section):
+    assert to_plain({section: {'a': object(), 'b': 1}}) == {section: {'b': 1}}
+
+
+def test_functions_of_schedulers_are_no_state():
+    assert to_plain({'param_schedulers': [{'rule': max, 'best': 1.0}]}) == {
+        'param_schedulers': [{'best': 1.0}]}
+
+
+class TestAtomicWrite:
+
+    def test_replaces(self, tmp_path):
+        for text in (b'one', b'two'):
+            atomic_write(tmp_path / 'file', text)
+            assert (tmp_path / 'file').read_bytes() == text
+        assert [file.name for file in tmp_path.iterdir()] == ['file']
+
+    @pytest.mark.parametrize('failing', ['fsync', 'replace'])
+    def test_full_disk(self, failing, tmp_path, monkeypatch):
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+        atomic_write(tmp_path / 'file', b'old')
+        monkeypatch.setattr(*((os, 'fsync') if failing == 'fsync' else (Path, 'replace')), full)
+        with pytest.raises(OSError, match='No space left'):
+            atomic_write(tmp_path / 'file', b'new')
+        assert [file.name for file in tmp_path.iterdir()] == ['file']
+        assert (tmp_path / 'file').read_bytes() == b'old'
+
+    @needs_fork
+    def test_file_size_limit_of_the_system(self, tmp_path):
+        """A real failing write: the kernel refuses to write beyond a limit."""
+        import resource
+        save_checkpoint({'a': torch.zeros(10)}, str(tmp_path / 'iter_1.pth'))
+        old = (tmp_path / 'iter_1.pth').read_bytes()
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+                save_checkpoint({'a': torch.zeros(100_000)}, str(tmp_path / 'iter_1.pth'))
+            except OSError as error:
+                status = 0 if error.errno == errno.EFBIG else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert (tmp_path / 'iter_1.pth').read_bytes() == old
+        assert [file.name for file in tmp_path.iterdir()] == ['iter_1.pth']
+
+    @needs_fork
+    def test_killed_at_random_moments(self, tmp_path):
+        """After each SIGKILL the file is whole; what the killed writer left goes with the next."""
+        dice = random.Random(0)
+        file, size = tmp_path / 'file', 1_000_000
+        atomic_write(file, bytes(size))
+        interrupted = 0
+        for _ in range(25):
+            if (child := os.fork()) == 0:
+                while True:
+                    for value in range(256):
+                        atomic_write(file, bytes([value]) * size)
+            time.sleep(dice.uniform(0.002, 0.02))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            content = file.read_bytes()
+            assert len(content) == size
+            assert content == content[:1] * size
+            interrupted += len(list(tmp_path.glob('.*.partial'))) > 0
+        assert interrupted > 0
+        atomic_write(file, b'')
+        assert [file.name for file in tmp_path.iterdir()] == ['file']
+
+    @needs_fork
+    def test_the_file_of_a_living_writer_stays(self, tmp_path):
+        other = os.getppid()
+        from mmseg_camix.engine.checkpoint.atomic import _host
+        partial = tmp_path / f'.file.{_host()}-{other}.partial'
+        partial.write_bytes(b'half')
+        atomic_write(tmp_path / 'other', b'')
+        assert partial.exists()
+
+
+class TestFindLatest:
+
+    @pytest.fixture
+    def folder(self, tmp_path) -> Path:
+        """Three whole checkpoints and the pointer to the last."""
+        for step in (2, 4, 6):
+            file = tmp_path / f'iter_{step}.pth'
+            save_checkpoint({'state_dict': {'a': torch.rand(100)}}, str(file))
+            os.utime(file, (step, step))
+        save_checkpoint({'state_dict': {'a': torch.rand(9)}}, str(tmp_path / 'best_mIoU_iter_6.pth'))
+        (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_6.pth'))
+        return tmp_path
+
+    @staticmethod
+    def name(folder: Path) -> str:
+        return Path(find_latest_checkpoint(str(folder))).name
+
+    @staticmethod
+    def cut(file: Path) -> None:
+        file.write_bytes(file.read_bytes()[:-40])
+
+    def test_pointer(self, folder):
+        assert self.name(folder) == 'iter_6.pth'
+        (folder / 'last_checkpoint').write_text(str(folder / 'iter_2.pth'))
+        assert self.name(folder) == 'iter_2.pth'
+
+    def test_truncated(self, folder, monkeypatch):
+        said = []
+        monkeypatch.setattr(latest, 'print_log', lambda text, *_: said.append(text))
+        self.cut(folder / 'iter_6.pth')
+        assert self.name(folder) == 'iter_4.pth'
+        assert 'iter_6.pth, which last_checkpoint names, is damaged; resuming from' in said[0]
+        (folder / 'iter_4.pth').write_bytes(b'')
+        assert self.name(folder) == 'iter_2.pth'
+
+    def test_missing(self, folder):
+        (folder / 'iter_6.pth').unlink()
+        assert self.name(folder) == 'iter_4.pth'
+
+    @pytest.mark.parametrize('text', [None, ''])
+    def test_pointer_missing_or_empty(self, folder, text):
+        pointer = folder / 'last_checkpoint'
+        pointer.unlink() if text is None else pointer.write_text(text)
+        assert self.name(folder) == 'iter_6.pth'
+
+    def test_moved_folder(self, folder, tmp_path_factory):
+        moved = tmp_path_factory.mktemp('new') / 'home'
+        (folder / 'last_checkpoint').write_text(str(folder / 'iter_4.pth'))
+        folder.rename(moved)
+        assert find_latest_checkpoint(str(moved)) == str(moved / 'iter_4.pth')
+
+    def test_none_is_whole(self, folder):
+        for file in folder.glob('*.pth'):
+            self.cut(file)
+        with pytest.raises(CheckpointError, match='no other checkpoint in .* is whole'):
+            find_latest_checkpoint(str(folder))
+
+    def test_nothing_there(self, tmp_path):
+        assert find_latest_checkpoint(str(tmp_path)) is None
+
+    def test_older_format(self, folder):
+        torch.save({'a': torch.rand(100)}, folder / 'iter_6.pth', _use_new_zipfile_serialization=False)
+        assert self.name(folder) == 'iter_6.pth'
+        self.cut(folder / 'iter_6.pth')
+        assert self.name(folder) == 'iter_4.pth'
+
+    def test_other_backends_are_left_to_them(self, folder):
+        (folder / 'last_checkpoint').write_text('s3://bucket/iter_6.pth')
+        assert find_latest_checkpoint(str(folder)) == 's3://bucket/iter_6.pth'
