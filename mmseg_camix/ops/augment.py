@@ -1,7 +1,8 @@
 """Strong augmentation of a normalised batch: colour jitter, then Gaussian blur.
 
-Parameters are drawn once (`StrongAugment.draw`) and applied as often as one likes (`apply_params`). They
-are plain numbers from a CPU generator, so that no step waits for the device to learn them.
+Parameters are drawn once (`StrongAugment.draw`) and applied as often as one likes
+(`apply_params`; `apply` is taken by nn.Module). They are plain numbers from a CPU generator, so
+that no step waits for the device to learn them.
 """
 import math
 from collections.abc import Sequence

@@ -18,7 +18,8 @@ def _iteration(moment: Moment, max_iters: int) -> float:
 
 def _check_moment(name: str, moment: Moment) -> None:
     whole = isinstance(moment, int) and not isinstance(moment, bool)
-    if not (whole and moment >= 0 or isinstance(moment, float) and 0 <= moment <= 1):
+    share = isinstance(moment, float)
+    if not ((whole and moment >= 0) or (share and 0 <= moment <= 1)):
         raise ValueError(f'{name}={moment!r} must be an iteration (integer, at least 0) or a share '
                          'of the training (float in [0, 1])')
 
@@ -96,7 +97,7 @@ class ExpRamp(_Ramp):
     """start + (end - start) * exp(gamma * (1 - x) ** power).
 
     CAMix's Eq. 7 without K_sup is `ExpRamp(.75, 1., gamma=-5, power=2)`, RCCR's mu(t) is
-    `ExpRamp(0., .01, gamma=-5, power=.5)`. The way begins at exp(gamma) of it, not at `start`.
+    `ExpRamp(0., .01, gamma=-5, power=.5)`. At x = 0 it is exp(gamma) of the way from start to end.
 
     Args:
         gamma: the steepness.
