@@ -25,6 +25,9 @@ class Mask(nn.Module):
         super().__init__()
         self.of = of
 
+    def prepare(self, metainfo: dict) -> None:
+        """Take what is needed of the data set's metainfo (class names); called before training."""
+
     def forward(self, step: Step) -> Tensor:
         raise NotImplementedError
 

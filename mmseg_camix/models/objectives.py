@@ -108,6 +108,30 @@ class PixelCrossEntropy(PixelObjective):
 
 
 @MODELS.register_module()
+class SignificanceCrossEntropy(PixelObjective):
+    """CAMix's SRC loss, Eq. 9: sum(U q CE) / sum(U), over the pixels that are significant.
+
+    Deviations:
+        Paper: sum(U CE) / sum(U), times the adaptive lambda of DACS. Released code: the criterion
+        returns a mean, so that mask and division cancel (:class:`PixelCrossEntropy` is that).
+        Ours: the paper's, with q on target pixels within the sum; 0 with gradient 0 where sum(U) = 0.
+
+    Args:
+        view: the view, whose targets carry significance.
+        weight: factor of the loss.
+    """
+
+    loss_name = 'loss_src'
+
+    def compare(self, logits: Tensor, target: Target, weight: Tensor, step: Step) -> Tensor:
+        significance = target.significance
+        if significance is None:
+            significance = torch.ones_like(target.weight)
+        return ops.pixel_cross_entropy(logits, target.label, weight * significance, step.ignore_index,
+                                       step.align_corners, 'weight', divisor=significance)
+
+
+@MODELS.register_module()
 class PixelMSE(PixelObjective):
     """Squared difference of the student's and the target's class distribution, x weight.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops import pseudo as ops
 from mmseg_camix.ops.losses import upsample
 
+from .significance import SignificanceMask
 from .uda.step import Step, Target, View
 
 SCOPES = ('target', 'view')
@@ -34,11 +35,13 @@ class PseudoLabels(nn.Module):
         ignore_top: rows at the top of the crop that get weight 0.
         ignore_bottom: rows at the bottom (the car's bonnet) that get weight 0.
         align: arguments of :class:`DistributionAlignment`; None leaves predictions as they are.
+        significance: arguments of :class:`SignificanceMask` (CAMix); None takes every pixel as
+            significant.
     """
 
     def __init__(self, threshold: float = 0.968, per: str = 'batch', scope: str = 'target',
                  weighted: bool = True, ignore_top: int = 0, ignore_bottom: int = 0,
-                 align: dict | None = None) -> None:
+                 align: dict | None = None, significance: dict | None = None) -> None:
         super().__init__()
         for argument, value, valid in (('per', per, ops.SHARES), ('scope', scope, SCOPES)):
             if value not in valid:
@@ -46,6 +49,7 @@ class PseudoLabels(nn.Module):
         self.threshold, self.per, self.scope, self.weighted = threshold, per, scope, weighted
         self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
         self.align = DistributionAlignment(**align) if align else None
+        self.significance = SignificanceMask(**significance) if significance is not None else None
         self.keep_probs = False
         """Set by the wrapper where an objective compares distributions."""
 
@@ -59,7 +63,14 @@ class PseudoLabels(nn.Module):
             weight, scale = weight * scale, None
         step.statistics['pseudo/q'] = share.mean()
         step.statistics['pseudo/confidence'] = confidence.mean()
-        return View(image, (Target(label, weight, probs),), scale)
+        return View(image, (Target(label, weight, probs, self._significant(step, image)),), scale)
+
+    def _significant(self, step: Step, image: Tensor) -> Tensor | None:
+        if self.significance is None:
+            return None
+        mask = self.significance(step, image)
+        step.statistics.update(self.significance.statistics())
+        return mask.float()
 
     def _predict(self, step: Step, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.align is None and not self.keep_probs:  # the whole softmax is not needed

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops.augment import StrongAugment
 from mmseg_camix.ops.paste import paste
 
-from .uda.step import Step, Target, View
+from .uda.step import Progress, Step, Target, View
 
 
 class ViewBuilder(nn.Module):
@@ -30,6 +30,10 @@ class ViewBuilder(nn.Module):
     reads: tuple[str, ...] = ()
     mask: str | None = None
     augment: bool = False
+
+    def reads_at(self, progress: Progress) -> tuple[str, ...]:
+        """What it reads at this point of the training."""
+        return self.reads
 
     def forward(self, step: Step) -> View:
         raise NotImplementedError
@@ -141,6 +145,28 @@ class Shuffled(ViewBuilder):
         targets = tuple(Target(*(_rolled(value) for value in (t.label, t.weight, t.probs, t.significance)))
                         for t in view.targets)
         return View(_rolled(view.image), targets, _rolled(view.scale))
+
+
+@TRANSFORMS.register_module()
+class Switch(ViewBuilder):
+    """One view until an iteration, another from then on (a warm-up).
+
+    Args:
+        before: the view before it.
+        after: the view from it on.
+        at: the iteration; 0 means ``after`` always.
+    """
+
+    def __init__(self, before: str, after: str, at: int = 0) -> None:
+        super().__init__()
+        self.before, self.after, self.at = before, after, at
+        self.reads = (before, after)
+
+    def reads_at(self, progress: Progress) -> tuple[str, ...]:
+        return (self.before,) if progress.iteration < self.at else (self.after,)
+
+    def forward(self, step: Step) -> View:
+        return step.views[self.reads_at(step.progress)[0]]
 
 
 def _rolled(value: Tensor | None) -> Tensor | None:

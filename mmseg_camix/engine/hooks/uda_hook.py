@@ -29,6 +29,7 @@ class UDAHook(Hook):
         """Runs after weights were initialised, loaded or resumed; so a resumed teacher stays."""
         model = unwrapped(runner.model)
         _check_classes(model, runner)
+        model.prepare(getattr(runner.train_dataloader.dataset, 'metainfo', None) or {})
         if model.teacher is not None and model.teacher.steps_made == 0:
             model.teacher.copy_student(model.student)
 

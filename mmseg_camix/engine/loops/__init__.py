@@ -1,5 +1,6 @@
 """Loops."""
 
+from .resumable_train_loop import ResumableTrainLoop
 from .teacher_student import TeacherStudentTestLoop, TeacherStudentValLoop
 
-__all__ = ['TeacherStudentTestLoop', 'TeacherStudentValLoop']
+__all__ = ['ResumableTrainLoop', 'TeacherStudentTestLoop', 'TeacherStudentValLoop']

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .teacher import EMATeacher
 
 
 @dataclass(frozen=True)
@@ -87,5 +91,9 @@ class Step:
     passes: dict[str, StudentPass] = field(default_factory=dict)
     statistics: dict[str, Tensor] = field(default_factory=dict)
     """Logged, never back-propagated; names must not contain ``loss``."""
+    samples: dict[str, list] = field(default_factory=dict)
+    """Branch -> data samples, whose metainfo tells each crop's place in its image."""
     teacher_logits: Tensor | None = None
     """(B, C, h, w) of the target images."""
+    teacher: EMATeacher | None = None
+    """Takes images (B, 3, H, W) to logits (B, C, h, w), for those that ask it again."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from mmengine.registry import Registry
 from torch import nn
 
+from .step import Progress
+
 
 class TableError(ValueError):
     """A table of the method is wrong; the message names the entry and the valid choices."""
@@ -131,3 +133,16 @@ def ordered(names: Iterable[str], reads: Callable[[str], Iterable[str]]) -> list
     for name in names:
         visit(name)
     return done
+
+
+def needed(views: Mapping, order: list[str], wanted: Iterable[str], progress: Progress) -> tuple[list, list]:
+    """Views that this step needs, in order, and the masks that they use.
+
+    A view that switches between others reads only one of them at a time.
+    """
+    names = set(wanted)
+    for name in reversed(order):  # readers come after what they read
+        if name in names:
+            names.update(views[name].reads_at(progress))
+    used = [name for name in order if name in names]
+    return used, list(dict.fromkeys(views[name].mask for name in used if views[name].mask))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_camix.ops.ema import ema_alpha, ema_update_
+
+from . import adapter
 
 NORM_MODES = ('batch', 'running')
 
@@ -45,6 +49,7 @@ class EMATeacher(nn.Module):
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
         # Mirror of `steps` on the host: reading the buffer would wait for the device every step.
         self._steps_made: int | None = None
+        self._norms = [m for m in self.model.modules() if isinstance(m, _NormBase)]
         self._others = [m for m in self.model.modules() if not isinstance(m, _NormBase)]
 
     @property
@@ -53,6 +58,22 @@ class EMATeacher(nn.Module):
         if self._steps_made is None:
             self._steps_made = int(self.steps)
         return self._steps_made
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image (B, 3, H, W) to logits (B, C, h, w), at the head's own resolution."""
+        return adapter.decode(self.model, adapter.extract(self.model, image))
+
+    @contextmanager
+    def frozen_statistics(self) -> Iterator[None]:
+        """Within the block, passes leave the running statistics of normalisation layers alone."""
+        momenta = [norm.momentum for norm in self._norms]
+        try:
+            for norm in self._norms:
+                norm.momentum = 0.0
+            yield
+        finally:
+            for norm, momentum in zip(self._norms, momenta):
+                norm.momentum = momentum
 
     def train(self, mode: bool = True) -> EMATeacher:
         """Set the teacher's mode.

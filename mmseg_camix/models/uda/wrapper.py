@@ -142,7 +142,7 @@ class UDASegmentor(BaseModel):
         """One step: pseudo-labels -> masks -> views -> student -> objectives."""
         if isinstance(inputs, Tensor):  # a plain data set trains the source branch alone
             inputs, data_samples = {'source': inputs}, {'source': data_samples}
-        step = self._begin(inputs)
+        step = self._begin(inputs, data_samples)
         with torch.no_grad():
             self._prepare(step, inputs, data_samples)
         for name, decodes in self._views_seen().items():
@@ -158,20 +158,21 @@ class UDASegmentor(BaseModel):
     def _prepare(self, step: Step, inputs: dict[str, Tensor], data_samples: dict) -> None:
         """All that needs no gradient: branches with their labels, masks, views."""
         if self.pseudo_labels is not None:
+            step.teacher = self.teacher
             with self.phase('teacher forward'):
-                features = adapter.extract(self.teacher.model, inputs['target'])
-                step.teacher_logits = adapter.decode(self.teacher.model, features)
+                step.teacher_logits = self.teacher(inputs['target'])
         with self.phase('labels, masks, views'):
             for name, image in inputs.items():
                 step.views[name] = self._branch(step, name, image, data_samples[name])
-            for name, mask in self.masks.items():
-                step.masks[name] = mask(step)
-            for name in self.view_order:
+            views, masks = tables.needed(self.views, self.view_order, self._views_seen(), step.progress)
+            for name in masks:
+                step.masks[name] = self.masks[name](step)
+            for name in views:
                 step.views[name] = self.views[name](step)
                 if self.views[name].augment:
                     step.views[name] = views_module.strongly_augmented(step.views[name], self.augment, step)
 
-    def _begin(self, inputs: dict[str, Tensor]) -> Step:
+    def _begin(self, inputs: dict[str, Tensor], data_samples: dict) -> Step:
         if self.progress is None:
             raise RuntimeError(
                 'nobody told the model where the training stands, so its teacher would never move. Add '
@@ -181,7 +182,7 @@ class UDASegmentor(BaseModel):
         generator, cpu_generator = self._seeded(device)
         head = adapter.main_head(self.student)
         return Step(self.progress, head.num_classes, head.ignore_index, head.align_corners,
-                    generator, cpu_generator)
+                    generator, cpu_generator, samples=data_samples)
 
     def _seeded(self, device: torch.device) -> tuple[torch.Generator, torch.Generator]:
         """All randomness of a step follows from (seed, iteration): a step can be replayed."""
@@ -216,6 +217,11 @@ class UDASegmentor(BaseModel):
     def _see(self, image: Tensor, decodes: bool) -> StudentPass:
         features = adapter.extract(self.student, image)
         return StudentPass(features, adapter.decode(self.student, features) if decodes else None)
+
+    def prepare(self, metainfo: dict) -> None:
+        """Give masks what they need to know of the data set; called before training by the hook."""
+        for mask in self.masks.values():
+            mask.prepare(metainfo)
 
     def set_progress(self, iteration: int, max_iters: int, seed: int = 0) -> None:
         """Tell the model where the training stands; called before each step by the hook."""

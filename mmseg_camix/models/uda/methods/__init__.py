@@ -1,6 +1,7 @@
 """The methods: each fills the wrapper's tables with its paper's defaults."""
 
 from .baselines import CowMix, CutMix, MeanTeacher, NaiveClassMix, PseudoLabelling, SourceOnly
+from .camix import CAMix
 from .dacs import DACS, iDACS
 
-__all__ = ['DACS', 'CowMix', 'CutMix', 'MeanTeacher', 'NaiveClassMix', 'PseudoLabelling', 'SourceOnly', 'iDACS']
+__all__ = ['CAMix', 'DACS', 'CowMix', 'CutMix', 'MeanTeacher', 'NaiveClassMix', 'PseudoLabelling', 'SourceOnly', 'iDACS']

@@ -1,0 +1,8 @@
+# CAMix as published, on the miniature benchmark. Build its prior first:
+#   python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
+_base_ = '../_base_/mini_gta2cs_tiny.py'
+model = dict(
+    _delete_=True,
+    type='CAMix',
+    segmentor=_base_.model,
+    masks=dict(context=dict(prior='data/mini/priors/gta.npz')))

@@ -1,0 +1,109 @@
+"""CAMix's contextual mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmseg.registry import TRANSFORMS
+from torch import Tensor
+
+from mmseg_camix.datasets.spatial_prior import load_spatial_prior
+from mmseg_camix.ops import context as ops
+from mmseg_camix.ops.losses import upsample
+from mmseg_camix.ops.prior import crop_prior
+
+from .masks import Mask
+from .uda.step import Step
+
+
+@TRANSFORMS.register_module()
+class ContextMask(Mask):
+    """Half of the classes that the teacher sees, and their relatives (CAMix, Algorithm 1, Eq. 1).
+
+    Y~ = argmax(Q P): the teacher's prediction times the class distribution that the source has at
+    this place; half of the classes present in Y~ are drawn, the meta-class relatives of each that
+    are present come along; the mask is their pixels in Y~.
+
+    Deviations:
+        Released code: Q is only loaded, and a flip is not followed; group II goes one way (rider
+        pulls bicycle and motorcycle). Ours: Q is built by tools/dataset/build_spatial_prior.py and
+        moves with the target's crop and flip; groups are closed both ways as Table I reads
+        (``groups=['I', 'II-one-way']`` is the code's).
+
+    Args:
+        of: the branch whose predictions are used.
+        prior: file of the spatial prior Q; None leaves it out.
+        groups: names of Table I's groups ('I' to 'V'), tuples of class names, or mappings from a
+            class to those that it pulls; 'auto' derives the relations from the source labels
+            counted in the prior's file; None leaves relations out.
+        ratio: share of the present classes to draw.
+        smooth: Gaussian blur of the prior's counts, in pixels of the source; None takes the file's.
+        epsilon: least probability of a class in the prior; None takes the file's.
+    """
+
+    def __init__(self, of: str = 'target', prior: str | None = None,
+                 groups: Sequence | str | None = ('I', 'II'), ratio: float = 0.5,
+                 smooth: float | None = None, epsilon: float | None = None) -> None:
+        super().__init__(of)
+        if groups == 'auto' and prior is None:
+            raise ValueError("groups='auto' reads the relations from the file of the prior; give prior=FILE")
+        if isinstance(groups, str) and groups != 'auto':
+            raise ValueError(f"groups='{groups}' must be a list such as ['I', 'II'], or 'auto', or None")
+        self.prior_file, self.groups, self.ratio = prior, groups, ratio
+        self.smooth, self.epsilon = smooth, epsilon
+        # Settings that follow from files and class names, not state: never in a checkpoint.
+        self.register_buffer('prior', None, persistent=False)
+        self.register_buffer('relations', None, persistent=False)
+        self._ready = False
+
+    def prepare(self, metainfo: dict) -> None:
+        """Load the prior and name the classes; errors name the file and what it was counted for."""
+        classes = metainfo.get('classes')
+        if classes is None:
+            raise ValueError('ContextMask needs the class names, but the training data set has no '
+                             "metainfo['classes']")
+        device = next(iter(self.buffers()), torch.empty(0)).device
+        found = None
+        if self.prior_file is not None:
+            found = load_spatial_prior(self.prior_file, classes)
+            self.prior = found.probabilities(self.smooth, self.epsilon).to(device)
+            self.aspect = found.size[1] / found.size[0]
+        if self.groups == 'auto':
+            self.relations = found.relations().to(device)
+        elif self.groups:
+            self.relations = ops.relation_matrix(self.groups, classes).to(device)
+        self._ready = True
+
+    def forward(self, step: Step) -> Tensor:
+        if not self._ready:
+            raise RuntimeError('ContextMask does not know the classes yet; UDAHook tells it before training, '
+                               'outside a Runner call `model.prepare(dataset.metainfo)`')
+        image = step.views[self.of].image
+        probs = upsample(step.teacher_logits, image.shape[2:], step.align_corners).softmax(1)
+        prior = None if self.prior is None else self._cropped(step, probs)
+        relations = None if self.relations is None else self.relations.to(probs.device)
+        return ops.contextual_mask(probs, prior, relations, step.generator, self.ratio)[0]
+
+    def _cropped(self, step: Step, probs: Tensor) -> Tensor:
+        """The prior where each sample's crop lies, (B, C, H, W)."""
+        if self.prior.device != probs.device:
+            self.prior = self.prior.to(probs.device)
+        boxes, flips = zip(*(_geometry(sample.metainfo) for sample in step.samples[self.of]))
+        boxes, flips = torch.tensor(boxes), torch.tensor(flips)
+        if probs.is_cuda:  # a copy from pinned memory does not wait for the device
+            boxes, flips = boxes.pin_memory(), flips.pin_memory()
+        return crop_prior(self.prior, boxes.to(probs.device, non_blocking=True),
+                          flips.to(probs.device, non_blocking=True), tuple(probs.shape[2:]))
+
+
+def _geometry(meta: dict) -> tuple[tuple[float, float, float, float], bool]:
+    """The crop as shares of the resized image, and whether it was flipped."""
+    if 'crop_box' not in meta or 'resized_shape' not in meta:
+        raise KeyError(f'{meta.get("img_path")}: the spatial prior needs the place of the crop; use '
+                       'RecordedRandomCrop and PackUDAInputs in the target pipeline')
+    if meta.get('flip') and meta.get('flip_direction') != 'horizontal':
+        raise ValueError(f'a spatial prior cannot follow a {meta.get("flip_direction")} flip')
+    height, width = meta['resized_shape']
+    left, top, right, bottom = meta['crop_box']
+    return (left / width, top / height, right / width, bottom / height), bool(meta.get('flip', False))

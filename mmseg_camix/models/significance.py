@@ -1,0 +1,114 @@
+"""CAMix's significance mask: where the teacher's predictions hold still under noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmseg_camix.ops import entropy as ops
+
+from .uda.step import Step
+
+FORMS = ('paper', 'official')
+BOUNDS = ('sample', 'classes')
+DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
+
+
+class SignificanceMask(nn.Module):
+    """U_T = entropy of the mean of L noisy predictions < R(t)  (CAMix, Eqs 5 to 7).
+
+    Deviations:
+        Noise: paper silent; released code 0.1 N(0, 1) clamped to 0.2 on 0-255 images, which is
+        nothing. Ours: the same numbers in units of the normalised input (``noise=0.1 / std`` is
+        the code's).
+        Entropy: the code's is NaN where a probability underflows, which rejects the surest pixels.
+        Ours: xlogy; and the binary mask is upsampled by nearest neighbour, not bilinearly.
+        Threshold: ours as Eq. 7 is printed, with K_sup the largest entropy of the sample;
+        ``form='official', bound='classes'`` is the code's (beta + (1 - beta) ramp) ln C.
+
+    Args:
+        passes: L.
+        noise: standard deviation of the noise.
+        clamp: its largest absolute value.
+        beta: initial state of the threshold.
+        gamma: exponent of its ramp.
+        form: 'paper' or 'official', how the parts of Eq. 7 are put together.
+        bound: K_sup is the 'sample's largest entropy, or ln C of all 'classes'.
+        t_max: iteration at which the ramp ends; None for the end of the training.
+        copies_at_once: noisy copies of the batch that go through the teacher together; fewer need
+            less memory.
+        scale: resolution of the noisy passes, as a share of the crop's (fast mode).
+        reuse_clean: take the clean pass as one of the L (fast mode).
+        dtype: 'fp32', or 'bf16' for passes under autocast (fast mode).
+    """
+
+    def __init__(self, passes: int = 8, noise: float = 0.1, clamp: float = 0.2, beta: float = 0.75,
+                 gamma: float = -5.0, form: str = 'paper', bound: str = 'sample',
+                 t_max: int | None = None, copies_at_once: int = 1, scale: float = 1.0,
+                 reuse_clean: bool = False, dtype: str = 'fp32') -> None:
+        super().__init__()
+        for name, value, valid in (('form', form, FORMS), ('bound', bound, BOUNDS), ('dtype', dtype, DTYPES)):
+            if value not in valid:
+                raise ValueError(f"significance: {name}='{value}' must be one of {', '.join(valid)}")
+        if passes < 1 or copies_at_once < 1 or not 0 < scale <= 1:
+            raise ValueError(f'significance: passes={passes} and copies_at_once={copies_at_once} must be at '
+                             f'least 1, scale={scale} in (0, 1]')
+        self.passes, self.noise, self.clamp = passes, noise, clamp
+        self.beta, self.gamma, self.form, self.bound, self.t_max = beta, gamma, form, bound, t_max
+        self.copies_at_once, self.scale = copies_at_once, scale
+        self.reuse_clean, self.dtype = reuse_clean, dtype
+        self.clock: tuple[int, int] | None = None
+        """(iteration, t_max) from :class:`DynamicThresholdHook`; else the step's progress counts."""
+        self.entropy: Tensor | None = None
+        """(B, h, w) of the last step, for the log."""
+        self._statistics: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def forward(self, step: Step, image: Tensor) -> Tensor:
+        """image (B, 3, H, W) of the target; returns U_T, (B, H, W) bool."""
+        probs = ops.mean_probabilities(self._passes(step, image))
+        self.entropy = ops.predictive_entropy(probs)
+        bound = ops.largest_entropy(self.entropy) if self.bound == 'sample' else math.log(step.num_classes)
+        threshold = ops.dynamic_threshold(*self._time(step), bound, self.beta, self.gamma, self.form)
+        significant = ops.significance_mask(self.entropy, threshold)
+        self._statistics = {
+            'significance/threshold': torch.as_tensor(threshold, device=image.device).float().mean(),
+            'significance/kept': significant.float().mean()}
+        return ops.upsample_mask(significant, image.shape[2:])
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Threshold and kept share of target pixels at the last step."""
+        return self._statistics
+
+    def _time(self, step: Step) -> tuple[int, int]:
+        iteration, t_max = self.clock or (step.progress.iteration, step.progress.max_iters)
+        return iteration, self.t_max or t_max
+
+    def _passes(self, step: Step, image: Tensor) -> Iterator[Tensor]:
+        """Logits (B, C, h, w) of one noisy pass after the other."""
+        noisy = self.passes
+        if self.reuse_clean:
+            noisy -= 1
+            yield step.teacher_logits
+        size = step.teacher_logits.shape[2:]
+        if self.scale != 1:
+            image = F.interpolate(image, scale_factor=self.scale, mode='bilinear', align_corners=False)
+        for start in range(0, noisy, self.copies_at_once):
+            copies = min(self.copies_at_once, noisy - start)
+            logits = self._noisy_logits(step, image.repeat(copies, 1, 1, 1))
+            if logits.shape[2:] != size:
+                logits = F.interpolate(logits.float(), size=size, mode='bilinear', align_corners=step.align_corners)
+            yield from logits.chunk(copies)
+
+    def _noisy_logits(self, step: Step, images: Tensor) -> Tensor:
+        noise = torch.randn(images.shape, generator=step.generator, device=images.device, dtype=images.dtype)
+        images = images + (noise * self.noise).clamp_(-self.clamp, self.clamp)
+        dtype = DTYPES[self.dtype]
+        cast = torch.autocast(images.device.type, dtype=dtype) if dtype else nullcontext()
+        with step.teacher.frozen_statistics(), cast:
+            return step.teacher(images)
