@@ -15,6 +15,7 @@ from mmseg_camix.datasets.mini.writer import SETS, write_benchmark
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read and check the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', default='data/mini', help='where to put it (default: %(default)s)')
@@ -41,6 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the tool; 0 if all went well."""
     args = parse_args(argv)
     if args.preview:
         write_preview(args.preview, tuple(args.sets), args.seed)

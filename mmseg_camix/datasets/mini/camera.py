@@ -38,8 +38,7 @@ class Camera:
 
     def image(self, view: np.ndarray) -> np.ndarray:
         """Points in front of the camera (..., 3) in the image: (..., 2) in image heights."""
-        scale = self.focal / view[..., 2:]
-        return np.array([self.aspect / 2, 0.5]) + view[..., :2] * scale * (1, -1)
+        return view[..., :2] / view[..., 2:] * (self.focal, -self.focal) + (self.aspect / 2, 0.5)
 
     def ground_depth(self, rows: int) -> np.ndarray:
         """Forward distance of the ground in every image row: (rows,), 1000 above the horizon."""

@@ -1,6 +1,6 @@
 """The drawing surface: colour and label are painted by the same stroke, so they cannot disagree."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -9,6 +9,7 @@ from .camera import NEAR, Camera, clip_near
 
 Colour = Sequence[float]
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
+_LIMIT = 1e5 * (1 << _SHIFT)  # farther out than this, coordinates are cut
 
 
 class Canvas:
@@ -25,6 +26,8 @@ class Canvas:
         self.pixels = np.zeros((height, width, 4), np.uint8)
         # The layout is laid out for the nominal aspect; a size that rounds it is stretched.
         self._scale = np.array([width / camera.aspect, height]) * (1 << _SHIFT)
+        self._zoom = self._scale * (camera.focal, -camera.focal)
+        self._middle = np.array([width, height]) * (1 << _SHIFT) / 2
         self.labels: list[int] = []
         self.depths: list[float] = []  # 0: lies on the ground, the row tells the distance
         self._parts: dict[tuple[int, int], int] = {}
@@ -49,24 +52,38 @@ class Canvas:
 
     def polygons(self, points: np.ndarray, colour: Colour, part: int) -> None:
         """Fill many small polygons that do not overlap, points: (K, N, 3)."""
+        if not len(points):
+            return
         view = self.camera.view(points)
-        view = view[(view[..., 2] >= NEAR).all(-1)]
+        if view[..., 2].min() < NEAR:
+            view = view[(view[..., 2] >= NEAR).all(-1)]
         if len(view):
             self._fill(list(self._fixed(view)), colour, part)
 
-    def strip(self, a: np.ndarray, b: np.ndarray, width: float, colour: Colour,
+    def sees(self, points: np.ndarray) -> bool:
+        """May something within these corners (N, 3) be in the picture?"""
+        view = self.camera.view(points)
+        ahead = view[:, 2] > NEAR
+        if not ahead.all():  # too near to tell
+            return bool(ahead.any())
+        x = view[:, 0] / view[:, 2] * self.camera.focal
+        edge = self.camera.aspect / 2
+        return bool(x.min() < edge and x.max() > -edge)
+
+    def strip(self, a: Sequence[float], b: Sequence[float], width: float, colour: Colour,
               part: int) -> None:
         """Fill a bar of `width` metres from a to b, (3,) each, that faces the camera."""
-        ends = np.array([a, b], float)
-        view = self.camera.view(ends)
-        if (view[:, 2] < NEAR).any():
+        (xa, ya, za), (xb, yb, zb) = self.camera.view(np.array([a, b], float)).tolist()
+        if min(za, zb) < NEAR:
             return
-        along = np.diff(self.camera.image(view), axis=0)[0]
-        across = np.array([-along[1], along[0]]) / max(np.hypot(*along), 1e-9)
-        half = across * width / 2 * self.camera.focal / view[:, 2:]
-        points = self.camera.image(view)
-        corners = np.concatenate([points - half, (points + half)[::-1]])
-        self._fill([(corners * self._scale).astype(np.int32)], colour, part)
+        (zoom_x, zoom_y), (mid_x, mid_y) = self._zoom.tolist(), self._middle.tolist()
+        pa, pb = (xa / za * zoom_x, ya / za * zoom_y), (xb / zb * zoom_x, yb / zb * zoom_y)
+        along = pb[0] - pa[0], pb[1] - pa[1]
+        size = width / 2 * abs(zoom_y) / max(np.hypot(*along), 1e-9)
+        across = -along[1] * size, along[0] * size
+        corners = [[mid_x + p[0] + side * across[0] / z, mid_y + p[1] + side * across[1] / z]
+                   for p, z, side in ((pa, za, -1), (pb, zb, -1), (pb, zb, 1), (pa, za, 1))]
+        self._fill([np.array(corners).astype(np.int32)], colour, part)
 
     def discs(self, centres: np.ndarray, radii: np.ndarray, colours: np.ndarray,
               part: int) -> None:
@@ -75,23 +92,26 @@ class Canvas:
         keep = view[:, 2] >= NEAR
         points = self._fixed(view[keep])
         pixels = radii[keep] * self.camera.focal / view[keep, 2] * self._scale[1]
-        for (x, y), r, colour in zip(points.tolist(), pixels.tolist(), colours[keep].tolist()):
+        colours = np.column_stack([colours[keep], np.full(len(points), part)])
+        for centre, r, colour in zip(points.tolist(), pixels.tolist(), colours.tolist(),
+                                     strict=True):
             if r < 2 ** 15:
-                cv2.circle(self.pixels, (x, y), int(r) + 1, (*colour, part), -1, cv2.LINE_8, _SHIFT)
+                cv2.circle(self.pixels, centre, int(r) + 1, colour, -1, cv2.LINE_8, _SHIFT)
 
-    def darken(self, points: np.ndarray, factor: float) -> None:
-        """Cast a shadow on a flat outline (N, 3): the colour changes, the owner does not."""
-        view = clip_near(self.camera.view(points))
-        if len(view) < 3:
+    def darken(self, shapes: list[np.ndarray], factor: float) -> None:
+        """Cast a shadow with flat outlines, (N, 3) each: colours change, owners do not."""
+        views = [clip_near(self.camera.view(points)) for points in shapes]
+        outlines = [self._fixed(view) >> _SHIFT for view in views if len(view) >= 3]
+        if not outlines:
             return
-        outline = self._fixed(view) >> _SHIFT
-        x, y, width, height = cv2.boundingRect(outline)
+        x, y, width, height = cv2.boundingRect(np.concatenate(outlines))
         x0, y0 = max(x, 0), max(y, 0)
         spot = self.pixels[y0:max(y + height, 0), x0:max(x + width, 0), :3]
         if spot.size:
-            mask = np.zeros(spot.shape[:2], np.uint8)
-            cv2.fillPoly(mask, [outline], 1, offset=(-x0, -y0))
-            spot[mask > 0] = spot[mask > 0] * factor
+            share = np.ones(spot.shape[:2], np.float32)
+            for outline in outlines:  # one by one: where two overlap it is as dark as in one
+                cv2.fillPoly(share, [outline], factor, offset=(-x0, -y0))
+            spot[:] = spot * share[..., None]
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Picture (H, W, 3) float32 in 0..255, label (H, W) uint8, distance (H, W) float32."""
@@ -105,8 +125,8 @@ class Canvas:
 
     def _fixed(self, view: np.ndarray) -> np.ndarray:
         """View points (..., 3) as fixed-point canvas coordinates (..., 2) int32."""
-        limit = 1e5 * (1 << _SHIFT)
-        return (self.camera.image(view) * self._scale).clip(-limit, limit).astype(np.int32)
+        points = view[..., :2] / view[..., 2:] * self._zoom + self._middle
+        return np.minimum(np.maximum(points, -_LIMIT), _LIMIT).astype(np.int32)
 
     def _fill(self, polygons: list[np.ndarray], colour: Colour, part: int) -> None:
         red, green, blue = colour
@@ -114,14 +134,15 @@ class Canvas:
                      cv2.LINE_8, _SHIFT)
 
 
-def shade(colour: Colour, factor: float) -> np.ndarray:
-    """A lighter or darker colour: (3,) float in 0..255."""
-    return np.clip(np.asarray(colour, float) * factor, 0, 255)
+def shade(colour: Colour, factor: float) -> tuple[float, float, float]:
+    """A lighter or darker colour, channels in 0..255."""
+    red, green, blue = colour
+    return min(red * factor, 255.), min(green * factor, 255.), min(blue * factor, 255.)
 
 
-def blend(a: Colour, b: Colour, amount: float) -> np.ndarray:
-    """amount = 0 gives a, 1 gives b: (3,) float."""
-    return np.asarray(a, float) * (1 - amount) + np.asarray(b, float) * amount
+def blend(a: Colour, b: Colour, amount: float) -> tuple[float, float, float]:
+    """amount = 0 gives a, 1 gives b."""
+    return tuple(x + (y - x) * amount for x, y in zip(a, b, strict=True))
 
 
 def patches(quad: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -131,11 +152,9 @@ def patches(quad: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarr
     columns: (K, 2) and rows: (K, 2), the extents in 0..1 along the bottom and the left edge.
     Returns (K, 4, 3).
     """
-    u = np.stack([columns[:, 0], columns[:, 1], columns[:, 1], columns[:, 0]], 1)[..., None]
-    v = np.stack([rows[:, 0], rows[:, 0], rows[:, 1], rows[:, 1]], 1)[..., None]
-    bottom = quad[0] * (1 - u) + quad[1] * u
-    top = quad[3] * (1 - u) + quad[2] * u
-    return bottom * (1 - v) + top * v
+    u, v = columns[:, (0, 1, 1, 0), None], rows[:, (0, 0, 1, 1), None]
+    right, up = quad[1] - quad[0], quad[3] - quad[0]
+    return quad[0] + u * right + v * up + u * v * (quad[2] - quad[3] - right)
 
 
 def patch(quad: np.ndarray, u0: float, u1: float, v0: float, v1: float) -> np.ndarray:

@@ -14,12 +14,12 @@ class Figure:
 
     def __init__(self, canvas: Canvas, thing: Thing, angle: float = 0., scale: float = 1.) -> None:
         self.canvas, self.thing, self.scale = canvas, thing, scale
-        self._cos, self._sin = np.cos(angle), np.sin(angle)
+        self._axes = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0]])  # u, v
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) of u and v -> world (..., 3)."""
-        u, v = np.moveaxis(np.asarray(points, float) * self.scale, -1, 0)
-        return np.stack([self.thing.x + u * self._cos, v, self.thing.z + u * self._sin], -1)
+        scaled = np.asarray(points, float) * self.scale
+        return scaled @ self._axes + (self.thing.x, 0., self.thing.z)
 
     def shape(self, points: list, colour: np.ndarray, part: int) -> None:
         """Fill an outline of (u, v)."""
@@ -33,7 +33,7 @@ class Figure:
             self.canvas.strip(a, b, width, colour, part)
         if len(joints) > 2:
             self.canvas.discs(joints[1:-1], np.full(len(joints) - 2, width / 2),
-                              np.tile(np.asarray(colour, float), (len(joints) - 2, 1)), part)
+                              np.array([colour] * (len(joints) - 2)), part)
 
     def ring(self, u: float, v: float, radius: float, colour: np.ndarray, part: int,
              squeeze: float = 1.) -> None:
@@ -48,7 +48,7 @@ def _shadow(canvas: Canvas, style: Style, thing: Thing, radius: float) -> None:
     flat = disc(thing, 0, 0, radius)
     flat[:, 2] = thing.z + (flat[:, 1]) * 0.5
     flat[:, 1] = 0
-    canvas.darken(flat, 0.62)
+    canvas.darken([flat], 0.62)
 
 
 def draw_person(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:

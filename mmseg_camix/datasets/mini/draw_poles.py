@@ -34,7 +34,7 @@ def draw_tree(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
     leaf, trunk = style.colour('vegetation', *thing.tones), style.colour('trunk')
     height, radius = thing.height, thing.width / 2
     canvas.strip(_at(thing, 0, 0), _at(thing, 0, height * 0.55), 0.06 * height, trunk, part)
-    count = 34
+    count = 34 if thing.z < 45 else 14
     angle, reach = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.random(count)) * 0.75
     u, v = reach * np.cos(angle), reach * np.sin(angle)
     order = np.argsort(v + 0.3 * rng.random(count))
@@ -44,9 +44,9 @@ def draw_tree(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
                                np.full(count, thing.z)])
     sun = -np.sin(scene.sun[0]) * 0.5
     light = 1 + style.foliage * (v + sun * -u + rng.uniform(-0.35, 0.35, count))
-    canvas.discs(centres[:6], np.full(6, radius * 0.5), shade(leaf, 0.75) * np.ones((6, 1)), part)
+    canvas.discs(centres[:6], np.full(6, radius * 0.5), np.array([shade(leaf, 0.75)] * 6), part)
     canvas.discs(centres, radius * rng.uniform(0.2, 0.42, count),
-                 np.clip(leaf * light[:, None], 0, 255), part)
+                 np.clip(np.array(leaf) * light[:, None], 0, 255), part)
 
 
 def draw_hedge(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
@@ -62,7 +62,7 @@ def draw_hedge(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None
     v = rng.uniform(0.1, 0.92, count)
     centres = np.column_stack([np.full(count, thing.x), v * thing.height, z])
     light = 1 + style.foliage * (2 * v - 1 + rng.uniform(-0.4, 0.4, count))
-    canvas.discs(centres, rng.uniform(0.2, 0.42, count), np.clip(leaf * light[:, None], 0, 255),
+    canvas.discs(centres, rng.uniform(0.2, 0.42, count), np.clip(np.array(leaf) * light[:, None], 0, 255),
                  part)
 
 
@@ -98,11 +98,11 @@ def draw_light(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None
     label = canvas.part(L.LIGHT, thing.z)
     housing = style.colour('housing', *thing.tones)
     for u, v in heads:
-        canvas.polygon(box(thing, u - 0.27, u + 0.27, v - 0.62, v + 0.62), housing, label)
+        canvas.polygon(box(thing, u - 0.32, u + 0.32, v - 0.7, v + 0.7), housing, label)
         for slot, name in enumerate(('red', 'yellow', 'green')):
             lamp = (60, 220, 110) if name == 'green' else style.colour(name)
             lamp = lamp if slot == state else shade(style.colour('lamp_off'), 1.2)
-            canvas.polygon(disc(thing, u, v + 0.38 * (1 - slot), 0.155), lamp, label)
+            canvas.polygon(disc(thing, u, v + 0.43 * (1 - slot), 0.19), lamp, label)
 
 
 def draw_sign(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
@@ -113,24 +113,24 @@ def draw_sign(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
                                 for name in ('red', 'white', 'blue', 'yellow'))
     kind = int(thing.tones[2] * 6)
     if kind == 0:  # no entry
-        canvas.polygon(disc(thing, 0, v, 0.4), red, part)
-        canvas.polygon(box(thing, -0.27, 0.27, v - 0.08, v + 0.08), white, part)
+        canvas.polygon(disc(thing, 0, v, 0.5), red, part)
+        canvas.polygon(box(thing, -0.34, 0.34, v - 0.1, v + 0.1), white, part)
     elif kind == 1:  # speed limit
-        canvas.polygon(disc(thing, 0, v, 0.4), red, part)
-        canvas.polygon(disc(thing, 0, v, 0.28), white, part)
-        canvas.polygon(box(thing, -0.14, 0.14, v - 0.1, v + 0.1), (30, 30, 30), part)
+        canvas.polygon(disc(thing, 0, v, 0.5), red, part)
+        canvas.polygon(disc(thing, 0, v, 0.35), white, part)
+        canvas.polygon(box(thing, -0.18, 0.18, v - 0.12, v + 0.12), (30, 30, 30), part)
     elif kind == 2:  # danger
-        canvas.polygon(disc(thing, 0, v - 0.08, 0.5, 3), red, part)
-        canvas.polygon(disc(thing, 0, v - 0.08, 0.32, 3), white, part)
+        canvas.polygon(disc(thing, 0, v - 0.08, 0.62, 3), red, part)
+        canvas.polygon(disc(thing, 0, v - 0.08, 0.4, 3), white, part)
     elif kind == 3:  # priority
-        canvas.polygon(disc(thing, 0, v, 0.44, 4), white, part)
-        canvas.polygon(disc(thing, 0, v, 0.33, 4), yellow, part)
+        canvas.polygon(disc(thing, 0, v, 0.55, 4), white, part)
+        canvas.polygon(disc(thing, 0, v, 0.41, 4), yellow, part)
     elif kind == 4:  # parking
-        canvas.polygon(box(thing, -0.35, 0.35, v - 0.35, v + 0.35), blue, part)
-        canvas.polygon(box(thing, -0.13, -0.02, v - 0.25, v + 0.25), white, part)
-        canvas.polygon(disc(thing, 0.03, v + 0.1, 0.15), white, part)
+        canvas.polygon(box(thing, -0.45, 0.45, v - 0.45, v + 0.45), blue, part)
+        canvas.polygon(box(thing, -0.16, -0.02, v - 0.32, v + 0.32), white, part)
+        canvas.polygon(disc(thing, 0.04, v + 0.13, 0.19), white, part)
     else:  # a direction board
-        canvas.polygon(box(thing, -0.75, 0.75, v - 0.28, v + 0.28), yellow, part)
+        canvas.polygon(box(thing, -0.8, 0.8, v - 0.34, v + 0.34), yellow, part)
         canvas.polygon(box(thing, -0.6, 0.4, v - 0.05, v + 0.07), (40, 40, 40), part)
 
 

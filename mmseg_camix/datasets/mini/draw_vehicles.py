@@ -3,9 +3,10 @@
 import numpy as np
 
 from . import labels as L
-from .canvas import Canvas, blend, patch, patches, shade
-from .draw_street import sunlight
+from .body import Body, ends, shell, side_panes, sides, span, under, wheels
+from .canvas import Canvas, Colour, patch, shade
 from .scene import Scene, Thing
+from .shapes import sunlight
 from .styles import Style
 
 # Profiles run from the rear bumper over the roof to the front bumper: (along, up) as shares of
@@ -22,169 +23,45 @@ _BOX = (((0, .1), (0, .42), (0, .9), (.01, 1.), (.985, 1.), (1, .86), (1, .42), 
 _CAB = (((0, .14), (0, .95), (.04, 1.), (.8, 1.), (1, .62), (1, .4), (1, .14)), (3,))
 
 
-class Body:
-    """A vehicle's coordinates: (along, up, across) in metres, to the world."""
-
-    def __init__(self, canvas: Canvas, scene: Scene, thing: Thing) -> None:
-        self.canvas, self.scene, self.thing = canvas, scene, thing
-        self._sin, self._cos = np.sin(thing.heading), np.cos(thing.heading)
-        self._eye = canvas.camera.position
-
-    def world(self, local: np.ndarray) -> np.ndarray:
-        """(..., 3) of along, up, across -> (..., 3) of x, y, z."""
-        along, up, across = np.moveaxis(np.asarray(local, float), -1, 0)
-        return np.stack([self.thing.x + across * self._cos + along * self._sin, up,
-                         self.thing.z + along * self._cos - across * self._sin], -1)
-
-    def faces_camera(self, quad: np.ndarray) -> tuple[bool, np.ndarray]:
-        """Is the outer side of a flat face (N, 3) visible? And its normal (3,)."""
-        normal = np.cross(quad[1] - quad[0], quad[2] - quad[0])
-        normal = normal / max(np.linalg.norm(normal), 1e-9)
-        middle = quad.mean(0)
-        centre = self.world(np.array([0., self.thing.height / 2, 0.]))
-        if normal @ (middle - centre) < 0:
-            normal = -normal
-        return float(normal @ (self._eye - middle)) > 0, normal
-
-
-def _span(thing: Thing, start: float, end: float) -> tuple[float, float]:
-    return (start - 0.5) * thing.length, (end - 0.5) * thing.length
-
-
-def _shell(body: Body, style: Style, profile: tuple, span: tuple[float, float], height: float,
-           colour: np.ndarray, part: int, lean: float = 0.) -> None:
-    """Pull a profile across the width and paint the faces that the camera sees.
-
-    span: where the shell starts and ends along the vehicle. lean: how much narrower, as a share,
-    the roof is than the body.
-    """
-    points, glass = np.array(profile[0]), profile[1]
-    along = span[0] + points[:, 0] * (span[1] - span[0])
-    up = points[:, 1] * height
-    half = body.thing.width / 2 * (1 - lean * np.clip((points[:, 1] - 0.6) / 0.4, 0, 1))
-    left = body.world(np.column_stack([along, up, -half]))
-    right = body.world(np.column_stack([along, up, half]))
-    dark = style.colour('glass', *body.thing.tones[:2])
-    for i in range(len(points) - 1):
-        strip = np.array([left[i], right[i], right[i + 1], left[i + 1]])
-        visible, normal = body.faces_camera(strip)
-        if visible:
-            body.canvas.polygon(strip, colour * sunlight(body.scene, style, normal), part)
-            if i in glass:
-                pane = blend(dark, (255, 255, 255), 0.18 * max(normal[1], 0))
-                body.canvas.polygon(patch(strip, .07, .93, .08, .92), pane, part)
-    for outline in (left, right):
-        visible, normal = body.faces_camera(outline)
-        if visible:
-            body.canvas.polygon(outline, colour * sunlight(body.scene, style, normal), part)
-
-
-def _sides(body: Body, lean: float = 0.) -> list[tuple[float, np.ndarray]]:
-    """The long sides that the camera sees, as (sign of across, normal)."""
-    half, length, height = body.thing.width / 2, body.thing.length / 2, body.thing.height
-    found = []
-    for sign in (-1., 1.):
-        quad = body.world(np.array([[-length, 0, sign * half], [length, 0, sign * half],
-                                    [length, height, sign * half]]))
-        visible, normal = body.faces_camera(quad)
-        if visible:
-            found.append((sign, normal))
-    return found
-
-
-def _wheels(body: Body, style: Style, places: tuple[float, ...], radius: float, part: int,
-            ends: bool = True) -> None:
-    """Wheels on the visible side; ends: also as seen from the front or the rear."""
-    tyre, half = style.colour('tyre'), body.thing.width / 2
-    angle = np.arange(14) * 2 * np.pi / 14
-    for sign, _ in _sides(body):
-        for along in places:
-            for size, colour in ((1., tyre), (0.55, (150, 150, 152)), (0.2, (70, 70, 72))):
-                rim = np.column_stack([along + size * radius * np.cos(angle),
-                                       radius * (1 + size * np.sin(angle)),
-                                       np.full(14, sign * (half + 0.01))])
-                body.canvas.polygon(body.world(rim), colour, part)
-
-
-def _under(body: Body, style: Style, part: int, shares: float = 0.3) -> None:
-    """The dark below the body with the tyres, and the shadow on the ground."""
-    half, length = body.thing.width / 2, body.thing.length / 2
-    road = body.canvas.part(L.ROAD)
-    ground = np.array([[-length, 0, -half - .1], [length, 0, -half - .1], [length, 0, half + .1],
-                       [-length, 0, half + .1]])
-    body.canvas.polygon(body.world(ground), shade(style.colour('road'), 0.35), road)
-    tyre = style.colour('tyre')
-    for along in (-length * 0.96, length * 0.96):
-        for across in (-half * 0.78, half * 0.78):
-            quad = np.array([[along, 0, across - 0.12], [along, 0, across + 0.12],
-                             [along, shares, across + 0.12], [along, shares, across - 0.12]])
-            body.canvas.polygon(body.world(quad), tyre, part)
-
-
-def _ends(body: Body, style: Style, part: int, low: float, high: float, plate: bool = True) -> None:
-    """Lamps and number plate on the end that the camera sees: red behind, white in front."""
-    half, length = body.thing.width / 2, body.thing.length / 2 + 0.01
-    for along, lamp in ((-length, (205, 30, 30)), (length, (250, 246, 220))):
-        quad = body.world(np.array([[along, low, -half], [along, low, half],
-                                    [along, high, half], [along, high, -half]]))
-        if body.faces_camera(quad)[0]:
-            for u in (0.04, 0.78):
-                body.canvas.polygon(patch(quad, u, u + 0.18, 0.1, 0.95), lamp, part)
-            if plate:
-                body.canvas.polygon(patch(quad, 0.36, 0.64, -0.8, -0.2), (235, 235, 225), part)
-                body.canvas.polygon(patch(quad, 0., 1., -1.6, -1.0), (40, 40, 42), part)
-
-
-def _side_panes(body: Body, style: Style, part: int, spans: np.ndarray, low: float, high: float,
-                lean: float = 0.) -> None:
-    """Side windows: spans (K, 2) along in metres, low and high in metres."""
-    half, dark = body.thing.width / 2 + 0.01, style.colour('glass', *body.thing.tones[:2])
-    for sign, normal in _sides(body):
-        panes = np.array([[[a, low, sign * half], [b, low, sign * half],
-                           [b, high, sign * half * (1 - lean)], [a, high, sign * half * (1 - lean)]]
-                          for a, b in spans])
-        body.canvas.polygons(body.world(panes), shade(dark, 0.9 + 0.25 * abs(normal[0])), part)
-
-
 def draw_car(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
     """A saloon, a hatchback or a van."""
     body, part = Body(canvas, scene, thing), canvas.part(L.CAR, thing.z)
     profile = _CARS[int(thing.tones[1] * 3)]
     lean = 0.2
     colour = style.colour('car', thing.tones[0], thing.tones[2], thing.tones[1])
-    _under(body, style, part)
-    _shell(body, style, profile, _span(thing, 0, 1), thing.height, colour, part, lean)
+    under(body, style, part)
+    shell(body, style, profile, span(thing, 0, 1), thing.height, colour, part, lean)
     points = np.array(profile[0])
     low, high = 0.66 * thing.height, 0.95 * thing.height
-    roof = _span(thing, points[3, 0], points[4, 0])
+    roof = span(thing, points[3, 0], points[4, 0])
     half = thing.width / 2 + 0.01
-    foot = _span(thing, points[2, 0] + 0.06, points[5, 0] - 0.06)
+    foot = span(thing, points[2, 0] + 0.06, points[5, 0] - 0.06)
     middle = (roof[0] + roof[1]) / 2
     dark = style.colour('glass', *thing.tones[:2])
-    for sign, _ in _sides(body):
+    for sign, _ in sides(body):
         for (a, b), (c, d) in (((foot[0], middle - .06), (roof[0], middle - .06)),
                                ((middle + .06, foot[1]), (middle + .06, roof[1]))):
             pane = np.array([[a, low, sign * half], [b, low, sign * half],
                              [d, high, sign * half * (1 - lean * .85)],
                              [c, high, sign * half * (1 - lean * .85)]])
             canvas.polygon(body.world(pane), dark, part)
-    _wheels(body, style, (-0.29 * thing.length, 0.31 * thing.length), 0.33, part)
-    _ends(body, style, part, 0.42 * thing.height, 0.55 * thing.height)
+    wheels(body, style, (-0.29 * thing.length, 0.31 * thing.length), 0.33, part)
+    ends(body, style, part, 0.42 * thing.height, 0.55 * thing.height)
 
 
 def draw_bus(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
     """A city bus: one long box with a band of windows and doors."""
     body, part = Body(canvas, scene, thing), canvas.part(L.BUS, max(thing.near + 2, 3.))
     colour = style.colour('bus', *thing.tones)
-    _under(body, style, part, 0.4)
-    _shell(body, style, _BOX, _span(thing, 0, 1), thing.height, colour, part, 0.04)
+    under(body, style, part, 0.4)
+    shell(body, style, _BOX, span(thing, 0, 1), thing.height, colour, part, 0.04)
     edges = np.linspace(-0.48, 0.48, 8) * thing.length
-    _side_panes(body, style, part, np.column_stack([edges[:-1] + .08, edges[1:] - .08]),
+    side_panes(body, style, part, np.column_stack([edges[:-1] + .08, edges[1:] - .08]),
                 0.45 * thing.height, 0.82 * thing.height, 0.02)
     doors = np.array([[0.36, 0.45], [-0.06, 0.04]]) * thing.length
-    _side_panes(body, style, part, doors, 0.14 * thing.height, 0.82 * thing.height, 0.02)
-    _wheels(body, style, (-0.27 * thing.length, 0.28 * thing.length), 0.48, part)
-    _ends(body, style, part, 0.24 * thing.height, 0.32 * thing.height)
+    side_panes(body, style, part, doors, 0.14 * thing.height, 0.82 * thing.height, 0.02)
+    wheels(body, style, (-0.27 * thing.length, 0.28 * thing.length), 0.48, part)
+    ends(body, style, part, 0.24 * thing.height, 0.32 * thing.height)
     _board(body, part, (255, 190, 60))
 
 
@@ -205,13 +82,13 @@ def draw_truck(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None
     body, part = Body(canvas, scene, thing), canvas.part(L.TRUCK, max(thing.near + 2, 3.))
     cargo = style.colour('truck', *thing.tones)
     cab = style.colour('cab', thing.tones[2], thing.tones[1])
-    _under(body, style, part, 0.55)
+    under(body, style, part, 0.55)
     plain = (((0, .2), (0, 1), (1, 1), (1, .2)), ())
 
     def draw_cargo() -> None:
-        _shell(body, style, plain, _span(thing, 0, .72), thing.height, cargo, part)
+        shell(body, style, plain, span(thing, 0, .72), thing.height, cargo, part)
         half, length = thing.width / 2 + .01, thing.length
-        for sign, _ in _sides(body):
+        for sign, _ in sides(body):
             for low, high in ((.2, .25), (.55, .7)):
                 band = np.array([[-.5 * length, low * thing.height, sign * half],
                                  [.22 * length, low * thing.height, sign * half],
@@ -221,18 +98,18 @@ def draw_truck(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None
         _doors(body, cargo, part)
 
     def draw_cab() -> None:
-        _shell(body, style, _CAB, _span(thing, .74, 1), thing.height * 0.8, cab, part, 0.05)
-        _side_panes(body, style, part, np.array([[.33, .44]]) * thing.length,
+        shell(body, style, _CAB, span(thing, .74, 1), thing.height * 0.8, cab, part, 0.05)
+        side_panes(body, style, part, np.array([[.33, .44]]) * thing.length,
                     0.46 * thing.height, 0.7 * thing.height)
 
     toward = np.cos(thing.heading) < 0  # it comes towards the camera: the cab is nearer
     for step in ((draw_cargo, draw_cab) if toward else (draw_cab, draw_cargo)):
         step()
-    _wheels(body, style, tuple(np.array([-.34, -.22, .36]) * thing.length), 0.5, part)
-    _ends(body, style, part, 0.2 * thing.height, 0.27 * thing.height)
+    wheels(body, style, tuple(np.array([-.34, -.22, .36]) * thing.length), 0.5, part)
+    ends(body, style, part, 0.2 * thing.height, 0.27 * thing.height)
 
 
-def _doors(body: Body, colour: np.ndarray, part: int) -> None:
+def _doors(body: Body, colour: Colour, part: int) -> None:
     """The two wings at the rear of a truck."""
     half, height, along = body.thing.width / 2, body.thing.height, -body.thing.length / 2 - .01
     quad = body.world(np.array([[along, .2 * height, -half], [along, .2 * height, half],
@@ -244,16 +121,16 @@ def _doors(body: Body, colour: np.ndarray, part: int) -> None:
 
 
 def draw_train(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
-    """A tram: long, with a stripe, a slanting front and a pantograph's shadow of a roof."""
+    """A tram: long, with a stripe, a slanting front and a lit destination."""
     body, part = Body(canvas, scene, thing), canvas.part(L.TRAIN, max(thing.near + 3, 3.))
     colour = style.colour('train', *thing.tones)
     stripe = style.colour('train', thing.tones[0] + 0.4, thing.tones[2])
     nose = (((.02, .08), (0, .36), (.03, .9), (.05, 1.), (.95, 1.), (.97, .9), (1, .36),
              (.98, .08)), (1, 5))
-    _under(body, style, part, 0.3)
-    _shell(body, style, nose, _span(thing, 0, 1), thing.height, colour, part, 0.12)
+    under(body, style, part, 0.3)
+    shell(body, style, nose, span(thing, 0, 1), thing.height, colour, part, 0.12)
     half, length, height = thing.width / 2 + .01, thing.length, thing.height
-    for sign, normal in _sides(body):
+    for sign, normal in sides(body):
         for low, high, paint in ((.08, .2, (60, 60, 64)), (.3, .4, stripe)):
             band = np.array([[-.48 * length, low * height, sign * half],
                              [.48 * length, low * height, sign * half],
@@ -261,7 +138,7 @@ def draw_train(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None
                              [-.48 * length, high * height, sign * half]])
             canvas.polygon(body.world(band), shade(paint, sunlight(scene, style, normal)), part)
     edges = np.linspace(-0.45, 0.45, 15) * length
-    _side_panes(body, style, part, np.column_stack([edges[:-1] + .12, edges[1:] - .12]),
+    side_panes(body, style, part, np.column_stack([edges[:-1] + .12, edges[1:] - .12]),
                 0.44 * height, 0.8 * height, 0.05)
-    _ends(body, style, part, 0.26 * height, 0.33 * height, plate=False)
+    ends(body, style, part, 0.26 * height, 0.33 * height, plate=False)
     _board(body, part, (255, 160, 40))

@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 
 from . import labels as L
-from .canvas import Canvas
+from .canvas import Canvas, shade
+from .draw_ground import draw_ground, draw_shadows, draw_sky, draw_skyline
 from .draw_people import draw_bicycle, draw_motorcycle, draw_person
 from .draw_poles import draw_bin, draw_hedge, draw_lamp, draw_light, draw_sign, draw_tree
-from .draw_street import (draw_building, draw_fence, draw_ground, draw_sky, draw_skyline,
-                          draw_wall)
+from .draw_street import draw_building, draw_fence, draw_wall
 from .draw_vehicles import draw_bus, draw_car, draw_train, draw_truck
 from .effects import develop
-from .scene import Scene, sample_scene
+from .scene import Scene, Thing, sample_scene
 from .styles import DOMAINS, Style
 
 DRAW = dict(building=draw_building, wall=draw_wall, fence=draw_fence, hedge=draw_hedge,
@@ -56,12 +56,27 @@ def paint(scene: Scene, style: Style, size: tuple[int, int], grass: bool) -> Can
     rng = np.random.default_rng(scene.seed)
     draw_sky(canvas, style, rng)
     draw_ground(canvas, scene, style, rng, grass)
+    draw_shadows(canvas, scene, style, rng)
     draw_skyline(canvas, style, rng)
     for thing in (*scene.rows, *scene.things):
-        DRAW[thing.kind](canvas, scene, style, thing)
+        if canvas.sees(_corners(thing)):
+            DRAW[thing.kind](canvas, scene, style, thing)
     if scene.hood:
         _hood(canvas, style)
     return canvas
+
+
+def _corners(thing: Thing) -> np.ndarray:
+    """Points around a thing, generous: (8, 3)."""
+    reach = max(abs(thing.width), 3.) if thing.kind in ('building', 'light', 'lamp') else \
+        abs(thing.width) + 0.4
+    cos, sin = abs(np.cos(thing.heading)), abs(np.sin(thing.heading))
+    if thing.kind in ('light', 'lamp', 'person'):  # their heading is no angle
+        cos, sin = 1., 0.
+    half = np.array([reach * cos + thing.length * sin / 2, 0,
+                     thing.length * cos / 2 + thing.width * sin / 2])
+    signs = np.array([[x, y, z] for x in (-1, 1) for y in (0, 1) for z in (-1, 1)])
+    return np.array([thing.x, 0, thing.z]) + signs * half + signs * (0, thing.height, 0)
 
 
 def _hood(canvas: Canvas, style: Style) -> None:
@@ -71,4 +86,4 @@ def _hood(canvas: Canvas, style: Style) -> None:
     for inset, factor in ((0., 0.8), (0.018, 1.1), (0.04, 1.)):
         centre = width // 2, int(height * (1.14 + inset))
         axes = int(width * (0.52 - inset)), int(height * 0.22)
-        cv2.ellipse(canvas.pixels, centre, axes, 0, 0, 360, (*(colour * factor).tolist(), part), -1)
+        cv2.ellipse(canvas.pixels, centre, axes, 0, 0, 360, (*shade(colour, factor), part), -1)

@@ -6,6 +6,7 @@ derives them.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -20,17 +21,17 @@ class Layout:
     camera_height: tuple[float, float] = (1.3, 1.6)
     pitch: tuple[float, float] = (-0.02, 0.05)  # radians, positive looks down
     yaw: float = 0.06  # radians to either side
-    focal: tuple[float, float] = (0.95, 1.15)  # in image heights
-    lanes: tuple[int, int] = (2, 4)
-    sidewalk: tuple[float, float] = (2.2, 4.5)
+    focal: tuple[float, float] = (1.2, 1.4)  # in image heights
+    lanes: tuple[int, int] = (2, 3)
+    sidewalk: tuple[float, float] = (2.5, 5.)
     terrain: float = 0.5  # chance of a strip of grass, per side
     storeys: tuple[int, int] = (2, 7)
     traffic: float = 0.3  # chance that a free place of a lane is taken by a car
     walkers: tuple[int, int] = (2, 8)
     hood: float = 0.  # chance that the ego vehicle's hood is in the picture
     chances: dict[str, float] = field(default_factory=lambda: dict(
-        train=0.14, bus=0.17, truck=0.17, motorcycle=0.2, bicycle=0.35, light=0.35, sign=0.75,
-        wall=0.4, fence=0.4))
+        train=0.14, bus=0.17, truck=0.17, motorcycle=0.25, bicycle=0.4, light=0.35, sign=0.75,
+        wall=0.5, fence=0.5))
 
 
 @dataclass(frozen=True)
@@ -85,22 +86,31 @@ class Scene:
     seed: int  # for clouds, skyline, blotches of grass
     hood: bool
 
+    @cached_property
+    def to_sun(self) -> tuple[float, float, float]:
+        """The direction of the sun."""
+        azimuth, elevation = self.sun
+        flat = float(np.cos(elevation))
+        return (flat * float(np.sin(azimuth)), float(np.sin(elevation)),
+                -flat * float(np.cos(azimuth)))
+
 
 JUNCTION_WIDTH = 9.
-LANE_WIDTH = 3.2
+LANE_WIDTH = 3.
 
 
 def sample_scene(rng: np.random.Generator, layout: Layout) -> Scene:
     """Draw one street."""
-    from .street import sample_rows, sample_things  # they need the classes above
+    from .rows import sample_rows  # these modules need the classes above
+    from .street import sample_things
     camera = Camera(
         height=rng.uniform(*layout.camera_height), x=rng.uniform(-0.5, 0.5),
         focal=rng.uniform(*layout.focal), pitch=rng.uniform(*layout.pitch),
         yaw=rng.uniform(-layout.yaw, layout.yaw), aspect=layout.aspect)
     count = int(rng.integers(layout.lanes[0], layout.lanes[1] + 1))
-    left = count // 2 if count < 4 or rng.random() < 0.5 else count - 1
+    left = count // 2
     lanes = tuple(LANE_WIDTH * (i - left) for i in range(count))
-    shoulder = rng.uniform(0.3, 2.4, 2)  # room for parked cars
+    shoulder = rng.uniform(0.2, 2.2, 2)  # room for parked cars
     kerbs = lanes[0] - LANE_WIDTH / 2 - shoulder[0], lanes[-1] + LANE_WIDTH / 2 + shoulder[1]
     sides = tuple(
         Side(sign, kerb, rng.uniform(*layout.sidewalk),

@@ -5,9 +5,7 @@ texture and a worse camera; `synthia` has a third palette, flat light, and a cam
 anywhere between the ground and the roofs.
 """
 
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
 
 from .scene import Layout
 
@@ -40,12 +38,13 @@ class Style:
     clouds: Range = (0.1, 0.6)
 
     def colour(self, name: str, pick: float = 0.5, tone: float = 0.5,
-               hue: float = 0.5) -> np.ndarray:
-        """A colour (3,) float for uniform numbers in 0..1: which anchor, how bright, which tint."""
+               hue: float = 0.5) -> tuple[float, float, float]:
+        """A colour for uniform numbers in 0..1: which anchor, how bright, which tint."""
         anchors = self.palette[name]
-        base = np.array(anchors[int(pick * len(anchors)) % len(anchors)], float)
-        shift = self.tint * (2 * hue - 1) * np.array([1, 0.1, -1])
-        return np.clip(base * (1 + self.spread * (2 * tone - 1)) * (1 + shift), 0, 255)
+        red, green, blue = anchors[int(pick * len(anchors)) % len(anchors)]
+        bright, shift = 1 + self.spread * (2 * tone - 1), self.tint * (2 * hue - 1)
+        return (min(red * bright * (1 + shift), 255.), min(green * bright, 255.),
+                min(blue * bright * (1 - shift), 255.))
 
 
 _COMMON = dict(
@@ -119,7 +118,7 @@ CITYSCAPES = Style(
         bicycle=((50, 52, 52), (96, 96, 92), (74, 44, 42)),
         helmet=((40, 42, 44), (150, 150, 146)), hood=((36, 40, 40),)),
     spread=0.3, tint=0.05, ambient=0.88, foliage=0.4, fog=(0.004, 0.018), fog_colour=(206, 214, 206),
-    shadow=(0., 0.25), texture=(5., 11.), unevenness=(0.1, 0.3), blur=(0.3, 0.75), noise=(2.5, 6.),
+    shadow=(0., 0.25), texture=(5., 11.), unevenness=(0.1, 0.3), blur=(0.25, 0.6), noise=(2.5, 6.),
     gamma=(1., 1.45), contrast=(0.8, 1.), saturation=(0.75, 1.), cast=(0.95, 1.03, 0.94),
     cast_spread=0.03, vignette=(0.15, 0.4), clouds=(0.5, 1.))
 
@@ -162,15 +161,15 @@ class Domain:
 
 
 _FEW = dict(train=0., truck=0., bus=0.2, motorcycle=0.25, bicycle=0.35, light=0.4, sign=0.75,
-            wall=0.4, fence=0.4)
+            wall=0.5, fence=0.5)
 
 DOMAINS = dict(
-    gta=Domain(Layout(aspect=1280 / 720, traffic=0.28), GTA, (1280, 720)),
+    gta=Domain(Layout(aspect=1280 / 720, traffic=0.3, pitch=(-0.07, 0.03)), GTA, (1280, 720)),
     synthia=Domain(
         Layout(aspect=1280 / 760, camera_height=(1.2, 7.), pitch=(-0.02, 0.35), yaw=0.3,
-               focal=(0.8, 1.3), terrain=0., storeys=(3, 8), traffic=0.25, walkers=(4, 14),
+               focal=(1., 1.5), terrain=0., storeys=(3, 8), traffic=0.25, walkers=(4, 14),
                chances=_FEW), SYNTHIA, (1280, 760)),
     cityscapes=Domain(
-        Layout(aspect=2., camera_height=(1.2, 1.4), pitch=(0., 0.06), focal=(1.05, 1.25),
-               lanes=(2, 3), sidewalk=(2.4, 5.), storeys=(3, 6), traffic=0.38, walkers=(3, 10),
+        Layout(aspect=2., camera_height=(1.2, 1.4), pitch=(0., 0.06), focal=(1.3, 1.5),
+               sidewalk=(3., 5.5), storeys=(3, 6), traffic=0.38, walkers=(3, 10),
                hood=1.), CITYSCAPES, (1024, 512)))
