@@ -5,8 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from mmseg_camix.ops.augment import (ImageParams, StrongAugment, adjust_saturation, blur_image,
-                                     jitter_image)
+from mmseg_camix.ops.augment import ImageParams, StrongAugment, adjust_saturation, blur_image, jitter_image
 from tests.devices import DEVICES, seeded
 from tests.sync_counter import no_sync
 
@@ -230,7 +229,7 @@ def test_cuda_step_waits_for_nothing():
         torch.cuda.set_sync_debug_mode('default')
 
 
-@pytest.mark.parametrize('change, message', [
+@pytest.mark.parametrize(('change', 'message'), [
     (dict(channel_order='gbr'), "channel_order 'gbr' .* rgb, bgr"),
     (dict(per='pixel'), "per 'pixel' .* batch, image"),
     (dict(mean=(0., )), 'mean and std need 3 channels'),

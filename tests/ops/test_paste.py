@@ -79,7 +79,7 @@ def test_inputs_stay_and_gradients_flow():
     torch.testing.assert_close(over.grad, 1 - mask * .8)
 
 
-@pytest.mark.parametrize('change, error, message', [
+@pytest.mark.parametrize(('change', 'error', 'message'), [
     (dict(over=torch.zeros(2, 3, 4, 4)), ValueError, r'\(2, 3, 4, 5\) and \(2, 3, 4, 4\)'),
     (dict(mask=torch.zeros(2, 4, 5, dtype=torch.bool)), ValueError, r'\(2, 1, 4, 5\)'),
     (dict(mask=torch.zeros(2, 1, 4, 5)), ValueError, 'bool .* torch.float32'),

@@ -49,7 +49,7 @@ def test_ends_and_direction(ramp):
 
 
 @pytest.mark.parametrize('cls', [Linear, Poly, Cosine, ExpRamp])
-@pytest.mark.parametrize('begin, until', [(20, 60), (.2, .6), (20, .6)])
+@pytest.mark.parametrize(('begin', 'until'), [(20, 60), (.2, .6), (20, .6)])
 def test_moments_as_iterations_and_shares(cls, begin, until):
     ramp, whole = cls(2., 5., begin=begin, until=until), cls(2., 5.)
     for t in range(0, 101, 10):
@@ -125,7 +125,7 @@ def test_build():
     assert build_schedule(max)(3, 7) == 7
 
 
-@pytest.mark.parametrize('value, error, message', [
+@pytest.mark.parametrize(('value', 'error', 'message'), [
     (dict(type='ExpRam', start=0., end=1.), KeyError, "'ExpRam'.*Constant, Linear"),
     (dict(start=0., end=1.), KeyError, "'None' is not known"),
     (dict(type='Linear', start=0., stop=1.), TypeError, 'no argument stop; available: start, end'),

@@ -150,7 +150,7 @@ def test_nothing_synchronises():
         cow_mask(2, 32, 32, seeded(0))
 
 
-@pytest.mark.parametrize('call, message', [
+@pytest.mark.parametrize(('call', 'message'), [
     (lambda: box_mask(1, 8, 8, area=0.), r'area 0.0 must be in \(0, 1\]'),
     (lambda: box_mask(1, 8, 8, stride=16), 'stride 16 .* 8x8'),
     (lambda: square_mask(1, 8, 8, area=(.5, .2)), 'area .* increasing'),
