@@ -7,6 +7,10 @@ import warnings
 KNOWN_WARNINGS = (
     # mmengine resolves `_base_ = 'mmseg::...'` through pkg_resources.
     ('pkg_resources is deprecated as an API', UserWarning),
+    # mmseg's own decode heads call it.
+    ('``build_loss`` would be deprecated soon', UserWarning),
+    # mmengine's AmpOptimWrapper and autocast.
+    (r'`torch\.cuda\.amp\.(GradScaler|autocast)', FutureWarning),
 )
 
 

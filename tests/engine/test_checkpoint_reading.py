@@ -66,10 +66,9 @@ def test_the_hostile_files_would_run(kind, tmp_path):
     """The control: the tests below could fail."""
     marker = tmp_path / 'marker'
     path = hostile.saved(hostile.calls(marker)[kind], tmp_path / 'evil.pth', legacy=False)
-    with pytest.raises(AssertionError):
-        heard.clear()
-        torch.load(path, weights_only=False)
-        assert heard == []
+    heard.clear()
+    torch.load(path, weights_only=False)
+    assert heard != []
     assert appears(marker)
 
 

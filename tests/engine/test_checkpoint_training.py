@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mmengine.runner.runner as runner_module
@@ -139,3 +141,23 @@ def test_install_may_run_again():
     before = CheckpointHook._save_best_checkpoint
     install()
     assert CheckpointHook._save_best_checkpoint is before
+
+
+STOCK = '''
+import sys, torch
+from mmengine.logging import MessageHub
+from mmengine.runner import load_checkpoint
+layers = torch.nn.Module()
+layers.net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
+checkpoint = load_checkpoint(layers, sys.argv[1], strict=True)
+MessageHub('stock').load_state_dict(checkpoint['message_hub'])
+assert 'mmseg_camix' not in sys.modules
+print(layers.net[0].weight.sum().item())
+'''
+
+
+def test_stock_mmengine_loads_ours_without_this_package(straight):
+    path = Path(straight.work_dir) / 'iter_8.pth'
+    done = subprocess.run([sys.executable, '-c', STOCK, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) == straight.model.net[0].weight.sum().item()

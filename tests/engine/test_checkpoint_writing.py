@@ -17,6 +17,7 @@ from torch import nn
 
 from mmseg_camix.engine.checkpoint import (
     CheckpointError,
+    atomic,
     atomic_write,
     find_latest_checkpoint,
     from_plain,
@@ -186,14 +187,14 @@ class TestAtomicWrite:
         atomic_write(file, b'')
         assert [file.name for file in tmp_path.iterdir()] == ['file']
 
-    @needs_fork
-    def test_the_file_of_a_living_writer_stays(self, tmp_path):
-        other = os.getppid()
-        from mmseg_camix.engine.checkpoint.atomic import _host
-        partial = tmp_path / f'.file.{_host()}-{other}.partial'
+    @pytest.mark.parametrize(('pid', 'life', 'stays'), [
+        (os.getppid(), 'ab12', True), (os.getpid(), 'ab12', False), (os.getpid(), atomic._LIFE, True)],
+        ids=['another that lives', 'a former life', 'this one'])
+    def test_whose_hidden_files_are_removed(self, pid, life, stays, tmp_path):
+        partial = tmp_path / f'.file.{atomic._host()}-{pid}-{life}.partial'
         partial.write_bytes(b'half')
         atomic_write(tmp_path / 'other', b'')
-        assert partial.exists()
+        assert partial.exists() == stays
 
 
 class TestFindLatest:

@@ -4,7 +4,9 @@ import re
 import socket
 from pathlib import Path
 
-_PARTIAL = re.compile(r'\.(?P<name>.+)\.(?P<host>[^.]+)-(?P<pid>\d+)\.partial')
+_PARTIAL = re.compile(r'\..+\.(?P<host>[^.]+)-(?P<pid>\d+)-(?P<life>[0-9a-f]+)\.partial')
+# In a container that is started again, a process has the number of its predecessor.
+_LIFE = os.urandom(4).hex()
 
 
 def atomic_write(path: str | os.PathLike, data: bytes | memoryview) -> None:
@@ -17,7 +19,7 @@ def atomic_write(path: str | os.PathLike, data: bytes | memoryview) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent)
-    partial = path.with_name(f'.{path.name}.{_host()}-{os.getpid()}.partial')
+    partial = path.with_name(f'.{path.name}.{_host()}-{os.getpid()}-{_LIFE}.partial')
     try:
         with partial.open('wb') as file:
             file.write(data)
@@ -34,7 +36,10 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the hidden files of writers on this machine that no longer live."""
     for file in folder.glob('.*.partial'):
         match = _PARTIAL.fullmatch(file.name)
-        if match and match['host'] == _host() and not _is_alive(int(match['pid'])):
+        if not match or match['host'] != _host():
+            continue
+        pid = int(match['pid'])
+        if not _is_alive(pid) or (pid == os.getpid() and match['life'] != _LIFE):
             file.unlink(missing_ok=True)
 
 

@@ -48,7 +48,7 @@ class Placeholder:
     items: list = field(default_factory=list)
 
 
-def _global(module: str, name: str) -> Global:
+def _named(module: str, name: str) -> Global:
     # Up to protocol 2, Python writes the names of Python 2: `commands.Popen` is subprocess's.
     module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
     return Global(f'{module}.{name}')
@@ -188,13 +188,13 @@ class PickleMachine:
         self.stack.append(self.storage(self.stack.pop()))
 
     def _global(self, argument: str) -> None:
-        self.stack.append(_global(*argument.split(' ', 1)))
+        self.stack.append(_named(*argument.split(' ', 1)))
 
     def _stack_global(self, _: None) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is not str or type(module) is not str:
             raise TypeError('a name that is not text')
-        self.stack.append(_global(module, name))
+        self.stack.append(_named(module, name))
 
     def _reduce(self, _: None) -> None:
         args, function = self.stack.pop(), self.stack.pop()
@@ -211,7 +211,7 @@ class PickleMachine:
 
     def _inst(self, argument: str) -> None:
         args = self._pop_mark()
-        self.stack.append(self._build_object(_global(*argument.split(' ', 1)), tuple(args)))
+        self.stack.append(self._build_object(_named(*argument.split(' ', 1)), tuple(args)))
 
     def _obj(self, _: None) -> None:
         cls, *args = self._pop_mark()
