@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..ops.prior import prior_from_counts
-from ..ops.relations import all_contacts, auto_relations, lift
+from ..ops.relations import auto_relations, relation_strength
 
 VERSION = 1
 TOOL = 'python tools/dataset/build_spatial_prior.py CONFIG --out FILE.npz'
@@ -47,7 +47,7 @@ class SpatialPrior:
     num_images: int
     digest: str
     sigma: float = 0.0
-    epsilon: float = 1e-6
+    epsilon: float = 1e-4
 
     def probabilities(self, sigma: float | None = None, epsilon: float | None = None) -> Tensor:
         """Q: (C, h, w) float32, sums to 1 over C; None takes the options stored in the file."""
@@ -61,10 +61,9 @@ class SpatialPrior:
         tables = (self.area, self.above, self.beside, self.touching, self.together)
         return auto_relations(*map(torch.from_numpy, tables), **options)
 
-    def contact_lift(self) -> Tensor:
-        """(C, C) double: contacts as a multiple of chance, see `ops.relations.lift`."""
-        area, above, beside = map(torch.from_numpy, (self.area, self.above, self.beside))
-        return lift(area, all_contacts(above, beside))
+    def relation_strength(self) -> Tensor:
+        """(C, C) double: contacts as a multiple of chance, see `ops.relations`."""
+        return relation_strength(*map(torch.from_numpy, (self.area, self.above, self.beside)))
 
     def save(self, path: str) -> None:
         """Write the file in one piece: an interrupted run leaves no half of it behind."""

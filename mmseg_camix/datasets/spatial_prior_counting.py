@@ -95,7 +95,7 @@ def count_labels(
     progress: bool = True,
     chunk: int = 16,
     sigma: float = 0.0,
-    epsilon: float = 1e-6,
+    epsilon: float = 1e-4,
 ) -> SpatialPrior:
     """Counts classes per location and their contacts, streaming: memory depends on no set's size.
 

@@ -28,21 +28,23 @@ def draw_prior(probabilities: Tensor, class_names: Sequence[str], path: str,
     FigureCanvasAgg(figure).print_png(path)
 
 
-def draw_relations(lift: Tensor, relations: Tensor, class_names: Sequence[str], path: str) -> None:
-    """The lift of touching as colours (log scale), found relations as squares around them.
+def draw_relations(
+    strength: Tensor, relations: Tensor, class_names: Sequence[str], path: str
+) -> None:
+    """The strength of every relation as a colour (log scale), those that were found in squares.
 
     Args:
-        lift: (C, C) of `ops.relations.lift`.
+        strength: (C, C) of `ops.relations.relation_strength`.
         relations: (C, C) bool.
     """
     count = len(class_names)
     figure = Figure(figsize=(0.42 * count + 2.5, 0.42 * count + 1.5), layout='constrained')
     axis = figure.subplots()
-    logs = np.log2(np.where(lift.numpy() > 0, lift.numpy(), np.nan))
+    logs = np.log2(np.where(strength.numpy() > 0, strength.numpy(), np.nan))
     image = axis.imshow(logs, cmap='coolwarm', vmin=-4, vmax=4)
     for i, j in relations.nonzero().tolist():
         axis.plot(j, i, marker='s', markersize=14, markerfacecolor='none', markeredgecolor='black')
     axis.set_xticks(range(count), class_names, rotation=90)
     axis.set_yticks(range(count), class_names)
-    figure.colorbar(image, ax=axis, shrink=0.7, label='contacts beyond chance (log2 of the lift)')
+    figure.colorbar(image, ax=axis, shrink=0.7, label='contacts beyond chance (log2)')
     FigureCanvasAgg(figure).print_png(path)

@@ -8,7 +8,7 @@ from torch import Tensor
 _SNAP = 1e-3
 
 
-def prior_from_counts(counts: Tensor, sigma: float = 0.0, epsilon: float = 1e-6) -> Tensor:
+def prior_from_counts(counts: Tensor, sigma: float = 0.0, epsilon: float = 1e-4) -> Tensor:
     """The class distribution at every location.
 
     Args:

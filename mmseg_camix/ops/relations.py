@@ -82,9 +82,25 @@ def _frequencies(area: Tensor) -> Tensor:
     return around / around.sum(1, keepdim=True).clamp_min(1e-12)
 
 
+def relation_strength(area: Tensor, above: Tensor, beside: Tensor) -> Tensor:
+    """The lift of touching or of standing on the other, whichever is larger.
+
+    Thin things reveal themselves by the latter only: of a light's outline no more than a pixel or
+    two belong to its pole, but most of what lights stand on are poles.
+
+    Args:
+        area, above, beside: of :func:`count_contacts`, summed over the images.
+
+    Returns:
+        (C, C) double, symmetric; 1 is chance.
+    """
+    stands = lift(area, above)
+    touches = lift(area, all_contacts(above, beside))
+    return touches.maximum(stands).maximum(stands.T)
+
+
 def auto_relations(area: Tensor, above: Tensor, beside: Tensor, touching: Tensor, together: Tensor,
-                   min_touch: float = 6.0, min_above: float = 6.0, min_share: float = 0.75,
-                   min_images: int = 10) -> Tensor:
+                   min_lift: float = 6.0, min_share: float = 0.75, min_images: int = 10) -> Tensor:
     """Relations between classes: those that touch, or stand on each other, far beyond chance.
 
     They hold between two classes; `context.close_over` makes groups of them: light - pole and
@@ -95,8 +111,7 @@ def auto_relations(area: Tensor, above: Tensor, beside: Tensor, touching: Tensor
         area, above, beside: of :func:`count_contacts`, summed over the images.
         touching: (C, C) images in which the two classes touch.
         together: (C, C) images that show both.
-        min_touch: contacts must be this many times as frequent as by chance...
-        min_above: ...or those of the one on top of the other must be,
+        min_lift: :func:`relation_strength` must reach this,
         min_share: and the two must touch in this share of the images that show both, lest one
             rare class that happened to be in front of another counts,
         min_images: of which there must be as many.
@@ -104,10 +119,8 @@ def auto_relations(area: Tensor, above: Tensor, beside: Tensor, touching: Tensor
     Returns:
         (C, C) bool, symmetric, False on the diagonal.
     """
-    stands = lift(area, above) >= min_above
-    close = lift(area, all_contacts(above, beside)) >= min_touch
     usual = (touching >= min_share * together) & (together >= min_images)
-    related = (close | stands | stands.T) & usual
+    related = (relation_strength(area, above, beside) >= min_lift) & usual
     return related & ~torch.eye(len(related), dtype=torch.bool, device=related.device)
 
 

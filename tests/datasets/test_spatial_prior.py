@@ -163,7 +163,7 @@ def test_pictures_are_drawn(tmp_path):
     prior = build(random_labels())
     draw_prior(prior.probabilities(), CLASSES, str(tmp_path / 'a.png'), columns=2)
     relations = torch.eye(3).bool()
-    draw_relations(prior.contact_lift(), relations, CLASSES, str(tmp_path / 'b.png'))
+    draw_relations(prior.relation_strength(), relations, CLASSES, str(tmp_path / 'b.png'))
     for name in 'ab':
         picture = cv2.imread(str(tmp_path / f'{name}.png'))
         assert min(picture.shape[:2]) > 100 and len(np.unique(picture)) > 20

@@ -9,6 +9,8 @@ from mmseg_camix.ops.context import (
     modulate,
     relation_matrix,
 )
+from tests.devices import DEVICES, seeded
+from tests.sync_counter import no_sync
 
 CITYSCAPES = ('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light',
               'traffic sign', 'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck',
@@ -197,3 +199,15 @@ def test_without_prior_the_label_is_the_prediction_and_the_prior_can_overrule_it
 def test_table_is_complete():
     assert {name: set(members) for name, members in META_GROUPS.items()
             if not isinstance(members, dict)} == TABLE_1
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_mask_never_waits_for_the_device(device, dtype):
+    probs = torch.randn(2, 19, 8, 8, device=device).softmax(1).to(dtype)
+    prior = torch.rand(2, 19, 8, 8, device=device)
+    relations = relation_matrix(['I', 'II'], CITYSCAPES).to(device)
+    with no_sync():
+        mask, label = contextual_mask(probs, prior, relations, seeded(0, device))
+    assert mask.device == label.device == probs.device
+    assert (mask.dtype, label.dtype) == (torch.bool, torch.long)

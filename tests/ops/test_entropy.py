@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from mmseg_camix.ops import entropy as E
+from tests.devices import DEVICES
+from tests.sync_counter import no_sync
 
 
 def slow_entropy(distribution):
@@ -127,3 +129,15 @@ def test_quantiles_are_nearest_ranks():
     assert rough.tolist() == pytest.approx([.25, .75], abs=.03)
     with pytest.raises(ValueError, match=r'\[0, 1\]'):
         E.entropy_quantiles(values, (50,))
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('form', ['paper', 'official'])
+def test_significance_never_waits_for_the_device(device, form):
+    passes = [torch.randn(2, 19, 4, 4, device=device, dtype=torch.bfloat16) for _ in range(2)]
+    with no_sync():
+        entropy = E.predictive_entropy(E.mean_probabilities(passes))
+        threshold = E.dynamic_threshold(5, 10, E.largest_entropy(entropy), form=form)
+        mask = E.upsample_mask(E.significance_mask(entropy, threshold), (16, 16))
+        quantiles = E.entropy_quantiles(entropy)
+    assert mask.shape == (2, 16, 16) and mask.device == quantiles.device == passes[0].device

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from mmseg_camix.ops.prior import crop_prior, prior_from_counts
+from tests.devices import DEVICES
+from tests.sync_counter import no_sync
 
 
 def encoded(height, width):
@@ -121,3 +123,13 @@ def test_crop_of_distributions_is_a_distribution_and_half_precision_is_welcome()
 def test_wrong_shapes_are_refused(prior, boxes, flips):
     with pytest.raises(ValueError, match='crop_prior takes'):
         crop_prior(prior, boxes, flips.bool(), (3, 3))
+
+
+@pytest.mark.parametrize('device', DEVICES)
+def test_crop_never_waits_for_the_device(device):
+    prior = torch.rand(5, 19, 37, device=device)
+    boxes = torch.tensor([[.1, .2, .6, .9], [0., 0., 1., 1.]], device=device)
+    flips = torch.tensor([True, False], device=device)
+    with no_sync():
+        crops = crop_prior(prior, boxes, flips, (19, 37))
+    assert crops.device == prior.device and torch.equal(crops[1], prior)

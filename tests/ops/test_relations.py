@@ -12,7 +12,7 @@ from mmseg_camix.ops.relations import (
     compare_relations,
     count_contacts,
     lift,
-    pair_names,
+    pair_names, relation_strength,
 )
 
 
@@ -152,11 +152,17 @@ def test_a_light_belongs_to_its_pole_and_large_surfaces_to_nobody():
 def test_each_condition_counts():
     tables = counted(60)
     assert auto_relations(*tables)[POLE, LIGHT]
-    assert not auto_relations(*tables, min_touch=1e6, min_above=1e6).any()
+    assert not auto_relations(*tables, min_lift=1e6).any()
     assert not auto_relations(*tables, min_images=61).any()
     assert not auto_relations(*tables, min_share=1.1).any()
-    stands = auto_relations(*tables, min_touch=math.inf)
-    assert stands[LIGHT, POLE] and stands[POLE, LIGHT]
+
+
+def test_a_light_touches_its_pole_little_but_stands_on_it():
+    area, above, beside, *_ = counted(60)
+    strength = relation_strength(area, above, beside)
+    assert torch.equal(strength, strength.T)
+    assert lift(area, all_contacts(above, beside))[POLE, LIGHT] < 6
+    assert strength[POLE, LIGHT] == lift(area, above)[LIGHT, POLE] > 6
 
 
 def test_relations_need_no_more_than_counts_of_any_scale():

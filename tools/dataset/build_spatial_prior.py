@@ -105,7 +105,7 @@ def report_relations(prior: SpatialPrior, picture: str | None) -> None:
                       '+'.join(groups), kind, **result))
     if picture:
         path = '{}_relations{}'.format(*os.path.splitext(picture))
-        draw_relations(prior.contact_lift(), found, names, path)
+        draw_relations(prior.relation_strength(), found, names, path)
         print(f'wrote {path}')
 
 
@@ -122,7 +122,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help='pixels per side of a cell; 1 keeps every pixel apart')
     parser.add_argument('--smooth', type=float, default=0.0,
                         help='sigma of a Gaussian blur, in pixels at the size of counting')
-    parser.add_argument('--epsilon', type=float, default=1e-6,
+    parser.add_argument('--epsilon', type=float, default=1e-4,
                         help='added to each probability, so that no class is impossible anywhere')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
                         help='processes; 0 counts in this one')
