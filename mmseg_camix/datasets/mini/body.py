@@ -26,7 +26,8 @@ class Body:
 
     def faces_camera(self, face: np.ndarray) -> tuple[bool, tuple[float, float, float]]:
         """Is the outer side of a flat face (N, 3) visible? And its normal."""
-        (ax, ay, az), (bx, by, bz), (cx, cy, cz) = face[:3].tolist()
+        third = len(face) // 3  # neighbours may lie on one line
+        (ax, ay, az), (bx, by, bz), (cx, cy, cz) = face[[0, third, 2 * len(face) // 3]].tolist()
         ux, uy, uz, vx, vy, vz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         size = max((nx * nx + ny * ny + nz * nz) ** 0.5, 1e-9)

@@ -99,11 +99,11 @@ def draw_bicycle(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> No
     _shadow(canvas, style, thing, 0.6)
     part, paint = canvas.part(L.BICYCLE, thing.z), style.colour('bicycle', *thing.tones)
     rear, turn = _rear(thing)
-    tyre, spokes = style.colour('tyre'), shade(style.colour('road'), 0.85)
+    tyre, spokes = style.colour('tyre'), (158, 160, 162)
     if rear:
         figure = Figure(canvas, thing)
-        figure.ring(0, 0.36, 0.36, tyre, part, 0.3)
-        figure.limb([(0, 0.3), (0, 0.9)], 0.1, paint, part)
+        figure.ring(0, 0.36, 0.36, tyre, part, 0.42)
+        figure.limb([(0, 0.3), (0, 0.9)], 0.14, paint, part)
         figure.limb([(-0.34, 1.02), (0.34, 1.02)], 0.09, tyre, part)
         if thing.ridden:
             _rider_behind(figure, style, thing)
@@ -132,7 +132,7 @@ def draw_motorcycle(canvas: Canvas, scene: Scene, style: Style, thing: Thing) ->
     tyre = style.colour('tyre')
     if rear:
         figure = Figure(canvas, thing)
-        figure.ring(0, 0.34, 0.34, tyre, part, 0.42)
+        figure.ring(0, 0.34, 0.34, tyre, part, 0.5)
         figure.shape([(-.2, .4), (.2, .4), (.26, .82), (.14, .95), (-.14, .95), (-.26, .82)], paint,
                      part)
         ahead = np.cos(thing.heading) > 0

@@ -72,7 +72,7 @@ def _front_row(rng: np.random.Generator, layout: Layout, side: Side, junction: f
             x += side.sign * rng.uniform(0, 1.5)
             things.append(_building(rng, layout, x, z, length))
         elif kind in ('wall', 'fence', 'hedge'):
-            height = dict(wall=rng.uniform(1.8, 3.2), fence=rng.uniform(1.3, 2.2),
+            height = dict(wall=rng.uniform(2., 3.4), fence=rng.uniform(1.6, 2.6),
                           hedge=rng.uniform(1.2, 2.5))[kind]
             length *= 1 if kind == 'hedge' else 1.3
             length = min(length, junction - 3 - z) if junction and z < junction else length

@@ -102,12 +102,12 @@ def _bikes(rng: np.random.Generator, kind: str, sides: tuple[Side, ...],
            lanes: tuple[float, ...], places: _Places) -> list[Thing]:
     """One to three bicycles or motorcycles; about half of them are ridden."""
     things = []
-    for _ in range(int(rng.integers(1, 4 if kind == 'bicycle' else 3))):
+    for _ in range(int(rng.integers(1, 5 if kind == 'bicycle' else 4))):
         side = sides[int(rng.integers(2))]
         if rng.random() < 0.6:  # ridden, on the road
             x = float(rng.choice([*lanes, side.kerb - side.sign * 0.8]))
             z = rng.uniform(4.5, 13)
-            heading = _heading(x) + rng.choice([0., rng.uniform(-0.9, 0.9)])
+            heading = _heading(x) + rng.choice([0., 1.]) * rng.uniform(-1.2, 1.2)
             if places.take(x, z, 2.):
                 things.append(_vehicle(rng, kind, x, z, heading, True))
         else:  # parked, on the sidewalk
