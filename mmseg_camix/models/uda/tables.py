@@ -30,19 +30,20 @@ def merge_table(defaults: Mapping | None, overrides: Mapping | None) -> dict:
     ``_delete_=True`` in an override replaces instead of merging, and so does another ``type`` (the
     arguments of one class rarely suit another). An entry set to None is removed.
     """
-    result = {name: dict(entry) for name, entry in (defaults or {}).items()}
+    result = copy.deepcopy(dict(defaults or {}))
     for name, entry in (overrides or {}).items():
         known = result.get(name)
-        if isinstance(entry, Mapping) and known and entry.get('type', known['type']) == known['type']:
-            result[name] = merge_arguments(known, entry)
-        else:
-            result[name] = merge_arguments({}, entry) if isinstance(entry, Mapping) else entry
+        result[name] = merge_arguments(known or {}, entry) if isinstance(entry, Mapping) else entry
     return {name: entry for name, entry in result.items() if entry is not None}
 
 
 def merge_arguments(known: Mapping, given: Mapping) -> dict:
-    """Arguments of one class merged, dicts within dicts too; a value of None stays an argument."""
-    result = {} if given.get('_delete_', False) else copy.deepcopy(dict(known))
+    """Arguments of one class merged, dicts within dicts too; a value of None stays an argument.
+
+    Another ``type`` replaces at every depth, for example that of a schedule.
+    """
+    kept = not given.get('_delete_', False) and given.get('type', known.get('type')) == known.get('type')
+    result = copy.deepcopy(dict(known)) if kept else {}
     for name, value in given.items():
         if isinstance(value, Mapping):
             inner = result.get(name)
@@ -63,11 +64,16 @@ def build_entry(kind: str, name: str, cfg: Mapping, registry: Registry, base: ty
                  if isinstance(value, type) and issubclass(value, base) and value is not base]
         raise TableError(f"{kind} '{name}': type '{cfg['type']}' is not a {base.__name__}; "
                          f'available: {listed(valid)}')
-    arguments = {key: value for key, value in cfg.items() if key != 'type'}
+    return construct(f"{kind} '{name}'", cls, {key: value for key, value in cfg.items() if key != 'type'})
+
+
+def construct(what: str, cls: type, arguments: Mapping, *given: object) -> nn.Module:
+    """``cls(*given, **arguments)``; an error says in which entry of the config it lies."""
     try:
-        return cls(**arguments)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{kind} '{name}' ({cls.__name__}): {error}") from error
+        return cls(*given, **arguments)
+    except (TypeError, ValueError, KeyError, OSError) as error:
+        reason = error.args[0] if isinstance(error, KeyError) else error  # str() of it has quotes
+        raise TableError(f'{what} ({cls.__name__}): {reason}') from error
 
 
 def build_table(kind: str, table: Mapping, registry: Registry, base: type) -> nn.ModuleDict:

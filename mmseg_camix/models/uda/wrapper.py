@@ -69,8 +69,8 @@ class UDASegmentor(BaseModel):
         self.stride = adapter.check_crop(self.student, preprocessor.crop_size)
         self.predict_with = self._checked_network(
             predict_with or self.defaults.get('predict_with', NETWORKS[0]))
-        self.augment = StrongAugment(preprocessor.mean, preprocessor.std, preprocessor.channel_order,
-                                     **cfg.get('augment', {}))
+        self.augment = tables.construct("'augment'", StrongAugment, cfg.get('augment', {}), preprocessor.mean,
+                                        preprocessor.std, preprocessor.channel_order)
         self.progress: Progress | None = None
         # A profiler puts its stop-watch here; each phase of a step runs within it.
         self.phase: Callable[[str], AbstractContextManager] = lambda name: nullcontext()
@@ -102,12 +102,17 @@ class UDASegmentor(BaseModel):
             self.pseudo_labels = tables.build_entry(
                 'entry', 'pseudo_labels', {'type': 'PseudoLabels', **cfg['pseudo_labels']}, MODELS, PseudoLabels)
             self.pseudo_labels.keep_probs = any(o.needs_probs for o in self.objectives.values())
-            self.teacher = EMATeacher(self.student, **cfg.get('teacher', {}))
-            return
-        readers = [o.view for o in self.objectives.values()] + [r for v in self.views.values() for r in v.reads]
-        if 'target' in readers + [mask.of for mask in self.masks.values()]:
+            self.teacher = tables.construct("'teacher'", EMATeacher, cfg.get('teacher', {}), self.student)
+        elif 'target' in self._branches_read():
             raise tables.TableError("a mask, view or objective reads 'target', whose labels are "
                                     'pseudo-labels, but there is no pseudo-labeller; give pseudo_labels=dict()')
+
+    def _branches_read(self) -> list[str]:
+        read = {o.view for o in self.objectives.values()} | {mask.of for mask in self.masks.values()}
+        read.update(*(view.reads for view in self.views.values()))
+        if self.pseudo_labels is not None:
+            read.add('target')
+        return [name for name in self.branches if name in read]
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -178,6 +183,10 @@ class UDASegmentor(BaseModel):
                 'nobody told the model where the training stands, so its teacher would never move. Add '
                 "`custom_hooks = [dict(type='UDAHook')]` to the config (or inherit "
                 'configs/_base_/uda.py); outside a Runner call `model.set_progress(...)`')
+        if missing := [name for name in self._branches_read() if name not in inputs]:
+            raise ValueError(f"{type(self).__name__} needs images of {', '.join(missing)}, but the data set gives "
+                             f"{', '.join(inputs)} alone; train_dataloader needs dataset=dict(type='PairedDataset', "
+                             "source=..., target=...) and sampler=dict(type='PairedSampler')")
         device = next(iter(inputs.values())).device
         generator, cpu_generator = self._seeded(device)
         head = adapter.main_head(self.student)
@@ -189,8 +198,10 @@ class UDASegmentor(BaseModel):
         if self._generators is None or self._generators[0].device != device:
             self._generators = (torch.Generator(device), torch.Generator())
         seed = (self.progress.seed * 1_000_003 + self.progress.iteration) % 2**63
-        for generator in self._generators:
-            generator.manual_seed(seed)
+        # Two streams: from one seed, masks and augmentation would draw the same numbers. They differ in
+        # the low 32 bits, for torch's CPU generator reads no others.
+        for generator, stream in zip(self._generators, (0, 0x9E3779B9)):
+            generator.manual_seed(seed ^ stream)
         return self._generators
 
     def _branch(self, step: Step, name: str, image: Tensor, samples: list) -> View:
