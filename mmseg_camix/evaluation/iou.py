@@ -20,20 +20,27 @@ class SubsetIoUMetric(IoUMetric):
         classes: names of the classes that count in ``mIoU``; None for all.
         subsets: further means by name, e.g. ``dict(mIoU13=SYNTHIA_13)``.
         ignore_index: label of pixels that do not count.
+        output_dir: folder for predictions as PNGs of train ids; None writes none.
+        format_only: write predictions, and evaluate nothing (images without labels).
+        keep_results: without effect; mmseg's test tool gives it together with ``output_dir``.
         prefix: put before each metric's name.
         collect_device: where results of several processes are gathered, 'cpu' or 'gpu'.
     """
 
     def __init__(self, classes: Sequence[str] | None = None,
                  subsets: Mapping[str, Sequence[str]] | None = None, ignore_index: int = 255,
+                 output_dir: str | None = None, format_only: bool = False, keep_results: bool = False,
                  prefix: str | None = None, collect_device: str = 'cpu') -> None:
-        super().__init__(ignore_index=ignore_index, prefix=prefix, collect_device=collect_device)
+        super().__init__(ignore_index=ignore_index, output_dir=output_dir, format_only=format_only,
+                         prefix=prefix, collect_device=collect_device)
         self.classes = classes
         self.subsets = dict(subsets or {})
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """results: per image (intersection, union, predicted, labelled) pixels of each class."""
         metrics = super().compute_metrics(results)
+        if self.format_only:
+            return metrics
         intersection, union = (sum(areas).double().numpy() for areas in list(zip(*results))[:2])
         with np.errstate(invalid='ignore'):
             per_class = 100 * intersection / union
