@@ -34,7 +34,7 @@ def build(labels, **options):
     return count_labels(labels, itself, **options)
 
 
-@pytest.mark.parametrize('stride, cells', [(1, (9, 14)), (3, (3, 5)), (4, (3, 4)), (20, (1, 1))])
+@pytest.mark.parametrize(('stride', 'cells'), [(1, (9, 14)), (3, (3, 5)), (4, (3, 4)), (20, (1, 1))])
 def test_counts_by_loops(stride, cells):
     labels = random_labels()
     prior = build(labels, stride=stride)
@@ -57,8 +57,10 @@ def test_contacts_and_images_are_summed():
     for name, tables in zip(('area', 'above', 'beside'), zip(*each)):
         assert np.array_equal(getattr(prior, name), sum(tables))
     touching = sum((all_contacts(above, beside).sum(0) > 0).long() for _, above, beside in each)
-    assert np.array_equal(prior.touching, touching) and prior.touching[0, 1] == 4
-    assert np.array_equal(np.diag(prior.together), [5, 4, 4]) and prior.together[0, 1] == 4
+    assert np.array_equal(prior.touching, touching)
+    assert prior.touching[0, 1] == 4
+    assert np.array_equal(np.diag(prior.together), [5, 4, 4])
+    assert prior.together[0, 1] == 4
     assert prior.num_images == 5
 
 
@@ -68,13 +70,14 @@ def test_labels_are_resized_like_the_pipeline_does():
     assert np.array_equal(build([label]).counts, build([small]).counts)
 
 
-@pytest.mark.parametrize('workers, chunk', [(0, 2), (2, 1), (2, 3)])
+@pytest.mark.parametrize(('workers', 'chunk'), [(0, 2), (2, 1), (2, 3)])
 def test_any_number_of_workers_counts_the_same(workers, chunk):
     labels = random_labels(7)
     whole, split = build(labels), build(labels, workers=workers, chunk=chunk)
     for name in TABLES:
         assert np.array_equal(getattr(whole, name), getattr(split, name))
-    assert split.digest == whole.digest and split.num_images == 7
+    assert split.digest == whole.digest
+    assert split.num_images == 7
 
 
 def test_digest_tells_labels_apart_but_not_their_order():
@@ -143,7 +146,7 @@ def test_misfits_are_refused_with_both_sides_and_the_remedy(tmp_path):
         load_spatial_prior(path, aspect=2.)
 
 
-@pytest.mark.parametrize('width, height', [(1280, 720), (1280, 760), (1024, 512)])
+@pytest.mark.parametrize(('width', 'height'), [(1280, 720), (1280, 760), (1024, 512)])
 def test_street_scene_formats_fit_cityscapes(tmp_path, width, height):
     path = str(tmp_path / 'prior.npz')
     replace(build(random_labels()), size=(height, width)).save(path)
@@ -166,7 +169,8 @@ def test_pictures_are_drawn(tmp_path):
     draw_relations(prior.relation_strength(), relations, CLASSES, str(tmp_path / 'b.png'))
     for name in 'ab':
         picture = cv2.imread(str(tmp_path / f'{name}.png'))
-        assert min(picture.shape[:2]) > 100 and len(np.unique(picture)) > 20
+        assert min(picture.shape[:2]) > 100
+        assert len(np.unique(picture)) > 20
 
 
 def load_tool():
@@ -202,11 +206,14 @@ def test_tool_counts_the_source_of_a_config(tmp_path, capsys):
     tool = load_tool()
     tool.main([config, '--workers', '0', '--stride', '1', '--smooth', '3'])
     prior = load_spatial_prior(str(tmp_path / 'priors' / 'city.npz'), CLASSES)
-    assert np.array_equal(prior.counts, build(labels).counts) and prior.sigma == 3.
+    assert np.array_equal(prior.counts, build(labels).counts)
+    assert prior.sigma == 3.
     tool.main([config, '--reuse', '--relations', '--picture', str(tmp_path / 'p.png')])
-    assert (tmp_path / 'p.png').exists() and (tmp_path / 'p_relations.png').exists()
+    assert (tmp_path / 'p.png').exists()
+    assert (tmp_path / 'p_relations.png').exists()
     printed = capsys.readouterr().out
-    assert 'I+II+III+IV+V' in printed and 'relations from the labels alone: none' in printed
+    assert 'I+II+III+IV+V' in printed
+    assert 'relations from the labels alone: none' in printed
 
 
 def test_tool_counts_at_another_size_and_says_what_is_missing(tmp_path):

@@ -92,7 +92,7 @@ def test_named_groups_leave_out_what_the_label_set_lacks():
     assert relations[shorter.index('rider'), shorter.index('bicycle')]
 
 
-@pytest.mark.parametrize('groups, error, message', [
+@pytest.mark.parametrize(('groups', 'error', 'message'), [
     (['VI'], ValueError, 'available: I, II, III, IV, V'),
     ([('car', 'lorry')], ValueError, "lacks: \\['lorry'\\]"),
     ([('lorry',)], ValueError, "lacks: \\['lorry'\\]"),
@@ -133,7 +133,8 @@ def test_closure_is_a_closure():
     present = torch.rand(20, 12, generator=rng) < .7
     chosen = present & (torch.rand(20, 12, generator=rng) < .3)
     closed = close_over(chosen, present, relations)
-    assert torch.equal(closed | chosen, closed) and torch.equal(closed & present, closed)
+    assert torch.equal(closed | chosen, closed)
+    assert torch.equal(closed & present, closed)
     assert torch.equal(close_over(closed, present, relations), closed)
 
 
@@ -169,7 +170,8 @@ def test_mask_is_where_the_chosen_classes_and_their_relatives_are():
     plain, _ = contextual_mask(probs, prior, None, torch.Generator().manual_seed(5))
     mask, label = contextual_mask(probs, prior, relation_matrix(['I', 'II', 'III'], CITYSCAPES),
                                   torch.Generator().manual_seed(5))
-    assert torch.equal(label, modulate(probs, prior)) and mask.shape == (4, 1, 6, 7)
+    assert torch.equal(label, modulate(probs, prior))
+    assert mask.shape == (4, 1, 6, 7)
     for b in range(4):
         present = [bool((label[b] == c).any()) for c in range(19)]
         half = [bool((plain[b, 0] & (label[b] == c)).any()) for c in range(19)]

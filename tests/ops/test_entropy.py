@@ -31,7 +31,8 @@ def test_mean_probabilities_keeps_float32_and_its_input():
     logits = torch.randn(1, 3, 2, 2).bfloat16()
     before = logits.clone()
     mean = E.mean_probabilities([logits, logits])
-    assert mean.dtype == torch.float32 and torch.equal(logits, before)
+    assert mean.dtype == torch.float32
+    assert torch.equal(logits, before)
     assert torch.allclose(mean.sum(1), torch.ones(1, 2, 2))
     with pytest.raises(ValueError, match='at least one pass'):
         E.mean_probabilities([])
@@ -52,8 +53,14 @@ def test_certain_and_underflowing_pixels_have_entropy_zero(dtype):
     probs = torch.tensor([300., 0., -300.]).view(1, 3, 1, 1).softmax(1).to(dtype)
     assert (probs == 0).any()
     value = E.predictive_entropy(probs)
-    assert value.dtype == torch.float32 and value.item() == 0
+    assert value.dtype == torch.float32
+    assert value.item() == 0
     assert E.significance_mask(value, .1).all()
+
+
+def test_a_mean_that_rounds_above_one_has_no_negative_entropy():
+    above_one = torch.tensor([1., 0.]).nextafter(torch.tensor([2., 0.])).view(1, 2, 1, 1)
+    assert E.predictive_entropy(above_one).item() == 0
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
@@ -61,7 +68,9 @@ def test_entropy_of_low_precision_is_finite_bounded_and_close(dtype):
     logits = torch.randn(4, 19, 16, 16, generator=torch.Generator().manual_seed(1)) * 20
     exact = E.predictive_entropy(logits.softmax(1))
     rough = E.predictive_entropy(logits.softmax(1).to(dtype))
-    assert rough.isfinite().all() and rough.min() >= 0 and rough.max() <= math.log(19)
+    assert rough.isfinite().all()
+    assert rough.min() >= 0
+    assert rough.max() <= math.log(19)
     assert (rough - exact).abs().max() < .02
 
 
@@ -74,14 +83,15 @@ def test_uniform_distribution_has_the_largest_entropy():
 
 def test_ramp_rises_from_exp_gamma_to_one():
     values = [E.ramp(-5., t, 100) for t in range(0, 121, 10)]
-    assert values[0] == pytest.approx(math.exp(-5)) and values[10:] == [1, 1, 1]
+    assert values[0] == pytest.approx(math.exp(-5))
+    assert values[10:] == [1, 1, 1]
     assert all(low < high for low, high in zip(values[:10], values[1:11]))
     assert E.ramp(-5., 25, 100) == pytest.approx(math.exp(-5 * .75 * .75))
     with pytest.raises(ValueError, match='positive, got 0'):
         E.ramp(-5., 0, 0)
 
 
-@pytest.mark.parametrize('form, start, end', [('paper', .76, 1.49), ('official', 2.21, 2.94)])
+@pytest.mark.parametrize(('form', 'start', 'end'), [('paper', .76, 1.49), ('official', 2.21, 2.94)])
 def test_threshold_with_ln_19_spans_the_known_range(form, start, end):
     assert E.dynamic_threshold(0, 250000, math.log(19), form=form) == pytest.approx(start, abs=.01)
     final = E.dynamic_threshold(250000, 250000, math.log(19), form=form)
@@ -140,4 +150,5 @@ def test_significance_never_waits_for_the_device(device, form):
         threshold = E.dynamic_threshold(5, 10, E.largest_entropy(entropy), form=form)
         mask = E.upsample_mask(E.significance_mask(entropy, threshold), (16, 16))
         quantiles = E.entropy_quantiles(entropy)
-    assert mask.shape == (2, 16, 16) and mask.device == quantiles.device == passes[0].device
+    assert mask.shape == (2, 16, 16)
+    assert mask.device == quantiles.device == passes[0].device

@@ -21,7 +21,8 @@ def test_every_location_is_a_distribution(sigma, epsilon):
     counts = torch.randint(0, 50, (4, 9, 12), generator=torch.Generator().manual_seed(0))
     counts[:, 2, 3] = 0
     prior = prior_from_counts(counts, sigma, epsilon)
-    assert prior.dtype == torch.float32 and prior.min() >= 0
+    assert prior.dtype == torch.float32
+    assert prior.min() >= 0
     assert torch.allclose(prior.sum(0), torch.ones(9, 12), atol=1e-6)
 
 
@@ -56,7 +57,7 @@ def test_negative_options_are_refused(arguments):
         prior_from_counts(torch.ones(2, 3, 3), **arguments)
 
 
-@pytest.mark.parametrize('height, width', [(72, 128), (135, 240), (38, 71)])
+@pytest.mark.parametrize(('height', 'width'), [(72, 128), (135, 240), (38, 71)])
 def test_crop_equals_slicing_exactly(height, width):
     prior = torch.rand(3, height, width, generator=torch.Generator().manual_seed(1))
     corners = [(0, 0), (7, 3), (width - 32, height - 24)]
@@ -67,6 +68,17 @@ def test_crop_equals_slicing_exactly(height, width):
         for crop, (x, y), flip in zip(crops, corners, flips):
             expected = prior[:, y:y + 24, x:x + 32]
             assert torch.equal(crop, expected.flip(-1) if flip else expected)
+
+
+def test_rounding_of_the_boxes_never_shows():
+    prior = torch.rand(1, 173, 1279)
+    corners = torch.arange(0, 1200, 7)
+    boxes = torch.stack([corners / 1279, torch.full_like(corners, 5) / 173, (corners + 64) / 1279,
+                         torch.full_like(corners, 21) / 173], 1)
+    crops = crop_prior(prior, boxes, corners % 2 == 1, (16, 64))
+    for crop, x in zip(crops, corners.tolist()):
+        expected = prior[:, 5:21, x:x + 64]
+        assert torch.equal(crop, expected.flip(-1) if x % 2 else expected)
 
 
 def test_whole_image_is_the_prior_itself():
@@ -112,10 +124,11 @@ def test_crop_of_distributions_is_a_distribution_and_half_precision_is_welcome()
     out = crop_prior(prior, box, torch.tensor([False]), (33, 17))
     assert torch.allclose(out.sum(1), torch.ones(1, 33, 17), atol=1e-5)
     half = crop_prior(prior.half(), box, torch.tensor([False]), (33, 17))
-    assert half.dtype == torch.float32 and torch.allclose(half, out, atol=1e-3)
+    assert half.dtype == torch.float32
+    assert torch.allclose(half, out, atol=1e-3)
 
 
-@pytest.mark.parametrize('prior, boxes, flips', [
+@pytest.mark.parametrize(('prior', 'boxes', 'flips'), [
     (torch.rand(1, 2, 3, 3), torch.rand(1, 4), torch.zeros(1)),
     (torch.rand(2, 3, 3), torch.rand(4), torch.zeros(4)),
     (torch.rand(2, 3, 3), torch.rand(2, 4), torch.zeros(1)),
@@ -132,4 +145,5 @@ def test_crop_never_waits_for_the_device(device):
     flips = torch.tensor([True, False], device=device)
     with no_sync():
         crops = crop_prior(prior, boxes, flips, (19, 37))
-    assert crops.device == prior.device and torch.equal(crops[1], prior)
+    assert crops.device == prior.device
+    assert torch.equal(crops[1], prior)

@@ -12,7 +12,8 @@ from mmseg_camix.ops.relations import (
     compare_relations,
     count_contacts,
     lift,
-    pair_names, relation_strength,
+    pair_names,
+    relation_strength,
 )
 
 
@@ -56,7 +57,8 @@ def test_contacts_in_all_directions_are_symmetric():
 @pytest.mark.parametrize('value', [2, 255])
 def test_one_class_or_void_alone_touches_nothing(value):
     area, above, beside = count_contacts(torch.full((16, 8), value, dtype=torch.uint8), 3)
-    assert not above.any() and not beside.any()
+    assert not above.any()
+    assert not beside.any()
     assert area.sum() == (128 if value == 2 else 0)
     assert not lift(area, above).any()
 
@@ -143,7 +145,8 @@ def counted(num_images, seed=0):
 
 def test_a_light_belongs_to_its_pole_and_large_surfaces_to_nobody():
     found = auto_relations(*counted(60))
-    assert found.dtype == torch.bool and torch.equal(found, found.T)
+    assert found.dtype == torch.bool
+    assert torch.equal(found, found.T)
     pairs = pair_names(found, NAMES)
     assert 'pole - light' in pairs
     assert not any(name in pair for pair in pairs for name in ('road', 'building', 'sky'))
@@ -179,8 +182,11 @@ def test_comparison_counts_unordered_pairs():
         for i, j in pairs:
             matrix[i, j] = matrix[j, i] = True
     result = compare_relations(found, reference, 'abcd')
-    assert result['precision'] == .5 and result['recall'] == pytest.approx(1 / 3)
+    assert result['precision'] == .5
+    assert result['recall'] == pytest.approx(1 / 3)
     assert (result['found'], result['reference']) == (2, 3)
-    assert result['missing'] == ['a - d', 'c - d'] and result['extra'] == ['b - c']
+    assert result['missing'] == ['a - d', 'c - d']
+    assert result['extra'] == ['b - c']
     nothing = compare_relations(torch.zeros(4, 4).bool(), reference, 'abcd')
-    assert math.isnan(nothing['precision']) and nothing['recall'] == 0
+    assert math.isnan(nothing['precision'])
+    assert nothing['recall'] == 0

@@ -110,6 +110,7 @@ def report_relations(prior: SpatialPrior, picture: str | None) -> None:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         epilog='example: python tools/dataset/build_spatial_prior.py configs/camix/CONFIG.py '
@@ -136,6 +137,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Counts or reads, then draws and reports."""
     args = parse(argv)
     cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
