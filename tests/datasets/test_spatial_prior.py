@@ -34,7 +34,8 @@ def build(labels, **options):
     return count_labels(labels, itself, **options)
 
 
-@pytest.mark.parametrize(('stride', 'cells'), [(1, (9, 14)), (3, (3, 5)), (4, (3, 4)), (20, (1, 1))])
+@pytest.mark.parametrize(('stride', 'cells'),
+                         [(1, (9, 14)), (3, (3, 5)), (4, (3, 4)), (20, (1, 1))])
 def test_counts_by_loops(stride, cells):
     labels = random_labels()
     prior = build(labels, stride=stride)
