@@ -1,13 +1,17 @@
-"""Checkpoint files written byte by byte, among them some that would run code."""
+"""Checkpoint files of others: sound ones, and some that would run code if they could."""
 import os
 import pickle
 import subprocess
 import zipfile
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import HistoryBuffer
+from torch import nn
 
 from mmseg_camix.engine.checkpoint.restricted import LEGACY_MAGIC
 
@@ -98,4 +102,26 @@ def raw_pickles(marker: Path) -> dict[str, bytes]:
         'popped': b'(cposix\nsystem\n(' + text + b'tR00}.',
         'memo': b'cposix\nsystem\nq\x000}h\x00(' + text + b'tR.',
         'persistent id': b'\x80\x02cposix\nsystem\n(' + text + b'tRQ.',
+    }
+
+
+def sound_checkpoint() -> dict:
+    """A bit of everything that a sound checkpoint of others holds."""
+    state = OrderedDict(weight=torch.arange(6.).view(2, 3), half=torch.ones(2).bfloat16(),
+                        index=torch.tensor([1, 2]), flag=torch.tensor([True, False]),
+                        empty=torch.empty(0), scalar=torch.tensor(3.5))
+    state['transposed'] = state['weight'].t()
+    state['parameter'] = nn.Parameter(torch.ones(2))
+    state._metadata = OrderedDict(layer={'version': 2})
+    return {
+        'state_dict': state,
+        'optimizer': {'state': {0: {'step': torch.tensor(3.), 'exp_avg': torch.rand(2)}},
+                      'param_groups': [{'lr': np.float64(0.1), 'betas': (0.9, 0.999)}]},
+        'meta': {'palette': np.array([[1, 2], [3, 4]]), 'names': np.array(['a', 'bc']),
+                 'config dict': ConfigDict(a=1, b={'c': 2}), 'counts': defaultdict(int, a=1),
+                 'queue': deque([1, 2]), 'bytes': b'\x00\xff', 'set': {1, 2}, 'big': 2**70,
+                 'frozen': frozenset([1]), 'complex': 1 + 2j, 'text': 'äöü', 'none': None,
+                 'counter': Counter('aab'), 'int': np.int64(7), 'size': torch.Size([1, 2])},
+        'message_hub': {'log_scalars': {'loss': HistoryBuffer([1., 2.], [1, 1], max_length=5)},
+                        'runtime_info': {'best': np.float32(0.5)}, 'resumed_keys': {}},
     }

@@ -16,12 +16,9 @@ from mmengine.runner import save_checkpoint as mmengine_save_checkpoint
 from torch import nn
 
 from mmseg_camix.engine.checkpoint import (
-    CheckpointError,
     atomic,
     atomic_write,
-    find_latest_checkpoint,
     from_plain,
-    latest,
     read_checkpoint,
     save_checkpoint,
     to_plain,
@@ -195,74 +192,3 @@ class TestAtomicWrite:
         partial.write_bytes(b'half')
         atomic_write(tmp_path / 'other', b'')
         assert partial.exists() == stays
-
-
-class TestFindLatest:
-
-    @pytest.fixture
-    def folder(self, tmp_path) -> Path:
-        """Three whole checkpoints and the pointer to the last."""
-        for step in (2, 4, 6):
-            file = tmp_path / f'iter_{step}.pth'
-            save_checkpoint({'state_dict': {'a': torch.rand(100)}}, str(file))
-            os.utime(file, (step, step))
-        save_checkpoint({'state_dict': {'a': torch.rand(9)}}, str(tmp_path / 'best_mIoU_iter_6.pth'))
-        (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_6.pth'))
-        return tmp_path
-
-    @staticmethod
-    def name(folder: Path) -> str:
-        return Path(find_latest_checkpoint(str(folder))).name
-
-    @staticmethod
-    def cut(file: Path) -> None:
-        file.write_bytes(file.read_bytes()[:-40])
-
-    def test_pointer(self, folder):
-        assert self.name(folder) == 'iter_6.pth'
-        (folder / 'last_checkpoint').write_text(str(folder / 'iter_2.pth'))
-        assert self.name(folder) == 'iter_2.pth'
-
-    def test_truncated(self, folder, monkeypatch):
-        said = []
-        monkeypatch.setattr(latest, 'print_log', lambda text, *_: said.append(text))
-        self.cut(folder / 'iter_6.pth')
-        assert self.name(folder) == 'iter_4.pth'
-        assert 'iter_6.pth, which last_checkpoint names, is damaged; resuming from' in said[0]
-        (folder / 'iter_4.pth').write_bytes(b'')
-        assert self.name(folder) == 'iter_2.pth'
-
-    def test_missing(self, folder):
-        (folder / 'iter_6.pth').unlink()
-        assert self.name(folder) == 'iter_4.pth'
-
-    @pytest.mark.parametrize('text', [None, ''])
-    def test_pointer_missing_or_empty(self, folder, text):
-        pointer = folder / 'last_checkpoint'
-        pointer.unlink() if text is None else pointer.write_text(text)
-        assert self.name(folder) == 'iter_6.pth'
-
-    def test_moved_folder(self, folder, tmp_path_factory):
-        moved = tmp_path_factory.mktemp('new') / 'home'
-        (folder / 'last_checkpoint').write_text(str(folder / 'iter_4.pth'))
-        folder.rename(moved)
-        assert find_latest_checkpoint(str(moved)) == str(moved / 'iter_4.pth')
-
-    def test_none_is_whole(self, folder):
-        for file in folder.glob('*.pth'):
-            self.cut(file)
-        with pytest.raises(CheckpointError, match='no other checkpoint in .* is whole'):
-            find_latest_checkpoint(str(folder))
-
-    def test_nothing_there(self, tmp_path):
-        assert find_latest_checkpoint(str(tmp_path)) is None
-
-    def test_older_format(self, folder):
-        torch.save({'a': torch.rand(100)}, folder / 'iter_6.pth', _use_new_zipfile_serialization=False)
-        assert self.name(folder) == 'iter_6.pth'
-        self.cut(folder / 'iter_6.pth')
-        assert self.name(folder) == 'iter_4.pth'
-
-    def test_other_backends_are_left_to_them(self, folder):
-        (folder / 'last_checkpoint').write_text('s3://bucket/iter_6.pth')
-        assert find_latest_checkpoint(str(folder)) == 's3://bucket/iter_6.pth'
