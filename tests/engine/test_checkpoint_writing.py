@@ -7,12 +7,13 @@ from collections import OrderedDict, deque
 from enum import Enum
 from pathlib import Path
 
+import mmengine.runner
 import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
-from mmengine.runner import save_checkpoint as mmengine_save_checkpoint
+from mmengine.runner import save_checkpoint as earlier_save_checkpoint
 from torch import nn
 
 from mmseg_camix.engine.checkpoint import (
@@ -93,9 +94,18 @@ def test_plain_is_a_fixed_point():
                              for key, value in plain['meta'].items()}
 
 
-def test_mmengine_saves_through_ours(tmp_path):
-    mmengine_save_checkpoint({'meta': {'a': np.float64(1)}}, str(tmp_path / 'a.pth'))
+@pytest.mark.parametrize('save', [earlier_save_checkpoint, lambda *args: mmengine.runner.save_checkpoint(*args)],
+                         ids=['imported before ours', 'imported after'])
+def test_mmengine_saves_through_ours(save, tmp_path):
+    save({'meta': {'a': np.float64(1)}}, str(tmp_path / 'a.pth'))
     assert torch.load(tmp_path / 'a.pth', weights_only=True) == {'meta': {'a': 1.0}}
+
+
+def test_weights_alone_keep_their_versions(tmp_path):
+    save_checkpoint(nn.BatchNorm1d(2).state_dict(), str(tmp_path / 'a.pth'))
+    state = read_checkpoint(tmp_path / 'a.pth')
+    assert state._metadata == {'': {'version': 2}}
+    nn.BatchNorm1d(2).load_state_dict(state)
 
 
 def test_memory_shared_by_tensors_is_written_once(tmp_path):

@@ -16,14 +16,15 @@ from mmengine.runner import _flexible_runner, checkpoint, runner
 from .download import load_url
 from .keeping import save_best_before_removing, save_checkpoint_with_step
 from .latest import find_latest_checkpoint
+from .plain import to_plain
 from .reader import MapLocation, read_checkpoint
 from .writer import save_checkpoint
 
 _done = SimpleNamespace(installed=False)
 
 
-class _TorchThatReadsSafely:
-    """The module `torch`, but for `load`."""
+class _SafeTorch:
+    """The module `torch`, but for `load` and `save`."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -31,6 +32,10 @@ class _TorchThatReadsSafely:
     @staticmethod
     def load(file: Any, map_location: MapLocation = None) -> Any:
         return read_checkpoint(file, map_location)
+
+    @staticmethod
+    def save(checkpoint: Any, file: Any) -> None:
+        torch.save(to_plain(checkpoint), file)
 
 
 def install() -> None:
@@ -42,10 +47,11 @@ def install() -> None:
     # Reading. Every loader of CheckpointLoader (local, open-mmlab, s3, ...) ends in the `torch`
     # of this module; `load_url` (http, torchvision, mmcls) ends in torch.hub, which by default
     # reads with weights_only=False.
-    checkpoint.torch = _TorchThatReadsSafely()
+    checkpoint.torch = _SafeTorch()
     checkpoint.load_url = load_url
 
-    # Writing, as plain data and whole. Each module has imported the function by name.
+    # Writing, as plain data and whole. Each module has imported the function by name; where a
+    # module that we do not know has done so before us, `torch.save` above writes plain data.
     for module in (checkpoint, mmengine.runner, runner, deepspeed):
         module.save_checkpoint = save_checkpoint
 

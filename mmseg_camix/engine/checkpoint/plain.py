@@ -26,12 +26,18 @@ class _NotPlain(TypeError):
 def to_plain(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A copy of `checkpoint`, as the Runner makes it, as plain data; tensors are shared.
 
+    A dict of weights alone keeps its order and its modules' versions (`_metadata`).
+
     Raises:
         TypeError: a part that a resumed training needs is an object; names the part.
     """
-    return {section: _plain(content, section, section in DESCRIPTIVE,
-                            skip_functions=section == 'param_schedulers')
-            for section, content in checkpoint.items()}
+    plain = OrderedDict() if isinstance(checkpoint, OrderedDict) else {}
+    for section, content in checkpoint.items():
+        plain[section] = _plain(content, section, section in DESCRIPTIVE,
+                                skip_functions=section == 'param_schedulers')
+    if hasattr(checkpoint, '_metadata'):
+        plain._metadata = checkpoint._metadata
+    return plain
 
 
 def _plain(value: Any, place: str, lenient: bool, skip_functions: bool) -> Any:
