@@ -14,6 +14,7 @@ from mmseg_camix.datasets.mini import DOMAINS, default_size, render, scene_of, w
 from mmseg_camix.datasets.mini import labels as L
 from mmseg_camix.datasets.mini.camera import NEAR, Camera, clip_near
 from mmseg_camix.datasets.mini.canvas import Canvas
+from mmseg_camix.datasets.mini.preview import contact_sheet
 from mmseg_camix.datasets.mini.writer import write_benchmark
 
 SETS = ('gta', 'synthia', 'cityscapes')
@@ -173,6 +174,15 @@ def test_tool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert '--overwrite' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         tool.main(['--train', '0'])
+
+
+def test_contact_sheet_shows_pictures_over_their_labels() -> None:
+    sheet = contact_sheet(('cityscapes', 'gta'), indices=(0, 1), height=40)
+    image, label = render('gta', 'train', 1, 0, (80, 45))
+    assert sheet.shape == (8 + 2 * 48 + 2 * 53, 8 + 2 * 88, 3)
+    np.testing.assert_array_equal(sheet[104:149, 96:176], image)
+    np.testing.assert_array_equal(sheet[157:202, 96:176], L.palette()[label])
+    assert (sheet[:8] == 255).all()
 
 
 # --- pictures ---------------------------------------------------------------------------------------

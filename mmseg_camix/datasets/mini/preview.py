@@ -6,31 +6,33 @@ import cv2
 import numpy as np
 
 from . import labels as L
-from .render import default_size, render
+from .render import render
+from .styles import DOMAINS
 
 _MARGIN = 8  # pixels between pictures
 
 
 def contact_sheet(sets: tuple[str, ...], indices: tuple[int, ...] = (0, 1, 2), seed: int = 0,
                   height: int = 256) -> np.ndarray:
-    """Pictures of the training split over their coloured labels: (H, W, 3) uint8 RGB, white around."""
-    colours, rows = L.palette(), []
+    """Training pictures over their coloured labels: (H, W, 3) uint8 RGB on white.
+
+    Every picture is drawn, not scaled, to the width that Cityscapes has at `height` rows.
+    """
+    colours, width = L.palette(), 2 * height
+    rows = []
     for name in sets:
-        size = default_size(name, height)
-        # All sets at the same height, so that the sheet has straight rows.
-        size = round(size[0] * height / size[1]), height
+        size = width, round(width / DOMAINS[name].layout.aspect)
         pairs = [render(name, 'train', index, seed, size) for index in indices]
-        rows.append([image for image, _ in pairs])
-        rows.append([colours[label] for _, label in pairs])
-    width = max(sum(picture.shape[1] + _MARGIN for picture in row) for row in rows) + _MARGIN
-    sheet = np.full((len(rows) * (height + _MARGIN) + _MARGIN, width, 3), 255, np.uint8)
-    for i, row in enumerate(rows):
-        y, x = _MARGIN + i * (height + _MARGIN), _MARGIN
-        gap = (width - _MARGIN - sum(p.shape[1] + _MARGIN for p in row)) / max(len(row) - 1, 1)
-        for picture in row:
-            sheet[y:y + height, round(x):round(x) + picture.shape[1]] = picture
-            x += picture.shape[1] + _MARGIN + gap
-    return sheet
+        rows.append(_row([image for image, _ in pairs]))
+        rows.append(_row([colours[label] for _, label in pairs]))
+    return cv2.copyMakeBorder(np.vstack(rows), _MARGIN, 0, _MARGIN, 0, cv2.BORDER_CONSTANT,
+                              value=(255, 255, 255))
+
+
+def _row(pictures: list[np.ndarray]) -> np.ndarray:
+    """Pictures of one size side by side, a white margin to the right and below each."""
+    border = (0, _MARGIN, 0, _MARGIN, cv2.BORDER_CONSTANT)
+    return np.hstack([cv2.copyMakeBorder(p, *border, value=(255, 255, 255)) for p in pictures])
 
 
 def write_preview(path: str | Path, sets: tuple[str, ...], seed: int = 0, height: int = 256) -> None:
