@@ -56,7 +56,7 @@ def test_everything_is_read_from_the_segmentor():
     assert model.data_preprocessor.channel_order == model.augment.channel_order == 'bgr'
     torch.testing.assert_close(model.augment.mean.flatten() * 255, torch.tensor([1., 2., 3.]))
     torch.testing.assert_close(model.augment.std.flatten() * 255, torch.tensor([4., 5., 6.]))
-    step = model._begin({'source': torch.zeros(1, 3, 8, 8)}, {})
+    step = model._begin(dict.fromkeys(('source', 'target'), torch.zeros(1, 3, 8, 8)), {})
     assert (step.num_classes, step.ignore_index, step.align_corners) == (7, 250, True)
     rgb = tiny.method('DACS', tiny.per_pixel())
     assert rgb.augment.channel_order == 'rgb'
@@ -93,7 +93,7 @@ def test_normalisation_is_the_segmentors_own():
 
 
 def test_a_model_without_a_crop_size_builds():
-    model = tiny.method('DACS', tiny.encoder_decoder(dict(type='PassThrough'), tiny.linear_head(), crop=None))
+    model = tiny.method('DACS', tiny.per_pixel(crop=None))
     assert model.data_preprocessor.crop_size is None
     assert model.stride == 1
 

@@ -1,6 +1,5 @@
 """Segmentors of all kinds, small enough for tests, and batches for them."""
 
-import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 import torch
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
@@ -9,6 +8,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
+
+import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
 CLASSES = 5
 BN = dict(type='BN', requires_grad=True)
@@ -81,18 +82,18 @@ def encoder_decoder(backbone: dict, head: dict | list, crop: tuple[int, int] | N
                      decode_head=head, train_cfg=dict(), test_cfg=dict(mode='whole')), **others)
 
 
-def per_pixel(**head: object) -> dict:
+def per_pixel(crop: tuple[int, int] | None = (32, 32), **head: object) -> dict:
     """A linear classifier of each pixel's colour: logits at full resolution, nothing random."""
-    return encoder_decoder(dict(type='PassThrough'), linear_head(**head))
+    return encoder_decoder(dict(type='PassThrough'), linear_head(**head), crop)
 
 
 def linear_head(**changes: object) -> dict:
     return fcn(3, 3, num_convs=0, dropout_ratio=0, **changes)
 
 
-def small(norm_eval: bool = False, **others: object) -> dict:
+def small(norm_eval: bool = False, crop: tuple[int, int] | None = (32, 32), **others: object) -> dict:
     """Normalisation, dropout and an auxiliary head, with next to no cost."""
-    return encoder_decoder(dict(type='Patchwork', norm_eval=norm_eval), fcn(4, 4),
+    return encoder_decoder(dict(type='Patchwork', norm_eval=norm_eval), fcn(4, 4), crop,
                            auxiliary_head=fcn(4, 4, loss_decode=dict(CROSS_ENTROPY, loss_weight=0.4)), **others)
 
 

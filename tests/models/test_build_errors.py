@@ -1,0 +1,284 @@
+"""What is wrong with a config is said when the model is built, with the entry and the valid choices."""
+
+import pytest
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import nn
+
+from mmseg_camix.models import UDASegmentor
+from mmseg_camix.models.uda.adapter import UnsupportedSegmentorError
+from mmseg_camix.models.uda.tables import TableError
+
+from . import tiny
+
+
+def refused(match, error=TableError, kind='DACS', segmentor=None, **arguments):
+    with pytest.raises(error, match=match):
+        tiny.method(kind, tiny.per_pixel() if segmentor is None else segmentor, **arguments)
+
+
+@pytest.mark.parametrize(('table', 'entry', 'valid'), [
+    ('masks', 'classes', 'BoxMask, ClassMask.*CowMask'),
+    ('views', 'mixed', 'Augmented.*Paste, Shuffled'),
+    ('objectives', 'mixed', 'PixelCrossEntropy, PixelMSE.*SupervisedLoss'),
+])
+@pytest.mark.parametrize('wrong', ['Nonsense', 'Resize', 'FCNHead'])
+def test_unknown_type(table, entry, valid, wrong):
+    """A misspelt one, and one that the registry knows as something else."""
+    refused(f"{table[:-1]} '{entry}': type '{wrong}' is not a .*available: .*{valid}", **{table: {entry: dict(type=wrong)}})
+
+
+def test_unknown_types_list_no_base_class():
+    with pytest.raises(TableError) as caught:
+        tiny.method('DACS', tiny.per_pixel(), masks=dict(classes=dict(type='Nonsense')))
+    available = str(caught.value).split('available: ')[1].split(', ')
+    assert 'ClassMask' in available
+    assert 'Mask' not in available
+    assert 'Resize' not in available
+
+
+@pytest.mark.parametrize(('changes', 'match'), [
+    (dict(views=dict(mixed=dict(donor='sorce'))),
+     "view 'mixed' reads view 'sorce', which is not defined; available: mixed, source, target"),
+    (dict(views=dict(mixed=dict(mask='clases'))), "view 'mixed' reads mask 'clases'.*available: classes"),
+    (dict(masks=dict(classes=dict(of='mixed'))), "mask 'classes' reads branch 'mixed'.*available: source, target"),
+    (dict(objectives=dict(mixed=dict(view='mixd'))),
+     "objective 'mixed' reads view 'mixd'.*available: mixed, source, target"),
+    (dict(masks=dict(classes=None)), r"view 'mixed' reads mask 'classes'.*available: \(none\)"),
+])
+def test_unknown_reference(changes, match):
+    refused(match, **changes)
+
+
+@pytest.mark.parametrize(('views', 'circle'), [
+    (dict(a=dict(type='Augmented', of='a')), 'a -> a'),
+    (dict(a=dict(type='Augmented', of='b'), b=dict(type='Shuffled', of='c'), c=dict(type='Augmented', of='b')),
+     'b -> c -> b'),
+])
+def test_circle_of_views(views, circle):
+    refused(f'in a circle: {circle};', views=views)
+
+
+def test_views_may_come_in_any_order():
+    views = dict(first=dict(type='Augmented', of='second'), second=dict(type='Shuffled', of='target'))
+    model = tiny.method('DACS', tiny.per_pixel(), views=views,
+                        objectives=dict(first=dict(type='PixelCrossEntropy', view='first')))
+    order = list(model.view_order)
+    assert order.index('second') < order.index('first')
+    assert sorted(order) == ['first', 'mixed', 'second']
+
+
+@pytest.mark.parametrize(('changes', 'match'), [
+    (dict(masks=dict(classes=dict(rato=0.3))), r"mask 'classes' \(ClassMask\): .*'rato'"),
+    (dict(masks=dict(classes=dict(ratio=1.3))), r"mask 'classes' \(ClassMask\): ratio=1.3 must lie"),
+    (dict(masks=dict(classes=dict(pool='both'))), "mask 'classes'.*pool='both' must be 'image' or 'batch'"),
+    (dict(views=dict(mixed=dict(opacity=2))), r"view 'mixed' \(Paste\): opacity=2 must lie"),
+    (dict(objectives=dict(mixed=dict(normalise='all'))), "objective 'mixed'.*normalise='all'.*pixels, weight, valid"),
+    (dict(objectives=dict(mixed=dict(weight='1'))), "objective 'mixed'.*'1' is no schedule"),
+    (dict(pseudo_labels=dict(per='pixel')), "pseudo_labels.*per='pixel' must be one of batch, image"),
+    (dict(pseudo_labels=dict(scope='mask')), "pseudo_labels.*scope='mask' must be one of target, view"),
+    (dict(pseudo_labels=dict(treshold=0.9)), 'pseudo_labels.*treshold'),
+    (dict(pseudo_labels=dict(align=dict(prior=[-1, 2]))), 'pseudo_labels.*prior must be non-negative'),
+    (dict(teacher=dict(norm='eval')), "teacher: norm='eval' is not one of batch, running"),
+    (dict(teacher=dict(alpha=1.5)), 'teacher: alpha=1.5 must lie'),
+    (dict(teacher=dict(decay=0.9)), 'teacher.*decay'),
+    (dict(augment=dict(jiter=0.1)), 'augment.*jiter'),
+    (dict(augment=dict(jitter=2.0)), 'jitter brightness=2.0'),
+    (dict(predict_with='techer'), "predict_with='techer' is not one of student, teacher"),
+])
+def test_wrong_argument(changes, match):
+    refused(match, (TableError, TypeError, ValueError), **changes)
+
+
+@pytest.mark.parametrize('kind', ['Constat', None])
+def test_unknown_schedule_names_the_objective(kind):
+    refused("objective 'mixed'.*available: Constant, Linear", (KeyError, ValueError, TypeError),
+            objectives=dict(mixed=dict(weight=dict(type=kind, value=1.0))))
+
+
+def test_predict_with_a_teacher_that_is_not_there():
+    refused("predict_with='teacher' is not one of student$", ValueError, 'SourceOnly', predict_with='teacher')
+
+
+def test_an_entry_without_type():
+    refused("mask 'clases' needs a dict with `type`.*merges only under the same name", masks=dict(clases=dict(ratio=.3)))
+    refused("mask 'classes' needs a dict with `type`", masks=dict(classes=3))
+
+
+def test_an_objective_named_loss():
+    """parse_losses would back-propagate the accuracy of an objective of this name."""
+    refused("objective 'my_loss': a name must not contain 'loss'",
+            objectives=dict(my_loss=dict(type='SupervisedLoss', view='source')))
+
+
+def test_no_objective():
+    refused('at least one objective', objectives=dict(source=None, mixed=None))
+
+
+def test_a_view_named_like_a_branch():
+    refused("view 'target' has the name of a branch", views=dict(target=dict(type='Shuffled', of='source')))
+
+
+@pytest.mark.parametrize('arguments', [
+    dict(views=dict(strong=dict(type='Augmented', of='target'))),
+    dict(objectives=dict(strong=dict(type='PixelCrossEntropy', view='target'))),
+    dict(masks=dict(classes=dict(type='ClassMask', of='target'))),
+])
+def test_target_labels_need_a_pseudo_labeller(arguments):
+    refused(r'no pseudo-labeller; give pseudo_labels=dict\(\)', kind='SourceOnly', **arguments)
+    tiny.method('SourceOnly', tiny.per_pixel(), pseudo_labels=dict(), **arguments)
+
+
+def test_a_plain_data_set_under_a_method_that_adapts():
+    """What an existing config has, wrapped and nothing else changed."""
+    model = tiny.method('DACS', tiny.per_pixel())
+    data = model.data_preprocessor(tiny.batch(), True)
+    with pytest.raises(ValueError, match='DACS needs images of target, .*gives source alone.*PairedDataset'):
+        model.loss(data['inputs']['source'], data['data_samples']['source'])
+
+
+# ------------------------------------------------------------------ the segmentor
+
+
+@MODELS.register_module()
+class Queries(BaseModule):
+    """As Mask2FormerHead: not a BaseDecodeHead."""
+
+    num_classes = out_channels = tiny.CLASSES
+    ignore_index, align_corners = 255, False
+
+    def __init__(self, num_classes, **kwargs):
+        super().__init__()
+
+
+@MODELS.register_module()
+class Wrong(MODELS.get('FCNHead')):
+    """A head of a subclass of BaseDecodeHead whose output is no map of logits."""
+
+    output = 'list'
+
+    def forward(self, inputs):
+        logits = super().forward(inputs)
+        return [logits] if self.output == 'list' else logits.flatten(2)
+
+
+def test_a_head_without_per_pixel_logits():
+    head = tiny.linear_head(type='Queries')
+    refused('decode head Queries gives no per-pixel logits.*SegformerHead', UnsupportedSegmentorError,
+            segmentor=tiny.encoder_decoder(dict(type='PassThrough'), head))
+
+
+@pytest.mark.parametrize(('output', 'match'), [('list', 'Wrong returned list'), ('flat', r'shape \(1, 5, 1024\)')])
+def test_a_head_of_the_right_class_with_another_output(output, match, monkeypatch):
+    monkeypatch.setattr(Wrong, 'output', output)
+    refused(match, UnsupportedSegmentorError,
+            segmentor=tiny.encoder_decoder(dict(type='PassThrough'), tiny.linear_head(type='Wrong')))
+
+
+def test_a_head_that_says_it_gives_logits():
+    """The way out for heads that do not derive from BaseDecodeHead."""
+
+    @MODELS.register_module(force=True)
+    class OwnHead(nn.Module):
+        per_pixel_logits = True
+        ignore_index, align_corners = 255, False
+
+        def __init__(self, num_classes, **kwargs):
+            super().__init__()
+            self.num_classes = self.out_channels = num_classes
+            self.conv = nn.Conv2d(3, num_classes, 1)
+
+        def forward(self, inputs):
+            return self.conv(inputs[0])
+
+    tiny.method('DACS', tiny.encoder_decoder(dict(type='PassThrough'), tiny.linear_head(type='OwnHead')))
+
+
+def test_one_logit_for_two_classes():
+    head = tiny.linear_head(num_classes=2, out_channels=1, threshold=0.5,
+                            loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
+    refused('out_channels=1 for num_classes=2', UnsupportedSegmentorError,
+            segmentor=tiny.encoder_decoder(dict(type='PassThrough'), head))
+
+
+def test_a_segmentor_that_is_none():
+    refused('no `extract_feat`', UnsupportedSegmentorError, segmentor=dict(type='BaseSegmentorStub'))
+
+
+@MODELS.register_module()
+class BaseSegmentorStub(nn.Module):
+    pass
+
+
+def test_a_crop_smaller_than_the_stride():
+    resnet = tiny.segmentors()['FCN with an auxiliary head']
+    resnet['data_preprocessor'] = tiny.preprocessor((8, 8))
+    refused(r'crop \(8, 8\) is too small for an output stride of 8', ValueError, segmentor=resnet)
+
+
+def test_a_crop_that_the_network_cannot_work_on():
+    unet = tiny.encoder_decoder(
+        dict(type='UNet', base_channels=4, num_stages=4, strides=(1,) * 4, enc_num_convs=(1,) * 4,
+             dec_num_convs=(1,) * 3, downsamples=(True,) * 3, enc_dilations=(1,) * 4, dec_dilations=(1,) * 3),
+        tiny.fcn(4, 4, in_index=3, num_convs=0), crop=(12, 12))
+    refused(r'cannot process a blank 12x12 image.*data_preprocessor.size=\(12, 12\)', ValueError, segmentor=unet)
+
+
+def test_channels_that_do_not_fit():
+    refused('cannot process a blank 32x32 image', ValueError,
+            segmentor=tiny.encoder_decoder(dict(type='PassThrough'), tiny.fcn(7, 7, num_convs=0)))
+
+
+def test_the_probe_leaves_no_trace():
+    """Batch statistics and the mode are as they were; no random number is drawn."""
+    torch.manual_seed(0)
+    plain = MODELS.build(tiny.small())
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    model = UDASegmentor(tiny.small(), objectives=dict(source=dict(type='SupervisedLoss')))
+    assert torch.equal(torch.rand(1), expected)
+    for key, value in plain.state_dict().items():
+        assert torch.equal(model.student.state_dict()[key], value), key
+    assert all(module.training for module in model.student.modules())
+
+
+# ------------------------------------------------------------------ a step
+
+
+def test_a_step_without_the_hook():
+    model = tiny.method('DACS', tiny.per_pixel())
+    model.progress = None
+    with pytest.raises(RuntimeError, match='custom_hooks = .*UDAHook'):
+        tiny.losses_of(model, tiny.batch())
+
+
+def test_a_source_without_labels():
+    data = tiny.batch()
+    data['source']['data_samples'] = data['target']['data_samples']
+    with pytest.raises(ValueError, match="branch 'source' has no labels.*LoadIdLabels"):
+        tiny.losses_of(tiny.method('DACS', tiny.per_pixel()), data)
+
+
+def test_domains_of_different_sizes():
+    data = tiny.batch()
+    data['target']['inputs'] = [one[:, :16] for one in data['target']['inputs']]
+    cfg = tiny.per_pixel(crop=None)
+    cfg['data_preprocessor']['size_divisor'] = 16
+    with pytest.raises(ValueError, match="cannot paste 'source' .*32, 32.* over 'target' .*16, 32.*same crop"):
+        tiny.losses_of(tiny.method('DACS', cfg), data)
+
+
+def test_naive_classmix_needs_two_images():
+    with pytest.raises(ValueError, match='at least 2 per process; raise train_dataloader.batch_size'):
+        tiny.losses_of(tiny.method('NaiveClassMix', tiny.per_pixel()), tiny.batch(count=1))
+
+
+def test_a_prior_of_another_length():
+    with pytest.raises(ValueError, match='the prior has 3 classes, the segmentor 5'):
+        tiny.losses_of(tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=[1., 1, 1]))), tiny.batch())
+
+
+def test_missing_class_statistics():
+    refused('no class statistics at nowhere.json; make them with', (FileNotFoundError, ValueError),
+            pseudo_labels=dict(align=dict(prior='nowhere.json')))

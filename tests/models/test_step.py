@@ -1,0 +1,247 @@
+"""What one training step costs and does, for every method of the family."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmseg_camix.models.masks import Mask
+from mmseg_camix.models.objectives import Objective
+from tests.sync_counter import SyncCounter
+
+from . import tiny
+
+FAMILY = {'SourceOnly': 1, 'PseudoLabelling': 2, 'MeanTeacher': 2, 'NaiveClassMix': 2, 'CutMix': 2, 'CowMix': 2,
+          'DACS': 2, 'iDACS': 2}
+
+
+def count_passes(module):
+    """The inputs of each forward pass from now on."""
+    seen = []
+    module.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    return seen
+
+
+@pytest.mark.parametrize(('kind', 'views'), FAMILY.items())
+def test_one_student_pass_per_view_and_one_teacher_pass(kind, views):
+    model = tiny.method(kind)
+    student = count_passes(model.student.backbone)
+    teacher = count_passes(model.teacher.model.backbone) if model.teacher else []
+    total, _ = tiny.losses_of(model, tiny.batch())
+    assert len(student) == views
+    assert len(teacher) == (0 if kind == 'SourceOnly' else 1)
+    # Backward recomputes nothing.
+    total.backward()
+    assert len(student) == views
+
+
+def test_objectives_of_one_view_share_its_features():
+    model = tiny.method('DACS', objectives=dict(
+        again=dict(type='PixelCrossEntropy', view='mixed'), clean=dict(type='PixelMSE', view='mixed'),
+        there=dict(type='PixelCrossEntropy', view='source')))
+    student, head = count_passes(model.student.backbone), count_passes(model.student.decode_head.conv_seg)
+    _, logged = tiny.losses_of(model, tiny.batch())
+    assert len(student) == 2
+    assert len(head) == 3  # mixed, source, and mmseg's own loss, which calls the head itself
+    assert logged['again.loss_ce'] == logged['mixed.loss_ce']
+
+
+@pytest.mark.parametrize('kind', FAMILY)
+def test_gradients(kind):
+    """None for the teacher; one for every parameter of the student, or DDP would refuse it."""
+    model = tiny.method(kind)
+    total, _ = tiny.losses_of(model, tiny.batch())
+    total.backward()
+    assert all(p.grad is not None for p in model.student.parameters())
+    assert all(p.requires_grad == name.startswith('student.') for name, p in model.named_parameters())
+    if model.teacher:
+        assert all(p.grad is None for p in model.teacher.parameters())
+
+
+def test_the_loss_is_the_sum_of_the_objectives():
+    model = tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(threshold=0.0),
+                        objectives=dict(mixed=dict(weight=0.25), source=dict(weight=3.0)))
+    total, logged = tiny.losses_of(model, tiny.batch())
+    plain = tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(threshold=0.0))
+    _, unweighted = tiny.losses_of(plain, tiny.batch())
+    expected = 3 * unweighted['source.decode.loss_ce'] + 0.25 * unweighted['mixed.loss_ce']
+    torch.testing.assert_close(total, torch.as_tensor(expected))
+    assert logged['source.decode.acc_seg'] == unweighted['source.decode.acc_seg']
+
+
+def test_weights_follow_schedules():
+    weight = dict(type='Linear', start=0.0, end=1.0)
+    model = tiny.method('DACS', tiny.per_pixel(), objectives=dict(mixed=dict(weight=weight)),
+                        augment=dict(jitter_probability=0, blur_probability=0), pseudo_labels=dict(threshold=0.0),
+                        masks=dict(classes=dict(ratio=1.0)))  # nothing left to chance
+    values = []
+    for iteration in (0, 25, 50):
+        model.set_progress(iteration, 100)
+        values.append(tiny.losses_of(model, tiny.batch())[1]['mixed.loss_ce'])
+    assert values[0] == 0
+    torch.testing.assert_close(torch.as_tensor(values[2]), 2 * torch.as_tensor(values[1]))
+
+
+def test_statistics_are_logged_and_not_trained_on():
+    model = tiny.method('DACS', tiny.per_pixel())
+    _, logged = tiny.losses_of(model, tiny.batch())
+    assert {'pseudo/q', 'pseudo/confidence'} <= set(logged)
+    assert not any('loss' in key for key in logged if key.startswith('pseudo/'))
+    assert 1 / tiny.CLASSES <= logged['pseudo/confidence'] <= 1
+
+
+@pytest.mark.parametrize('norm', ['batch', 'running'])
+def test_a_step_leaves_the_student_to_the_optimiser(norm):
+    """A loss and its backward pass change no parameter of either network."""
+    model = tiny.method('DACS', teacher=dict(norm=norm))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    total, _ = tiny.losses_of(model, tiny.batch())
+    total.backward()
+    for name, p in model.named_parameters():
+        assert torch.equal(p, before[name]), name
+
+
+# ------------------------------------------------------------------ waiting for the device
+
+
+def heads_alone(model, data):
+    """What mmseg does by itself: its head, its loss, its accuracy."""
+    images, samples = data['inputs']['source'], data['data_samples']['source']
+    with SyncCounter() as counter:
+        losses = model.student.loss(images, samples)
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+    return counter.names
+
+
+@pytest.mark.parametrize('kind', FAMILY)
+def test_nothing_of_ours_waits_for_the_device(kind):
+    """All that a step adds to mmseg's own loss (whose accuracy indexes by a mask) is free of it."""
+    model = tiny.method(kind)
+    data = model.data_preprocessor(tiny.batch(), True)
+    model.loss(**inputs_of(data))  # generators and the like are made once
+    model.update_teacher()  # reads its counter once
+    with SyncCounter() as counter:
+        losses = model.loss(**inputs_of(data))
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+        model.update_teacher()
+    assert counter.names == heads_alone(model, data)
+
+
+def inputs_of(data):
+    return dict(inputs=data['inputs'], data_samples=data['data_samples'])
+
+
+def test_only_the_accuracy_of_mmseg_waits(monkeypatch):
+    model = tiny.method('DACS')
+    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1))
+    data = model.data_preprocessor(tiny.batch(), True)
+    model.update_teacher()
+    with SyncCounter() as counter:
+        losses = model.loss(**inputs_of(data))
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+        model.update_teacher()
+    assert not counter.names
+
+
+@pytest.mark.parametrize('kind', FAMILY)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_nothing_waits_on_cuda(kind, monkeypatch):
+    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy',
+                        lambda score, *args, **kwargs: score.new_zeros(1))
+    model = tiny.method(kind).cuda()
+    data = model.data_preprocessor(tiny.batch(), True)
+    for _ in range(2):  # the first step chooses algorithms and makes generators
+        torch.cuda.set_sync_debug_mode('error' if _ else 'default')
+        try:
+            losses = model.loss(**inputs_of(data))
+            sum(value for name, value in losses.items() if 'loss' in name).backward()
+            model.update_teacher()
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+
+
+class Kernels(TorchDispatchMode):
+    """Names the operators that run a kernel (`detach` does not)."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ != 'detach':
+            self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_teacher_moves_with_a_fixed_number_of_operators():
+    """One fused kernel, not one per parameter."""
+    model = tiny.method('DACS', tiny.segmentors()['a cascade'])
+    model.update_teacher()
+    with Kernels() as kernels:
+        model.update_teacher()
+    assert sorted(kernels.names) == ['_foreach_lerp_', 'add_']
+
+
+# ------------------------------------------------------------------ replay
+
+
+def mixed_view(model, data):
+    """The images and the label that the student sees in a step."""
+    seen = {}
+    inner = model._see
+    model._see = lambda image, decodes: seen.setdefault(decodes, image) is None or inner(image, decodes)
+    try:
+        data = model.data_preprocessor(data, True)
+        model.loss(**inputs_of(data))
+    finally:
+        model._see = inner
+    return seen[True]
+
+
+@pytest.mark.parametrize('kind', ['DACS', 'iDACS', 'CutMix', 'CowMix', 'NaiveClassMix', 'PseudoLabelling'])
+def test_a_step_can_be_replayed(kind):
+    """The same seed and iteration give the same masks and augmentation; others do not."""
+    model = tiny.method(kind, tiny.per_pixel(), augment=dict(jitter_probability=1.0, blur_probability=1.0))
+    data = tiny.batch()
+    images = {}
+    for key in ((0, 0), (1, 0), (0, 1), (0, 0)):
+        iteration, seed = key
+        model.set_progress(iteration, 100, seed)
+        torch.manual_seed(len(images))  # the global generator plays no part
+        image = mixed_view(model, data)
+        if key in images:
+            assert torch.equal(image, images[key])
+        assert not any(torch.equal(image, other) for k, other in images.items() if k != key)
+        images[key] = image
+
+
+def test_masks_and_augmentation_are_drawn_apart():
+    """From one seed, the number that chooses a class would also decide whether colours change."""
+    model = tiny.method('DACS', tiny.per_pixel())
+    draws = []
+    for iteration in range(300):
+        model.set_progress(iteration, 300)
+        masks, augmentation = model._seeded(torch.device('cpu'))
+        draws.append([torch.rand(1, generator=masks).item(), torch.rand(1, generator=augmentation).item()])
+    draws = torch.tensor(draws)
+    assert draws.T.corrcoef()[0, 1].abs() < 0.2
+    torch.testing.assert_close(draws.mean(0), torch.tensor([0.5, 0.5]), atol=0.08, rtol=0)
+
+
+def test_progress_reaches_masks_and_objectives():
+    seen = []
+
+    class Spy(Mask):
+        def forward(self, step):
+            seen.append((step.progress.iteration, step.progress.max_iters, sorted(step.views), step.num_classes))
+            return torch.ones(2, 1, 32, 32, dtype=torch.bool)
+
+    class Quiet(Objective):
+        def forward(self, step, student):
+            assert step.passes[self.view].logits.shape == (2, 5, 32, 32)
+            return dict(loss_own=step.passes[self.view].logits.sum() * 0, number=torch.tensor(3.0))
+
+    model = tiny.method('DACS', tiny.per_pixel(), iteration=7, masks=dict(classes=dict(type=Spy)),
+                        objectives=dict(own=dict(type=Quiet, view='mixed')))
+    _, logged = tiny.losses_of(model, tiny.batch())
+    assert seen == [(7, 100, ['source', 'target'], 5)]
+    assert logged['own.number'] == 3
