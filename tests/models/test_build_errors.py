@@ -26,7 +26,8 @@ def refused(match, error=TableError, kind='DACS', segmentor=None, **arguments):
 @pytest.mark.parametrize('wrong', ['Nonsense', 'Resize', 'FCNHead'])
 def test_unknown_type(table, entry, valid, wrong):
     """A misspelt one, and one that the registry knows as something else."""
-    refused(f"{table[:-1]} '{entry}': type '{wrong}' is not a .*available: .*{valid}", **{table: {entry: dict(type=wrong)}})
+    refused(f"{table[:-1]} '{entry}': type '{wrong}' is not a .*available: .*{valid}",
+            **{table: {entry: dict(type=wrong)}})
 
 
 def test_unknown_types_list_no_base_class():
@@ -102,7 +103,8 @@ def test_predict_with_a_teacher_that_is_not_there():
 
 
 def test_an_entry_without_type():
-    refused("mask 'clases' needs a dict with `type`.*merges only under the same name", masks=dict(clases=dict(ratio=.3)))
+    refused("mask 'clases' needs a dict with `type`.*merges only under the same name",
+            masks=dict(clases=dict(ratio=0.3)))
     refused("mask 'classes' needs a dict with `type`", masks=dict(classes=3))
 
 
@@ -275,8 +277,9 @@ def test_naive_classmix_needs_two_images():
 
 
 def test_a_prior_of_another_length():
+    model = tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=[1., 1, 1])))
     with pytest.raises(ValueError, match='the prior has 3 classes, the segmentor 5'):
-        tiny.losses_of(tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=[1., 1, 1]))), tiny.batch())
+        tiny.losses_of(model, tiny.batch())
 
 
 def test_missing_class_statistics():

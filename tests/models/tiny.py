@@ -147,7 +147,8 @@ def build(cfg: dict, seed: int = 0) -> nn.Module:
     return model.train()
 
 
-def method(kind: str, segmentor: dict | None = None, seed: int = 0, iteration: int = 0, **arguments: object) -> nn.Module:
+def method(kind: str, segmentor: dict | None = None, seed: int = 0, iteration: int = 0,
+           **arguments: object) -> nn.Module:
     """A method around a segmentor, told where the training stands."""
     model = build(dict(type=kind, segmentor=small() if segmentor is None else segmentor, **arguments), seed)
     model.set_progress(iteration, 100)

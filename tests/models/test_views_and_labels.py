@@ -1,0 +1,278 @@
+"""Views, masks and pseudo-labels beyond those of DACS: soft paste, shuffling, alignment."""
+
+import pytest
+import torch
+
+from mmseg_camix.models.masks import BoxMask, ClassMask, CowMask
+from mmseg_camix.models.objectives import PixelCrossEntropy, PixelMSE, SupervisedLoss
+from mmseg_camix.models.pseudo_labels import DistributionAlignment, PseudoLabels
+from mmseg_camix.models.uda.step import Progress, Step, StudentPass, Target, View
+from mmseg_camix.models.views import Augmented, Paste, Shuffled, Switch
+
+from . import tiny
+
+SHAPE = (2, 16, 24)
+
+
+def make_step(**views):
+    step = Step(Progress(0, 10), 5, 255, False, torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
+    step.views.update(views)
+    return step
+
+
+def make_view(seed, weight=1.0, probs=False, scale=None, significance=False):
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.randint(5, SHAPE, generator=generator)
+    target = Target(label, torch.rand(SHAPE, generator=generator) * weight,
+                    torch.rand(2, 5, *SHAPE[1:], generator=generator).softmax(1) if probs else None,
+                    (torch.rand(SHAPE, generator=generator) > 0.5).float() if significance else None)
+    return View(torch.rand(2, 3, *SHAPE[1:], generator=generator), (target,), scale)
+
+
+def pasted(donor, over, **arguments):
+    step = make_step(a=donor, b=over)
+    region = torch.rand(SHAPE, generator=torch.Generator().manual_seed(5)) > 0.5
+    step.masks['m'] = region[:, None]
+    return Paste('a', 'b', 'm', **arguments)(step), region
+
+
+def test_hard_paste_moves_all_that_belongs_to_a_pixel():
+    donor, over = make_view(1, probs=True, significance=True), make_view(2, probs=True)
+    view, region = pasted(donor, over)
+    for b, y, x in torch.cartesian_prod(torch.arange(2), torch.arange(16), torch.arange(24)).tolist():
+        origin = donor if region[b, y, x] else over
+        assert torch.equal(view.image[b, :, y, x], origin.image[b, :, y, x])
+        assert view.target.label[b, y, x] == origin.target.label[b, y, x]
+        assert view.target.weight[b, y, x] == origin.target.weight[b, y, x]
+        assert torch.equal(view.target.probs[b, :, y, x], origin.target.probs[b, :, y, x])
+        expected = 1 if origin is over else donor.target.significance[b, y, x]  # without: all significant
+        assert view.target.significance[b, y, x] == expected
+
+
+def test_soft_paste_asks_for_both_labels():
+    donor, over = make_view(1), make_view(2)
+    view, region = pasted(donor, over, opacity=0.75)
+    share = region.float() * 0.75
+    expected = share[:, None] * donor.image + (1 - share[:, None]) * over.image
+    torch.testing.assert_close(view.image, expected)
+    mine, theirs = view.targets
+    assert torch.equal(mine.label, donor.target.label)
+    assert torch.equal(theirs.label, over.target.label)
+    torch.testing.assert_close(mine.weight, donor.target.weight * share)
+    torch.testing.assert_close(theirs.weight, over.target.weight * (1 - share))
+    with pytest.raises(ValueError, match='2 weighted targets'):
+        _ = view.target
+
+
+def test_a_soft_paste_over_a_soft_paste():
+    """Weights multiply, so that each pixel asks for as much as before."""
+    ones = [View(v.image, (Target(v.target.label, torch.ones(SHAPE)),)) for v in (make_view(1), make_view(2))]
+    first, region = pasted(*ones, opacity=0.6)
+    second, _ = pasted(ones[0], first, opacity=1.0)
+    assert len(second.targets) == 3
+    torch.testing.assert_close(sum(t.weight for t in second.targets), torch.ones(SHAPE))
+
+
+def test_scale_of_a_paste_is_the_smaller_one():
+    low, high = torch.tensor([0.2, 0.9])[:, None, None], torch.tensor([0.4, 0.5])[:, None, None]
+    assert pasted(make_view(1, scale=low), make_view(2))[0].scale is low
+    assert pasted(make_view(1), make_view(2, scale=high))[0].scale is high
+    view, _ = pasted(make_view(1, scale=low), make_view(2, scale=high))
+    torch.testing.assert_close(view.scale.flatten(), torch.tensor([0.2, 0.5]))
+
+
+def test_shuffled_moves_images_and_targets_together():
+    view = make_view(1, probs=True, scale=torch.rand(2, 1, 1), significance=True)
+    moved = Shuffled('a')(make_step(a=view))
+    for value, before in ((moved.image, view.image), (moved.scale, view.scale), *(
+            (getattr(moved.target, name), getattr(view.target, name))
+            for name in ('label', 'weight', 'probs', 'significance'))):
+        assert torch.equal(value, before.flip(0))  # of two
+
+
+def test_shuffled_leaves_no_image_in_its_place():
+    view = View(torch.arange(5.)[:, None, None, None].expand(5, 3, 2, 2), ())
+    assert sorted(Shuffled('a')(make_step(a=view)).image[:, 0, 0, 0].tolist()) == [0, 1, 2, 3, 4]
+    assert (Shuffled('a')(make_step(a=view)).image != view.image).all()
+
+
+def test_augmented_forgets_samples():
+    """Their labels are the branch's own: a supervised loss on them would not see a change of label."""
+    view = View(torch.zeros(2, 3, 4, 4), (), samples=['one', 'two'])
+    assert Augmented('a')(make_step(a=view)).samples is None
+
+
+def test_switch():
+    step = make_step(a=make_view(1), b=make_view(2))
+    switch = Switch('a', 'b', at=3)
+    for iteration, name in ((0, 'a'), (2, 'a'), (3, 'b'), (9, 'b')):
+        step.progress = Progress(iteration, 10)
+        assert switch(step) is step.views[name]
+        assert switch.reads_at(step.progress) == (name,)
+
+
+# ------------------------------------------------------------------ masks
+
+
+@pytest.mark.parametrize('mask', [ClassMask('a'), BoxMask('a', area=0.5), CowMask('a')])
+def test_masks_cover_some_and_follow_the_generator(mask):
+    step = make_step(a=make_view(1))
+    regions = []
+    for seed in (0, 1, 0):
+        step.generator.manual_seed(seed)
+        regions.append(mask(step))
+    assert regions[0].shape == (2, 1, *SHAPE[1:])
+    assert regions[0].dtype == torch.bool
+    assert 0.15 < regions[0].float().mean() < 0.85
+    assert torch.equal(regions[0], regions[2])
+    assert not torch.equal(regions[0], regions[1])
+    assert not torch.equal(regions[0][0], regions[0][1])  # each image its own
+
+
+def test_cow_masks_are_blotches():
+    """Neither noise of single pixels nor one half of the image: a few changes along each line."""
+    view = View(torch.zeros(4, 3, 96, 96), ())
+    region = CowMask('a')(make_step(a=view))[:, 0].float()
+    changes = region.diff(dim=-1).abs().sum(-1).mean()
+    assert 2 < changes < 20
+    assert 0.3 < region.mean() < 0.7
+
+
+def test_class_mask_counts_void_only_if_told():
+    label = torch.full((1, 4, 4), 255)
+    view = View(torch.zeros(1, 3, 4, 4), (Target(label, torch.ones(1, 4, 4)),))
+    assert not ClassMask('a')(make_step(a=view)).any()
+    assert ClassMask('a', count_ignore=True)(make_step(a=view)).all()
+
+
+# ------------------------------------------------------------------ objectives
+
+
+def compared(objective, view, logits):
+    step = make_step(v=view)
+    step.passes['v'] = StudentPass(None, logits)
+    return objective(step, None)
+
+
+def test_cross_entropy_of_several_targets_is_their_sum():
+    view, _ = pasted(make_view(1), make_view(2), opacity=0.8)
+    logits = torch.randn(2, 5, *SHAPE[1:])
+    losses = compared(PixelCrossEntropy('v', weight=2.0), view, logits)
+    log_p = logits.log_softmax(1)
+    expected = sum(-(log_p.gather(1, t.label[:, None])[:, 0] * t.weight).mean() for t in view.targets)
+    torch.testing.assert_close(losses['loss_ce'], 2 * expected)
+
+
+@pytest.mark.parametrize(('normalise', 'divisor'), [
+    ('pixels', lambda t: t.label.numel()), ('valid', lambda t: (t.label != 255).sum()), ('weight', lambda t: t.weight.sum())])
+def test_normalisers(normalise, divisor):
+    view = make_view(1)
+    view.target.label[:, :3] = 255
+    logits = torch.randn(2, 5, *SHAPE[1:])
+    target = view.target
+    log_p = logits.log_softmax(1)
+    total = sum(-log_p[b, target.label[b, y, x], y, x] * target.weight[b, y, x]
+                for b in range(2) for y in range(16) for x in range(24) if target.label[b, y, x] != 255)
+    losses = compared(PixelCrossEntropy('v', normalise=normalise), view, logits)
+    torch.testing.assert_close(losses['loss_ce'], total / divisor(target))
+
+
+def test_mse_leaves_void_out():
+    view = make_view(1, probs=True)
+    view.target.label[:, :4] = 255
+    logits = torch.randn(2, 5, *SHAPE[1:])
+    squares = (logits.softmax(1) - view.target.probs).square().sum(1) * view.target.weight
+    squares[:, :4] = 0
+    torch.testing.assert_close(compared(PixelMSE('v'), view, logits)['loss_mse'], squares.mean())
+
+
+def test_supervised_loss_on_a_pasted_view():
+    """A view with a hard label may train the segmentor's own losses, auxiliary head included."""
+    model = tiny.method('DACS', objectives=dict(mixed=dict(type='SupervisedLoss')))
+    _, logged = tiny.losses_of(model, tiny.batch())
+    assert {'mixed.decode.loss_ce', 'mixed.aux.loss_ce'} <= set(logged)
+    assert SupervisedLoss.needs_logits is False
+
+
+# ------------------------------------------------------------------ pseudo-labels
+
+
+def test_naive_classmix_mixes_the_targets_among_themselves():
+    model = tiny.method('NaiveClassMix', tiny.per_pixel(), augment=dict(jitter_probability=0, blur_probability=0))
+    data = model.data_preprocessor(tiny.batch(count=3), True)
+    step = model._begin(data['inputs'], data['data_samples'])
+    with torch.no_grad():
+        model._prepare(step, data['inputs'], data['data_samples'])
+    images, label = data['inputs']['target'], step.views['target'].target.label
+    region = step.masks['classes']
+    expected = torch.where(region, images, images.roll(1, 0))
+    assert torch.equal(step.views['mixed'].image, expected)
+    assert torch.equal(step.views['mixed'].target.label, torch.where(region[:, 0], label, label.roll(1, 0)))
+
+
+def test_mean_teacher_compares_distributions_with_full_weight():
+    model = tiny.method('MeanTeacher', tiny.per_pixel(), augment=dict(jitter_probability=0, blur_probability=0))
+    with torch.no_grad():
+        model.teacher.model.decode_head.conv_seg.weight.normal_()
+    data = model.data_preprocessor(tiny.batch(), True)
+    images = data['inputs']['target']
+    networks = (model.student, model.teacher.model)
+    p, q = (network.decode_head.conv_seg(images).softmax(1) for network in networks)
+    losses = model(**data, mode='loss')
+    torch.testing.assert_close(losses['strong.loss_mse'], (p - q).square().sum(1).mean())
+    assert losses['strong.loss_mse'] > 1e-4
+    assert losses['pseudo/q'] == 1
+
+
+def test_pseudo_labelling_asks_for_the_arg_max():
+    model = tiny.method('PseudoLabelling', tiny.per_pixel(), pseudo_labels=dict(threshold=0.0),
+                        augment=dict(jitter_probability=0, blur_probability=0))
+    data = model.data_preprocessor(tiny.batch(), True)
+    conv = [network.decode_head.conv_seg for network in (model.student, model.teacher.model)]
+    with torch.no_grad():
+        conv[1].weight.normal_()
+    student, teacher = (one(data['inputs']['target']) for one in conv)
+    expected = torch.nn.functional.cross_entropy(student, teacher.argmax(1))
+    torch.testing.assert_close(model(**data, mode='loss')['strong.loss_ce'], expected)
+
+
+def test_distribution_alignment_by_hand():
+    align = DistributionAlignment([3.0, 1.0], momentum=0.5)
+    torch.testing.assert_close(align.prior, torch.tensor([0.75, 0.25]))
+    probs = torch.tensor([[0.5, 0.1], [0.5, 0.9]]).view(1, 2, 1, 2)  # two pixels
+    # The mean prediction is (.3, .7); p~ moves half of the way from (.75, .25): (.525, .475).
+    aligned = align(probs)
+    torch.testing.assert_close(align.running, torch.tensor([0.525, 0.475]))
+    for x in range(2):
+        raw = [probs[0, c, 0, x].item() * prior / running for c, prior, running in ((0, .75, .525), (1, .25, .475))]
+        torch.testing.assert_close(aligned[0, :, 0, x], torch.tensor(raw) / sum(raw))
+
+
+def test_alignment_state_is_saved():
+    model = tiny.method('NaiveClassMix', tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=[1., 1, 1, 1, 4])))
+    tiny.losses_of(model, tiny.batch())
+    state = model.state_dict()
+    assert 'pseudo_labels.align.running' in state
+    other = tiny.method('NaiveClassMix', tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=[1., 1, 1, 1, 4])))
+    other.load_state_dict(state)
+    assert torch.equal(other.pseudo_labels.align.running, model.pseudo_labels.align.running)
+    assert not torch.equal(other.pseudo_labels.align.running, other.pseudo_labels.align.prior)
+
+
+def test_a_prior_from_a_file(tmp_path):
+    (tmp_path / 'stats.json').write_text('{"pixels": [2, 6]}')
+    torch.testing.assert_close(DistributionAlignment(str(tmp_path / 'stats.json')).prior, torch.tensor([0.25, 0.75]))
+
+
+def test_labels_do_not_depend_on_how_the_softmax_is_taken():
+    """The short way (arg-max of logits) and the long way (whole distribution) agree."""
+    step = make_step()
+    step.teacher_logits = torch.randn(2, 5, 8, 12, generator=torch.Generator().manual_seed(3))
+    image = torch.zeros(2, 3, *SHAPE[1:])
+    short, long = PseudoLabels(threshold=0.5), PseudoLabels(threshold=0.5)
+    long.keep_probs = True
+    one, other = short(step, image), long(step, image)
+    assert torch.equal(one.target.label, other.target.label)
+    torch.testing.assert_close(one.target.weight, other.target.weight)
+    assert one.target.probs is None
+    torch.testing.assert_close(other.target.probs.sum(1), torch.ones(SHAPE))
