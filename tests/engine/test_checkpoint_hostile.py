@@ -8,6 +8,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import mmengine.runner.runner as runner_module
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from mmseg_camix.engine.checkpoint import CheckpointError, read_checkpoint
 from mmseg_camix.engine.checkpoint import reader as reader_module
 from mmseg_camix.engine.checkpoint.restricted import read_restricted
 from tests.engine import hostile
+from tests.engine.checkpoint_training import make_runner
 from tests.engine.hostile import sound_checkpoint
 
 CALLS = tuple(hostile.calls(Path('unused')))
@@ -214,6 +216,27 @@ def test_tensor_outside_its_storage_is_refused(tmp_path):
     path = hostile.write_zip(tmp_path / 'a.pth', data, **{'data/0': b'\x00' * 16})
     with pytest.raises(CheckpointError, match='out of bounds'), path.open('rb') as file:
         read_restricted(file)
+
+
+def test_a_checkpoint_cannot_name_files_for_removal(tmp_path, monkeypatch):
+    """A resumed CheckpointHook has from the message hub which old files it shall remove."""
+    monkeypatch.setattr(runner_module, 'collect_env', dict)
+    run = tmp_path / 'run'
+    make_runner(run, 2, best=True, max_keep_ckpts=1, filename_tmpl='{}.pth').train()
+    mine, yours = tmp_path / 'thesis.pth', tmp_path / 'folder'
+    for kind, victim in (('best_ckpt', mine), ('best_ckpt', yours)):
+        yours.mkdir(exist_ok=True)
+        mine.write_bytes(b'three years')
+        checkpoint = torch.load(run / '2.pth', weights_only=True)
+        info = checkpoint['message_hub']['runtime_info']
+        info[kind] = str(victim)
+        info['best_score'] = -1.0
+        info['keep_ckpt_ids'] = ['../thesis']
+        torch.save(checkpoint, tmp_path / 'evil.pth')
+        make_runner(run, 4, best=True, resume=True, load_from=str(tmp_path / 'evil.pth'),
+                    max_keep_ckpts=1, filename_tmpl='{}.pth').train()
+        assert mine.exists()
+        assert yours.exists()
 
 
 def test_no_source_of_ours_reads_without_restriction():

@@ -1,4 +1,5 @@
 import pickle
+from argparse import Namespace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_objects_in_the_place_of_state_are_refused(place, tmp_path):
         read_checkpoint(path)
 
 
+def test_checkpoints_of_other_programs(tmp_path):
+    """Weights under a name of their own, and the command line beside them."""
+    torch.save({'model': {'a': torch.ones(2)}, 'args': Namespace(lr=1), 'epoch': 3}, tmp_path / 'a.pth')
+    result = read_checkpoint(tmp_path / 'a.pth')
+    assert torch.equal(result.pop('model')['a'], torch.ones(2))
+    assert result == {'epoch': 3}
+    torch.save({'model': {'a': torch.ones(2), 'b': Namespace(lr=1)}}, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'`model\.b` is an object.*argparse\.Namespace'):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
 def test_a_whole_model_is_refused(tmp_path):
     torch.save(nn.Linear(2, 2), tmp_path / 'model.pth')
     with pytest.raises(CheckpointError, match=r'an object.*torch\.nn\.modules\.linear\.Linear'):
@@ -138,7 +150,7 @@ def test_truncated(share, legacy, tmp_path):
         read_checkpoint(path)
 
 
-def test_before_torch_2_6_only_our_reader_is_used(tmp_path, monkeypatch):
+def test_before_torch_2_10_only_our_reader_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(reader_module, 'TORCH_IS_SAFE', False)
     monkeypatch.setattr(torch, 'load', None)
     torch.save({'a': torch.ones(2)}, tmp_path / 'a.pth')

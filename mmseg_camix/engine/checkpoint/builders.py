@@ -14,6 +14,8 @@ from torch import Tensor
 from .errors import CheckpointError
 from .pickle_machine import Builder, Global, Placeholder
 
+# torch's types of numbers, as files name them: `torch.float32`.
+DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 _NUMBERS_AND_TEXT = re.compile(r'[<|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d+)')
 
 
@@ -47,10 +49,9 @@ def _from_type(function: Global, cls: Any, args: tuple, state: Any) -> Any:
 
 
 def _dtype(name: Any) -> torch.dtype:
-    found = getattr(torch, name.path.rsplit('.', 1)[-1], None) if type(name) is Global else None
-    if not isinstance(found, torch.dtype):
+    if type(name) is not Global or name.path not in DTYPES:
         raise CheckpointError('it holds a tensor of an unknown type')
-    return found
+    return DTYPES[name.path]
 
 
 def _ordered_dict(pairs: Any = ()) -> OrderedDict:

@@ -3,9 +3,9 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from .builders import DTYPES
 from .errors import CheckpointError
 from .pickle_machine import HISTORY_BUFFER, Global, Placeholder
 
@@ -29,12 +29,14 @@ def without_placeholders(content: Any) -> tuple[Any, list[str]]:
         CheckpointError: one of them stands where weights or a state of the training belong.
     """
     left_out: list[str] = []
-    is_checkpoint = isinstance(content, dict) and 'state_dict' in content
+    # Other programs' checkpoints have other sections: a dict of dicts, one of them the weights.
+    has_sections = isinstance(content, dict) and any(
+        isinstance(item, dict) for item in content.values())
     try:
-        plain = _plain(content, '', not is_checkpoint, left_out, {})
+        plain = _plain(content, '', not has_sections, left_out, {})
     except RecursionError as error:
         raise CheckpointError('its data are nested too deeply, or in themselves') from error
-    if is_checkpoint and 'message_hub' in content:
+    if has_sections and 'message_hub' in content:
         # The Runner needs it to resume; its absence costs the history of the log only.
         plain.setdefault('message_hub', {})
     return plain, left_out
@@ -43,10 +45,8 @@ def without_placeholders(content: Any) -> tuple[Any, list[str]]:
 def _plain(value: Any, place: str, needed: bool, left_out: list[str], seen: dict) -> Any:
     if isinstance(value, Placeholder) and value.path == HISTORY_BUFFER:
         value = history_state(value)
-    if isinstance(value, Global) and value.path.startswith('torch.'):
-        value = getattr(torch, value.path[len('torch.'):], value)
-        if isinstance(value, torch.dtype):
-            return value
+    if isinstance(value, Global) and value.path in DTYPES:
+        return DTYPES[value.path]
     if isinstance(value, Placeholder) or not isinstance(value, _PLAIN):
         kind = getattr(value, 'path', type(value).__name__)
         if needed:
@@ -67,13 +67,17 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, Tensor, 
           list, tuple, set, frozenset)
 
 
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(item, Tensor) for item in value.values())
+
+
 def _plain_container(value: Any, place: str, needed: bool, left_out: list[str],
                      seen: dict) -> Any:
     if isinstance(value, dict):
         result = type(value)() if type(value) is OrderedDict else {}
         for key, item in value.items():
             inside = f'{place}.{key}' if place else str(key)
-            need = needed or (not place and key in NEEDED)
+            need = needed or (not place and (key in NEEDED or _holds_tensors(item)))
             key = _plain(key, f'{inside} as a key', need, left_out, seen)
             item = _plain(item, inside, need, left_out, seen)
             if key is not _ABSENT and item is not _ABSENT:

@@ -82,7 +82,9 @@ def save_best_before_removing(stock: Callable) -> Callable:
         current = {getattr(self, 'best_ckpt_path', None),
                    *getattr(self, 'best_ckpt_path_dict', {}).values()}
         for path in later.removals:
-            if path not in current:  # the same name again: it has been written over
+            # In `current`: the same name again, which has been written over. And a resumed hook
+            # has the path from the checkpoint, which may have come from somewhere else.
+            if path not in current and Path(path).parent == Path(self.out_dir):
                 _remove(backend, path)
 
     return _save_best_checkpoint

@@ -130,6 +130,10 @@ def _message_hub(state: Any) -> dict[str, dict]:
            for name in ('log_scalars', 'runtime_info', 'resumed_keys')}
     hub['log_scalars'] = OrderedDict(
         (key, _history_buffer(value)) for key, value in hub['log_scalars'].items())
+    kept = hub['runtime_info'].get('keep_ckpt_ids')
+    if isinstance(kept, list):
+        # The CheckpointHook makes names of these and removes the files: numbers, not `../others`.
+        hub['runtime_info']['keep_ckpt_ids'] = [step for step in kept if type(step) is int]
     return hub
 
 

@@ -18,8 +18,9 @@ from .restricted import read_restricted
 
 MapLocation = str | torch.device | dict | Callable | None
 
-# Before 2.6, torch.load(weights_only=True) could be made to run code (CVE-2025-32434).
-TORCH_IS_SAFE = digit_version(torch.__version__) >= digit_version('2.6.0')
+# Before, torch.load(weights_only=True) could be made to run code: up to 2.5 by CVE-2025-32434,
+# up to 2.9 by CVE-2026-24747. Our own reader then reads everything.
+TORCH_IS_SAFE = digit_version(torch.__version__) >= digit_version('2.10.0')
 
 
 def read_checkpoint(file: str | os.PathLike | BinaryIO,
@@ -68,7 +69,7 @@ def _read(file: BinaryIO, name: str, source: Any, map_location: MapLocation) -> 
 
 
 class _NotOpened(Exception):
-    """torch's restricted reader refused."""
+    """torch's restricted reader refused the file, or is not to be trusted."""
 
 
 def _read_plain(source: Any, map_location: MapLocation) -> Any:
