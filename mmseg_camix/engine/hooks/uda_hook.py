@@ -28,6 +28,9 @@ class UDAHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Runs after weights were initialised, loaded or resumed; so a resumed teacher stays."""
         model = unwrapped(runner.model)
+        if not hasattr(model, 'update_teacher'):
+            raise TypeError(f'UDAHook moves the teacher of an adapted model, but {type(model).__name__} is a plain '
+                            "one; wrap it, model = dict(type='DACS', segmentor=<your model>), or leave the hook out")
         _check_classes(model, runner)
         model.prepare(getattr(runner.train_dataloader.dataset, 'metainfo', None) or {})
         if model.teacher is not None and model.teacher.steps_made == 0:
