@@ -164,7 +164,8 @@ def test_cross_entropy_of_several_targets_is_their_sum():
 
 
 @pytest.mark.parametrize(('normalise', 'divisor'), [
-    ('pixels', lambda t: t.label.numel()), ('valid', lambda t: (t.label != 255).sum()), ('weight', lambda t: t.weight.sum())])
+    ('pixels', lambda t: t.label.numel()), ('valid', lambda t: (t.label != 255).sum()),
+    ('weight', lambda t: t.weight.sum())])
 def test_normalisers(normalise, divisor):
     view = make_view(1)
     view.target.label[:, :3] = 255

@@ -1,0 +1,151 @@
+"""Evaluation of both networks in one pass, and its numbers against mmseg's own."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.evaluation import IoUMetric
+
+from mmseg_camix.datasets import RawCityscapesDataset
+from mmseg_camix.engine.loops.teacher_student import predicting_with
+from tests.models import tiny
+from tests.world import VAL, config
+
+
+def runner_of(world, tmp_path, method='DACS', **changes):
+    """Networks that differ, so that neither number can be taken for the other."""
+    runner = Runner.from_cfg(config(world, tmp_path, method, **changes))
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for p in runner.model.parameters():
+            p.normal_()
+    return runner
+
+
+def stock_metrics(runner, network):
+    """mmseg's metric on the predictions of one network, image by image."""
+    metric = IoUMetric()
+    dataset = runner.build_dataloader(runner._test_dataloader).dataset if isinstance(
+        runner._test_dataloader, dict) else runner.test_dataloader.dataset
+    metric.dataset_meta = dataset.metainfo
+    network.eval()
+    for i in range(len(dataset)):
+        with torch.no_grad():
+            samples = network.test_step(pseudo_collate([dataset[i]]))
+        metric.process({}, [sample.to_dict() for sample in samples])
+    return metric.evaluate(len(dataset))
+
+
+@pytest.mark.parametrize('predict_with', ['student', 'teacher'])
+def test_both_networks_and_the_one_that_predicts(world, tmp_path, predict_with):
+    runner = runner_of(world, tmp_path)
+    runner.model.predict_with = predict_with
+    metrics = runner.test()
+    expected = {name: stock_metrics(runner, runner.model.network(name)) for name in ('student', 'teacher')}
+    assert expected['student']['mIoU'] != expected['teacher']['mIoU']
+    for name, own in expected.items():
+        for key in ('mIoU', 'aAcc', 'mAcc'):
+            assert metrics[f'{name}/{key}'] == pytest.approx(own[key]), (name, key)
+    assert metrics['mIoU'] == metrics[f'{predict_with}/mIoU']
+    assert metrics['IoU.road'] == metrics[f'{predict_with}/IoU.road']
+    assert runner.model.predict_with == predict_with
+
+
+def test_a_plain_segmentor_is_evaluated_as_it_is(world, tmp_path):
+    runner = runner_of(world, tmp_path, None, custom_hooks=[])
+    metrics = runner.test()
+    assert metrics['mIoU'] == pytest.approx(stock_metrics(runner, runner.model)['mIoU'])
+    assert not any('/' in key for key in metrics)
+
+
+def test_source_only_has_the_student_alone(world, tmp_path):
+    metrics = runner_of(world, tmp_path, 'SourceOnly').test()
+    assert metrics['mIoU'] == metrics['student/mIoU']
+    assert not any(key.startswith('teacher') for key in metrics)
+
+
+def test_validation_during_training(world, tmp_path):
+    """It leaves the training in train mode and changes no state of either network."""
+    seen, states = [], []
+
+    class Around(Hook):
+        def before_val(self, runner):
+            states.append(copy.deepcopy(runner.model.state_dict()))
+
+        def after_val_epoch(self, runner, metrics=None):
+            seen.append((runner.iter, metrics['teacher/mIoU'], metrics['student/mIoU'], metrics['mIoU']))
+            for key, value in runner.model.state_dict().items():
+                assert torch.equal(value, states[-1][key]), key
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            assert runner.model.student.training
+            assert runner.model.teacher.model.backbone.norm.training
+
+    runner = Runner.from_cfg(config(world, tmp_path, max_iters=3, val_interval=2))
+    runner.register_hook(Around())
+    runner.train()
+    assert [one[0] for one in seen] == [2, 3]  # also at the end
+    assert all(one[2] == one[3] for one in seen)
+
+
+def test_hooks_are_called_as_mmengine_calls_them(world, tmp_path):
+    calls = []
+
+    class Recorder(Hook):
+        def before_test_iter(self, runner, batch_idx, data_batch=None):
+            assert len(data_batch['inputs']) == 1
+            calls.append(('before', batch_idx))
+
+        def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            # The batch is as the loader gave it, and the outputs those of the network that predicts.
+            assert data_batch['inputs'][0].dtype == torch.uint8
+            model = runner.model
+            expected = model.network('teacher').test_step(copy.deepcopy(data_batch))
+            assert torch.equal(outputs[0].pred_sem_seg.data, expected[0].pred_sem_seg.data)
+            calls.append(('after', batch_idx))
+
+        def before_test(self, runner):
+            calls.append('before_test')
+
+        def before_test_epoch(self, runner):
+            calls.append('before_test_epoch')
+
+        def after_test_epoch(self, runner, metrics=None):
+            assert metrics['mIoU'] == metrics['teacher/mIoU']
+            calls.append('after_test_epoch')
+
+        def after_test(self, runner):
+            calls.append('after_test')
+
+    runner = runner_of(world, tmp_path)
+    runner.model.predict_with = 'teacher'
+    runner.register_hook(Recorder())
+    runner.test()
+    iterations = [(when, i) for i in range(VAL) for when in ('before', 'after')]
+    assert calls == ['before_test', 'before_test_epoch', *iterations, 'after_test_epoch', 'after_test']
+
+
+def test_images_are_read_once(world, tmp_path, monkeypatch):
+    runner = runner_of(world, tmp_path)
+    reads = []
+    inner = RawCityscapesDataset.prepare_data
+    monkeypatch.setattr(RawCityscapesDataset, 'prepare_data', lambda self, i: reads.append(i) or inner(self, i))
+    runner.test()
+    assert reads == list(range(VAL))
+
+
+def test_twice_gives_the_same(world, tmp_path):
+    """No result is left over from the evaluation before."""
+    runner = runner_of(world, tmp_path)
+    assert runner.test() == runner.test()
+
+
+def test_predicting_with_restores_after_an_error():
+    model = tiny.method('DACS', tiny.per_pixel())
+    with pytest.raises(ZeroDivisionError), predicting_with(model, 'teacher'):
+        assert model.predict_with == 'teacher'
+        raise ZeroDivisionError
+    assert model.predict_with == 'student'

@@ -1,0 +1,158 @@
+"""The hook that moves the teacher, within mmengine's Runner."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmseg_camix.engine.hooks import UDAHook
+from tests.models import tiny
+from tests.world import config
+
+
+class Spy(Hook):
+    """What stands after each iteration; runs after the hooks of normal priority."""
+
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.progress, self.steps, self.students, self.teachers = [], [], [], []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        model = runner.model
+        self.progress.append((model.progress.iteration, model.progress.max_iters, model.progress.seed))
+        self.steps.append(model.teacher.steps_made)
+        self.students.append(copy.deepcopy(model.student.state_dict()))
+        self.teachers.append(copy.deepcopy(model.teacher.model.state_dict()))
+
+
+def train(cfg):
+    runner, spy = Runner.from_cfg(cfg), Spy()
+    runner.register_hook(spy)
+    start = copy.deepcopy(runner.model.state_dict())
+    runner.train()
+    return runner, spy, start
+
+
+def same(one, other):
+    return all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+KEY = 'decode_head.conv_seg.weight'
+
+
+def test_the_model_knows_where_it_stands(world, tmp_path):
+    _, spy, _ = train(config(world, tmp_path, max_iters=3, randomness=dict(seed=5)))
+    assert spy.progress == [(0, 3, 5), (1, 3, 5), (2, 3, 5)]
+    assert spy.steps == [1, 2, 3]
+
+
+def test_the_teacher_is_the_mean_of_the_students(world, tmp_path):
+    """Through the Runner, after the optimiser's step: alpha_t = 1 - 1 / (t + 1) at the beginning."""
+    _, spy, _ = train(config(world, tmp_path, max_iters=4))
+    for t in range(4):
+        expected = torch.stack([s[KEY] for s in spy.students[:t + 1]]).mean(0)
+        torch.testing.assert_close(spy.teachers[t][KEY], expected)
+    assert not torch.equal(spy.students[0][KEY], spy.students[1][KEY])
+
+
+def test_it_moves_only_when_the_optimiser_has(world, tmp_path):
+    cfg = config(world, tmp_path, max_iters=5, optim_wrapper=dict(
+        type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='SGD', lr=0.1)))
+    _, spy, _ = train(cfg)
+    assert spy.steps == [0, 1, 1, 2, 3]  # mmengine makes a step at the end of the training in any case
+    assert not torch.equal(spy.students[0][KEY], spy.students[1][KEY])
+    assert torch.equal(spy.students[1][KEY], spy.students[2][KEY])
+
+
+def test_before_training_the_teacher_is_the_student(world, tmp_path):
+    """Weights are initialised after the teacher was made; pseudo-labels must not be those of noise."""
+    seen = {}
+
+    class First(Hook):
+        priority = 'LOWEST'
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            if batch_idx == 0:
+                model = runner.model
+                seen.update(copy.deepcopy(model.student.state_dict()), teacher=copy.deepcopy(
+                    model.teacher.model.state_dict()), mode=model.teacher.model.decode_head.training)
+
+    runner = Runner.from_cfg(config(world, tmp_path, max_iters=1))
+    runner.register_hook(First())
+    runner.train()
+    assert same(seen.pop('teacher'), seen)
+    assert seen['mode'] is False
+
+
+class Bare:
+    """As much of a Runner as `before_train` looks at."""
+
+    def __init__(self, model, classes=None):
+        self.model = model
+        dataset = type('D', (), dict(metainfo=dict(classes=classes) if classes else {}))
+        self.train_dataloader = type('L', (), dict(dataset=dataset))
+
+
+def test_a_teacher_that_has_moved_is_left_alone():
+    model = tiny.method('DACS')
+    model.update_teacher()
+    before = copy.deepcopy(model.teacher.state_dict())
+    with torch.no_grad():
+        model.student.backbone.conv.weight.add_(1)
+    UDAHook().before_train(Bare(model))
+    assert same(before, model.teacher.state_dict())
+    fresh = tiny.method('DACS')
+    with torch.no_grad():
+        fresh.student.backbone.conv.weight.add_(1)
+    UDAHook().before_train(Bare(fresh))
+    assert same(fresh.student.state_dict(), fresh.teacher.model.state_dict())
+
+
+def test_class_counts_that_differ():
+    with pytest.raises(ValueError, match=r'predicts 5 classes, but the data set has 3 \(road, sky, car\); set '
+                                         r'num_classes of decode_head'):
+        UDAHook().before_train(Bare(tiny.method('DACS'), ('road', 'sky', 'car')))
+    UDAHook().before_train(Bare(tiny.method('DACS'), tuple('abcde')))
+    UDAHook().before_train(Bare(tiny.method('DACS')))  # a data set that says nothing of classes
+
+
+def test_class_counts_are_compared_before_the_first_step(world, tmp_path):
+    cfg = config(world, tmp_path, segmentor=tiny.small())
+    with pytest.raises(ValueError, match='predicts 5 classes, but the data set has 19'):
+        Runner.from_cfg(cfg).train()
+
+
+def test_an_empty_target(world, tmp_path):
+    cfg = config(world, tmp_path)
+    cfg.train_dataloader.dataset.target.indices = 0
+    with pytest.raises(ValueError, match="branch 'target' of PairedDataset is empty"):
+        Runner.from_cfg(cfg).train()
+
+
+def test_a_source_without_adaptation_has_nothing_to_move(world, tmp_path):
+    runner = Runner.from_cfg(config(world, tmp_path, 'SourceOnly', max_iters=1))
+    runner.train()
+    assert runner.model.teacher is None
+
+
+def test_ranks_draw_different_numbers(monkeypatch):
+    seeds = set()
+    for seed in (0, 1):
+        for rank in range(4):
+            monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_world_size', lambda: 4)
+            monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_rank', lambda rank=rank: rank)
+            model = tiny.method('DACS')
+            runner = type('R', (), dict(model=model, seed=seed, iter=3, max_iters=9))
+            UDAHook().before_train_iter(runner, 3)
+            seeds.add(model.progress.seed)
+    assert len(seeds) == 8
+
+
+def test_a_model_that_is_not_adapted_is_told_so(world, tmp_path):
+    """`_base_/uda.py` inherited, and the model not wrapped."""
+    cfg = config(world, tmp_path, method=None)
+    with pytest.raises(TypeError, match='UDAHook.*EncoderDecoder.*model = dict'):
+        Runner.from_cfg(cfg).train()
