@@ -1,0 +1,127 @@
+"""What the tools do to a config."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmseg_camix.engine.config import complete_for_adaptation, is_adapted, load_config, move_data_root, use_amp
+from mmseg_camix.engine.files import write_atomically
+from mmseg_camix.models.uda.methods import DACS
+
+TEXT = """
+data_root = 'data/mini'
+lr = 0.1
+model = dict(type='DACS', segmentor=dict(type='EncoderDecoder'))
+train_dataloader = dict(dataset=dict(
+    source=dict(data_root=data_root + '/gta', others=[dict(prior=data_root + '/stats.json'), 'data/mini']),
+    target=dict(data_root='elsewhere/data/mini', near='data/miniature/x', root=data_root)))
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / 'folder' / 'name.py'
+    path.parent.mkdir()
+    path.write_text(TEXT)
+    return str(path)
+
+
+@pytest.mark.parametrize('root', ['/new', '/new/', 'relative/new'])
+def test_data_root_reaches_every_data_set(file, root):
+    data = load_config(file, dict(data_root=root, lr=0.5))
+    new = root.rstrip('/')
+    sets = data.train_dataloader.dataset
+    assert data.data_root == new
+    assert sets.source.data_root == f'{new}/gta'
+    assert sets.source.others[0].prior == f'{new}/stats.json'
+    assert sets.target.root == new
+    assert sets.target.near == 'data/miniature/x'  # begins alike, and is another folder
+    assert sets.target.data_root == 'elsewhere/data/mini'
+    assert data.lr == 0.5
+
+
+def test_moving_twice():
+    cfg = Config(dict(data_root='a', x=dict(data_root='a/b')))
+    move_data_root(cfg, 'c')
+    move_data_root(cfg, 'd/e')
+    assert (cfg.data_root, cfg.x.data_root) == ('d/e', 'd/e/b')
+
+
+def test_no_data_root_to_move():
+    with pytest.raises(SystemExit, match='no data_root to change'):
+        move_data_root(Config(dict(x=1)), 'c')
+
+
+def test_a_wrong_path():
+    with pytest.raises(SystemExit, match='no config at configs/nothing.py; .* under configs/'):
+        load_config('configs/nothing.py')
+
+
+def test_work_folder(file):
+    assert load_config(file).work_dir == 'work_dirs/folder/name'
+    assert load_config(file, work_dir='there').work_dir == 'there'
+    assert load_config(file, dict(work_dir='mine')).work_dir == 'mine'
+
+
+def test_options_do_not_change_what_was_given(file):
+    options = dict(data_root='x')
+    load_config(file, options)
+    assert options == dict(data_root='x')
+
+
+@pytest.mark.parametrize(('model', 'adapted'), [
+    (dict(type='DACS'), True), (dict(type=DACS), True), (dict(type='SourceOnly'), True), (dict(type='mmseg.DACS'), True),
+    (dict(type='EncoderDecoder'), False), (dict(type='Unknown'), False), (dict(), False)])
+def test_is_adapted(model, adapted):
+    assert is_adapted(Config(dict(model=model))) is adapted
+
+
+def test_completion():
+    cfg = Config(dict(model=dict(type='DACS'), val_cfg=dict(type='ValLoop', fp16=True), test_cfg=dict(),
+                      custom_hooks=[dict(type='EMAHook')]))
+    complete_for_adaptation(cfg)
+    complete_for_adaptation(cfg)  # once is enough
+    assert [hook.type for hook in cfg.custom_hooks] == ['EMAHook', 'UDAHook']
+    assert cfg.val_cfg == dict(type='TeacherStudentValLoop', fp16=True)
+    assert cfg.test_cfg == dict(type='TeacherStudentTestLoop')
+
+
+def test_completion_without_hooks_or_validation():
+    cfg = Config(dict(model=dict(type='DACS'), val_cfg=None))
+    complete_for_adaptation(cfg)
+    assert [hook.type for hook in cfg.custom_hooks] == ['UDAHook']
+    assert cfg.val_cfg is None
+
+
+def test_completion_leaves_own_loops_and_plain_models_alone():
+    own = Config(dict(model=dict(type='DACS'), custom_hooks=[dict(type='UDAHook')], val_cfg=dict(type='MyLoop')))
+    before = own.to_dict()
+    complete_for_adaptation(own)
+    assert own.to_dict() == before
+    plain = Config(dict(model=dict(type='EncoderDecoder'), val_cfg=dict(type='ValLoop')))
+    before = plain.to_dict()
+    complete_for_adaptation(plain)
+    assert plain.to_dict() == before
+
+
+def test_amp_needs_a_gpu(monkeypatch):
+    cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD'))))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(SystemExit, match='--amp needs a GPU'):
+        use_amp(cfg)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    use_amp(cfg)
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+    with pytest.raises(SystemExit, match='not ApexOptimWrapper'):
+        use_amp(Config(dict(optim_wrapper=dict(type='ApexOptimWrapper'))))
+
+
+def test_files_are_whole_or_not_there(tmp_path):
+    path = tmp_path / 'new' / 'file.txt'
+    write_atomically(path, 'one')
+    write_atomically(path, b'two')
+    assert path.read_bytes() == b'two'
+    with pytest.raises(TypeError):
+        write_atomically(path, 3)
+    assert path.read_bytes() == b'two'
+    assert list(path.parent.iterdir()) == [path]
