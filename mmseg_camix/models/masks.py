@@ -88,11 +88,11 @@ class CowMask(Mask):
 
     Args:
         of: the branch whose size is used.
-        sigma: range of the smoothing, log-uniform, in pixels of a 512-pixel-high image.
+        sigma: range of the smoothing, log-uniform, as a share of the image's shorter side.
         share: range of the covered share of the image.
     """
 
-    def __init__(self, of: str = 'source', sigma: tuple[float, float] = (4.0, 16.0),
+    def __init__(self, of: str = 'source', sigma: tuple[float, float] = (1 / 64, 1 / 16),
                  share: tuple[float, float] = (0.5, 0.5)) -> None:
         super().__init__(of)
         self.sigma, self.share = tuple(sigma), tuple(share)

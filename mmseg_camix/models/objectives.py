@@ -135,6 +135,9 @@ class SignificanceCrossEntropy(PixelObjective):
 class PixelMSE(PixelObjective):
     """Squared difference of the student's and the target's class distribution, x weight.
 
+    Summed over the classes, mean over the pixels, so that its size does not depend on the number of
+    classes.
+
     Args:
         view: the view.
         weight: factor of the loss.
@@ -145,4 +148,4 @@ class PixelMSE(PixelObjective):
 
     def compare(self, logits: Tensor, target: Target, weight: Tensor, step: Step) -> Tensor:
         valid = target.label != step.ignore_index
-        return ops.probability_mse(logits, target.probs, weight * valid, step.align_corners)
+        return step.num_classes * ops.probability_mse(logits, target.probs, weight * valid, step.align_corners)

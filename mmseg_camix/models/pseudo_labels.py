@@ -53,6 +53,16 @@ class PseudoLabels(nn.Module):
         self.keep_probs = False
         """Set by the wrapper where an objective compares distributions."""
 
+    def set_num_classes(self, num_classes: int) -> None:
+        """Told by the wrapper when it is built."""
+        if self.align is not None:
+            self.align.set_num_classes(num_classes)
+
+    def prepare(self, metainfo: dict) -> None:
+        """Read what only training needs; called by the hook."""
+        if self.align is not None:
+            self.align.prepare()
+
     def forward(self, step: Step, image: Tensor) -> View:
         """image: (B, 3, H, W) of the target. The view holds its pseudo-labels."""
         confidence, label, probs = self._predict(step, image.shape[2:])
@@ -100,19 +110,29 @@ class DistributionAlignment(nn.Module):
 
     def __init__(self, prior: list[float] | str, momentum: float = 0.99) -> None:
         super().__init__()
-        prior = torch.tensor(_read_frequencies(prior) if isinstance(prior, str) else prior).float()
-        if prior.dim() != 1 or bool((prior < 0).any()) or float(prior.sum()) <= 0:
-            raise ValueError(f'align: prior must be non-negative class frequencies, got {prior.tolist()}')
-        prior = prior / prior.sum()
-        self.momentum = momentum
-        self.register_buffer('prior', prior, persistent=False)
-        self.register_buffer('running', prior.clone())
+        self.source, self.momentum = prior, momentum
+        self.register_buffer('prior', None, persistent=False)
+        self.register_buffer('running', None)
+
+    def set_num_classes(self, num_classes: int) -> None:
+        """Make room for the running average, which is part of checkpoints; zero means not begun."""
+        self.running = torch.zeros(num_classes)
+
+    def prepare(self) -> None:
+        """Read the prior; called before training, so that testing does not need its file."""
+        values = _read_frequencies(self.source) if isinstance(self.source, str) else self.source
+        prior = torch.tensor(values, dtype=torch.float32, device=self.running.device)
+        if prior.shape != self.running.shape or bool((prior < 0).any()) or float(prior.sum()) <= 0:
+            raise ValueError(f'align: prior must be the frequencies of {len(self.running)} classes, at least 0 '
+                             f'and not all 0; got {prior.tolist()}')
+        self.prior = prior / prior.sum()
 
     def forward(self, probs: Tensor) -> Tensor:
         """probs: (B, C, H, W), any float; returns the aligned distribution of each pixel."""
-        if probs.shape[1] != len(self.prior):
-            raise ValueError(f'align: the prior has {len(self.prior)} classes, the segmentor '
-                             f'{probs.shape[1]}')
+        if self.prior is None:
+            raise RuntimeError('align: the prior is not loaded; UDAHook does it before training, outside a '
+                               'Runner call `model.prepare(dataset.metainfo)`')
+        self.running.copy_(torch.where(self.running.sum() > 0, self.running, self.prior))
         ops.update_running_(self.running, probs, self.momentum)
         return ops.align_distribution(probs, self.prior, self.running)
 
@@ -122,4 +142,4 @@ def _read_frequencies(path: str) -> list[float]:
     if not file.is_file():
         raise FileNotFoundError(f'align: no class statistics at {path}; make them with '
                                 '`python tools/dataset/class_stats.py`')
-    return json.loads(file.read_text())['pixels']
+    return json.loads(file.read_text())['total_pixels']

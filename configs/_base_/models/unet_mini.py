@@ -10,7 +10,8 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        size=(96, 96)),
+        size=(96, 96),
+        test_cfg=dict(size_divisor=16)),
     backbone=dict(
         type='UNet',
         base_channels=16,

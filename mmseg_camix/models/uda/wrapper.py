@@ -101,6 +101,7 @@ class UDASegmentor(BaseModel):
         if 'pseudo_labels' in cfg:
             self.pseudo_labels = tables.build_entry(
                 'entry', 'pseudo_labels', {'type': 'PseudoLabels', **cfg['pseudo_labels']}, MODELS, PseudoLabels)
+            self.pseudo_labels.set_num_classes(self.num_classes)
             self.pseudo_labels.keep_probs = any(o.needs_probs for o in self.objectives.values())
             self.teacher = tables.construct("'teacher'", EMATeacher, cfg.get('teacher', {}), self.student)
         elif 'target' in self._branches_read():
@@ -230,9 +231,11 @@ class UDASegmentor(BaseModel):
         return StudentPass(features, adapter.decode(self.student, features) if decodes else None)
 
     def prepare(self, metainfo: dict) -> None:
-        """Give masks what they need to know of the data set; called before training by the hook."""
+        """Give masks and pseudo-labels what they need of the data set; called before training by the hook."""
         for mask in self.masks.values():
             mask.prepare(metainfo)
+        if self.pseudo_labels is not None:
+            self.pseudo_labels.prepare(metainfo)
 
     def set_progress(self, iteration: int, max_iters: int, seed: int = 0) -> None:
         """Tell the model where the training stands; called before each step by the hook."""

@@ -4,4 +4,6 @@ from .baselines import CowMix, CutMix, MeanTeacher, NaiveClassMix, PseudoLabelli
 from .camix import CAMix
 from .dacs import DACS, iDACS
 
-__all__ = ['CAMix', 'DACS', 'CowMix', 'CutMix', 'MeanTeacher', 'NaiveClassMix', 'PseudoLabelling', 'SourceOnly', 'iDACS']
+__all__ = [
+    'CAMix', 'CowMix', 'CutMix', 'DACS', 'MeanTeacher', 'NaiveClassMix', 'PseudoLabelling', 'SourceOnly', 'iDACS',
+]
