@@ -45,10 +45,7 @@ def pipeline(labels: bool, train: bool = True) -> list[dict]:
 def config(root: Path, work_dir: Path, method: str | None = 'DACS', segmentor: dict | None = None,
            max_iters: int = 3, val_interval: int = 100, **changes: object) -> Config:
     """A whole training on the world; `changes` replace entries of the top level."""
-    if segmentor is None:
-        segmentor = tiny.small()
-        for head in (segmentor['decode_head'], segmentor['auxiliary_head']):
-            head['num_classes'] = 19
+    segmentor = segmentor or tiny.small(num_classes=19)
     model = segmentor if method is None else dict(type=method, segmentor=segmentor)
     source = dict(type='GTADataset', data_root=f'{root}/gta', ann_file='train.txt', pipeline=pipeline(True))
     target = dict(type='RawCityscapesDataset', data_root=f'{root}/cityscapes',

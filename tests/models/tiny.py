@@ -35,10 +35,10 @@ class PassThrough(BaseModule):
 class Patchwork(BaseModule):
     """A backbone with normalisation and dropout, at stride 2."""
 
-    def __init__(self, channels: int = 4, norm_eval: bool = False) -> None:
+    def __init__(self, channels: int = 4, norm_eval: bool = False, dropout: float = 0.5) -> None:
         super().__init__()
         self.conv, self.norm = nn.Conv2d(3, channels, 3, 2, 1), nn.BatchNorm2d(channels)
-        self.dropout, self.norm_eval = nn.Dropout(0.5), norm_eval
+        self.dropout, self.norm_eval = nn.Dropout(dropout), norm_eval
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
         return (self.dropout(self.norm(self.conv(image)).relu()),)
@@ -91,10 +91,13 @@ def linear_head(**changes: object) -> dict:
     return fcn(3, 3, num_convs=0, dropout_ratio=0, **changes)
 
 
-def small(norm_eval: bool = False, crop: tuple[int, int] | None = (32, 32), **others: object) -> dict:
+def small(norm_eval: bool = False, crop: tuple[int, int] | None = (32, 32), dropout: float = 0.5,
+          num_classes: int = CLASSES) -> dict:
     """Normalisation, dropout and an auxiliary head, with next to no cost."""
-    return encoder_decoder(dict(type='Patchwork', norm_eval=norm_eval), fcn(4, 4), crop,
-                           auxiliary_head=fcn(4, 4, loss_decode=dict(CROSS_ENTROPY, loss_weight=0.4)), **others)
+    head = fcn(4, 4, dropout_ratio=dropout, num_classes=num_classes)
+    auxiliary = dict(head, loss_decode=dict(CROSS_ENTROPY, loss_weight=0.4))
+    return encoder_decoder(dict(type='Patchwork', norm_eval=norm_eval, dropout=dropout), head, crop,
+                           auxiliary_head=auxiliary)
 
 
 def _resnet() -> dict:
