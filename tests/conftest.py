@@ -2,7 +2,9 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+from mmengine.registry import DefaultScope
 
+import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from tests.world import make_world
 
 
@@ -20,6 +22,13 @@ def quick_mmengine():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **kwargs: (text, False))
         patch.setattr(mmengine.dataset.base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def mmseg_scope():
+    """What `default_scope = 'mmseg'` does in a config."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
         yield
 
 

@@ -70,7 +70,8 @@ def test_options_do_not_change_what_was_given(file):
 
 
 @pytest.mark.parametrize(('model', 'adapted'), [
-    (dict(type='DACS'), True), (dict(type=DACS), True), (dict(type='SourceOnly'), True), (dict(type='mmseg.DACS'), True),
+    (dict(type='DACS'), True), (dict(type=DACS), True), (dict(type='SourceOnly'), True),
+    (dict(type='mmseg.DACS'), True),
     (dict(type='EncoderDecoder'), False), (dict(type='Unknown'), False), (dict(), False)])
 def test_is_adapted(model, adapted):
     assert is_adapted(Config(dict(model=model))) is adapted

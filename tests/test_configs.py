@@ -1,0 +1,130 @@
+"""Every config is read, built, and trains one iteration on a world of a few files."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS, MODELS
+
+from mmseg_camix.analysis.benchmark import load_suite, runs_of
+from mmseg_camix.engine.config import is_adapted, load_config
+from mmseg_camix.engine.hooks.record_hook import read_record
+from mmseg_camix.models import UDASegmentor
+from tests.tools_runner import ROOT, call
+from tests.world import make_world
+
+CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*/*.py') if not path.parent.name.startswith('_'))
+MINI = [path for path in CONFIGS if path.name.startswith('mini_')]
+BASES = sorted((ROOT / 'configs/_base_').glob('mini_*.py'))
+SUITES = sorted((ROOT / 'configs/_suites_').glob('*.py'))
+
+
+def name(path):
+    return f'{path.parent.name}/{path.stem}'
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory):
+    """The world with what some methods count beforehand."""
+    root = make_world(tmp_path_factory.mktemp('prepared'))
+    assert call('dataset/class_stats.py', 'cityscapes', root / 'cityscapes', '--split', 'train', '--jobs', 1) == 0
+    assert call('dataset/build_spatial_prior.py', moved(ROOT / 'configs/dacs/mini_gta2cs_tiny.py', root, root),
+                '--out', root / 'priors/gta.npz', '--workers', 0) == 0
+    return root
+
+
+def moved(path, data_root, folder):
+    """The config on other data, as a file."""
+    cfg = load_config(str(path), dict(data_root=str(data_root)))
+    file = folder / 'moved.py'
+    cfg.dump(str(file))
+    return file
+
+
+def test_there_are_some():
+    assert len(MINI) >= 9
+    assert BASES
+    assert SUITES
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=name)
+def test_the_model_builds(path):
+    cfg = Config.fromfile(path)
+    assert is_adapted(cfg)
+    assert any(hook.type == 'UDAHook' for hook in cfg.custom_hooks)
+    assert cfg.custom_imports.imports == ['mmseg_camix']
+    model = MODELS.build(cfg.model)
+    assert isinstance(model, UDASegmentor)
+    # Both domains arrive in the size that the network is built for.
+    assert tuple(cfg.crop_size) == model.data_preprocessor.crop_size
+
+
+@pytest.mark.parametrize('path', MINI, ids=name)
+def test_one_iteration(path, prepared, tmp_path):
+    cfg = load_config(str(path), dict(data_root=str(prepared)), str(tmp_path / 'run'))
+    cfg.merge_from_dict({
+        'train_cfg.max_iters': 1, 'train_cfg.val_interval': 1, 'train_dataloader.batch_size': 2,
+        **{f'{kind}_dataloader.{key}': value for kind in ('train', 'val', 'test')
+           for key, value in (('num_workers', 0), ('persistent_workers', False))}})
+    cfg.val_dataloader.dataset.indices = 1
+    cfg.experiment_name = f'{tmp_path.name}_{path.stem}'
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    record = read_record(tmp_path / 'run')
+    assert record['finished']
+    assert {f'{network}/mIoU' for network in runner.model.networks} <= set(record['val'][0]['metrics'])
+    if runner.model.teacher is not None:
+        assert runner.model.teacher.steps_made == 1
+
+
+def protocol(cfg):
+    """All but the method: data, network, schedule, evaluation."""
+    found = cfg.to_dict()
+    for key in ('model', 'filename', 'custom_hooks'):
+        found.pop(key, None)
+    segmentor = cfg.model.segmentor if 'segmentor' in cfg.model else cfg.model
+    return dict(found, segmentor=segmentor.to_dict())
+
+
+@pytest.mark.parametrize('path', [path for path in MINI if 'gta2cs_tiny' in path.name], ids=name)
+def test_methods_share_one_protocol(path):
+    assert protocol(Config.fromfile(path)) == protocol(Config.fromfile(ROOT / 'configs/_base_/mini_gta2cs_tiny.py'))
+
+
+@pytest.mark.parametrize('path', BASES, ids=lambda path: path.stem)
+def test_data_of_the_bases(path, prepared):
+    """All loaders of a base deliver; the target's training labels are never opened."""
+    cfg = load_config(str(path), dict(data_root=str(prepared)))
+    train = DATASETS.build(dict(cfg.train_dataloader.dataset, seed=0))
+    item = train[0]
+    for branch in ('source', 'target'):
+        assert tuple(item[branch]['inputs'].shape) == (3, *cfg.crop_size)
+    assert 'gt_sem_seg' in item['source']['data_samples']
+    assert 'gt_sem_seg' not in item['target']['data_samples']
+    assert 'seg_map_path' not in train.datasets['target'].get_data_info(0)
+    for loader in ('val_dataloader', 'test_dataloader', 'source_val_dataloader'):
+        if cfg.get(loader) is not None:
+            dataset = DATASETS.build(cfg[loader].dataset)
+            sample = dataset[0]['data_samples']
+            assert tuple(sample.gt_sem_seg.data.shape[1:]) == sample.ori_shape  # where predictions are compared
+            assert len(dataset.metainfo['classes']) == 19
+    if cfg.get('source_val_dataloader') is not None:
+        assert not paths(train.datasets['source']) & paths(DATASETS.build(cfg.source_val_dataloader.dataset))
+
+
+def paths(dataset):
+    return {dataset.get_data_info(i)['img_path'] for i in range(len(dataset))}
+
+
+@pytest.mark.parametrize('path', SUITES, ids=lambda path: path.stem)
+def test_suites(path, monkeypatch):
+    """Each row's config exists, and its overrides are of entries that are there."""
+    monkeypatch.chdir(ROOT)
+    title, rows = load_suite(path)
+    assert title
+    for row in rows:
+        assert Path(row.config).is_file(), row
+    runs = runs_of(rows)
+    assert len({run.key for run in runs}) == len(runs) == sum(row.seeds for row in rows)
+    assert len({run.protocol for run in runs}) == len(rows), 'two rows are the same training'
