@@ -25,6 +25,11 @@ class Mask(nn.Module):
         super().__init__()
         self.of = of
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All branches that it reads."""
+        return (self.of,)
+
     def prepare(self, metainfo: dict) -> None:
         """Take what is needed of the data set's metainfo (class names); called before training."""
 

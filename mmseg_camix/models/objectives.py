@@ -25,11 +25,18 @@ class Objective(nn.Module):
     """Whether the student's head runs on the view for this objective."""
     needs_probs = False
     """Whether targets must carry class distributions."""
+    mask: str | None = None
+    """A mask that it reads, by its name in the table of masks."""
 
     def __init__(self, view: str, weight: float | dict = 1.0) -> None:
         super().__init__()
         self.view = view
         self.weight = build_schedule(weight)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All views that the student must see for it."""
+        return (self.view,)
 
     def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
         raise NotImplementedError

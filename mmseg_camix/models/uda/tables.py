@@ -100,18 +100,25 @@ def check_references(masks: Mapping, views: Mapping, objectives: Mapping, branch
         if name in branches:
             raise TableError(f"view '{name}' has the name of a branch of the data set; choose another")
     images = [*branches, *views]
-    for name, mask in masks.items():
-        check_reference('mask', name, 'branch', mask.of, branches)
-    for name, view in views.items():
-        for other in view.reads:
-            check_reference('view', name, 'view', other, images)
-        if view.mask is not None:
-            check_reference('view', name, 'mask', view.mask, masks)
-    for name, objective in objectives.items():
-        check_reference('objective', name, 'view', objective.view, images)
+    for kind, table, valid in (('mask', masks, branches), ('view', views, images), ('objective', objectives, images)):
+        for name, entry in table.items():
+            for other in entry.reads:
+                check_reference(kind, name, 'branch' if kind == 'mask' else 'view', other, valid)
+            if kind != 'mask' and entry.mask is not None:
+                check_reference(kind, name, 'mask', entry.mask, masks)
+    for name in objectives:
         if 'loss' in name:
             # mmengine back-propagates every entry whose name contains 'loss', accuracies included.
             raise TableError(f"objective '{name}': a name must not contain 'loss'")
+
+
+def check_groups(groups: Iterable[Iterable[str]], images: Iterable[str]) -> None:
+    """Raise where `joint_views` has a name that no view or branch has, or one twice."""
+    names = [name for group in groups for name in group]
+    for name in names:
+        check_reference('entry', 'joint_views', 'view', name, images)
+    if len(set(names)) < len(names):
+        raise TableError(f'joint_views has a view twice ({listed(names)}); each passes once')
 
 
 def ordered(names: Iterable[str], reads: Callable[[str], Iterable[str]]) -> list[str]:

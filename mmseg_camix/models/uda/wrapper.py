@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -16,7 +16,7 @@ from .. import masks as masks_module
 from .. import objectives as objectives_module
 from .. import views as views_module
 from ..pseudo_labels import PseudoLabels
-from . import adapter, tables
+from . import adapter, passes, tables
 from .preprocessor import BranchPreprocessor
 from .step import Progress, Step, StudentPass, Target, View
 from .teacher import EMATeacher
@@ -44,7 +44,10 @@ class UDASegmentor(BaseModel):
         augment: arguments of :class:`StrongAugment`, for views that ask for it.
         predict_with: 'student' or 'teacher', the network that ``predict`` uses unless the
             evaluation loop says otherwise.
-        branches: what the paired data set delivers.
+        branches: what the paired data set delivers; None takes the method's.
+        joint_views: groups of views that the student sees as one batch, which is faster. Each still
+            passes once, but normalisation layers that use the batch's statistics then share them
+            among the group. None takes the method's; () lets each view pass alone.
         data_preprocessor: replaces the segmentor's own, which is the default.
         init_cfg: weights of the whole model.
     """
@@ -54,16 +57,19 @@ class UDASegmentor(BaseModel):
     def __init__(self, segmentor: dict, masks: dict | None = None, views: dict | None = None,
                  objectives: dict | None = None, pseudo_labels: dict | None = None,
                  teacher: dict | None = None, augment: dict | None = None,
-                 predict_with: str | None = None, branches: Iterable[str] = BRANCHES,
-                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
+                 predict_with: str | None = None, branches: Iterable[str] | None = None,
+                 joint_views: Sequence[Sequence[str]] | None = None, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         cfg = self._merged(dict(masks=masks, views=views, objectives=objectives),
                            dict(pseudo_labels=pseudo_labels, teacher=teacher, augment=augment))
         self.student = MODELS.build(_with_preprocessor(segmentor, data_preprocessor))
         adapter.check(self.student)
         self.data_preprocessor = BranchPreprocessor(self.student.data_preprocessor)
-        self.branches = tuple(branches)
+        self.branches = tuple(branches or self.defaults.get('branches', BRANCHES))
         self._build_tables(cfg)
+        tables.check_groups(joint_views or (), (*self.branches, *self.views))
+        self.joint_views = self.defaults.get('joint_views', ()) if joint_views is None else joint_views
         self._build_teacher(cfg)
         preprocessor = self.data_preprocessor
         self.stride = adapter.check_crop(self.student, preprocessor.crop_size)
@@ -109,8 +115,8 @@ class UDASegmentor(BaseModel):
                                     'pseudo-labels, but there is no pseudo-labeller; give pseudo_labels=dict()')
 
     def _branches_read(self) -> list[str]:
-        read = {o.view for o in self.objectives.values()} | {mask.of for mask in self.masks.values()}
-        read.update(*(view.reads for view in self.views.values()))
+        readers = (*self.objectives.values(), *self.masks.values(), *self.views.values())
+        read = {name for reader in readers for name in reader.reads}
         if self.pseudo_labels is not None:
             read.add('target')
         return [name for name in self.branches if name in read]
@@ -151,9 +157,11 @@ class UDASegmentor(BaseModel):
         step = self._begin(inputs, data_samples)
         with torch.no_grad():
             self._prepare(step, inputs, data_samples)
-        for name, decodes in self._views_seen().items():
-            with self.phase(f'{name} forward'):
-                step.passes[name] = self._see(step.views[name].image, decodes)
+        for names, decodes in passes.grouped(self._views_seen(), self.joint_views):
+            with self.phase(f'{" + ".join(names)} forward'):
+                images = [step.views[name].image for name in names]
+                seen = self._see(torch.cat(images) if len(images) > 1 else images[0], decodes)
+                step.passes.update(zip(names, passes.split(seen, [len(image) for image in images])))
         losses = {}
         for name, objective in self.objectives.items():
             with self.phase(f'{objective.view} forward'):
@@ -171,7 +179,8 @@ class UDASegmentor(BaseModel):
             for name, image in inputs.items():
                 step.views[name] = self._branch(step, name, image, data_samples[name])
             views, masks = tables.needed(self.views, self.view_order, self._views_seen(), step.progress)
-            for name in masks:
+            masks += [o.mask for o in self.objectives.values() if o.mask is not None]
+            for name in dict.fromkeys(masks):
                 step.masks[name] = self.masks[name](step)
             for name in views:
                 step.views[name] = self.views[name](step)
@@ -220,11 +229,7 @@ class UDASegmentor(BaseModel):
         return View(image, (Target(label, torch.ones_like(label, dtype=torch.float32), probs),), samples=samples)
 
     def _views_seen(self) -> dict[str, bool]:
-        """View -> whether the student's head is needed on it; each is seen once."""
-        seen: dict[str, bool] = {}
-        for objective in self.objectives.values():
-            seen[objective.view] = seen.get(objective.view, False) or objective.needs_logits
-        return seen
+        return passes.views_seen(self.objectives.values())
 
     def _see(self, image: Tensor, decodes: bool) -> StudentPass:
         features = adapter.extract(self.student, image)
