@@ -2,5 +2,6 @@
 
 from .deeplab_resnet import DeepLabResNet
 from .deeplab_vgg import DeepLabVGG16
+from .mit import MiT
 
-__all__ = ['DeepLabResNet', 'DeepLabVGG16']
+__all__ = ['DeepLabResNet', 'DeepLabVGG16', 'MiT']
