@@ -1,0 +1,177 @@
+"""Contrast between the regions of two feature maps (RCCR, Eqs 4 to 8), in memory that grows linearly.
+
+A region is a cell of a feature map. An anchor is a cell of the student's map of a mixed image; its
+positive is the same cell of the teacher's map of the target image; its negatives are other cells of
+both maps, and cells of earlier batches.
+"""
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+NORMALISERS = ('positives', 'overlap')
+EMPTY = -1
+"""Label of a negative that is not there: a place in a memory bank that nothing has filled yet."""
+ELSEWHERE = -1
+"""Cell of a negative that is not from the anchor's own images."""
+
+
+class Negatives(NamedTuple):
+    """What the anchors of each image are pushed away from."""
+
+    embedding: Tensor
+    """(B, M, K) of length 1."""
+    label: Tensor
+    """(B, M) long; void (255) is a class unlike any other; `EMPTY` is left out."""
+    cell: Tensor
+    """(B, M) long, the cell in the anchor's own maps, or `ELSEWHERE`."""
+
+
+def unit_embeddings(embedding: Tensor) -> Tensor:
+    """(B, K, h, w) of any float to (B, h*w, K) fp32 of length 1, for cosine similarity."""
+    return F.normalize(embedding.float().flatten(2).transpose(1, 2), dim=2)
+
+
+def at_cells(values: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """The pixel in the middle of each cell of a feature map.
+
+    Networks that pad by half their kernels may give one cell more than fits into the image (65 for
+    512 pixels at stride 8); their cells lie on the corners of the grid, not between them.
+
+    Args:
+        values: (B, H, W) of any dtype.
+        size: (h, w) of the feature map.
+        stride: pixels per cell.
+
+    Returns:
+        (B, h * w).
+    """
+    for dim, cells in ((1, size[0]), (2, size[1])):
+        pixels = values.shape[dim]
+        middle = stride // 2 if (cells - 1) * stride < pixels else 0
+        index = torch.arange(cells, device=values.device) * stride + middle
+        values = values.index_select(dim, index.clamp_max(pixels - 1))
+    return values.flatten(1)
+
+
+def draw_negatives(cut: Tensor, target: Tensor, cut_label: Tensor, target_label: Tensor,
+                   ratio: float = .5, generator: torch.Generator | None = None) -> Negatives:
+    """A random share of the cells of both maps, drawn for each image on its own.
+
+    All anchors of an image share one draw, so that similarities are computed only to what was drawn.
+
+    Args:
+        cut: (B, N, K), the student's embeddings of the mixed image.
+        target: (B, N, K), the teacher's of the target image.
+        cut_label: (B, N) long.
+        target_label: (B, N) long.
+        ratio: share of the 2 N cells; 1 takes all of them and draws nothing.
+        generator: the source of randomness, on the device of `cut`.
+    """
+    if not 0 <= ratio <= 1:
+        raise ValueError(f'draw_negatives: ratio {ratio} must be in [0, 1]')
+    batch, cells, _ = cut.shape
+    embedding = torch.cat([cut, target], 1)
+    label = torch.cat([cut_label, target_label], 1)
+    cell = torch.arange(cells, device=cut.device).repeat(2).expand(batch, -1)
+    if ratio == 1:
+        return Negatives(embedding, label, cell)
+    score = torch.rand(batch, 2 * cells, generator=generator, device=cut.device)
+    drawn = score.topk(round(2 * cells * ratio), 1, sorted=False).indices
+    return Negatives(embedding.take_along_dim(drawn[..., None], 1), label.gather(1, drawn),
+                     cell.gather(1, drawn))
+
+
+def of_whole_batch(own: Negatives) -> Negatives:
+    """Each image gets the negatives of all images of the batch, (B, B * M)."""
+    batch = len(own.label)
+    mine = torch.eye(batch, dtype=torch.bool, device=own.cell.device)[..., None]
+    cell = own.cell.expand(batch, -1, -1).masked_fill(~mine, ELSEWHERE)
+    return Negatives(own.embedding.flatten(0, 1).expand(batch, -1, -1),
+                     own.label.flatten().expand(batch, -1), cell.flatten(1))
+
+
+def with_bank(own: Negatives, embedding: Tensor, label: Tensor) -> Negatives:
+    """Negatives of earlier batches, embedding (M', K) and label (M',) long, added for every image."""
+    batch = len(own.label)
+    label = label.expand(batch, -1)
+    return Negatives(torch.cat([own.embedding, embedding.expand(batch, -1, -1)], 1),
+                     torch.cat([own.label, label], 1),
+                     torch.cat([own.cell, torch.full_like(label, ELSEWHERE)], 1))
+
+
+def anchor_weights(overlap: Tensor, chosen: Tensor | None = None, normalise: str = 'positives') -> Tensor:
+    """The weight of each cell as an anchor; their sum is at most 1.
+
+    Args:
+        overlap: (B, N) bool, cells that show the same in both maps (Eq. 7).
+        chosen: (B, N) bool, cells whose positive is trusted; None trusts all.
+        normalise: 'positives' is the mean over the anchors of the batch. 'overlap' divides by the
+            cells that overlap, trusted or not (the 1 / s^2 of Eq. 4), and averages over images.
+
+    Returns:
+        (B, N) fp32; all 0 where there is nothing to divide by.
+    """
+    if normalise not in NORMALISERS:
+        raise ValueError(f"normalise '{normalise}' is not known; available: {', '.join(NORMALISERS)}")
+    anchors = overlap if chosen is None else overlap & chosen
+    if normalise == 'positives':
+        count = anchors.sum()
+    else:
+        count = overlap.sum(1, keepdim=True) * len(overlap)
+    return anchors.float() / count.clamp_min(1)
+
+
+def region_contrast(anchor: Tensor, positive: Tensor, label: Tensor, negatives: Negatives, weight: Tensor,
+                    temperature: float = .1, filter_class: bool = True, at_once: int = 2**24) -> Tensor:
+    """InfoNCE of every cell against its positive and the negatives, summed with weights.
+
+    -log(exp(p) / (exp(p) + D)) = softplus(log D - p), with p the similarity to the positive over the
+    temperature and D the sum of exp over the negatives (Eqs 5, 6).
+
+    Args:
+        anchor: (B, N, K) of length 1; cell n of each image.
+        positive: (B, N, K) of length 1; no gradient flows into it.
+        label: (B, N) long, classes of the anchors.
+        negatives: those of each image; the anchor's own cell is left out (Eq. 8).
+        weight: (B, N), 0 where a cell is no anchor.
+        temperature: tau.
+        filter_class: leave negatives of the anchor's class out.
+        at_once: largest number of similarities held at a time. With more of them, anchors come in
+            chunks, which the backward pass computes again.
+
+    Returns:
+        Scalar fp32; an anchor without negatives adds 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f'region_contrast: temperature {temperature} must be above 0')
+    cells = anchor.shape[1]
+    size = max(1, at_once // max(1, negatives.label.numel()))
+    total = anchor.new_zeros((), dtype=torch.float32)
+    for start in range(0, cells, size):
+        part = slice(start, start + size)
+        arguments = (anchor[:, part], positive[:, part].detach(), label[:, part], weight[:, part], start,
+                     negatives, temperature, filter_class)
+        if size >= cells:
+            return _chunk(*arguments)
+        # Nothing is drawn within, so that there is no random state to keep.
+        total = total + checkpoint(_chunk, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return total
+
+
+def _chunk(anchor: Tensor, positive: Tensor, label: Tensor, weight: Tensor, start: int,
+           negatives: Negatives, temperature: float, filter_class: bool) -> Tensor:
+    """The sum over cells [start, start + n); arguments as above, (B, n, ...)."""
+    with torch.autocast(anchor.device.type, enabled=False):
+        anchor = anchor.float() / temperature
+        own = (anchor * positive.float()).sum(2)
+        others = anchor @ negatives.embedding.float().transpose(1, 2)
+        cell = torch.arange(start, start + anchor.shape[1], device=anchor.device)
+        left_out = (negatives.cell[:, None] == cell[:, None]) | (negatives.label == EMPTY)[:, None]
+        if filter_class:
+            left_out = left_out | (negatives.label[:, None] == label[..., None])
+        # Not -inf: where nothing is left, that would make the gradient NaN. This makes it 0.
+        others = others.masked_fill(left_out, torch.finfo(others.dtype).min)
+        return (F.softplus(others.logsumexp(2) - own) * weight).sum()
