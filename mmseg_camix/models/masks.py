@@ -88,6 +88,38 @@ class BoxMask(Mask):
 
 
 @TRANSFORMS.register_module()
+class SquareMask(Mask):
+    """One random square per image, in whole cells of the features (RCCR).
+
+    Deviations:
+        Paper: side and corner are multiples of 8, the stride of its network; nothing on how the side
+        is drawn. Released code: one box for the whole batch (``per='batch'``), of a uniform area.
+        Ours: one per image, multiples of the stride that the segmentor at hand has.
+
+    Args:
+        of: the branch whose size is used.
+        area: range of the square's area, as a share of the square on the image's shorter side.
+        stride: side and corner are multiples of this many pixels; None takes the stride of the
+            coarsest map that an objective looks at.
+        per: 'image', or 'batch' for the same square in all images.
+    """
+
+    def __init__(self, of: str = 'target', area: tuple[float, float] = (0.0, 1.0), stride: int | None = None,
+                 per: str = 'image') -> None:
+        super().__init__(of)
+        if per not in ('image', 'batch'):
+            raise ValueError(f"per='{per}' must be 'image' or 'batch'")
+        self.area, self.stride, self.per = tuple(area), stride, per
+
+    def forward(self, step: Step) -> Tensor:
+        image = step.views[self.of].image
+        batch, _, height, width = image.shape
+        count = batch if self.per == 'image' else 1
+        return ops.square_mask(count, height, width, step.generator, image.device, self.area,
+                               self.stride or step.stride).expand(batch, -1, -1, -1)
+
+
+@TRANSFORMS.register_module()
 class CowMask(Mask):
     """CowMix: smoothed noise above a threshold, with blotches as on a cow.
 

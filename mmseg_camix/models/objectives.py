@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -10,7 +12,10 @@ from mmseg_camix.ops import losses as ops
 from mmseg_camix.ops.schedules import build_schedule
 
 from .uda import adapter
-from .uda.step import Step, Target, View
+from .uda.step import Progress, Step, Target, View
+
+if TYPE_CHECKING:
+    from .uda.wrapper import UDASegmentor
 
 
 class Objective(nn.Module):
@@ -27,11 +32,25 @@ class Objective(nn.Module):
     """Whether targets must carry class distributions."""
     mask: str | None = None
     """A mask that it reads, by its name in the table of masks."""
+    needs_teacher_features = False
+    """Whether the teacher's features of the target images must be kept."""
+    stride: int | None = None
+    """Pixels per cell of the features that it compares, known once it is bound; None: no features."""
 
     def __init__(self, view: str, weight: float | dict = 1.0) -> None:
         super().__init__()
         self.view = view
         self.weight = build_schedule(weight)
+
+    def bind(self, model: UDASegmentor) -> None:
+        """Build what depends on the segmentor; called once, when the model is built."""
+
+    def active(self, progress: Progress) -> bool:
+        """Whether it is computed at this point of the training; if not, its view costs nothing."""
+        return True
+
+    def after_step(self) -> None:
+        """Called after each step of the optimiser, when the teacher has moved."""
 
     @property
     def reads(self) -> tuple[str, ...]:

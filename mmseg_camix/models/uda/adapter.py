@@ -7,6 +7,9 @@ sampler) is met once, here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -70,6 +73,36 @@ def extract(segmentor: nn.Module, image: Tensor) -> object:
     return segmentor.extract_feat(image)
 
 
+def head_input(segmentor: nn.Module) -> int:
+    """Index of the map that the main head reads; the last one, where it reads several."""
+    head = main_head(segmentor)
+    if any(base.__name__ == 'PIDHead' for base in type(head).__mro__):
+        return 1  # the middle one of three streams; in_index is not used
+    index = head.in_index
+    return index if isinstance(index, int) else list(index)[-1]
+
+
+def feature_map(features: object, index: int) -> Tensor:
+    """One of the maps (B, K, h, w) that :func:`extract` gives; a backbone with a single one gives that."""
+    if isinstance(features, Tensor):
+        return features
+    if not -len(features) <= index < len(features):
+        raise ValueError(f'features={index}: the backbone (or neck) gives {len(features)} maps, 0 to '
+                         f'{len(features) - 1}')
+    return features[index]
+
+
+def feature_shape(segmentor: nn.Module, crop: tuple[int, int] | None, index: int) -> tuple[int, int]:
+    """Channels of a feature map, and its stride in pixels; of a blank image as in :func:`check_crop`."""
+    height, width = _probe_size(crop)
+    with _evaluated(segmentor):
+        found = feature_map(extract(segmentor, torch.zeros(1, 3, height, width)), index)
+    if found.dim() != 4:
+        raise UnsupportedSegmentorError(f'features={index} of {type(segmentor.backbone).__name__} have shape '
+                                        f'{tuple(found.shape)}; expected a map, (1, K, h, w)')
+    return found.shape[1], _stride(height, found)
+
+
 def decode(segmentor: nn.Module, features: object) -> Tensor:
     """Features to logits (B, C, h, w) at the head's own resolution; a cascade runs all its heads."""
     first, *later = heads(segmentor)
@@ -119,9 +152,10 @@ def check_crop(segmentor: nn.Module, crop: tuple[int, int] | None) -> int:
     A blank image of the crop's size (a part of it, if large) goes through the network once, which
     proves when the model is built that it gives logits of the right shape.
     """
-    height, width = (min(side, PROBE_SIZE) for side in crop or (PROBE_SIZE, PROBE_SIZE))
+    height, width = _probe_size(crop)
     try:
-        logits = _probe(segmentor, height, width)
+        with _evaluated(segmentor):
+            logits = decode(segmentor, extract(segmentor, torch.zeros(1, 3, height, width)))
     except UnsupportedSegmentorError:
         raise
     except Exception as error:
@@ -134,7 +168,7 @@ def check_crop(segmentor: nn.Module, crop: tuple[int, int] | None) -> int:
         raise UnsupportedSegmentorError(
             f'{type(main_head(segmentor)).__name__} gives an output of shape {tuple(logits.shape)} for a '
             f'{height}x{width} image; expected (1, {num_classes}, h, w)')
-    stride = max(1, round(height / logits.shape[2]))
+    stride = _stride(height, logits)
     if min(height, width) < MIN_CELLS * stride:
         raise ValueError(f'crop {crop} is too small for an output stride of {stride}: fewer than '
                          f'{MIN_CELLS}x{MIN_CELLS} logits per image. Choose a larger crop '
@@ -142,11 +176,21 @@ def check_crop(segmentor: nn.Module, crop: tuple[int, int] | None) -> int:
     return stride
 
 
-@torch.no_grad()
-def _probe(segmentor: nn.Module, height: int, width: int) -> Tensor:
+def _probe_size(crop: tuple[int, int] | None) -> tuple[int, int]:
+    height, width = crop or (PROBE_SIZE, PROBE_SIZE)
+    return min(height, PROBE_SIZE), min(width, PROBE_SIZE)
+
+
+def _stride(height: int, found: Tensor) -> int:
+    return max(1, round(height / found.shape[2]))
+
+
+@contextmanager
+def _evaluated(segmentor: nn.Module) -> Iterator[None]:
     was_training = segmentor.training
     segmentor.eval()
     try:
-        return decode(segmentor, extract(segmentor, torch.zeros(1, 3, height, width)))
+        with torch.no_grad():
+            yield
     finally:
         segmentor.train(was_training)

@@ -95,5 +95,9 @@ class Step:
     """Branch -> data samples, whose metainfo tells each crop's place in its image."""
     teacher_logits: Tensor | None = None
     """(B, C, h, w) of the target images."""
+    teacher_features: object = None
+    """The maps of the teacher's backbone (or neck) on the target images, if an objective asks for them."""
+    stride: int = 1
+    """Pixels per cell of the coarsest map that an objective looks at."""
     teacher: EMATeacher | None = None
     """Takes images (B, 3, H, W) to logits (B, C, h, w), for those that ask it again."""

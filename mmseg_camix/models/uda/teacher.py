@@ -61,7 +61,12 @@ class EMATeacher(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """image (B, 3, H, W) to logits (B, C, h, w), at the head's own resolution."""
-        return adapter.decode(self.model, adapter.extract(self.model, image))
+        return self.see(image)[1]
+
+    def see(self, image: Tensor) -> tuple[object, Tensor]:
+        """Features and logits of image, (B, 3, H, W)."""
+        features = adapter.extract(self.model, image)
+        return features, adapter.decode(self.model, features)
 
     @contextmanager
     def frozen_statistics(self) -> Iterator[None]:

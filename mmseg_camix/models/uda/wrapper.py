@@ -73,6 +73,7 @@ class UDASegmentor(BaseModel):
         self._build_teacher(cfg)
         preprocessor = self.data_preprocessor
         self.stride = adapter.check_crop(self.student, preprocessor.crop_size)
+        self._bind_objectives()
         self.predict_with = self._checked_network(
             predict_with or self.defaults.get('predict_with', NETWORKS[0]))
         self.augment = tables.construct("'augment'", StrongAugment, cfg.get('augment', {}), preprocessor.mean,
@@ -113,6 +114,11 @@ class UDASegmentor(BaseModel):
         elif 'target' in self._branches_read():
             raise tables.TableError("a mask, view or objective reads 'target', whose labels are "
                                     'pseudo-labels, but there is no pseudo-labeller; give pseudo_labels=dict()')
+
+    def _bind_objectives(self) -> None:
+        for name, objective in self.objectives.items():
+            tables.construct(f"objective '{name}'", objective.bind, {}, self)
+            self.stride = max(self.stride, objective.stride or 1)
 
     def _branches_read(self) -> list[str]:
         readers = (*self.objectives.values(), *self.masks.values(), *self.views.values())
@@ -163,7 +169,7 @@ class UDASegmentor(BaseModel):
                 seen = self._see(torch.cat(images) if len(images) > 1 else images[0], decodes)
                 step.passes.update(zip(names, passes.split(seen, [len(image) for image in images])))
         losses = {}
-        for name, objective in self.objectives.items():
+        for name, objective in self._active_objectives().items():
             with self.phase(f'{objective.view} forward'):
                 for key, value in objective(step, self.student).items():
                     losses[f'{name}.{key}'] = value
@@ -174,12 +180,14 @@ class UDASegmentor(BaseModel):
         if self.pseudo_labels is not None:
             step.teacher = self.teacher
             with self.phase('teacher forward'):
-                step.teacher_logits = self.teacher(inputs['target'])
+                features, step.teacher_logits = self.teacher.see(inputs['target'])
+            if any(o.needs_teacher_features for o in self._active_objectives().values()):
+                step.teacher_features = features
         with self.phase('labels, masks, views'):
             for name, image in inputs.items():
                 step.views[name] = self._branch(step, name, image, data_samples[name])
             views, masks = tables.needed(self.views, self.view_order, self._views_seen(), step.progress)
-            masks += [o.mask for o in self.objectives.values() if o.mask is not None]
+            masks += [o.mask for o in self._active_objectives().values() if o.mask is not None]
             for name in dict.fromkeys(masks):
                 step.masks[name] = self.masks[name](step)
             for name in views:
@@ -201,7 +209,7 @@ class UDASegmentor(BaseModel):
         generator, cpu_generator = self._seeded(device)
         head = adapter.main_head(self.student)
         return Step(self.progress, head.num_classes, head.ignore_index, head.align_corners,
-                    generator, cpu_generator, samples=data_samples)
+                    generator, cpu_generator, samples=data_samples, stride=self.stride)
 
     def _seeded(self, device: torch.device) -> tuple[torch.Generator, torch.Generator]:
         """All randomness of a step follows from (seed, iteration): a step can be replayed."""
@@ -228,8 +236,11 @@ class UDASegmentor(BaseModel):
             probs = _one_hot(label, step.num_classes)
         return View(image, (Target(label, torch.ones_like(label, dtype=torch.float32), probs),), samples=samples)
 
+    def _active_objectives(self) -> dict[str, objectives_module.Objective]:
+        return {name: objective for name, objective in self.objectives.items() if objective.active(self.progress)}
+
     def _views_seen(self) -> dict[str, bool]:
-        return passes.views_seen(self.objectives.values())
+        return passes.views_seen(self._active_objectives().values())
 
     def _see(self, image: Tensor, decodes: bool) -> StudentPass:
         features = adapter.extract(self.student, image)
@@ -250,6 +261,8 @@ class UDASegmentor(BaseModel):
         """Move the teacher towards the student; called after each step by the hook."""
         if self.teacher is not None:
             self.teacher.update(self.student)
+        for objective in self.objectives.values():
+            objective.after_step()
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
         """A checkpoint of a plain segmentor is loaded into the student."""

@@ -3,7 +3,9 @@
 from .baselines import CowMix, CutMix, MeanTeacher, NaiveClassMix, PseudoLabelling, SourceOnly
 from .camix import CAMix
 from .dacs import DACS, iDACS
+from .rccr import RCCR
 
 __all__ = [
-    'CAMix', 'CowMix', 'CutMix', 'DACS', 'MeanTeacher', 'NaiveClassMix', 'PseudoLabelling', 'SourceOnly', 'iDACS',
+    'CAMix', 'CowMix', 'CutMix', 'DACS', 'MeanTeacher', 'NaiveClassMix', 'PseudoLabelling', 'RCCR', 'SourceOnly',
+    'iDACS',
 ]

@@ -1,0 +1,149 @@
+"""RCCR's objective: regional contrast between a mixed image and the target image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_camix.ops import contrast as ops
+from mmseg_camix.ops.losses import upsample
+
+from .memory_bank import MemoryBank
+from .objectives import Objective
+from .uda import adapter
+from .uda.step import Progress, Step
+from .uda.teacher import EMATeacher
+
+if TYPE_CHECKING:
+    from .uda.wrapper import UDASegmentor
+
+POOLS = ('image', 'batch')
+
+
+@MODELS.register_module()
+class RegionContrast(Objective):
+    """Pulls a cell of the mixed image to the same cell of the target image, and away from others.
+
+    InfoNCE between projections of the student's features on a view into which the target was pasted,
+    and of the teacher's features on the target itself (RCCR, Eqs 4 to 8). The projector and its twin,
+    an exponential moving average as the teacher is, belong to this objective: they are in the
+    checkpoint (``objectives.<name>.projector``) and never in an exported segmentor. A learning rate
+    of its own: ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=10))))``.
+
+    Deviations:
+        Negatives: paper: of the image and its mixture. Released code: of the whole batch
+        (``pool='batch'``), drawn for each map apart. Both leave open whether they carry a gradient
+        or say no; ours: none (``detach_negatives=False`` lets it flow). The random half is drawn
+        once per image and serves all its anchors, as in the code.
+        Bank: paper: the last three batches. Released code: this one and the two before (``bank=2``).
+        Ours: three before this one. What is kept of a batch is the half that was drawn, as in the
+        code. A void cell is a negative of every class, as in the code.
+        Mean: paper 1/s^2 (``normalise='overlap'``), the code over positives, which is ours.
+        Start: on GTA the code would begin after the end of the training (``begin=300000``), and its
+        projector never reaches the optimiser. Ours: from the first iteration, trained.
+
+    Args:
+        view: a view of type ``Paste`` that pastes the target.
+        weight: mu; a number or a schedule of the iteration.
+        begin: first iteration at which it is computed. With several processes, a value above 0
+            needs ``find_unused_parameters=True``.
+        features: which of the backbone's (or neck's) maps; None takes the last one that the decode
+            head reads.
+        hidden: channels between the projector's two layers; None takes as many as the features have.
+        channels: length of the embeddings.
+        temperature: tau.
+        confidence: a positive counts where the teacher's largest probability exceeds it; None
+            trusts all (no PS).
+        negative_ratio: share of the cells of both maps that are drawn; 1 takes all (no NS(R)).
+        filter_class: leave negatives of the anchor's class out; False keeps them (no NS(C)).
+        bank: number of earlier batches whose negatives are kept; 0 is none (no MB).
+        pool: whether negatives are drawn from the own 'image' or the whole 'batch'.
+        detach_negatives: no gradient through this step's negatives.
+        normalise: 'positives' or 'overlap'.
+        at_once: largest number of similarities in memory at a time.
+    """
+
+    needs_logits = False
+    needs_teacher_features = True
+
+    def __init__(self, view: str = 'cut', weight: float | dict = 0.01, begin: int = 0,
+                 features: int | None = None, hidden: int | None = None, channels: int = 128,
+                 temperature: float = 0.1, confidence: float | None = 0.75, negative_ratio: float = 0.5,
+                 filter_class: bool = True, bank: int = 3, pool: str = 'image', detach_negatives: bool = True,
+                 normalise: str = 'positives', at_once: int = 2**24) -> None:
+        super().__init__(view, weight)
+        for name, value, valid in (('pool', pool, POOLS), ('normalise', normalise, ops.NORMALISERS)):
+            if value not in valid:
+                raise ValueError(f"{name}='{value}' must be one of {', '.join(valid)}")
+        if not 0 <= negative_ratio <= 1 or temperature <= 0 or bank < 0:
+            raise ValueError(f'negative_ratio={negative_ratio} must lie in [0, 1], temperature={temperature} '
+                             f'above 0, bank={bank} at 0 or above')
+        self.begin, self.features, self.hidden, self.channels = begin, features, hidden, channels
+        self.temperature, self.confidence, self.negative_ratio = temperature, confidence, negative_ratio
+        self.filter_class, self.pool, self.detach_negatives = filter_class, pool, detach_negatives
+        self.normalise, self.at_once = normalise, at_once
+        self.bank = MemoryBank(bank, channels) if bank else None
+
+    def bind(self, model: UDASegmentor) -> None:
+        """Build the projector for the student's features, and its twin for the teacher's."""
+        view = dict(model.views).get(self.view)
+        if getattr(view, 'donor', None) != 'target' or view.mask is None or model.teacher is None:
+            raise ValueError(f"view '{self.view}' must paste the target, e.g. "
+                             "dict(type='Paste', donor='target', over='source', mask='square'), for the "
+                             'pasted region is what both networks see')
+        self.mask = view.mask
+        if self.features is None:
+            self.features = adapter.head_input(model.student)
+        self.width, self.stride = adapter.feature_shape(
+            model.student, model.data_preprocessor.crop_size, self.features)
+        hidden = self.hidden or self.width
+        self.projector = nn.Sequential(
+            nn.Conv2d(self.width, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, self.channels, 1))
+        self.twin = EMATeacher(self.projector, model.teacher.alpha)
+
+    def active(self, progress: Progress) -> bool:
+        return progress.iteration >= self.begin
+
+    def after_step(self) -> None:
+        """The twin follows the projector, as the teacher the student."""
+        self.twin.update(self.projector)
+
+    def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
+        features = self._map(step.passes[self.view].features)
+        anchor = ops.unit_embeddings(self.projector(features))
+        size = tuple(features.shape[2:])
+        with torch.no_grad():
+            positive = ops.unit_embeddings(self.twin.model(self._map(step.teacher_features)))
+            label, target_label = (self._cells(step.views[name].target.label, size) for name in (self.view, 'target'))
+            weight = ops.anchor_weights(self._cells(step.masks[self.mask][:, 0], size),
+                                        self._trusted(step, size), self.normalise)
+        drawn = ops.draw_negatives(anchor.detach() if self.detach_negatives else anchor, positive,
+                                   label, target_label, self.negative_ratio, step.generator)
+        negatives = ops.of_whole_batch(drawn) if self.pool == 'batch' else drawn
+        if self.bank is not None:
+            negatives = ops.with_bank(negatives, *self.bank.read())
+            self.bank.push(drawn.embedding.flatten(0, 1), drawn.label.flatten())
+        loss = ops.region_contrast(anchor, positive, label, negatives, weight, self.temperature,
+                                   self.filter_class, self.at_once)
+        step.statistics['contrast/anchors'] = (weight > 0).float().mean()
+        return dict(loss_contrast=loss * self.weight_at(step))
+
+    def _map(self, features: object) -> Tensor:
+        found = adapter.feature_map(features, self.features)
+        if found.shape[1] != self.width:
+            raise ValueError(f'features={self.features} has {found.shape[1]} channels in training, but {self.width} in '
+                             'testing; choose another map of the backbone (or neck)')
+        return found
+
+    def _cells(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+        return ops.at_cells(values, size, self.stride)
+
+    def _trusted(self, step: Step, size: tuple[int, int]) -> Tensor | None:
+        """(B, h * w) bool, where the teacher is sure of its class."""
+        if self.confidence is None:
+            return None
+        probs = upsample(step.teacher_logits, size, step.align_corners).softmax(1)
+        return (probs.amax(1) > self.confidence).flatten(1)
