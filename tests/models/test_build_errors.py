@@ -80,7 +80,6 @@ def test_views_may_come_in_any_order():
     (dict(pseudo_labels=dict(per='pixel')), "pseudo_labels.*per='pixel' must be one of batch, image"),
     (dict(pseudo_labels=dict(scope='mask')), "pseudo_labels.*scope='mask' must be one of target, view"),
     (dict(pseudo_labels=dict(treshold=0.9)), 'pseudo_labels.*treshold'),
-    (dict(pseudo_labels=dict(align=dict(prior=[-1, 2]))), 'pseudo_labels.*prior must be non-negative'),
     (dict(teacher=dict(norm='eval')), "teacher: norm='eval' is not one of batch, running"),
     (dict(teacher=dict(alpha=1.5)), 'teacher: alpha=1.5 must lie'),
     (dict(teacher=dict(decay=0.9)), 'teacher.*decay'),
@@ -276,12 +275,21 @@ def test_naive_classmix_needs_two_images():
         tiny.losses_of(tiny.method('NaiveClassMix', tiny.per_pixel()), tiny.batch(count=1))
 
 
-def test_a_prior_of_another_length():
-    model = tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=[1., 1, 1])))
-    with pytest.raises(ValueError, match='the prior has 3 classes, the segmentor 5'):
-        tiny.losses_of(model, tiny.batch())
+@pytest.mark.parametrize('prior', [[1.0, 1, 1], [0.0] * 5, [1.0, 1, 1, 1, -1]])
+def test_a_prior_that_is_none(prior):
+    """Said before training; testing needs no prior, so that the model builds without its file."""
+    refused(r'prior must be the frequencies of 5 classes, at least 0 and not all 0; got \[', ValueError,
+            pseudo_labels=dict(align=dict(prior=prior)))
+    tiny.build(dict(type='DACS', segmentor=tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=prior))))
 
 
 def test_missing_class_statistics():
-    refused('no class statistics at nowhere.json; make them with', (FileNotFoundError, ValueError),
+    refused('no class statistics at nowhere.json; make them with', FileNotFoundError,
             pseudo_labels=dict(align=dict(prior='nowhere.json')))
+
+
+def test_alignment_without_the_hook():
+    model = tiny.build(dict(type='DACS', segmentor=tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=[1.0] * 5))))
+    model.set_progress(0, 10)
+    with pytest.raises(RuntimeError, match='the prior is not loaded; UDAHook does it'):
+        tiny.losses_of(model, tiny.batch())

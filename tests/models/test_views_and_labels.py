@@ -237,8 +237,15 @@ def test_pseudo_labelling_asks_for_the_arg_max():
     torch.testing.assert_close(model(**data, mode='loss')['strong.loss_ce'], expected)
 
 
+def prepared_alignment(prior, classes=2, **arguments):
+    align = DistributionAlignment(prior, **arguments)
+    align.set_num_classes(classes)
+    align.prepare()
+    return align
+
+
 def test_distribution_alignment_by_hand():
-    align = DistributionAlignment([3.0, 1.0], momentum=0.5)
+    align = prepared_alignment([3.0, 1.0], momentum=0.5)
     torch.testing.assert_close(align.prior, torch.tensor([0.75, 0.25]))
     probs = torch.tensor([[0.5, 0.1], [0.5, 0.9]]).view(1, 2, 1, 2)  # two pixels
     # The mean prediction is (.3, .7); p~ moves half of the way from (.75, .25): (.525, .475).
@@ -261,8 +268,9 @@ def test_alignment_state_is_saved():
 
 
 def test_a_prior_from_a_file(tmp_path):
-    (tmp_path / 'stats.json').write_text('{"pixels": [2, 6]}')
-    torch.testing.assert_close(DistributionAlignment(str(tmp_path / 'stats.json')).prior, torch.tensor([0.25, 0.75]))
+    (tmp_path / 'stats.json').write_text('{"total_pixels": [2, 6]}')
+    align = prepared_alignment(str(tmp_path / 'stats.json'))
+    torch.testing.assert_close(align.prior, torch.tensor([0.25, 0.75]))
 
 
 def test_labels_do_not_depend_on_how_the_softmax_is_taken():

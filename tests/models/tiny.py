@@ -9,6 +9,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_camix.datasets.encodings import CLASSES as NAMES
+
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
 CLASSES = 5
@@ -152,8 +154,9 @@ def build(cfg: dict, seed: int = 0) -> nn.Module:
 
 def method(kind: str, segmentor: dict | None = None, seed: int = 0, iteration: int = 0,
            **arguments: object) -> nn.Module:
-    """A method around a segmentor, told where the training stands."""
+    """A method around a segmentor, told what the hook tells it: the classes, and where the training stands."""
     model = build(dict(type=kind, segmentor=small() if segmentor is None else segmentor, **arguments), seed)
+    model.prepare(dict(classes=NAMES[:model.num_classes]))
     model.set_progress(iteration, 100)
     return model
 
