@@ -1,0 +1,101 @@
+"""How far two sets of features lie apart: maximum mean discrepancy (DSP, Eqs 8 and 9)."""
+import torch
+from torch import Tensor
+
+
+def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor | None = None,
+        kernels: int = 5, ratio: float = 2.) -> Tensor:
+    """Squared distance of the kernel mean embeddings, || mu(x) - mu(y) ||^2, image by image.
+
+    The kernel is a sum of Gaussians exp(-d / b_i), with d the squared distance of two features, and
+    b_i = b * ratio^(i - kernels // 2), where b is the mean of d over all pairs of different features
+    of both sets. No gradient flows into b. The estimate is the biased one (a feature is compared with
+    itself too), so that it is never negative, and 0 for equal sets.
+
+    Args:
+        x: (B, N, C), any float type; the distances are taken in fp32, under autocast too.
+        y: (B, M, C).
+        weight_x: (B, N), not negative: how much each feature counts; 1 if not given.
+        weight_y: (B, M), likewise.
+        kernels: number of Gaussians.
+        ratio: of one bandwidth to that before it.
+
+    Returns:
+        (B,) fp32. Exactly 0, with gradient 0, where the weights of a set are all 0.
+    """
+    _check(x, y, kernels, ratio)
+    with torch.autocast(x.device.type, enabled=False):
+        share_x, some_x = _shares(x, weight_x)
+        share_y, some_y = _shares(y, weight_y)
+        share = torch.cat([share_x, share_y], 1) * (some_x & some_y)
+        distance = _squared_distances(torch.cat([x.float(), y.float()], 1), share)
+        kernel = _gaussians(distance, _mean_distance(distance.detach(), share), kernels, ratio)
+        # sum a_i a_j k_ij is one product, with a the shares of x and minus those of y.
+        signed = torch.cat([share[:, :x.shape[1]], -share[:, x.shape[1]:]], 1)
+        # Rounding can leave a little less than 0, which a loss should not log.
+        return torch.einsum('bi,bij,bj->b', signed, kernel, signed).clamp_min(0)
+
+
+def _check(x: Tensor, y: Tensor, kernels: int, ratio: float) -> None:
+    if x.dim() != 3 or y.dim() != 3 or x.shape[::2] != y.shape[::2]:
+        raise ValueError(f'mmd: features must be (B, N, C) and (B, M, C), but are {tuple(x.shape)} and '
+                         f'{tuple(y.shape)}')
+    if kernels < 1 or ratio <= 0:
+        raise ValueError(f'mmd: kernels={kernels} must be at least 1 and ratio={ratio} above 0')
+
+
+def _shares(features: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Weights that sum to 1, (B, N) fp32, and whether there are any, (B, 1) bool."""
+    if weight is None:
+        weight = features.new_ones(features.shape[:2], dtype=torch.float32)
+    if weight.shape != features.shape[:2]:
+        raise ValueError(f'mmd: weights must be {tuple(features.shape[:2])}, but are {tuple(weight.shape)}')
+    weight = weight.detach().float()
+    total = weight.sum(1, keepdim=True)
+    return weight / torch.where(total > 0, total, 1.), total > 0
+
+
+def _squared_distances(features: Tensor, share: Tensor) -> Tensor:
+    """(B, N, C), (B, N) -> (B, N, N). Centred first: far from the origin, the squares would cancel."""
+    centre = torch.einsum('bn,bnc->bc', share, features.detach()) / 2
+    features = features - centre[:, None]
+    square = features.square().sum(2)
+    distance = square[:, :, None] + square[:, None] - 2 * features @ features.transpose(1, 2)
+    return distance.clamp_min(0)
+
+
+def _mean_distance(distance: Tensor, share: Tensor) -> Tensor:
+    """Weighted mean over pairs of different features, (B, 1, 1); 1 where all features are equal."""
+    total = torch.einsum('bi,bij,bj->b', share, distance, share)
+    pairs = share.sum(1).square() - share.square().sum(1)
+    mean = total / torch.where(pairs > 0, pairs, 1.)
+    return torch.where(mean > 0, mean, 1.)[:, None, None]
+
+
+def _gaussians(distance: Tensor, bandwidth: Tensor, kernels: int, ratio: float) -> Tensor:
+    scaled = distance / bandwidth
+    return sum(torch.exp(-scaled / ratio**(index - kernels // 2)) for index in range(kernels))
+
+
+def masked_mean(features: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean over places: (B, C, H, W), (B, H, W) -> (B, C) fp32; 0 where all weights are 0."""
+    weight = weight.float()
+    total = weight.sum((1, 2))
+    with torch.autocast(features.device.type, enabled=False):
+        summed = torch.einsum('bchw,bhw->bc', features.float(), weight)
+    return summed / torch.where(total > 0, total, 1.)[:, None]
+
+
+def choose_cells(weight: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+    """Indices of `count` random places of each image, those with a weight above 0 first.
+
+    Args:
+        weight: (B, N), not negative.
+        count: at most N.
+        generator: the source of randomness, on the device of `weight`.
+
+    Returns:
+        (B, count) long, all different within an image.
+    """
+    score = torch.rand(weight.shape, generator=generator, device=weight.device)
+    return (score + (weight > 0)).topk(count, dim=1).indices

@@ -1,0 +1,183 @@
+"""MMD against two loops over pairs, and what a distance of distributions must do."""
+
+import math
+
+import pytest
+import torch
+
+from mmseg_camix.ops.mmd import choose_cells, masked_mean, mmd
+from tests.devices import DEVICES, seeded
+from tests.sync_counter import no_sync
+
+
+def features(batch=3, n=7, m=7, channels=4, seed=0, device='cpu', shift=0.5):
+    generator = seeded(seed)
+    x = torch.randn(batch, n, channels, generator=generator)
+    y = torch.randn(batch, m, channels, generator=generator) * 1.5 + shift
+    return x.to(device), y.to(device)
+
+
+def weights(batch=3, n=7, seed=1):
+    return torch.rand(batch, n, generator=seeded(seed)) * (torch.rand(batch, n, generator=seeded(seed + 1)) > 0.3)
+
+
+def naive(x, y, weight_x, weight_y, kernels, ratio):
+    """One image: lists of features, all pairs, Python floats."""
+    points = [(f.tolist(), w / sum(weight_x), 1) for f, w in zip(x, weight_x)]
+    points += [(f.tolist(), w / sum(weight_y), -1) for f, w in zip(y, weight_y)]
+    total, pairs = 0.0, 0.0
+    for i, (f, a, _) in enumerate(points):
+        for j, (g, b, _) in enumerate(points):
+            if i != j:
+                total += a * b * sum((u - v)**2 for u, v in zip(f, g))
+                pairs += a * b
+    bandwidth = total / pairs
+    result = 0.0
+    for f, a, s in points:
+        for g, b, t in points:
+            distance = sum((u - v)**2 for u, v in zip(f, g))
+            kernel = sum(math.exp(-distance / (bandwidth * ratio**(k - kernels // 2))) for k in range(kernels))
+            result += s * t * a * b * kernel
+    return result
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize(('kernels', 'ratio'), [(5, 2.0), (1, 2.0), (4, 3.0)])
+def test_against_two_loops(device, kernels, ratio):
+    x, y = features(m=5)
+    wx, wy = weights(), weights(n=5, seed=4)
+    expected = [naive(*image, kernels, ratio) for image in zip(x.double(), y.double(), wx.tolist(), wy.tolist())]
+    found = mmd(x.to(device), y.to(device), wx.to(device), wy.to(device), kernels, ratio)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.cpu(), torch.tensor(expected), rtol=1e-4, atol=1e-6)
+    ones = [naive(*image, [1.0] * 7, [1.0] * 5, kernels, ratio) for image in zip(x.double(), y.double())]
+    torch.testing.assert_close(mmd(x, y, kernels=kernels, ratio=ratio), torch.tensor(ones), rtol=1e-4, atol=1e-6)
+
+
+def test_the_bandwidth_is_the_mean_over_different_pairs():
+    """Two points a distance of 3 apart: d = 9 = b, so one kernel of width b gives 2 - 2 / e."""
+    x, y = torch.zeros(1, 1, 1), torch.full((1, 1, 1), 3.0)
+    torch.testing.assert_close(mmd(x, y, kernels=1), torch.tensor([2 - 2 / math.e]))
+    five = sum(2 - 2 * math.exp(-1 / width) for width in (0.25, 0.5, 1, 2, 4))
+    torch.testing.assert_close(mmd(x, y), torch.tensor([five]))
+
+
+def test_gradients_are_those_of_finite_differences_with_a_fixed_bandwidth():
+    x, y = features(batch=1, n=4, m=4)
+    x.requires_grad_()
+    mmd(x, y)[0].backward()
+    both = torch.cat([x.detach()[0], y[0]]).double()
+    distance = (both[:, None] - both[None]).square().sum(2)
+    bandwidth = distance.sum() / (8 * 7)
+    sign = torch.tensor([1.0] * 4 + [-1.0] * 4, dtype=torch.float64) / 4
+
+    def value(points):
+        d = (points[:, None] - points[None]).square().sum(2)
+        return sum(sign @ torch.exp(-d / (bandwidth * 2.0**k)) @ sign for k in range(-2, 3))
+
+    for i, j in ((0, 0), (2, 1), (3, 3)):
+        step = torch.zeros_like(both)
+        step[i, j] = 1e-5
+        slope = (value(both + step) - value(both - step)) / 2e-5
+        assert x.grad[0, i, j].item() == pytest.approx(slope.item(), rel=1e-3, abs=1e-6)
+
+
+def test_zero_for_equal_sets_and_symmetric():
+    x, y = features()
+    assert mmd(x, x.flip(1)).max() < 1e-6
+    torch.testing.assert_close(mmd(x, y), mmd(y, x))
+    assert (mmd(x, y) > 0.01).all()
+
+
+def test_grows_with_the_shift():
+    values = [mmd(*features(n=40, m=40, shift=shift)).mean().item() for shift in (0.0, 1.0, 2.0, 4.0)]
+    assert values == sorted(values)
+
+
+def test_neither_place_nor_scale_of_the_features_matters():
+    x, y = features()
+    for changed in ((x + 1000, y + 1000), (x * 50, y * 50), (x * 0.01, y * 0.01)):
+        torch.testing.assert_close(mmd(*changed), mmd(x, y), rtol=1e-3, atol=1e-4)
+
+
+def test_features_of_weight_zero_play_no_part():
+    x, y = features()
+    weight = (torch.arange(7) < 4).float().expand(3, 7)
+    expected = mmd(x[:, :4], y[:, :4])
+    x[:, 4:] = 1e4
+    torch.testing.assert_close(mmd(x, y, weight, weight), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_empty_set_gives_zero_and_no_gradient():
+    x, y = (one.requires_grad_() for one in features())
+    weight = torch.ones(3, 7)
+    weight[1] = 0
+    found = mmd(x, y, weight, weight)
+    assert found[1] == 0
+    assert (found[[0, 2]] > 0).all()
+    assert mmd(x, y, weight, None)[1] == 0
+    found.sum().backward()
+    assert (x.grad[1] == 0).all()
+    assert torch.isfinite(x.grad).all()
+    assert (x.grad[0] != 0).any()
+
+
+def test_equal_features_everywhere():
+    x = torch.ones(2, 5, 3, requires_grad=True)
+    found = mmd(x, torch.ones(2, 5, 3))
+    found.sum().backward()
+    assert (found == 0).all()
+    assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize('device', DEVICES)
+def test_low_precision_and_autocast(device):
+    x, y = features(n=30, m=30, device=device)
+    x, y = x.bfloat16(), y.bfloat16()
+    exact = mmd(x.float(), y.float())
+    torch.testing.assert_close(mmd(x, y), exact)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        torch.testing.assert_close(mmd(x.float(), y.float()), exact)
+
+
+def test_waits_for_no_device():
+    x, y = features()
+    weight = weights()
+    with no_sync():
+        mmd(x, y, weight, weight)
+        masked_mean(torch.randn(3, 4, 2, 2), torch.ones(3, 2, 2))
+        choose_cells(weight, 3)
+
+
+def test_wrong_shapes():
+    x, y = features()
+    with pytest.raises(ValueError, match=r'\(B, N, C\) and \(B, M, C\)'):
+        mmd(x, y[:2])
+    with pytest.raises(ValueError, match=r'weights must be \(3, 7\)'):
+        mmd(x, y, torch.ones(3, 6))
+    with pytest.raises(ValueError, match='kernels=0'):
+        mmd(x, y, kernels=0)
+
+
+def test_masked_mean_by_loops():
+    maps, weight = torch.randn(2, 3, 4, 5), (torch.rand(2, 4, 5) > 0.5).float()
+    weight[1] = 0
+    found = masked_mean(maps, weight)
+    inside = [(y, x) for y in range(4) for x in range(5) if weight[0, y, x]]
+    for c in range(3):
+        assert found[0, c].item() == pytest.approx(sum(maps[0, c, y, x].item() for y, x in inside) / len(inside), 1e-4)
+    assert (found[1] == 0).all()
+
+
+def test_cells_of_the_patch_come_first():
+    weight = torch.zeros(2, 50)
+    weight[0, 10:15] = 1
+    weight[1, :40] = 0.5
+    drawn = [choose_cells(weight, 20, seeded(seed)) for seed in range(20)]
+    for cells in drawn:
+        assert all(len(set(row.tolist())) == 20 for row in cells)
+        assert set(range(10, 15)) <= set(cells[0].tolist())
+        assert cells[1].max() < 40
+    assert torch.equal(drawn[3], choose_cells(weight, 20, seeded(3)))
+    counts = torch.stack([cells[1] for cells in drawn]).flatten().bincount(minlength=40)
+    assert counts.min() >= 3  # 10 is expected
