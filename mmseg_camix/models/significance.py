@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,9 @@ from .uda.step import Step
 FORMS = ('paper', 'official')
 BOUNDS = ('sample', 'classes')
 DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
+# The noise has a stream of its own, so that masks do not depend on the number of passes: rows of an
+# ablation differ in what they are about, not in which classes they happened to draw.
+_NOISE_STREAM = 0x51ED2701
 
 
 class SignificanceMask(nn.Module):
@@ -41,10 +44,11 @@ class SignificanceMask(nn.Module):
         bound: K_sup is the 'sample's largest entropy, or ln C of all 'classes'.
         t_max: iteration at which the ramp ends; None for the end of the training.
         copies_at_once: noisy copies of the batch that go through the teacher together; fewer need
-            less memory.
+            less memory. The noise is the same; a teacher with ``norm='batch'`` normalises over all
+            copies of a pass, so that its predictions change a little with their number.
         scale: resolution of the noisy passes, as a share of the crop's (fast mode).
         reuse_clean: take the clean pass as one of the L (fast mode).
-        dtype: 'fp32', or 'bf16' for passes under autocast (fast mode).
+        dtype: 'fp32' as the rest of the step, or 'bf16' for passes under autocast (fast mode).
     """
 
     def __init__(self, passes: int = 8, noise: float = 0.1, clamp: float = 0.2, beta: float = 0.75,
@@ -58,6 +62,9 @@ class SignificanceMask(nn.Module):
         if passes < 1 or copies_at_once < 1 or not 0 < scale <= 1:
             raise ValueError(f'significance: passes={passes} and copies_at_once={copies_at_once} must be at '
                              f'least 1, scale={scale} in (0, 1]')
+        if noise < 0 or clamp < 0 or (t_max is not None and t_max < 1):
+            raise ValueError(f'significance: noise={noise} and clamp={clamp} must be at least 0, t_max={t_max} '
+                             'at least 1 (None for the end of the training)')
         self.passes, self.noise, self.clamp = passes, noise, clamp
         self.beta, self.gamma, self.form, self.bound, self.t_max = beta, gamma, form, bound, t_max
         self.copies_at_once, self.scale = copies_at_once, scale
@@ -66,18 +73,24 @@ class SignificanceMask(nn.Module):
         """(iteration, t_max) from :class:`DynamicThresholdHook`; else the step's progress counts."""
         self.entropy: Tensor | None = None
         """(B, h, w) of the last step, for the log."""
+        # A profiler puts its stop-watch here, as in UDASegmentor.
+        self.phase: Callable[[str], AbstractContextManager] = lambda name: nullcontext()
         self._statistics: dict[str, Tensor] = {}
+        self._generator: torch.Generator | None = None
 
     @torch.no_grad()
     def forward(self, step: Step, image: Tensor) -> Tensor:
         """image (B, 3, H, W) of the target; returns U_T, (B, H, W) bool."""
-        probs = ops.mean_probabilities(self._passes(step, image))
+        with self.phase('significance forward'):
+            probs = ops.mean_probabilities(self._passes(step, image))
         self.entropy = ops.predictive_entropy(probs)
         bound = ops.largest_entropy(self.entropy) if self.bound == 'sample' else math.log(step.num_classes)
         threshold = ops.dynamic_threshold(*self._time(step), bound, self.beta, self.gamma, self.form)
         significant = ops.significance_mask(self.entropy, threshold)
+        if not isinstance(threshold, Tensor):  # filled on the device: a copy would wait for it
+            threshold = torch.full((), threshold, device=image.device)
         self._statistics = {
-            'significance/threshold': torch.as_tensor(threshold, device=image.device).float().mean(),
+            'significance/threshold': threshold.mean(),
             'significance/kept': significant.float().mean()}
         return ops.upsample_mask(significant, image.shape[2:])
 
@@ -90,7 +103,8 @@ class SignificanceMask(nn.Module):
         return iteration, self.t_max or t_max
 
     def _passes(self, step: Step, image: Tensor) -> Iterator[Tensor]:
-        """Logits (B, C, h, w) of one noisy pass after the other."""
+        """Logits (B, C, h, w) of one pass after the other."""
+        generator = self._seeded(step.generator)
         noisy = self.passes
         if self.reuse_clean:
             noisy -= 1
@@ -100,14 +114,22 @@ class SignificanceMask(nn.Module):
             image = F.interpolate(image, scale_factor=self.scale, mode='bilinear', align_corners=False)
         for start in range(0, noisy, self.copies_at_once):
             copies = min(self.copies_at_once, noisy - start)
-            logits = self._noisy_logits(step, image.repeat(copies, 1, 1, 1))
+            logits = self._logits(step, torch.cat([self._noisy(image, generator) for _ in range(copies)]))
             if logits.shape[2:] != size:
                 logits = F.interpolate(logits.float(), size=size, mode='bilinear', align_corners=step.align_corners)
             yield from logits.chunk(copies)
 
-    def _noisy_logits(self, step: Step, images: Tensor) -> Tensor:
-        noise = torch.randn(images.shape, generator=step.generator, device=images.device, dtype=images.dtype)
-        images = images + (noise * self.noise).clamp_(-self.clamp, self.clamp)
+    def _seeded(self, of_step: torch.Generator) -> torch.Generator:
+        """A generator that follows from the step's, on its device; nothing is drawn from the step's."""
+        if self._generator is None or self._generator.device != of_step.device:
+            self._generator = torch.Generator(of_step.device)
+        return self._generator.manual_seed(of_step.initial_seed() ^ _NOISE_STREAM)
+
+    def _noisy(self, image: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=image.dtype)
+        return image + (noise * self.noise).clamp_(-self.clamp, self.clamp)
+
+    def _logits(self, step: Step, images: Tensor) -> Tensor:
         dtype = DTYPES[self.dtype]
         cast = torch.autocast(images.device.type, dtype=dtype) if dtype else nullcontext()
         with step.teacher.frozen_statistics(), cast:

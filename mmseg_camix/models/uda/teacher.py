@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmseg_camix.ops.ema import ema_alpha, ema_update_
 
@@ -70,15 +71,20 @@ class EMATeacher(nn.Module):
 
     @contextmanager
     def frozen_statistics(self) -> Iterator[None]:
-        """Within the block, passes leave the running statistics of normalisation layers alone."""
-        momenta = [norm.momentum for norm in self._norms]
+        """Within the block, passes leave the running statistics of normalisation layers alone.
+
+        Batch norm does not track them for as long; instance norm, which would turn to the input's
+        statistics then, gives them no weight instead.
+        """
+        tracking = [norm for norm in self._norms if norm.training and norm.track_running_stats]
+        momenta = [norm.momentum for norm in tracking]
         try:
-            for norm in self._norms:
-                norm.momentum = 0.0
+            for norm in tracking:
+                norm.momentum, norm.track_running_stats = 0.0, isinstance(norm, _InstanceNorm)
             yield
         finally:
-            for norm, momentum in zip(self._norms, momenta):
-                norm.momentum = momentum
+            for norm, momentum in zip(tracking, momenta):
+                norm.momentum, norm.track_running_stats = momentum, True
 
     def train(self, mode: bool = True) -> EMATeacher:
         """Set the teacher's mode.
