@@ -111,7 +111,8 @@ def load_spatial_prior(
     content['size'] = tuple(content['size'].tolist())
     prior = SpatialPrior(**content)
     _refuse_other_classes(path, prior, class_names)
-    _refuse_other_aspect(path, prior, aspect, max_stretch)
+    if aspect is not None:
+        refuse_other_aspect(path, prior.size, aspect, max_stretch)
     return prior
 
 
@@ -126,11 +127,10 @@ def _refuse_other_classes(path: str, prior: SpatialPrior, expected: Sequence[str
     )
 
 
-def _refuse_other_aspect(
-    path: str, prior: SpatialPrior, aspect: float | None, max_stretch: float
-) -> None:
-    height, width = prior.size
-    if aspect is None or max(aspect * height / width, width / height / aspect) <= max_stretch:
+def refuse_other_aspect(path: str, size: tuple[int, int], aspect: float, max_stretch: float = 1.25) -> None:
+    """Raise where images of another format are to be given a prior counted at ``size``, (height, width)."""
+    height, width = size
+    if max(aspect * height / width, width / height / aspect) <= max_stretch:
         return
     raise ValueError(
         f'{path} was counted at {width}x{height} (aspect {width / height:.3f}), but '

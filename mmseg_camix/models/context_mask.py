@@ -8,7 +8,7 @@ import torch
 from mmseg.registry import TRANSFORMS
 from torch import Tensor
 
-from mmseg_camix.datasets.spatial_prior import load_spatial_prior
+from mmseg_camix.datasets.spatial_prior import load_spatial_prior, refuse_other_aspect
 from mmseg_camix.ops import context as ops
 from mmseg_camix.ops.losses import upsample
 from mmseg_camix.ops.prior import crop_prior
@@ -32,7 +32,7 @@ class ContextMask(Mask):
         (``groups=['I', 'II-one-way']`` is the code's).
 
     Args:
-        of: the branch whose predictions are used.
+        of: 'target', the branch that the teacher sees.
         prior: file of the spatial prior Q; None leaves it out.
         groups: names of Table I's groups ('I' to 'V'), tuples of class names, or mappings from a
             class to those that it pulls; 'auto' derives the relations from the source labels
@@ -46,6 +46,9 @@ class ContextMask(Mask):
                  groups: Sequence | str | None = ('I', 'II'), ratio: float = 0.5,
                  smooth: float | None = None, epsilon: float | None = None) -> None:
         super().__init__(of)
+        if of != 'target':
+            raise ValueError(f"of='{of}' must be 'target': the mask is cut from the teacher's prediction, and the "
+                             'teacher sees the target alone')
         if groups == 'auto' and prior is None:
             raise ValueError("groups='auto' reads the relations from the file of the prior; give prior=FILE")
         if isinstance(groups, str) and groups != 'auto':
@@ -55,6 +58,10 @@ class ContextMask(Mask):
         # Settings that follow from files and class names, not state: never in a checkpoint.
         self.register_buffer('prior', None, persistent=False)
         self.register_buffer('relations', None, persistent=False)
+        # Knows the device of the model before there is a prior.
+        self.register_buffer('_place', torch.empty(0), persistent=False)
+        self._prior_size: tuple[int, int] | None = None
+        self._fitting: set[tuple[int, int]] = set()
         self._ready = False
 
     def prepare(self, metainfo: dict) -> None:
@@ -63,16 +70,17 @@ class ContextMask(Mask):
         if classes is None:
             raise ValueError('ContextMask needs the class names, but the training data set has no '
                              "metainfo['classes']")
-        device = next(iter(self.buffers()), torch.empty(0)).device
         found = None
         if self.prior_file is not None:
             found = load_spatial_prior(self.prior_file, classes)
-            self.prior = found.probabilities(self.smooth, self.epsilon).to(device)
-            self.aspect = found.size[1] / found.size[0]
+            self.prior = found.probabilities(self.smooth, self.epsilon).to(self._place.device)
+            self._prior_size = found.size
+        relations = None
         if self.groups == 'auto':
-            self.relations = found.relations().to(device)
+            relations = found.relations()
         elif self.groups:
-            self.relations = ops.relation_matrix(self.groups, classes).to(device)
+            relations = ops.relation_matrix(self.groups, classes)
+        self.relations = None if relations is None else relations.to(self._place.device)
         self._ready = True
 
     def forward(self, step: Step) -> Tensor:
@@ -82,28 +90,44 @@ class ContextMask(Mask):
         image = step.views[self.of].image
         probs = upsample(step.teacher_logits, image.shape[2:], step.align_corners).softmax(1)
         prior = None if self.prior is None else self._cropped(step, probs)
-        relations = None if self.relations is None else self.relations.to(probs.device)
-        return ops.contextual_mask(probs, prior, relations, step.generator, self.ratio)[0]
+        return ops.contextual_mask(probs, prior, self.relations, step.generator, self.ratio)[0]
 
     def _cropped(self, step: Step, probs: Tensor) -> Tensor:
         """The prior where each sample's crop lies, (B, C, H, W)."""
-        if self.prior.device != probs.device:
-            self.prior = self.prior.to(probs.device)
-        boxes, flips = zip(*(_geometry(sample.metainfo) for sample in step.samples[self.of]))
+        metas = [sample.metainfo for sample in step.samples[self.of]]
+        boxes, flips = zip(*(_geometry(meta, tuple(probs.shape[2:])) for meta in metas))
+        for meta in metas:
+            self._check_aspect(tuple(meta['resized_shape']))
         boxes, flips = torch.tensor(boxes), torch.tensor(flips)
         if probs.is_cuda:  # a copy from pinned memory does not wait for the device
             boxes, flips = boxes.pin_memory(), flips.pin_memory()
         return crop_prior(self.prior, boxes.to(probs.device, non_blocking=True),
                           flips.to(probs.device, non_blocking=True), tuple(probs.shape[2:]))
 
+    def _check_aspect(self, shape: tuple[int, int]) -> None:
+        """Each (height, width) of a resized image is compared once, when it is met."""
+        if shape not in self._fitting:
+            refuse_other_aspect(self.prior_file, self._prior_size, shape[1] / shape[0])
+            self._fitting.add(shape)
 
-def _geometry(meta: dict) -> tuple[tuple[float, float, float, float], bool]:
-    """The crop as shares of the resized image, and whether it was flipped."""
+
+def _geometry(meta: dict, size: tuple[int, int]) -> tuple[tuple[float, float, float, float], bool]:
+    """What the sample shows as shares of the resized image, and whether it was flipped.
+
+    An image that is smaller than the crop was padded to ``size`` (height, width) at the right and at
+    the bottom, after the flip: the box grows by as much, past the border of the image.
+    """
     if 'crop_box' not in meta or 'resized_shape' not in meta:
         raise KeyError(f'{meta.get("img_path")}: the spatial prior needs the place of the crop; use '
                        'RecordedRandomCrop and PackUDAInputs in the target pipeline')
-    if meta.get('flip') and meta.get('flip_direction') != 'horizontal':
-        raise ValueError(f'a spatial prior cannot follow a {meta.get("flip_direction")} flip')
+    flip = bool(meta.get('flip', False))
+    if flip and meta.get('flip_direction') != 'horizontal':
+        raise ValueError(f'{meta.get("img_path")}: a spatial prior cannot follow a {meta.get("flip_direction")} flip; '
+                         "use dict(type='RandomFlip', prob=0.5), which flips horizontally")
     height, width = meta['resized_shape']
     left, top, right, bottom = meta['crop_box']
-    return (left / width, top / height, right / width, bottom / height), bool(meta.get('flip', False))
+    shown = meta.get('img_shape', size)
+    bottom = top + (bottom - top) * size[0] / shown[0]
+    whole = (right - left) * size[1] / shown[1]
+    left, right = (right - whole, right) if flip else (left, left + whole)
+    return (left / width, top / height, right / width, bottom / height), flip
