@@ -11,6 +11,7 @@ from statistics import median
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
@@ -26,15 +27,19 @@ class StopWatch:
     device: torch.device
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _current: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _inner: list[float] = field(default_factory=lambda: [0.0])
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Time one phase; a phase that occurs twice in a step counts with its sum."""
+        """Time one phase: its sum where it occurs twice in a step, without the phases within it."""
         self._wait()
         start = time.perf_counter()
+        self._inner.append(0.0)
         yield
         self._wait()
-        self._current[name] += time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self._current[name] += seconds - self._inner.pop()
+        self._inner[-1] += seconds
 
     def end_step(self) -> None:
         """Close a step."""
@@ -75,6 +80,51 @@ class StepTiming:
                           f'peak memory {self.peak_mib:.0f} MiB ({self.device})'])
 
 
+@dataclass
+class Training:
+    """A model in training, step by step, under a stop-watch."""
+
+    model: torch.nn.Module
+    optimizer: OptimWrapper
+    batches: Iterator
+    watch: StopWatch
+
+    @classmethod
+    def of(cls, cfg: Config) -> Training:
+        """Model, data and optimiser of a config, as a Runner would make them."""
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        model = MODELS.build(cfg.model).to(device)
+        model.init_weights()
+        if model.teacher is not None:
+            model.teacher.copy_student(model.student)
+        loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+        model.prepare(loader.dataset.metainfo)
+        watch = StopWatch(device)
+        for module in model.modules():
+            if 'phase' in vars(module):
+                module.phase = watch
+        return cls(model, build_optim_wrapper(model, cfg.optim_wrapper), iter(loader), watch)
+
+    def step(self, index: int, max_iters: int = 100_000) -> None:
+        """One step on the next batch."""
+        model, optimizer, watch = self.model, self.optimizer, self.watch
+        with watch('data'):
+            batch = model.data_preprocessor(next(self.batches), True)
+        model.set_progress(index, max_iters)
+        model.train()
+        with optimizer.optim_context(model):
+            losses, _ = model.parse_losses(model(**batch, mode='loss'))
+        with watch('backward'):
+            optimizer.backward(losses)
+        with watch('optimiser'):
+            optimizer.step()
+            optimizer.zero_grad()
+        with watch('EMA'):
+            model.update_teacher()
+        watch.end_step()
+
+
 def time_step(cfg: Config, steps: int = 20, warmup: int = 3) -> StepTiming:
     """Train a few real steps of a config, phase by phase.
 
@@ -83,46 +133,20 @@ def time_step(cfg: Config, steps: int = 20, warmup: int = 3) -> StepTiming:
         steps: steps that count.
         warmup: steps before them that do not.
     """
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    model = MODELS.build(cfg.model).to(device)
-    model.init_weights()
-    model.train()
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    optimizer = _build_optimizer(model, cfg)
-    watch = StopWatch(device)
-    model.phase = watch
-    batches = iter(loader)
+    training = Training.of(cfg)
+    watch = training.watch
     for index in range(warmup + steps):
         if index == warmup:
             watch.seconds.clear()
-            _reset_peak(device)
-        _one_step(model, optimizer, batches, watch, index)
+            _reset_peak(watch.device)
+        training.step(index)
     phases = {name: 1000 * median(values) for name, values in watch.seconds.items()}
-    name = torch.cuda.get_device_name() if device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
-    return StepTiming(phases, _peak_mib(device), name)
+    return StepTiming(phases, _peak_mib(watch.device), device_name(watch.device))
 
 
-def _build_optimizer(model: torch.nn.Module, cfg: Config):
-    from mmengine.optim import build_optim_wrapper
-    return build_optim_wrapper(model, cfg.optim_wrapper)
-
-
-def _one_step(model: torch.nn.Module, optimizer, batches: Iterator, watch: StopWatch, index: int) -> None:
-    with watch('data'):
-        batch = model.data_preprocessor(next(batches), True)
-    model.set_progress(index, 100_000)
-    model.train()
-    with optimizer.optim_context(model):
-        losses, _ = model.parse_losses(model(**batch, mode='loss'))
-    with watch('backward'):
-        optimizer.backward(losses)
-    with watch('optimiser'):
-        optimizer.step()
-        optimizer.zero_grad()
-    with watch('EMA'):
-        model.update_teacher()
-    watch.end_step()
+def device_name(device: torch.device) -> str:
+    """The device in words."""
+    return torch.cuda.get_device_name() if device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
 
 
 def _reset_peak(device: torch.device) -> None:
