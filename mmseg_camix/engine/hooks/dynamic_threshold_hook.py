@@ -22,7 +22,7 @@ class DynamicThresholdHook(Hook):
     quantiles of the entropy. A model without a significance mask is left alone.
 
     Args:
-        t_max: iteration at which the ramp ends; None for the end of the training.
+        t_max: iteration at which the ramp ends; None takes the mask's own, or the end of the training.
         interval: steps between two reports of the quantiles.
         levels: which quantiles.
     """
@@ -31,7 +31,16 @@ class DynamicThresholdHook(Hook):
 
     def __init__(self, t_max: int | None = None, interval: int = 50,
                  levels: Sequence[float] = (0.1, 0.5, 0.9)) -> None:
+        if t_max is not None and t_max < 1:
+            raise ValueError(f'DynamicThresholdHook: t_max={t_max} must be at least 1; None is the end of the training')
         self.t_max, self.interval, self.levels = t_max, interval, tuple(levels)
+
+    def before_train(self, runner: Runner) -> None:
+        """Two different ends of one ramp are a mistake."""
+        own = getattr(_significance(runner), 't_max', None)
+        if self.t_max is not None and own is not None and own != self.t_max:
+            raise ValueError(f'DynamicThresholdHook has t_max={self.t_max}, but pseudo_labels.significance has '
+                             f't_max={own}; give it in one place')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Set the clock of the threshold."""
