@@ -1,5 +1,5 @@
-"""Engine: hooks and loops."""
+"""Engine: hooks, loops, and the reading of weights."""
 
-from . import hooks, loops
+from . import hooks, loops, weights
 
-__all__ = ['hooks', 'loops']
+__all__ = ['hooks', 'loops', 'weights']

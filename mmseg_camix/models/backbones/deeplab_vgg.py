@@ -27,6 +27,9 @@ class DeepLabVGG16(BaseModule):
         init_cfg: weights; see :class:`PretrainedBackbone`.
     """
 
+    family = 'vgg'
+    starts_at_random = ('fc6.', 'fc7.')
+
     def __init__(self, fc_channels: int = 1024, init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg if init_cfg is not None else dict(type='Kaiming', layer='Conv2d'))
         self.features = nn.Sequential(_features())
