@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from mmseg_camix.engine.files import write_atomically
 from mmseg_camix.engine.hooks.record_hook import read_record
+from mmseg_camix.files import atomic_write
 
 TRAIN_TOOL = Path(__file__).parents[2] / 'tools' / 'train.py'
 TEST_TOOL = TRAIN_TOOL.with_name('test.py')
@@ -100,7 +100,7 @@ class Results:
         """Record a result."""
         self.entries[run.key] = dict(protocol=run.protocol, **entry)
         ordered = {key: self.entries[key] for key in sorted(self.entries)}
-        write_atomically(self.path, json.dumps(ordered, indent=1) + '\n')
+        atomic_write(self.path, json.dumps(ordered, indent=1) + '\n')
 
 
 def run_missing(runs: list[Run], results: Results, work_dir: Path, processes: int, threads: int,

@@ -14,7 +14,7 @@ from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 
 from mmseg_camix.engine.config import move_data_root
-from mmseg_camix.engine.files import write_atomically
+from mmseg_camix.files import atomic_write
 
 TITLE_HEIGHT = 26
 
@@ -60,7 +60,7 @@ def draw_comparison(networks: dict[str, tuple[str, Path]], data_root: Path, path
     for title, (config, checkpoint) in networks.items():
         columns[title] = [colourised(label, palette) for label in predict(config, checkpoint, samples)]
     sheet = np.hstack([_column(title, tiles, width) for title, tiles in columns.items()])
-    write_atomically(path, cv2.imencode('.png', sheet)[1].tobytes())
+    atomic_write(path, cv2.imencode('.png', sheet)[1].tobytes())
 
 
 def _column(title: str, tiles: list[np.ndarray], width: int) -> np.ndarray:

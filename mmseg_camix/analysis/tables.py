@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from statistics import mean, stdev
 
-from mmseg_camix.engine.files import write_atomically
+from mmseg_camix.files import atomic_write
 
 from .benchmark import Results, Row, Run
 
@@ -81,7 +81,7 @@ def replace_section(path: Path, name: str, content: str) -> None:
     pattern = re.compile(rf'(<!-- begin {re.escape(name)} -->\n).*?(<!-- end {re.escape(name)} -->)', re.DOTALL)
     if not pattern.search(text):
         raise ValueError(f'{path} has no section "<!-- begin {name} --> ... <!-- end {name} -->" to write to')
-    write_atomically(path, pattern.sub(lambda found: f'{found[1]}\n{content}\n\n{found[2]}', text))
+    atomic_write(path, pattern.sub(lambda found: f'{found[1]}\n{content}\n\n{found[2]}', text))
 
 
 def plot_curves(rows: list[Row], runs: list[Run], results: Results, path: Path, title: str) -> None:

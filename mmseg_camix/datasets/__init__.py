@@ -4,6 +4,7 @@ from . import transforms
 from .cityscapes import RawCityscapesDataset
 from .encodings import CLASSES, PALETTE, SYNTHIA_13, SYNTHIA_16
 from .gta import GTADataset
+from .long_tail import LongTailDataset
 from .paired import PairedDataset, PairedSampler, Position, SampleError
 from .synthia import SYNTHIADataset
 
@@ -13,6 +14,7 @@ __all__ = [
     'SYNTHIA_13',
     'SYNTHIA_16',
     'GTADataset',
+    'LongTailDataset',
     'PairedDataset',
     'PairedSampler',
     'Position',

@@ -21,7 +21,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from .conversion import FAMILIES, Family, count_classes, find_labels, run_parallel, write_atomically
+from ..files import atomic_write
+from .conversion import FAMILIES, Family, count_classes, find_labels, run_parallel
 from .encodings import CLASSES, IGNORE
 from .label_files import read_train_ids
 
@@ -142,4 +143,4 @@ def _summary(files: dict[str, dict], complete: bool) -> dict:
 
 
 def _write(path: Path, content: dict) -> None:
-    write_atomically(path, json.dumps(content).encode())
+    atomic_write(path, json.dumps(content).encode())

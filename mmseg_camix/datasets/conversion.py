@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ..files import atomic_write, remove_leftovers
 from .cityscapes import RawCityscapesDataset
 from .gta import GTADataset
 from .label_files import PNG_END, png_header, read_train_ids
@@ -61,17 +62,6 @@ def train_id_path(label: Path, family: Family) -> Path:
     return label.with_name(label.name.removesuffix(family.raw_suffix) + family.train_suffix)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: to a hidden temporary beside it, then rename."""
-    # The same temporary name each time, so that what a kill leaves is overwritten by the next run.
-    temporary = path.with_name(f'.{path.name}.tmp')
-    with open(temporary, 'wb') as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def is_converted(label: Path, output: Path) -> bool:
     """Whether the output is whole, of the label's size, and not older than the label."""
     if not output.is_file() or output.stat().st_mtime < label.stat().st_mtime:
@@ -91,7 +81,7 @@ def convert_label(label: Path, family: Family, force: bool = False) -> bool:
     if not force and is_converted(label, output):
         return False
     train_ids = read_train_ids(str(label), family.ids)
-    write_atomically(output, cv2.imencode('.png', train_ids)[1].tobytes())
+    atomic_write(output, cv2.imencode('.png', train_ids)[1].tobytes(), clean=False)
     return True
 
 
@@ -109,6 +99,8 @@ def convert(name: str, root: Path, jobs: int = 1, force: bool = False) -> tuple[
     """
     family = FAMILIES[name]
     labels = find_labels(Path(root), family)
+    for folder in {label.parent for label in labels}:  # of a run that was killed
+        remove_leftovers(folder)
     task = partial(convert_label, family=family, force=force)
     written, failures = 0, []
     for _, done, failure in run_parallel(task, labels, jobs, f'{name} labels'):

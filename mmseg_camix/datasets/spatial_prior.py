@@ -4,8 +4,8 @@ The file holds counts, so that smoothing and epsilon can be changed without coun
 `spatial_prior_counting` makes them.
 """
 
+import io
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..files import atomic_write
 from ..ops.prior import prior_from_counts
 from ..ops.relations import auto_relations, relation_strength
 
@@ -67,17 +68,10 @@ class SpatialPrior:
 
     def save(self, path: str) -> None:
         """Write the file in one piece: an interrupted run leaves no half of it behind."""
-        folder = os.path.dirname(os.path.abspath(path))
-        os.makedirs(folder, exist_ok=True)
         content = {name: np.asarray(value) for name, value in asdict(self).items()}
-        with tempfile.NamedTemporaryFile(dir=folder, suffix='.tmp', delete=False) as file:
-            try:
-                np.savez_compressed(file, version=VERSION, **content)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, version=VERSION, **content)
+        atomic_write(path, buffer.getbuffer())
 
 
 def load_spatial_prior(

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from mmseg_camix.datasets import GTADataset
-from mmseg_camix.datasets.conversion import FAMILIES, convert, find_labels, train_id_path, write_atomically
+from mmseg_camix.datasets.conversion import FAMILIES, convert, find_labels, train_id_path
 from mmseg_camix.datasets.label_files import read_train_ids
+from mmseg_camix.files import atomic_write
 
 from .tiny import random_ids, write_palette_label
 
@@ -114,26 +115,26 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(OSError, match='No space left'):
-        write_atomically(path, b'new')
+        atomic_write(path, b'new')
     assert path.read_bytes() == b'old'
 
 
 def test_a_kill_leaves_whole_files_only_and_the_next_run_completes(gta):
     process = os.fork()
     if process == 0:  # the child dies in the middle of writing its third file
-        calls = iter(range(10))
-        os.fsync = lambda _: next(calls) == 2 and os.kill(os.getpid(), signal.SIGKILL)
+        calls = iter(range(10))  # two for each file: itself and its folder
+        os.fsync = lambda _: next(calls) == 4 and os.kill(os.getpid(), signal.SIGKILL)
         convert('gta', gta)
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(process, 0)[1]) == signal.SIGKILL
     assert [path.name[:5] for path in outputs(gta)] == ['00001', '00002']
-    assert list(gta.rglob('.*.tmp'))  # the kill did come in the middle
+    assert list(gta.rglob('.*.partial'))  # the kill did come in the middle
     assert convert('gta', gta) == (5, 2, [])
     for label in find_labels(gta, FAMILIES['gta']):
         np.testing.assert_array_equal(
             Image.open(train_id_path(label, FAMILIES['gta'])), read_train_ids(str(label), 'cityscapes')
         )
-    assert not list(gta.rglob('.*.tmp'))
+    assert not list(gta.rglob('.*.partial'))
 
 
 def test_help_explains(main, capsys):

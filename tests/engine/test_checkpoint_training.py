@@ -11,7 +11,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
-from mmseg_camix.engine.checkpoint import atomic, install, read_checkpoint, writer
+from mmseg_camix import files
+from mmseg_camix.engine.checkpoint import install, read_checkpoint, writer
 from tests.engine.checkpoint_training import TwoLayers, make_runner
 
 
@@ -117,7 +118,7 @@ def test_nothing_is_removed_before_its_successor_is_whole(best, tmp_path, monkey
 
     if not os.path.isdir('/proc/self/fd'):
         pytest.skip('needs /proc')
-    monkeypatch.setattr(atomic.os, 'fsync', full_at_iteration_4)
+    monkeypatch.setattr(files.os, 'fsync', full_at_iteration_4)
     with pytest.raises(OSError, match='No space left'):
         make_runner(tmp_path / 'run', 8, best=best, max_keep_ckpts=1).train()
     kept = {'iter_4.pth', 'best_score_iter_2.pth'} if best else {'iter_2.pth'}

@@ -16,9 +16,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import save_checkpoint as earlier_save_checkpoint
 from torch import nn
 
+from mmseg_camix import files
 from mmseg_camix.engine.checkpoint import (
-    atomic,
-    atomic_write,
     from_plain,
     read_checkpoint,
     save_checkpoint,
@@ -135,7 +134,7 @@ class TestAtomicWrite:
 
     def test_replaces(self, tmp_path):
         for text in (b'one', b'two'):
-            atomic_write(tmp_path / 'file', text)
+            files.atomic_write(tmp_path / 'file', text)
             assert (tmp_path / 'file').read_bytes() == text
         assert [file.name for file in tmp_path.iterdir()] == ['file']
 
@@ -144,10 +143,10 @@ class TestAtomicWrite:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, 'No space left on device')
 
-        atomic_write(tmp_path / 'file', b'old')
+        files.atomic_write(tmp_path / 'file', b'old')
         monkeypatch.setattr(*((os, 'fsync') if failing == 'fsync' else (Path, 'replace')), full)
         with pytest.raises(OSError, match='No space left'):
-            atomic_write(tmp_path / 'file', b'new')
+            files.atomic_write(tmp_path / 'file', b'new')
         assert [file.name for file in tmp_path.iterdir()] == ['file']
         assert (tmp_path / 'file').read_bytes() == b'old'
 
@@ -176,13 +175,13 @@ class TestAtomicWrite:
         """After each SIGKILL the file is whole; what the killed writer left goes with the next."""
         dice = random.Random(0)
         file, size = tmp_path / 'file', 1_000_000
-        atomic_write(file, bytes(size))
+        files.atomic_write(file, bytes(size))
         interrupted = 0
         for _ in range(25):
             if (child := os.fork()) == 0:
                 while True:
                     for value in range(256):
-                        atomic_write(file, bytes([value]) * size)
+                        files.atomic_write(file, bytes([value]) * size)
             time.sleep(dice.uniform(0.002, 0.02))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -191,14 +190,14 @@ class TestAtomicWrite:
             assert content == content[:1] * size
             interrupted += len(list(tmp_path.glob('.*.partial'))) > 0
         assert interrupted > 0
-        atomic_write(file, b'')
+        files.atomic_write(file, b'')
         assert [file.name for file in tmp_path.iterdir()] == ['file']
 
     @pytest.mark.parametrize(('pid', 'life', 'stays'), [
-        (os.getppid(), 'ab12', True), (os.getpid(), 'ab12', False), (os.getpid(), atomic._LIFE, True)],
+        (os.getppid(), 'ab12', True), (os.getpid(), 'ab12', False), (os.getpid(), files._LIFE, True)],
         ids=['another that lives', 'a former life', 'this one'])
     def test_whose_hidden_files_are_removed(self, pid, life, stays, tmp_path):
-        partial = tmp_path / f'.file.{atomic._host()}-{pid}-{life}.partial'
+        partial = tmp_path / f'.file.{files._host()}-{pid}-{life}.partial'
         partial.write_bytes(b'half')
-        atomic_write(tmp_path / 'other', b'')
+        files.atomic_write(tmp_path / 'other', b'')
         assert partial.exists() == stays

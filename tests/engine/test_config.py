@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg_camix.engine.config import complete_for_adaptation, is_adapted, load_config, move_data_root, use_amp
-from mmseg_camix.engine.files import write_atomically
+from mmseg_camix.files import atomic_write
 from mmseg_camix.models.uda.methods import DACS
 
 TEXT = """
@@ -119,10 +119,10 @@ def test_amp_needs_a_gpu(monkeypatch):
 
 def test_files_are_whole_or_not_there(tmp_path):
     path = tmp_path / 'new' / 'file.txt'
-    write_atomically(path, 'one')
-    write_atomically(path, b'two')
+    atomic_write(path, 'one')
+    atomic_write(path, b'two')
     assert path.read_bytes() == b'two'
     with pytest.raises(TypeError):
-        write_atomically(path, 3)
+        atomic_write(path, 3)
     assert path.read_bytes() == b'two'
     assert list(path.parent.iterdir()) == [path]

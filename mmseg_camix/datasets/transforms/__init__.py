@@ -1,10 +1,11 @@
 """Transforms for mmseg's pipelines: loading with clear errors, and the record of a crop's place."""
 
 from .formatting import PackUDAInputs
-from .geometry import EvaluateAtResizedShape, RecordedRandomCrop
+from .geometry import CropWithClass, EvaluateAtResizedShape, RecordedRandomCrop
 from .loading import LoadIdLabels, LoadImage
 
 __all__ = [
+    'CropWithClass',
     'EvaluateAtResizedShape',
     'LoadIdLabels',
     'LoadImage',

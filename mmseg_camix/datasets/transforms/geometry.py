@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.datasets.transforms import RandomCrop
 from mmseg.registry import TRANSFORMS
@@ -42,12 +43,73 @@ class RecordedRandomCrop(RandomCrop):
                 f'{results.get("img_path")} is cropped twice; only one crop_box can be recorded: '
                 'use one RecordedRandomCrop per pipeline'
             )
-        y1, y2, x1, x2 = super().crop_bbox(results)
+        y1, y2, x1, x2 = self.draw_box(results)
         height, width = results['img'].shape[:2]
         y2, x2 = min(y2, height), min(x2, width)  # mmseg's box passes the border of a smaller image
         results['resized_shape'] = (height, width)
         results['crop_box'] = _before_flip((x1, y1, x2, y2), results)
         return y1, y2, x1, x2
+
+    def draw_box(self, results: dict) -> tuple[int, int, int, int]:
+        """Draw (y1, y2, x1, x2), which may pass the border of a smaller image."""
+        return super().crop_bbox(results)
+
+
+@TRANSFORMS.register_module()
+class CropWithClass(RecordedRandomCrop):
+    """A random crop that contains a wanted class, for images that were chosen for its sake.
+
+    Crops are drawn until one has enough pixels of the class. If none has after so many tries, it is
+    the best of them; if not one of them has a single pixel, it is a crop around a random pixel of
+    the class. Only where resizing has removed the class altogether can the crop be without it.
+
+    Required keys: wanted_class (int, a train id), gt_seg_map. Added keys: as `RecordedRandomCrop`.
+
+    Args:
+        crop_size: (height, width), or one number for a square.
+        min_pixels: how many pixels of the class are enough.
+        tries: how many crops are drawn.
+    """
+
+    def __init__(self, crop_size: int | Sequence[int], min_pixels: int = 1, tries: int = 10) -> None:
+        super().__init__(crop_size)
+        if min_pixels < 1 or tries < 1:
+            raise ValueError(f'CropWithClass: min_pixels={min_pixels} and tries={tries} must be at least 1')
+        self.min_pixels, self.tries = min_pixels, tries
+
+    def draw_box(self, results: dict) -> tuple[int, int, int, int]:
+        """The first crop with enough pixels of the class, or else the best."""
+        if missing := [key for key in ('wanted_class', 'gt_seg_map') if key not in results]:
+            raise KeyError(f'{results.get("img_path")}: CropWithClass needs {" and ".join(missing)}; load labels '
+                           'before it, and use it within a dataset that chooses classes, such as LongTailDataset')
+        wanted = results['gt_seg_map'] == results['wanted_class']
+        best, most = None, -1
+        for _ in range(self.tries):
+            y1, y2, x1, x2 = box = super().draw_box(results)
+            pixels = np.count_nonzero(wanted[y1:y2, x1:x2])
+            if pixels > most:
+                best, most = box, pixels
+            if pixels >= self.min_pixels:
+                break
+        return best if most > 0 else self._around_a_pixel(wanted, best)
+
+    @staticmethod
+    def _around_a_pixel(wanted: np.ndarray, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """A box of the same size around a random pixel of the class; the same box if there is none."""
+        places = np.argwhere(wanted)
+        if not len(places):
+            return box
+        y, x = places[np.random.randint(len(places))]  # noqa: NPY002 (seeded by PairedDataset)
+        (y1, y2), (x1, x2) = (_span_around(at, box[i + 1] - box[i], wanted.shape[i // 2])
+                              for i, at in ((0, y), (2, x)))
+        return y1, y2, x1, x2
+
+
+def _span_around(place: int, length: int, size: int) -> tuple[int, int]:
+    """A random span of `length` within [0, size) that contains a place; all are equally likely."""
+    first, last = max(0, place - length + 1), min(place, max(size - length, 0))
+    start = np.random.randint(first, last + 1)  # noqa: NPY002
+    return int(start), int(start) + length
 
 
 def _before_flip(box: tuple[int, int, int, int], results: dict) -> tuple[int, int, int, int]:

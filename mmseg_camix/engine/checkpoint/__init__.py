@@ -3,7 +3,6 @@
 Reading (`read_checkpoint`) runs nothing that a file says. Writing (`save_checkpoint`) leaves a
 whole file or none. `install` puts both in the place of mmengine's own.
 """
-from .atomic import atomic_write
 from .errors import CheckpointError
 from .install import install
 from .latest import find_latest_checkpoint
@@ -12,6 +11,6 @@ from .reader import read_checkpoint
 from .writer import save_checkpoint
 
 __all__ = [
-    'CheckpointError', 'atomic_write', 'find_latest_checkpoint', 'from_plain', 'install',
+    'CheckpointError', 'find_latest_checkpoint', 'from_plain', 'install',
     'read_checkpoint', 'save_checkpoint', 'to_plain'
 ]

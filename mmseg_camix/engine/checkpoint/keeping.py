@@ -12,7 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from .atomic import atomic_write
+from ...files import atomic_write
 from .latest import POINTER
 
 

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..files import write_atomically
+from mmseg_camix.files import atomic_write
 
 
 @HOOKS.register_module()
@@ -45,7 +45,7 @@ def read_record(work_dir: str | Path) -> dict:
 
 def _write(runner: Runner, record: dict) -> None:
     if runner.rank == 0:
-        write_atomically(Path(runner.work_dir) / 'metrics.json', json.dumps(record, indent=1) + '\n')
+        atomic_write(Path(runner.work_dir) / 'metrics.json', json.dumps(record, indent=1) + '\n')
 
 
 def _plain(metrics: dict | None) -> dict:

@@ -9,20 +9,22 @@ _PARTIAL = re.compile(r'\..+\.(?P<host>[^.]+)-(?P<pid>\d+)-(?P<life>[0-9a-f]+)\.
 _LIFE = os.urandom(4).hex()
 
 
-def atomic_write(path: str | os.PathLike, data: bytes | memoryview) -> None:
+def atomic_write(path: str | os.PathLike, data: str | bytes | memoryview, clean: bool = True) -> None:
     """Write `data` to `path`: to a hidden file beside it, onto the disk, then in its place.
 
     Where writing fails (a full disk, a lost mount), the hidden file is removed, the old content
     of `path` stays, and the error is passed on. A writer that is killed leaves its hidden file
-    behind; the next write into the folder removes it.
+    behind; the next write into the folder removes it, unless ``clean`` is off (in folders of many
+    files looking for it takes time; call :func:`remove_leftovers` once).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent)
+    if clean:
+        remove_leftovers(path.parent)
     partial = path.with_name(f'.{path.name}.{_host()}-{os.getpid()}-{_LIFE}.partial')
     try:
         with partial.open('wb') as file:
-            file.write(data)
+            file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
