@@ -1,0 +1,8 @@
+# RCCR as published, SYNTHIA -> Cityscapes in miniature: the pair of the paper's Table 3.
+_base_ = '../_base_/mini_synthia2cs_tiny.py'
+model = dict(
+    _delete_=True,
+    type='RCCR',
+    segmentor=_base_.model,
+    objectives=dict(contrast=dict(features=1)))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=1.0))))
