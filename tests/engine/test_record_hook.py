@@ -19,7 +19,7 @@ def at(folder, iteration, max_iters=4, training=True, rank=0):
 
 def test_entries_are_sorted_and_replaced(tmp_path):
     hook = RecordMetricsHook()
-    for iteration, value in ((2, 1.0), (4, 2.0), (2, 3.0)):  # resumed from before iteration 2
+    for iteration, value in ((4, 2.0), (2, 1.0), (2, 3.0)):  # resumed from before iteration 2
         hook.after_val_epoch(at(tmp_path, iteration), dict(mIoU=value))
     record = json.loads((tmp_path / 'metrics.json').read_text())
     assert record['val'] == [dict(iteration=2, metrics=dict(mIoU=3.0)), dict(iteration=4, metrics=dict(mIoU=2.0))]

@@ -8,6 +8,8 @@ from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmseg_camix.models.uda import adapter
+
 from . import tiny
 
 SEGMENTORS = tiny.segmentors()
@@ -45,6 +47,18 @@ def test_teacher_logits_are_those_of_prediction(name):
     theirs = segmentor.encode_decode(images, metas)
     mine = torch.nn.functional.interpolate(mine, (32, 32), mode='bilinear', align_corners=segmentor.align_corners)
     torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize('name', ['EncHead', 'DDRHead', 'PIDHead'])
+def test_of_a_tuple_the_prediction_is_taken(name):
+    """In training mode these heads give more; what counts is the map that they predict with."""
+    network = tiny.method('DACS', SEGMENTORS[name]).student.eval()
+    images = torch.randn(2, 3, 32, 32)
+    expected = adapter.decode(network, adapter.extract(network, images))
+    network.backbone.training = network.decode_head.training = True  # all but normalisation and dropout
+    raw = network.decode_head(adapter.extract(network, images))
+    assert isinstance(raw, tuple)
+    torch.testing.assert_close(adapter.decode(network, adapter.extract(network, images)), expected)
 
 
 def test_everything_is_read_from_the_segmentor():
