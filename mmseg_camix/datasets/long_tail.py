@@ -1,0 +1,182 @@
+"""Long-tail class first sampling (DSP, Eq. 1 and Algorithm 1): pixels of rare classes, on demand."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS
+from mmseg.structures import SegDataSample
+from torch.utils.data import Dataset
+
+from .class_stats import STATS_FILE
+
+
+@DATASETS.register_module()
+class LongTailDataset(Dataset):
+    """Each item is one patch: the pixels of k long-tail classes, each taken from an image that has it.
+
+    k of the K long-tail classes are drawn, and for each of them one of the images that contain it;
+    its pixels of all k classes go into the patch, later images over earlier ones. The item looks like
+    any labelled sample: `inputs` holds the pixels, and the label is void wherever the patch is not. So
+    a patch is cheap to move, and any k makes batches of the same shape.
+
+    Which image stands at an index plays no part: everything is drawn from NumPy's global generator,
+    which `PairedDataset` seeds. Its metainfo names `rare_classes` and `rare_images`.
+
+    Deviations:
+        Paper: silent about the crop. Released code: whole images, resized and cropped at random.
+        Ours: the wrapped dataset's pipeline; with `CropWithClass` the crop contains the class.
+
+    Args:
+        dataset: config of a labelled mmseg dataset, or the dataset. `CropWithClass` in its pipeline
+            finds the class.
+        classes: names of the long-tail classes, or K for the K least frequent (Eq. 1 counts the
+            images that contain a class). GTA: 5, SYNTHIA: 4 in the paper.
+        k: how many of them make up a patch; 0 gives empty patches.
+        stats: JSON of `tools/dataset/class_stats.py`. Without it all labels are read once when the
+            dataset is built: right for thousands of small labels, slow for the full GTA.
+        min_pixels: an image has a class if it has so many pixels of it (before any resizing).
+    """
+
+    def __init__(self, dataset: dict | Dataset, classes: int | Sequence[str] = 5, k: int = 2, stats: str = '',
+                 min_pixels: int = 1) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset.full_init()
+        counts = counts_from_stats(self.dataset, stats) if stats else count_pixels(self.dataset)
+        shown = counts >= max(min_pixels, 1)
+        self.frequency = shown.mean(0)
+        self.tail = long_tail(self.frequency, classes, self.metainfo['classes'])
+        if not 0 <= k <= len(self.tail):
+            raise ValueError(f'LongTailDataset: k={k} must be between 0 and the number of long-tail classes, '
+                             f'{len(self.tail)} ({", ".join(self._names(self.tail))})')
+        self.k = k
+        self._images = {train_id: np.flatnonzero(shown[:, train_id]) for train_id in self.tail}
+        self._length = int(shown[:, self.tail].any(1).sum())
+
+    @property
+    def metainfo(self) -> dict:
+        """Of the dataset that the patches come from."""
+        return self.dataset.metainfo
+
+    def __len__(self) -> int:
+        """Number of images that contain a long-tail class (the paper's set D)."""
+        return self._length
+
+    def __getitem__(self, index: int) -> dict:
+        # RandomState's functions, whose streams are frozen.
+        chosen = np.random.choice(self.tail, self.k, replace=False).tolist()  # noqa: NPY002
+        images = [int(np.random.choice(self._images[c])) for c in chosen]  # noqa: NPY002
+        if not chosen:
+            first = self._images[self.tail[0]]
+            return _void(self._load(int(first[index % len(first)]), self.tail[0]), self.dataset.ignore_index)
+        items = [self._load(image, train_id) for image, train_id in zip(images, chosen)]
+        patch = compose(items, chosen, self.dataset.ignore_index)
+        patch['data_samples'].set_metainfo(dict(
+            rare_classes=self._names(chosen), rare_images=[item['data_samples'].img_path for item in items]))
+        return patch
+
+    def _load(self, image: int, wanted: int) -> dict:
+        info = self.dataset.get_data_info(image)
+        info['wanted_class'] = wanted
+        return self.dataset.pipeline(info)
+
+    def _names(self, train_ids: Sequence[int]) -> list[str]:
+        return [self.metainfo['classes'][train_id] for train_id in train_ids]
+
+
+def long_tail(frequency: np.ndarray, classes: int | Sequence[str], names: Sequence[str]) -> list[int]:
+    """Train ids of the long-tail classes, least frequent first.
+
+    Args:
+        frequency: (C,) share of the images that contain each class.
+        classes: how many, or their names.
+        names: of all classes.
+    """
+    order = [int(c) for c in np.argsort(frequency, kind='stable') if frequency[c] > 0]
+    present = [names[c] for c in order]
+    if isinstance(classes, int):
+        if not 1 <= classes <= len(order):
+            raise ValueError(f'LongTailDataset: classes={classes} must be between 1 and the number of classes that '
+                             f'occur, {len(order)}')
+        return order[:classes]
+    if wrong := [name for name in classes if name not in present]:
+        raise ValueError(f'LongTailDataset: no image contains {wrong}; classes that occur, rarest first: '
+                         f'{", ".join(present)}')
+    return [c for c in order if names[c] in classes]
+
+
+def count_pixels(dataset: Dataset) -> np.ndarray:
+    """Pixels of each class in each image, (N, C) int64, from the labels as the pipeline loads them."""
+    counts = np.zeros((len(dataset), len(dataset.metainfo['classes'])), np.int64)
+    for index, row in enumerate(counts):
+        label = _label(dataset, index)
+        row += np.bincount(label.ravel(), minlength=256)[:len(row)]
+    return counts
+
+
+def _label(dataset: Dataset, index: int) -> np.ndarray:
+    results = dataset.get_data_info(index)
+    for transform in dataset.pipeline.transforms:
+        results = transform(results)
+        if 'gt_seg_map' in results:
+            return results['gt_seg_map']
+    raise ValueError(f"{results.get('img_path')}: no transform of this pipeline loads labels, without which nobody "
+                     "knows which images contain a rare class; add dict(type='LoadIdLabels')")
+
+
+def counts_from_stats(dataset: Dataset, path: str) -> np.ndarray:
+    """The same from the JSON of the class-statistics tool, whose classes are matched by name."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no class statistics; count them with `python tools/dataset/class_stats.py`, '
+                                f'which writes {STATS_FILE}')
+    stats = json.loads(Path(path).read_text())
+    columns = {name: column for column, name in enumerate(stats['classes'])}
+    classes = dataset.metainfo['classes']
+    if unknown := [name for name in classes if name not in columns]:
+        raise ValueError(f'{path}: classes {unknown} of the dataset were not counted; leave `stats` out to count them')
+    rows = {_stem(file, '.png'): entry['pixels'] for file, entry in stats['files'].items()}
+    result = np.zeros((len(dataset), len(classes)), np.int64)
+    for index, row in enumerate(result):
+        label = Path(dataset.get_data_info(index)['seg_map_path'])
+        stem = _stem(label.relative_to(dataset.data_root).as_posix(), dataset.seg_map_suffix)
+        if stem not in rows:
+            raise ValueError(f'{label}: not in {path}; count again with the same `--ann-file` as the dataset has')
+        row += [rows[stem][columns[name]] for name in classes]
+    return result
+
+
+def _stem(file: str, suffix: str) -> str:
+    return file.removesuffix(suffix)
+
+
+def compose(items: Sequence[dict], chosen: Sequence[int], ignore_index: int) -> dict:
+    """One sample with the pixels of the chosen classes of all items; void elsewhere.
+
+    Args:
+        items: packed samples with labels, of one size.
+        chosen: train ids.
+        ignore_index: the label of void pixels.
+    """
+    result = _void(items[0], ignore_index)
+    pixels, label = result['inputs'], result['data_samples'].gt_sem_seg.data
+    for item in items:
+        if item['inputs'].shape != pixels.shape:
+            raise ValueError(f'{item["data_samples"].img_path}: crops differ in size, {tuple(pixels.shape[1:])} and '
+                             f'{tuple(item["inputs"].shape[1:])}; resize so that every image is at least as large as '
+                             'the crop')
+        found = item['data_samples'].gt_sem_seg.data
+        region = torch.isin(found, torch.tensor(chosen, dtype=found.dtype))
+        pixels.copy_(torch.where(region, item['inputs'], pixels))
+        label.copy_(torch.where(region, found, label))
+    return result
+
+
+def _void(item: dict, ignore_index: int) -> dict:
+    """A copy whose label is void everywhere."""
+    given: SegDataSample = item['data_samples']
+    label = torch.full_like(given.gt_sem_seg.data, ignore_index)
+    sample = SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=given.metainfo)
+    return dict(inputs=item['inputs'].clone(), data_samples=sample)
