@@ -223,12 +223,43 @@ def test_a_crop_that_the_network_cannot_work_on():
         dict(type='UNet', base_channels=4, num_stages=4, strides=(1,) * 4, enc_num_convs=(1,) * 4,
              dec_num_convs=(1,) * 3, downsamples=(True,) * 3, enc_dilations=(1,) * 4, dec_dilations=(1,) * 3),
         tiny.fcn(4, 4, in_index=3, num_convs=0), crop=(12, 12))
-    refused(r'cannot process a blank 12x12 image.*data_preprocessor.size=\(12, 12\)', ValueError, segmentor=unet)
+    refused(r'cannot process a blank image.*data_preprocessor.size=\(12, 12\)', ValueError, segmentor=unet)
 
 
 def test_channels_that_do_not_fit():
-    refused('cannot process a blank 32x32 image', ValueError,
+    refused('cannot process a blank image', ValueError,
             segmentor=tiny.encoder_decoder(dict(type='PassThrough'), tiny.fcn(7, 7, num_convs=0)))
+
+
+def test_a_head_that_predicts_points():
+    """PointRend: the last head of its cascade has no map of its own."""
+    point = dict(type='PointHead', in_channels=[3], in_index=[0], channels=4, num_fcs=1, num_classes=5,
+                 align_corners=False, loss_decode=tiny.CROSS_ENTROPY)
+    cascade = tiny.encoder_decoder(dict(type='PassThrough'), [tiny.linear_head(), point],
+                                   type='CascadeEncoderDecoder', num_stages=2)
+    refused('PointHead trains on points.*leave it out of the cascade', UnsupportedSegmentorError, segmentor=cascade)
+
+
+@MODELS.register_module()
+class Sevens(BaseModule):
+    """As a vision transformer with patches of 14 pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 14, 14)
+
+    def forward(self, image):
+        if image.shape[2] % 14:
+            raise AssertionError(f'{image.shape[2]} is no multiple of 14')
+        return (self.conv(image),)
+
+
+def test_a_network_that_takes_certain_sizes_only():
+    """A large crop is tried in part, to be quick, but never refused for that."""
+    fitting = tiny.encoder_decoder(dict(type='Sevens'), tiny.fcn(4, 4), crop=(140, 140))
+    assert tiny.method('DACS', fitting).stride == 14
+    refused('132 is no multiple of 14.*size=.132, 132', ValueError,
+            segmentor=tiny.encoder_decoder(dict(type='Sevens'), tiny.fcn(4, 4), crop=(132, 132)))
 
 
 def test_the_probe_leaves_no_trace():

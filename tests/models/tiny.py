@@ -112,6 +112,15 @@ def _two_streams(head: dict, channels: tuple[int, ...], losses: list) -> dict:
         head, num_classes=CLASSES, norm_cfg=BN, loss_decode=losses, align_corners=True))
 
 
+def _knet() -> dict:
+    updator = dict(type='KernelUpdator', in_channels=8, feat_channels=8, out_channels=8, norm_cfg=dict(type='LN'),
+                   act_cfg=dict(type='ReLU', inplace=True))
+    update = dict(type='KernelUpdateHead', num_classes=CLASSES, num_ffn_fcs=2, num_heads=2, num_mask_fcs=1,
+                  feedforward_channels=16, in_channels=8, out_channels=8, dropout=0.0, conv_kernel_size=1,
+                  feat_transform_cfg=dict(conv_cfg=dict(type='Conv2d'), act_cfg=None), kernel_updator_cfg=updator)
+    return dict(type='IterativeDecodeHead', num_stages=1, kernel_generate_head=fcn(64), kernel_update_head=[update])
+
+
 def _mit() -> dict:
     return dict(type='MixVisionTransformer', embed_dims=8, num_stages=4, num_layers=[1, 1, 1, 1],
                 num_heads=[1, 1, 1, 1], patch_sizes=[7, 3, 3, 3], sr_ratios=[8, 4, 2, 1],
@@ -136,6 +145,7 @@ def segmentors() -> dict[str, dict]:
         'a neck': encoder_decoder(_resnet(), fpn_head, neck=fpn),
         'a cascade': encoder_decoder(_resnet(), [fcn(64), ocr], type='CascadeEncoderDecoder', num_stages=2),
         'SegFormer': encoder_decoder(_mit(), segformer),
+        'K-Net': encoder_decoder(_resnet(), _knet()),
         'EncHead': encoder_decoder(_resnet(), enc),
         'DDRHead': _two_streams(dict(type='DDRHead', in_channels=8, channels=8), (4, 8), [OHEM] * 2),
         'PIDHead': _two_streams(

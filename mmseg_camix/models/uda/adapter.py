@@ -7,7 +7,7 @@ sampler) is met once, here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -16,9 +16,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-# Heads that return a tuple while training, and which entry is the prediction they give in testing.
-_PREDICTION_OF_TUPLE = {'DDRHead': 0, 'EncHead': 0, 'PIDHead': 1}
-
+# Heads that return several maps while training, and which is the prediction they give in testing.
+_PREDICTION_OF_TUPLE = {'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
 
 # The largest image that a network is tried on when a model is built.
 PROBE_SIZE = 128
@@ -61,6 +60,10 @@ def _check_head(head: nn.Module) -> None:
             'nothing to take pseudo-labels from. Use a per-pixel head such as DepthwiseSeparableASPPHead, '
             'SegformerHead, UPerHead or FCNHead; a head of your own that does return (B, C, h, w) '
             'logits can say so with the class attribute `per_pixel_logits = True`')
+    if any(base.__name__ == 'PointHead' for base in type(head).__mro__):
+        raise UnsupportedSegmentorError(
+            f'decode head {name} trains on points and gives no map of logits for every image; leave it out of '
+            'the cascade, whose other heads can be adapted')
     if head.out_channels != head.num_classes:
         raise UnsupportedSegmentorError(
             f'decode head {name} has out_channels={head.out_channels} for num_classes='
@@ -78,7 +81,7 @@ def head_input(segmentor: nn.Module) -> int:
     head = main_head(segmentor)
     if any(base.__name__ == 'PIDHead' for base in type(head).__mro__):
         return 1  # the middle one of three streams; in_index is not used
-    index = head.in_index
+    index = getattr(head, 'in_index', -1)  # K-Net and heads of one's own may not say
     return index if isinstance(index, int) else list(index)[-1]
 
 
@@ -94,9 +97,7 @@ def feature_map(features: object, index: int) -> Tensor:
 
 def feature_shape(segmentor: nn.Module, crop: tuple[int, int] | None, index: int) -> tuple[int, int]:
     """Channels of a feature map, and its stride in pixels; of a blank image as in :func:`check_crop`."""
-    height, width = _probe_size(crop)
-    with _evaluated(segmentor):
-        found = feature_map(extract(segmentor, torch.zeros(1, 3, height, width)), index)
+    found, (height, _) = _on_blank(segmentor, crop, lambda image: feature_map(extract(segmentor, image), index))
     if found.dim() != 4:
         raise UnsupportedSegmentorError(f'features={index} of {type(segmentor.backbone).__name__} have shape '
                                         f'{tuple(found.shape)}; expected a map, (1, K, h, w)')
@@ -152,15 +153,13 @@ def check_crop(segmentor: nn.Module, crop: tuple[int, int] | None) -> int:
     A blank image of the crop's size (a part of it, if large) goes through the network once, which
     proves when the model is built that it gives logits of the right shape.
     """
-    height, width = _probe_size(crop)
     try:
-        with _evaluated(segmentor):
-            logits = decode(segmentor, extract(segmentor, torch.zeros(1, 3, height, width)))
+        logits, (height, width) = _on_blank(segmentor, crop, lambda image: decode(segmentor, extract(segmentor, image)))
     except UnsupportedSegmentorError:
         raise
     except Exception as error:
         raise ValueError(
-            f'the segmentor cannot process a blank {height}x{width} image ({error}); is the crop size '
+            f'the segmentor cannot process a blank image ({error}); is the crop size '
             f"(data_preprocessor.size={crop}) smaller than the network's stride, or a number of "
             'channels wrong?') from error
     num_classes = main_head(segmentor).num_classes
@@ -176,9 +175,21 @@ def check_crop(segmentor: nn.Module, crop: tuple[int, int] | None) -> int:
     return stride
 
 
-def _probe_size(crop: tuple[int, int] | None) -> tuple[int, int]:
-    height, width = crop or (PROBE_SIZE, PROBE_SIZE)
-    return min(height, PROBE_SIZE), min(width, PROBE_SIZE)
+def _on_blank(segmentor: nn.Module, crop: tuple[int, int] | None,
+              run: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[int, int]]:
+    """``run`` on a blank image, and its size: a part of the crop, or all of it where no other size will do."""
+    whole = crop or (PROBE_SIZE, PROBE_SIZE)
+    part = (min(whole[0], PROBE_SIZE), min(whole[1], PROBE_SIZE))
+    with _evaluated(segmentor):
+        try:
+            return run(torch.zeros(1, 3, *part)), part
+        except UnsupportedSegmentorError:
+            raise
+        except Exception:
+            if part == tuple(whole):
+                raise
+            # A transformer with patches of 14 pixels, say, takes multiples of 14 alone.
+            return run(torch.zeros(1, 3, *whole)), tuple(whole)
 
 
 def _stride(height: int, found: Tensor) -> int:
