@@ -1,0 +1,78 @@
+"""Plain vision transformers of timm: DINOv2, DINOv3, MAE, CLIP, EVA, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmseg.registry import MODELS
+from torch import Tensor
+from torch.nn import functional as F
+
+from .pyramid import SimplePyramid
+from .timm_base import TimmBackbone
+
+
+@MODELS.register_module()
+class TimmViT(TimmBackbone):
+    """A plain ViT of timm with a simple feature pyramid, at four strides as any backbone.
+
+    Images of any size: the position embedding is interpolated (DINOv3 computes its own), and an
+    image whose sides are no multiples of the patch is resized to the next, so that the maps still
+    cover it exactly (patches of 14 pixels: 512 becomes 518).
+
+    Args:
+        name: timm's name, e.g. 'vit_large_patch14_dinov2' or 'vit_base_patch16_dinov3'.
+        blocks: whose output is taken, of 0 to depth - 1 or from the end: one for all four scales,
+            or one for each.
+        pyramid: False gives the maps of `blocks` as they are, all at the patch's stride.
+        norm: whether the network's last normalisation is applied to each map.
+        pretrained: True downloads timm's weights when weights are initialised.
+        frozen: the transformer is not trained; the pyramid is.
+        drop_path_rate: stochastic depth of the last block.
+        arguments: further arguments of the network, as timm has them.
+        init_cfg: weights; see :class:`PretrainedBackbone`.
+    """
+
+    starts_at_random = ('pyramid.',)
+
+    def __init__(self, name: str, blocks: Sequence[int] = (-1,), pyramid: bool = True, norm: bool = True,
+                 pretrained: bool = False, frozen: bool = False, drop_path_rate: float = 0.0,
+                 arguments: dict | None = None, init_cfg: dict | list | None = None) -> None:
+        options = dict(dynamic_img_size=True, drop_path_rate=drop_path_rate) | dict(arguments or {})
+        super().__init__(name, pretrained, frozen, options, init_cfg)
+        if not hasattr(self.network, 'forward_intermediates') or not hasattr(self.network, 'blocks'):
+            raise ValueError(f"'{name}' is not a plain vision transformer; use TimmFeatures(name='{name}')")
+        depth = len(self.network.blocks)
+        self.blocks = tuple(range(depth)[block] for block in blocks)
+        if pyramid and len(self.blocks) not in (1, 4):
+            raise ValueError(f'TimmViT: the pyramid has 4 scales and needs 1 or 4 blocks, not {len(self.blocks)}')
+        self.norm, self.patch = norm, tuple(self.network.patch_embed.patch_size)
+        width = self.network.embed_dim
+        self.pyramid = SimplePyramid(width) if pyramid else None
+        self.out_channels = (width,) * (4 if pyramid else len(self.blocks))
+        rescales = SimplePyramid.rescales if pyramid else (1.0,) * len(self.blocks)
+        self.out_strides = tuple(self.patch[0] / scale for scale in rescales)
+
+    def run(self, image: Tensor) -> list[Tensor]:
+        size = tuple(-(-side // patch) * patch for side, patch in zip(image.shape[2:], self.patch))
+        if size != tuple(image.shape[2:]):
+            image = F.interpolate(image, size, mode='bilinear', align_corners=False)
+        return list(self.network.forward_intermediates(
+            image, indices=list(self.blocks), norm=self.norm, output_fmt='NCHW', intermediates_only=True))
+
+    def finish(self, features: list[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(features) if self.pyramid is None else self.pyramid(features)
+
+    @property
+    def num_layers_of_decay(self) -> int:
+        """Number of blocks, for layer-wise decay of the learning rate."""
+        return len(self.network.blocks)
+
+    def layer_of(self, name: str) -> int:
+        """Depth of a parameter by its name: 0 the embeddings, k the k-th block, last the pyramid."""
+        part, *rest = name.removeprefix('network.').split('.')
+        if part == 'blocks':
+            return int(rest[0]) + 1
+        if part == 'pyramid':
+            return self.num_layers_of_decay + 1
+        return self.num_layers_of_decay if part in ('norm', 'fc_norm') else 0

@@ -1,0 +1,73 @@
+"""Few groups of parameters, and a learning rate that falls with depth."""
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mmseg_camix.models.backbones import MiT, TimmViT
+
+SMALL = dict(depth=3, embed_dim=24, num_heads=2)
+
+
+class Model(nn.Module):
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.decode_head = backbone, nn.Linear(3, 3)
+        self.teacher = nn.Linear(3, 3).requires_grad_(False)
+
+
+def groups(model: nn.Module, constructor: str = 'GroupedConstructor', **paramwise: object) -> list[dict]:
+    cfg = dict(type='OptimWrapper', constructor=constructor, paramwise_cfg=paramwise,
+               optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.1))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return build_optim_wrapper(model, cfg).optimizer.param_groups
+
+
+def settings(found: list[dict]) -> dict[int, tuple[float, float]]:
+    return {id(p): (round(g['lr'], 9), g['weight_decay']) for g in found for p in g['params'] if p.requires_grad}
+
+
+def test_the_same_settings_as_mmengine_in_few_groups():
+    model = Model(MiT('b0'))
+    paramwise = dict(custom_keys={'decode_head': dict(lr_mult=10.0)}, norm_decay_mult=0.0)
+    few, many = groups(model, **paramwise), groups(model, 'DefaultOptimWrapperConstructor', **paramwise)
+    assert settings(few) == settings(many)
+    assert len(few) == 3  # head, norms, the rest
+    assert len(many) > 100
+    assert sum(len(g['params']) for g in few) == sum(p.requires_grad for p in model.parameters())
+
+
+def test_the_learning_rate_falls_with_depth():
+    model = Model(TimmViT('vit_small_patch14_dinov2', arguments=SMALL))
+    rate = {k: v[0] for k, v in settings(groups(model, layer_decay=0.5)).items()}
+    net = model.backbone.network
+    assert rate[id(model.decode_head.weight)] == rate[id(model.backbone.pyramid.scales[1].weight)] == 1
+    for block, expected in zip(net.blocks, (0.125, 0.25, 0.5)):
+        assert rate[id(block.mlp.fc1.weight)] == expected
+    assert rate[id(net.patch_embed.proj.weight)] == rate[id(net.pos_embed)] == 0.0625
+
+
+def test_decay_and_factors_multiply():
+    model = Model(MiT('b0'))
+    rate = settings(groups(model, layer_decay=0.5, custom_keys={'backbone': dict(lr_mult=4.0)}))
+    assert rate[id(model.backbone.layers[3][2].weight)][0] == 2.0
+
+
+def test_wrong_values():
+    with pytest.raises(ValueError, match=r'must lie in \(0, 1\]'):
+        groups(Model(MiT('b0')), layer_decay=2.0)
+    with pytest.raises(ValueError, match='knows its layers'):
+        groups(Model(nn.Linear(2, 2)), layer_decay=0.9)
+
+
+def test_a_step_moves_everything_that_is_trained():
+    model = Model(nn.Linear(2, 2))
+    found = groups(model)
+    assert len(found) == 1
+    before = [p.clone() for p in model.parameters()]
+    (model.backbone(torch.ones(1, 2)).sum() + model.decode_head(torch.ones(1, 3)).sum()).backward()
+    torch.optim.AdamW(found).step()
+    moved = [not torch.equal(p, q) for p, q in zip(model.parameters(), before)]
+    assert moved == [True] * 4 + [False] * 2
