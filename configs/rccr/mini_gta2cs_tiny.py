@@ -1,5 +1,5 @@
-# RCCR as published, on the miniature benchmark. It contrasts the decoder's map of 8-pixel cells, the
-# paper's stride; that of 4 (features=2) makes a step five times as long on a CPU.
+# RCCR as published, on the miniature benchmark. Its contrast is between cells of 8 pixels, the paper's
+# stride, which the second stage has; the last one, the default, would see 3x3 cells of a crop.
 _base_ = '../_base_/mini_gta2cs_tiny.py'
 model = dict(
     _delete_=True,
