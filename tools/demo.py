@@ -24,7 +24,9 @@ TOOLS = Path(__file__).parent
 CONFIGS = {
     'source only': 'configs/source_only/mini_gta2cs_tiny.py',
     'DACS': 'configs/dacs/mini_gta2cs_tiny.py',
+    'CAMix': 'configs/camix/mini_gta2cs_tiny.py',
 }
+PRIOR = Path('priors/gta.npz')
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +44,10 @@ def main() -> None:
     args = parse_args()
     root = TOOLS.parent
     os.chdir(root)
-    run([TOOLS / 'dataset/make_mini.py', '--out', args.data], log=None)
+    run([TOOLS / 'dataset/make_mini.py', '--out', args.data])
+    if not (args.data / PRIOR).is_file():  # CAMix reads where the source has which class
+        run([TOOLS / 'dataset/build_spatial_prior.py', CONFIGS['CAMix'], '--out', args.data / PRIOR,
+             '--cfg-options', f'data_root={args.data}'])
     trained = {}
     for name, config in CONFIGS.items():
         trained[name] = train(name, config, args)
@@ -70,7 +75,7 @@ def train(name: str, config: str, args: argparse.Namespace) -> Path:
     return folder
 
 
-def run(command: list, log: Path | None) -> None:
+def run(command: list, log: Path | None = None) -> None:
     """Run a tool; with a log file its output goes there, and its end is shown if it fails."""
     command = [sys.executable, *map(str, command)]
     if log is None:

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import init_default_scope
 
 import mmseg_camix  # noqa: F401  (registers the datasets)
 from mmcv.transforms import Compose
 from mmseg.registry import DATASETS
+from mmseg_camix.engine.config import load_config
 from mmseg_camix.datasets.spatial_prior import SpatialPrior, load_spatial_prior
 from mmseg_camix.datasets.spatial_prior_counting import count_labels
 from mmseg_camix.datasets.spatial_prior_picture import draw_prior, draw_relations
@@ -133,13 +134,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                              'compared with Table I of CAMix')
     parser.add_argument('--reuse', action='store_true',
                         help='take the counts of the file at --out instead of counting again')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config, e.g. data_root=/data')
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Counts or reads, then draws and reports."""
     args = parse(argv)
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     source = source_config(cfg)
     path = args.out or default_path(source.get('data_root'))
