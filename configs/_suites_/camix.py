@@ -1,0 +1,42 @@
+# CAMix and the rows of its papers' Tables IV to VII; run by tools/analysis/benchmark_methods.py.
+# The prior comes first: python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py
+title = 'CAMix and its parts, miniature GTA -> Cityscapes'
+_camix = 'configs/camix/mini_gta2cs_tiny.py'
+_baseline = 'configs/baselines/mini_gta2cs_tiny_'
+_groups = 'model.masks.context.groups'
+_significance = 'model.pseudo_labels.significance'
+_no_sp = {'model.masks.context.prior': None}
+_no_cr = {_groups: None}
+_ce = {'model.objectives.mixed.type': 'PixelCrossEntropy', 'model.objectives.mixed.view': 'mixed', _significance: None}
+_mse = {**_ce, 'model.objectives.mixed.type': 'PixelMSE'}
+_src_on_target = {'model.objectives.strong.type': 'SignificanceCrossEntropy', 'model.objectives.strong.view': 'strong',
+                  'model.pseudo_labels.weighted': True, _significance + '.passes': 8}
+rows = [
+    # Table IV; the same trainings as in the suite of the DACS family, whose results are taken over.
+    dict(name='Source only', config='configs/source_only/mini_gta2cs_tiny.py', source_val=True),
+    dict(name='Mean teacher', config=_baseline + 'mean_teacher.py'),
+    dict(name='CutMix', config=_baseline + 'cutmix.py'),
+    dict(name='CowMix', config=_baseline + 'cowmix.py'),
+    dict(name='DACS', config='configs/dacs/mini_gta2cs_tiny.py'),
+    dict(name='iDACS', config='configs/dacs/mini_gta2cs_tiny_inverse.py'),
+    # Table V (a). The row with both is also "In-Out" of Table V (b) and "CE" of Table VI: without
+    # significance the loss is the plain cross-entropy, and the three are one training.
+    dict(name='iDACS + SP', config=_camix, options={**_ce, **_no_cr}, seeds=1),
+    dict(name='iDACS + CR', config=_camix, options={**_ce, **_no_sp}, seeds=1),
+    dict(name='iDACS + SP + CR (In-Out, CE)', config=_camix, options=_ce, seeds=1),
+    dict(name='CAMix', config=_camix),
+    # Table 6 of the first version: significance without any mixing.
+    dict(name='Mean teacher + SigMask', config=_baseline + 'mean_teacher.py', options=_src_on_target, seeds=1),
+    # Table VI
+    dict(name='CAMix, MSE', config=_camix, options=_mse, seeds=1),
+    # Table VII; groups I and II are CAMix itself.
+    dict(name='CAMix, group I', config=_camix, options={_groups: ['I']}, seeds=1),
+    dict(name='CAMix, groups I-III', config=_camix, options={_groups: ['I', 'II', 'III']}, seeds=1),
+    dict(name='CAMix, groups I-IV', config=_camix, options={_groups: ['I', 'II', 'III', 'IV']}, seeds=1),
+    dict(name='CAMix, groups I-V', config=_camix, options={_groups: ['I', 'II', 'III', 'IV', 'V']}, seeds=1),
+    # Not in the papers
+    dict(name='CAMix, groups from labels', config=_camix, options={_groups: 'auto'}, seeds=1),
+    dict(name='CAMix, released threshold', config=_camix, seeds=1,
+         options={_significance + '.form': 'official', _significance + '.bound': 'classes'}),
+    dict(name='CAMix, released code', config='configs/camix/mini_gta2cs_tiny_official.py', seeds=1),
+]

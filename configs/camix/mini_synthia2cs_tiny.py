@@ -1,0 +1,8 @@
+# CAMix as published, from SYNTHIA. Build its prior first:
+#   python tools/dataset/build_spatial_prior.py configs/camix/mini_synthia2cs_tiny.py
+_base_ = '../_base_/mini_synthia2cs_tiny.py'
+model = dict(
+    _delete_=True,
+    type='CAMix',
+    segmentor=_base_.model,
+    masks=dict(context=dict(prior='data/mini/priors/synthia.npz')))

@@ -1,0 +1,120 @@
+"""Each row of CAMix's tables builds the model that its name promises, through the command line's parser."""
+
+from argparse import ArgumentParser
+
+import pytest
+from mmengine.config import DictAction
+from mmseg.registry import MODELS
+
+from mmseg_camix.analysis.benchmark import load_suite
+from mmseg_camix.engine.config import load_config
+from mmseg_camix.models.objectives import PixelCrossEntropy, PixelMSE, SignificanceCrossEntropy
+from mmseg_camix.models.uda.methods import CAMix, MeanTeacher
+from mmseg_camix.models.views import Augmented
+from tests.tools_runner import ROOT
+
+SUITES = {name: {row.name: row for row in load_suite(ROOT / f'configs/_suites_/{name}.py')[1]}
+          for name in ('camix', 'camix_grid')}
+GRID = {'CAMix': (0.75, -5.0), 'beta 0': (0.0, -5.0), 'beta .25': (0.25, -5.0), 'beta .5': (0.5, -5.0),
+        'beta .9': (0.9, -5.0), 'gamma -1': (0.75, -1.0), 'gamma -2.5': (0.75, -2.5), 'gamma -7.5': (0.75, -7.5),
+        'gamma -10': (0.75, -10.0)}
+
+
+def build(suite, name):
+    """As tools/train.py does with what tools/analysis/benchmark_methods.py passes on."""
+    row = SUITES[suite][name]
+    parser = ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    given = [f'{key}={value}' for key, value in row.options.items()]
+    options = parser.parse_args(['--cfg-options', *given]).cfg_options if given else {}
+    return MODELS.build(load_config(str(ROOT / row.config), options).model)
+
+
+# What a row is: prior, groups, loss of the mixed view, significance.
+GTA, TABLE = 'data/mini/priors/gta.npz', ['I', 'II']
+SRC, CE, MSE = SignificanceCrossEntropy, PixelCrossEntropy, PixelMSE
+ROWS = {
+    'CAMix': (GTA, TABLE, SRC, True),
+    'iDACS + SP': (GTA, None, CE, False),
+    'iDACS + CR': (None, TABLE, CE, False),
+    'iDACS + SP + CR (In-Out, CE)': (GTA, TABLE, CE, False),
+    'CAMix, MSE': (GTA, TABLE, MSE, False),
+    'CAMix, group I': (GTA, ['I'], SRC, True),
+    'CAMix, groups I-III': (GTA, ['I', 'II', 'III'], SRC, True),
+    'CAMix, groups I-IV': (GTA, ['I', 'II', 'III', 'IV'], SRC, True),
+    'CAMix, groups I-V': (GTA, ['I', 'II', 'III', 'IV', 'V'], SRC, True),
+    'CAMix, groups from labels': (GTA, 'auto', SRC, True),
+    'CAMix, released threshold': (GTA, TABLE, SRC, True),
+    'CAMix, released code': (GTA, ['I', 'II-one-way'], CE, True),
+}
+OTHERS = {'Source only': 'SourceOnly', 'Mean teacher': 'MeanTeacher', 'CutMix': 'CutMix', 'CowMix': 'CowMix',
+          'DACS': 'DACS', 'iDACS': 'iDACS', 'Mean teacher + SigMask': 'MeanTeacher'}
+
+
+def test_every_row_is_looked_at():
+    assert set(SUITES['camix']) == set(ROWS) | set(OTHERS)
+    assert set(SUITES['camix_grid']) == set(GRID)
+
+
+@pytest.mark.parametrize('name', ROWS)
+def test_rows_of_camix(name):
+    prior, groups, loss, significant = ROWS[name]
+    model = build('camix', name)
+    mask = model.masks['context']
+    assert type(model) is CAMix
+    assert mask.prior_file == prior
+    assert (mask.groups if groups in (None, 'auto') else list(mask.groups)) == groups
+    assert type(model.objectives['mixed']) is loss
+    assert model.objectives['mixed'].view == 'mixed'
+    assert set(model.objectives) == {'source', 'mixed'}
+    found = model.pseudo_labels.significance
+    assert (found is not None) is significant
+    released = name in ('CAMix, released threshold', 'CAMix, released code')
+    if significant:
+        assert (found.passes, found.beta, found.gamma) == (8, 0.75, -5.0)
+        assert (found.form, found.bound) == (('official', 'classes') if released else ('paper', 'sample'))
+        assert (found.copies_at_once, found.scale, found.reuse_clean, found.dtype) == (1, 1.0, False, 'fp32')
+    official = name == 'CAMix, released code'
+    assert model.views['mixed'].at == (528 if official else 0)
+    assert model.predict_with == ('student' if official else 'teacher')
+    assert model.masks['classes'].count_ignore is official
+    assert (model.pseudo_labels.threshold, model.pseudo_labels.weighted) == (0.968, True)
+
+
+@pytest.mark.parametrize('name', OTHERS)
+def test_rows_of_other_methods(name):
+    assert type(build('camix', name)).__name__ == OTHERS[name]
+
+
+def test_significance_without_mixing():
+    model, plain = (build('camix', name) for name in ('Mean teacher + SigMask', 'Mean teacher'))
+    assert type(model) is type(plain) is MeanTeacher
+    assert type(model.objectives['strong']) is SRC
+    assert model.pseudo_labels.significance.passes == 8
+    assert isinstance(model.views['strong'], Augmented)
+    assert plain.pseudo_labels.significance is None
+    assert type(plain.objectives['strong']) is MSE
+
+
+@pytest.mark.parametrize('name', GRID)
+def test_rows_of_the_grid(name):
+    model = build('camix_grid', name)
+    assert type(model) is CAMix
+    assert (model.pseudo_labels.significance.beta, model.pseudo_labels.significance.gamma) == GRID[name]
+    assert type(model.objectives['mixed']) is SRC
+
+
+def test_the_released_settings_in_grey_levels():
+    """Noise of .1, clamped at .2, on images of 0 to 255."""
+    cfg = load_config(str(ROOT / 'configs/camix/mini_gta2cs_tiny_official.py'))
+    significance = MODELS.build(cfg.model).pseudo_labels.significance
+    std = sum(cfg.model.segmentor.data_preprocessor.std) / 3
+    assert significance.noise * std == pytest.approx(0.1, rel=0.01)
+    assert significance.clamp * std == pytest.approx(0.2, rel=0.01)
+
+
+@pytest.mark.parametrize(('domain', 'warm_up', 'ramp'), [('gta', 110, 130), ('synthia', 40, 10)])
+def test_the_released_lengths_are_scaled(domain, warm_up, ramp):
+    cfg = load_config(str(ROOT / f'configs/camix/mini_{domain}2cs_tiny_official.py'))
+    assert cfg.model.views.mixed.at == round(cfg.train_cfg.max_iters * warm_up / 250)
+    assert cfg.model.pseudo_labels.significance.t_max == round(cfg.train_cfg.max_iters * ramp / 250)
