@@ -29,8 +29,9 @@ def prepared(tmp_path_factory):
     """The world with what some methods count beforehand."""
     root = make_world(tmp_path_factory.mktemp('prepared'))
     assert call('dataset/class_stats.py', 'cityscapes', root / 'cityscapes', '--split', 'train', '--jobs', 1) == 0
-    assert call('dataset/build_spatial_prior.py', moved(ROOT / 'configs/dacs/mini_gta2cs_tiny.py', root, root),
-                '--out', root / 'priors/gta.npz', '--workers', 0) == 0
+    for source in ('gta', 'synthia'):
+        assert call('dataset/build_spatial_prior.py', moved(ROOT / f'configs/dacs/mini_{source}2cs_tiny.py', root, root),
+                    '--out', root / f'priors/{source}.npz', '--workers', 0) == 0
     return root
 
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,16 +85,22 @@ def runs_of(rows: list[Row], max_seeds: int | None = None) -> list[Run]:
 
 
 class Results:
-    """Results in one JSON file: ``{row/seed: {...}}``, rewritten whole after each run."""
+    """Results in one JSON file: ``{row/seed: {...}}``, rewritten whole after each run.
 
-    def __init__(self, path: str | Path) -> None:
+    Args:
+        path: the file; made with the first result.
+        others: files of other suites, where a row of the same name may have been run already.
+    """
+
+    def __init__(self, path: str | Path, others: Iterable[Path] = ()) -> None:
         self.path = Path(path)
         self.entries: dict[str, dict] = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        self._others = [json.loads(other.read_text()) for other in others if other != self.path]
 
     def get(self, run: Run) -> dict | None:
         """The result of a run, or None where it is missing or was made under another protocol."""
-        entry = self.entries.get(run.key)
-        return entry if entry is not None and entry['protocol'] == run.protocol else None
+        found = (entries.get(run.key) for entries in (self.entries, *self._others))
+        return next((entry for entry in found if entry is not None and entry['protocol'] == run.protocol), None)
 
     def add(self, run: Run, entry: dict) -> None:
         """Record a result."""

@@ -74,6 +74,17 @@ def test_results_survive_and_know_their_protocol(row, tmp_path):
     assert Results(path).get(first) is None
 
 
+def test_results_of_other_suites_are_taken_over(row, tmp_path):
+    first = Run(row, 0, 'abc')
+    Results(tmp_path / 'family.json').add(first, dict(metrics=dict(mIoU=2.0)))
+    results = Results(tmp_path / 'camix.json', others=tmp_path.glob('*.json'))
+    assert results.get(first)['metrics'] == dict(mIoU=2.0)
+    assert results.get(Run(row, 0, 'other')) is None
+    assert results.get(Run(row, 1, 'abc')) is None
+    results.add(first, dict(metrics=dict(mIoU=3.0)))  # its own come first
+    assert Results(tmp_path / 'camix.json', others=[tmp_path / 'family.json']).get(first)['metrics'] == dict(mIoU=3.0)
+
+
 def outcome(miou):
     return dict(metrics=dict(mIoU=miou), curve=[], seconds=1, threads=1)
 

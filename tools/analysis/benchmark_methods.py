@@ -2,7 +2,8 @@
 """Run a suite of methods on the miniature benchmark and write its table and plot.
 
 Runs what is not recorded yet (a run that was interrupted goes on), records each result as it comes,
-and writes the table into docs/benchmark.md. Without anything missing it only writes.
+and writes the table into docs/benchmark.md. Without anything missing it only writes. A row that another
+suite has run under the same name and the same protocol is taken over.
 
 examples:
   python tools/analysis/benchmark_methods.py configs/_suites_/dacs_family.py
@@ -46,7 +47,8 @@ def main() -> None:
     args = parse_args()
     title, rows = load_suite(args.suite)
     name = args.suite.stem
-    results = Results(args.docs / 'benchmark' / f'{name}.json')
+    folder = args.docs / 'benchmark'
+    results = Results(folder / f'{name}.json', others=sorted(folder.glob('*.json')))
     runs = runs_of(rows, args.seeds)
     wanted = [run for run in runs if not args.only or run.row.name in args.only]
     failed = 0
