@@ -84,7 +84,14 @@ def protocol(cfg):
     found = cfg.to_dict()
     for key in ('model', 'filename', 'custom_hooks'):
         found.pop(key, None)
+    branches = found['train_dataloader']['dataset']
+    for name in set(branches) - {'type', 'source', 'target'}:  # more of the same images: donors
+        assert branches['source']['ann_file'] in str(branches.pop(name))
     segmentor = cfg.model.segmentor if 'segmentor' in cfg.model else cfg.model
+    # Rates of a method's own parts (a projector) are the method's; those of the network are not.
+    keys = found['optim_wrapper'].pop('paramwise_cfg', {}).get('custom_keys', {})
+    names = [name for name, _ in MODELS.build(segmentor).named_parameters()]
+    assert not [key for key in keys if any(key in name for name in names)]
     return dict(found, segmentor=segmentor.to_dict())
 
 

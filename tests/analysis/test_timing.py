@@ -33,15 +33,15 @@ def test_the_phases_cover_the_step(world, tmp_path, monkeypatch):
     segmentor = tiny.segmentors()['a cascade']
     for head in segmentor['decode_head']:
         head['num_classes'] = 19
-    shares, inner = [], timing._one_step
+    shares, inner = [], timing.Training.step
 
-    def one_step(model, optimizer, batches, watch, index):
+    def step(self, index):
         began = time.perf_counter()
-        inner(model, optimizer, batches, watch, index)
+        inner(self, index)
         whole = time.perf_counter() - began
-        shares.append(sum(values[-1] for values in watch.seconds.values()) / whole)
+        shares.append(sum(values[-1] for values in self.watch.seconds.values()) / whole)
 
-    monkeypatch.setattr(timing, '_one_step', one_step)
+    monkeypatch.setattr(timing.Training, 'step', step)
     found = timing.time_step(config(world, tmp_path, segmentor=segmentor), steps=3, warmup=1)
     assert max(shares) < 1
     assert max(shares) > 0.7

@@ -45,6 +45,18 @@ def test_objectives_of_one_view_share_its_features():
     assert logged['again.loss_ce'] == logged['mixed.loss_ce']
 
 
+def test_views_may_pass_together():
+    """One batch in place of two; without batch statistics the losses are the same."""
+    losses = {}
+    for joint in ((), (('source', 'mixed'),)):
+        model = tiny.method('DACS', tiny.per_pixel(), joint_views=joint, pseudo_labels=dict(threshold=0.0))
+        student = count_passes(model.student.backbone)
+        _, losses[joint] = tiny.losses_of(model, tiny.batch())
+        assert [len(images) for images in student] == ([4] if joint else [2, 2])
+    for key, value in losses[()].items():
+        torch.testing.assert_close(torch.as_tensor(losses[joint][key]), torch.as_tensor(value))
+
+
 @pytest.mark.parametrize('kind', FAMILY)
 def test_gradients(kind):
     """None for the teacher; one for every parameter of the student, or DDP would refuse it."""
@@ -179,52 +191,6 @@ def test_the_teacher_moves_with_a_fixed_number_of_operators():
     with Kernels() as kernels:
         model.update_teacher()
     assert sorted(kernels.names) == ['_foreach_lerp_', 'add_']
-
-
-# ------------------------------------------------------------------ replay
-
-
-def mixed_view(model, data):
-    """The images and the label that the student sees in a step."""
-    seen = {}
-    inner = model._see
-    model._see = lambda image, decodes: seen.setdefault(decodes, image) is None or inner(image, decodes)
-    try:
-        data = model.data_preprocessor(data, True)
-        model.loss(**inputs_of(data))
-    finally:
-        model._see = inner
-    return seen[True]
-
-
-@pytest.mark.parametrize('kind', ['DACS', 'iDACS', 'CutMix', 'CowMix', 'NaiveClassMix', 'PseudoLabelling'])
-def test_a_step_can_be_replayed(kind):
-    """The same seed and iteration give the same masks and augmentation; others do not."""
-    model = tiny.method(kind, tiny.per_pixel(), augment=dict(jitter_probability=1.0, blur_probability=1.0))
-    data = tiny.batch()
-    images = {}
-    for key in ((0, 0), (1, 0), (0, 1), (0, 0)):
-        iteration, seed = key
-        model.set_progress(iteration, 100, seed)
-        torch.manual_seed(len(images))  # the global generator plays no part
-        image = mixed_view(model, data)
-        if key in images:
-            assert torch.equal(image, images[key])
-        assert not any(torch.equal(image, other) for k, other in images.items() if k != key)
-        images[key] = image
-
-
-def test_masks_and_augmentation_are_drawn_apart():
-    """From one seed, the number that chooses a class would also decide whether colours change."""
-    model = tiny.method('DACS', tiny.per_pixel())
-    draws = []
-    for iteration in range(300):
-        model.set_progress(iteration, 300)
-        masks, augmentation = model._seeded(torch.device('cpu'))
-        draws.append([torch.rand(1, generator=masks).item(), torch.rand(1, generator=augmentation).item()])
-    draws = torch.tensor(draws)
-    assert draws.T.corrcoef()[0, 1].abs() < 0.2
-    torch.testing.assert_close(draws.mean(0), torch.tensor([0.5, 0.5]), atol=0.08, rtol=0)
 
 
 def test_progress_reaches_masks_and_objectives():

@@ -9,9 +9,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from mmseg_camix.datasets.encodings import CLASSES as NAMES
-
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+from mmseg_camix.datasets.encodings import CLASSES as NAMES
 
 CLASSES = 5
 BN = dict(type='BN', requires_grad=True)
