@@ -1,6 +1,16 @@
 """Models: importing this registers networks, masks, views, objectives, pseudo-labellers and methods."""
 
-from . import backbones, context_mask, contrast, heads, masks, objectives, pseudo_labels, views  # noqa: F401
+from . import (  # noqa: F401
+    backbones,
+    context_mask,
+    contrast,
+    feature_alignment,
+    heads,
+    masks,
+    objectives,
+    pseudo_labels,
+    views,
+)
 from .uda.methods import *  # noqa: F401,F403
 from .uda.wrapper import UDASegmentor
 

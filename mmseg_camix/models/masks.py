@@ -68,6 +68,44 @@ class ClassMask(Mask):
 
 
 @TRANSFORMS.register_module()
+class LabelledMask(Mask):
+    """All pixels that have a label: the region of a patch whose surroundings are void.
+
+    Args:
+        of: the branch whose labels are used.
+    """
+
+    def forward(self, step: Step) -> Tensor:
+        return (step.views[self.of].target.label != step.ignore_index)[:, None]
+
+
+@TRANSFORMS.register_module()
+class PatchMask(ClassMask):
+    """DSP's patch (Algorithm 1): half of a template's classes, and the pixels of long-tail classes.
+
+    Args:
+        of: the branch of the template images.
+        rare: the branch of the long-tail patches, whose label is void elsewhere.
+        ratio: share of the template's classes to choose; rounded up.
+        pool: as in :class:`ClassMask`.
+        count_ignore: whether void is one of the template's classes.
+    """
+
+    def __init__(self, of: str = 'donor', rare: str = 'rare', ratio: float = 0.5, pool: str = 'image',
+                 count_ignore: bool = False) -> None:
+        super().__init__(of, ratio, pool, count_ignore)
+        self.rare = rare
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.of, self.rare
+
+    def forward(self, step: Step) -> Tensor:
+        rare = step.views[self.rare].target.label != step.ignore_index
+        return super().forward(step) | rare[:, None]
+
+
+@TRANSFORMS.register_module()
 class BoxMask(Mask):
     """CutMix: one random box per image.
 

@@ -52,15 +52,17 @@ class Paste(ViewBuilder):
         opacity: 1 pastes hard. Below 1 the images blend within the mask, and the view asks for both
             labels: the donor's with weight ``opacity`` and the recipient's with the rest.
         augment: whether the result gets the strong augmentation.
+        recipient_term: without it a soft paste asks for the labels of a hard one, everywhere with
+            weight ``opacity``, as the released DSP does on the target.
     """
 
     def __init__(self, donor: str, over: str, mask: str, opacity: float = 1.0,
-                 augment: bool = True) -> None:
+                 augment: bool = True, recipient_term: bool = True) -> None:
         super().__init__()
         if not 0 <= opacity <= 1:
             raise ValueError(f'opacity={opacity} must lie in [0, 1]')
         self.donor, self.over, self.mask = donor, over, mask
-        self.opacity, self.augment = opacity, augment
+        self.opacity, self.augment, self.recipient_term = opacity, augment, recipient_term
         self.reads = (donor, over)
 
     def forward(self, step: Step) -> View:
@@ -69,11 +71,17 @@ class Paste(ViewBuilder):
             raise ValueError(
                 f"cannot paste '{self.donor}' {tuple(donor.image.shape)} over '{self.over}' "
                 f'{tuple(over.image.shape)}: both need the same crop and batch size')
-        hard = self.opacity == 1 and len(donor.targets) == len(over.targets) == 1
-        targets = ((_paste_target(donor.target, over.target, mask),) if hard
-                   else _blend_targets(donor, over, mask, self.opacity))
-        return View(paste(donor.image, over.image, mask, self.opacity), targets,
+        return View(paste(donor.image, over.image, mask, self.opacity), self._targets(donor, over, mask),
                     _least(donor.scale, over.scale))
+
+    def _targets(self, donor: View, over: View, mask: Tensor) -> tuple[Target, ...]:
+        single = len(donor.targets) == len(over.targets) == 1
+        if single and self.opacity == 1:
+            return (_paste_target(donor.target, over.target, mask),)
+        if not self.recipient_term:
+            target = _paste_target(donor.target, over.target, mask)
+            return (target.scaled(torch.full_like(target.weight, self.opacity)),)
+        return _blend_targets(donor, over, mask, self.opacity)
 
 
 def _paste_target(donor: Target, over: Target, mask: Tensor) -> Target:

@@ -1,0 +1,29 @@
+# DSP as published, on the miniature benchmark. Two branches more than the others: template images
+# (`donor`), and patches of long-tail classes (`rare`), whose classes are counted when training starts.
+# For a large data set count them once, with tools/dataset/class_stats.py, and give `stats`.
+_base_ = '../_base_/mini_gta2cs_tiny.py'
+train_dataloader = dict(
+    dataset=dict(
+        donor=_base_.train_dataloader.dataset.source,
+        rare=dict(
+            type='LongTailDataset',
+            classes=5,  # the K least frequent
+            k=2,
+            dataset=dict(
+                type='GTADataset',
+                data_root=_base_.data_root + '/gta',
+                ann_file='train.txt',
+                pipeline=[
+                    dict(type='LoadImage'),
+                    dict(type='LoadIdLabels'),
+                    dict(type='Resize', scale=(240, 135)),
+                    dict(type='CropWithClass', crop_size=_base_.crop_size),
+                    dict(type='RandomFlip', prob=0.5),
+                    dict(type='PackUDAInputs'),
+                ]))))
+model = dict(
+    _delete_=True,
+    type='DSP',
+    segmentor=_base_.model,
+    # Stride 8, that of the paper's network; the last map has 3x3 cells here.
+    objectives=dict(align_patch=dict(features=1), align_global=dict(features=1)))
