@@ -39,7 +39,7 @@ def cosine(u: torch.Tensor, v: torch.Tensor) -> float:
 def similarities(m: dict, b: int, i: int, j: int, filter_class: bool, images: list[int]) -> float:
     """Delta of Eq. 6 for the anchor (i, j) of image b."""
     anchor, label, delta = m['cut'][b, :, i, j], m['cut_label'][b, i, j], 0.
-    for other, k, x, name in itertools.product(images, range(H), range(W), ('target', 'cut')):
+    for other, k, x, name in itertools.product(images, *map(range, m['overlap'].shape[1:]), ('target', 'cut')):
         if (other, k, x) != (b, i, j) and not (filter_class and m[f'{name}_label'][other, k, x] == label):
             delta += math.exp(cosine(anchor, m[name][other, :, k, x]) / TAU)
     return delta
@@ -49,7 +49,7 @@ def slow(m: dict, filter_class: bool = True, normalise: str = 'positives', pool:
          bank: tuple | None = None) -> float:
     """Eqs 4 to 8 and the sampling strategies as they are written, one number at a time."""
     images, count = [0.] * B, 0
-    for b, i, j in itertools.product(range(B), range(H), range(W)):
+    for b, i, j in itertools.product(*map(range, m['overlap'].shape)):
         if not (m['overlap'][b, i, j] and m['sure'][b, i, j]):
             continue
         delta = similarities(m, b, i, j, filter_class, list(range(B)) if pool == 'batch' else [b])
