@@ -6,6 +6,7 @@ from .encodings import CLASSES, PALETTE, SYNTHIA_13, SYNTHIA_16
 from .gta import GTADataset
 from .long_tail import LongTailDataset
 from .paired import PairedDataset, PairedSampler, Position, SampleError
+from .rare_class import RareClassDataset
 from .synthia import SYNTHIADataset
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'PairedDataset',
     'PairedSampler',
     'Position',
+    'RareClassDataset',
     'RawCityscapesDataset',
     'SYNTHIADataset',
     'SampleError',

@@ -5,6 +5,7 @@ from . import (  # noqa: F401
     context_mask,
     contrast,
     feature_alignment,
+    feature_distance,
     heads,
     masks,
     objectives,

@@ -45,6 +45,9 @@ class Objective(nn.Module):
     def bind(self, model: UDASegmentor) -> None:
         """Build what depends on the segmentor; called once, when the model is built."""
 
+    def prepare(self, metainfo: dict) -> None:
+        """Take what is needed of the data set's metainfo (class names); called before training."""
+
     def active(self, progress: Progress) -> bool:
         """Whether it is computed at this point of the training; if not, its view costs nothing."""
         return True

@@ -247,9 +247,9 @@ class UDASegmentor(BaseModel):
         return StudentPass(features, adapter.decode(self.student, features) if decodes else None)
 
     def prepare(self, metainfo: dict) -> None:
-        """Give masks and pseudo-labels what they need of the data set; called before training by the hook."""
-        for mask in self.masks.values():
-            mask.prepare(metainfo)
+        """Give every part what it needs of the data set; called before training by the hook."""
+        for part in (*self.masks.values(), *self.objectives.values()):
+            part.prepare(metainfo)
         if self.pseudo_labels is not None:
             self.pseudo_labels.prepare(metainfo)
 

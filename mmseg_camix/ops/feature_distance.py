@@ -1,0 +1,41 @@
+"""Distance of two feature maps, on the cells of chosen classes (DAFormer's feature distance)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def majority_cells(label: Tensor, classes: Tensor, size: tuple[int, int], min_share: float = 0.75) -> Tensor:
+    """Cells whose most frequent label is one of `classes` and covers enough of the cell.
+
+    Args:
+        label: (B, H, W) long; values outside [0, C) are void.
+        classes: (C,) bool, the chosen ones among all classes.
+        size: (h, w) of the cells; where they do not divide H and W, cells overlap a little.
+        min_share: least share of the cell's pixels, void pixels counted.
+
+    Returns:
+        (B, h, w) bool.
+    """
+    count = len(classes)
+    valid = (label >= 0) & (label < count)
+    one_hot = F.one_hot(torch.where(valid, label, count), count + 1).movedim(-1, 1)
+    share, winner = F.adaptive_avg_pool2d(one_hot.float(), size).max(1)
+    chosen = torch.cat([classes, classes.new_zeros(1)])
+    return chosen[winner] & (share >= min_share)
+
+
+def masked_feature_distance(one: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+    """Euclidean distance over the channels, mean over the cells in `mask`.
+
+    Args:
+        one: (B, D, h, w), any float.
+        other: the same shape.
+        mask: (B, h, w) bool.
+
+    Returns:
+        Scalar fp32; 0 with gradient 0 where the mask is empty.
+    """
+    distance = torch.linalg.vector_norm(one.float() - other.float(), dim=1)
+    weight = mask.float()
+    return (distance * weight).sum() / weight.sum().clamp(min=1)

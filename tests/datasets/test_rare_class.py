@@ -1,0 +1,119 @@
+"""Rare-class sampling: probabilities by the formula, draws by counting, crops by looking."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from mmseg.registry import DATASETS
+
+from mmseg_camix.datasets import GTADataset, PairedDataset, Position, RareClassDataset
+from mmseg_camix.datasets.class_stats import collect
+from mmseg_camix.datasets.rare_class import rare_class_probabilities
+
+from .tiny import write_image, write_palette_label
+
+SIZE = (24, 32)
+ROAD, CAR, RIDER = 7, 26, 25  # raw ids
+PIPELINE = [dict(type='LoadImage'), dict(type='LoadIdLabels'),
+            dict(type='RecordedRandomCrop', crop_size=(12, 12)), dict(type='PackUDAInputs')]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Six images of road; a car in every second, a rider in the last."""
+    for i in range(6):
+        write_image(tmp_path / f'images/{i:05}.png', i, SIZE)
+        ids = np.full(SIZE, ROAD)
+        if i % 2:
+            ids[:10, :10] = CAR
+        if i == 5:
+            ids[14:20, 22:30] = RIDER
+        write_palette_label(tmp_path / f'labels/{i:05}.png', ids)
+    collect('gta', tmp_path)
+    return tmp_path
+
+
+def rare(root, **arguments):
+    arguments = dict(dict(stats=str(root / 'sample_class_stats.json'), min_pixels=20, temperature=0.1), **arguments)
+    return RareClassDataset(dict(type='GTADataset', data_root=str(root), pipeline=PIPELINE), **arguments)
+
+
+def test_probabilities_by_the_formula():
+    pixels, temperature = [700, 0, 250, 50], 0.2
+    weights = [math.exp((1 - n / 1000) / temperature) if n else 0.0 for n in pixels]
+    expected = [w / sum(weights) for w in weights]
+    np.testing.assert_allclose(rare_class_probabilities(np.array(pixels), temperature), expected)
+    # The papers' T = .01 neither overflows nor loses the sum.
+    sharp = rare_class_probabilities(np.array([10**9, 10**6, 10**3]), 0.01)
+    assert sharp.sum() == pytest.approx(1)
+    assert sharp[2] > sharp[1] > 0.4 > sharp[0]
+
+
+def test_the_tools_counts_are_those_of_the_labels(root):
+    by_stats, by_reading = rare(root), rare(root, stats='')
+    np.testing.assert_array_equal(by_stats.probabilities, by_reading.probabilities)
+    car, rider = (by_stats.metainfo['classes'].index(n) for n in ('car', 'rider'))
+    assert by_stats.images[car].tolist() == [1, 3, 5]
+    assert by_stats.images[rider].tolist() == [5]
+
+
+def test_draws_follow_the_probabilities(root):
+    dataset = rare(root, tries=0, temperature=0.5)
+    np.random.seed(0)  # noqa: NPY002
+    names = [dataset[0]['data_samples'].rare_class for _ in range(400)]
+    for index, name in enumerate(dataset.metainfo['classes']):
+        expected = dataset.probabilities[index]
+        assert names.count(name) / 400 == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 400))
+    assert {'road', 'car', 'rider'} == set(names)
+
+
+def test_crops_are_drawn_until_the_class_is_in_them(root):
+    np.random.seed(1)  # noqa: NPY002
+    shares = {}
+    for tries in (0, 10):
+        dataset, found = rare(root, tries=tries), []
+        for _ in range(150):
+            sample = dataset[0]['data_samples']
+            wanted = dataset.metainfo['classes'].index(sample.rare_class)
+            found.append(int((sample.gt_sem_seg.data == wanted).sum()) > 10)
+        shares[tries] = np.mean(found)
+    assert shares[10] > 0.9 > 0.8 > shares[0]
+
+
+def test_within_paired_data_a_position_decides(root):
+    source = dict(type='RareClassDataset', stats=str(root / 'sample_class_stats.json'), min_pixels=20,
+                  temperature=0.1, dataset=dict(type='GTADataset', data_root=str(root), pipeline=PIPELINE))
+    target = GTADataset(data_root=str(root), pipeline=PIPELINE)
+    pairs = [PairedDataset(DATASETS.build(source), target) for _ in range(2)]
+    assert len(pairs[0]) == 6
+    np.random.seed(5)  # noqa: NPY002
+    one = [pairs[0][Position(3, i)]['source'] for i in range(8)]
+    np.random.seed(6)  # noqa: NPY002
+    other = [pairs[1][Position(3, i)]['source'] for i in reversed(range(8))][::-1]
+    for a, b in zip(one, other):
+        assert (a['inputs'] == b['inputs']).all()
+        assert a['data_samples'].img_path == b['data_samples'].img_path
+    assert len({a['data_samples'].img_path for a in one}) > 1
+
+
+def test_a_class_without_images_is_not_drawn(root):
+    dataset = rare(root, min_pixels=90)  # the rider has 48 pixels
+    rider = dataset.metainfo['classes'].index('rider')
+    assert rider not in dataset.images
+    np.random.seed(0)  # noqa: NPY002
+    assert 'rider' not in {dataset[0]['data_samples'].rare_class for _ in range(60)}
+
+
+def test_wrong_values(root):
+    with pytest.raises(ValueError, match='temperature=0 must be above 0'):
+        rare(root, temperature=0)
+    with pytest.raises(ValueError, match='choose fewer'):
+        rare(root, min_pixels=10**6)
+    with pytest.raises(FileNotFoundError, match=r'class_stats\.py'):
+        rare(root, stats=str(root / 'none.json'))
+    stats = json.loads((root / 'sample_class_stats.json').read_text())
+    del stats['files']['labels/00003.png']
+    (root / 'sample_class_stats.json').write_text(json.dumps(stats))
+    with pytest.raises(ValueError, match='not in'):
+        rare(root)
