@@ -63,7 +63,7 @@ def hooks(interval=3):
                 checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=interval))
 
 
-@pytest.mark.parametrize('method', ['DACS', 'NaiveClassMix', 'SourceOnly'])
+@pytest.mark.parametrize('method', ['DACS', 'NaiveClassMix', 'RCCR', 'SourceOnly'])
 def test_three_and_three_resumed_are_six(world, tmp_path, method):
     labels = dict(pseudo_labels=dict(align=dict(prior=list(range(1, 20))))) if method == 'NaiveClassMix' else {}
     file = write(config(world, tmp_path / 'x', method, calm(), 6, 3, default_hooks=hooks()), tmp_path / 'cfg.py')
