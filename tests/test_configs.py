@@ -30,7 +30,6 @@ def prepared(tmp_path_factory):
     root = make_world(tmp_path_factory.mktemp('prepared'))
     assert call('dataset/class_stats.py', 'cityscapes', root / 'cityscapes', '--split', 'train', '--jobs', 1) == 0
     for source in ('gta', 'synthia'):
-        for source in ('gta', 'synthia'):
         file = moved(ROOT / f'configs/_base_/mini_{source}2cs_tiny.py', root, root)
         out = root / 'priors' / f'{source}.npz'
         assert call('dataset/build_spatial_prior.py', file, '--out', out, '--workers', 0) == 0
