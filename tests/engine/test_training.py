@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from mmseg_camix.datasets import PairedDataset
 from mmseg_camix.engine.config import complete_for_adaptation
 from mmseg_camix.engine.hooks.record_hook import read_record
 from tests.models import tiny
@@ -63,14 +64,15 @@ def hooks(interval=3):
                 checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=interval))
 
 
-@pytest.mark.parametrize('method', ['DACS', 'NaiveClassMix', 'RCCR', 'SourceOnly'])
-def test_three_and_three_resumed_are_six(world, tmp_path, method):
+@pytest.mark.parametrize(('method', 'loop'), [
+    ('DACS', 'IterBasedTrainLoop'),
+    *((method, 'ResumableTrainLoop') for method in ('DACS', 'NaiveClassMix', 'RCCR', 'SourceOnly'))])
+def test_three_and_three_resumed_are_six(world, tmp_path, method, loop):
     labels = dict(pseudo_labels=dict(align=dict(prior=list(range(1, 20))))) if method == 'NaiveClassMix' else {}
-    file = write(config(world, tmp_path / 'x', method, calm(), 6, 3, default_hooks=hooks()), tmp_path / 'cfg.py')
-    if labels:
-        cfg = Config.fromfile(file)
-        cfg.model.update(labels)
-        file = write(cfg, tmp_path / 'cfg.py')
+    cfg = config(world, tmp_path / 'x', method, calm(), 6, 3, default_hooks=hooks())
+    cfg.model.update(labels)
+    cfg.train_cfg.type = loop
+    file = write(cfg, tmp_path / 'cfg.py')
     assert call('train.py', file, '--work-dir', tmp_path / 'whole') == 0
     stopping = Config.fromfile(file)
     stopping.custom_hooks.append(dict(type='PullThePlug', after=3))
@@ -87,6 +89,19 @@ def test_three_and_three_resumed_are_six(world, tmp_path, method):
     assert read_record(tmp_path / 'whole')['finished']
     if method == 'DACS':
         assert whole['state_dict']['teacher.steps'] == 6
+
+
+@pytest.mark.parametrize(('loop', 'reads'), [('ResumableTrainLoop', 1), ('IterBasedTrainLoop', 3)])
+def test_what_a_resumed_training_reads(world, tmp_path, monkeypatch, loop, reads):
+    """Ours begins where it had stopped; the stock loop reads all that came before again."""
+    cfg = config(world, tmp_path / 'x', max_iters=3, default_hooks=hooks(2))
+    cfg.train_cfg.type = loop
+    file = write(cfg, tmp_path / 'cfg.py')
+    assert call('train.py', file, '--work-dir', tmp_path / 'run') == 0
+    seen, inner = [], PairedDataset.__getitem__
+    monkeypatch.setattr(PairedDataset, '__getitem__', lambda self, key: seen.append(key.position) or inner(self, key))
+    assert call('train.py', file, '--work-dir', tmp_path / 'run', '--resume', tmp_path / 'run/iter_2.pth') == 0
+    assert seen == list(range(6))[-2 * reads:]
 
 
 def test_a_seed_decides_everything(world, tmp_path):
