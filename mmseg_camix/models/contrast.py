@@ -88,7 +88,7 @@ class RegionContrast(Objective):
         self.bank = MemoryBank(bank, channels) if bank else None
 
     def bind(self, model: UDASegmentor) -> None:
-        """Build the projector for the student's features, and its twin for the teacher's."""
+        """Check the view, and build the projector for the student's features."""
         view = dict(model.views).get(self.view)
         if getattr(view, 'donor', None) != 'target' or view.mask is None or model.teacher is None:
             raise ValueError(f"view '{self.view}' must paste the target, e.g. "
@@ -97,12 +97,16 @@ class RegionContrast(Objective):
         self.mask = view.mask
         if self.features is None:
             self.features = adapter.head_input(model.student)
-        self.width, self.stride = adapter.feature_shape(
-            model.student, model.data_preprocessor.crop_size, self.features)
-        hidden = self.hidden or self.width
+        shape = adapter.feature_shape(model.student, model.data_preprocessor.crop_size, self.features)
+        self.fit(*shape, model.teacher.alpha)
+
+    def fit(self, width: int, stride: int, alpha: float) -> None:
+        """Build the projector for features of ``width`` channels at ``stride``, and its twin."""
+        self.width, self.stride = width, stride
+        hidden = self.hidden or width
         self.projector = nn.Sequential(
-            nn.Conv2d(self.width, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, self.channels, 1))
-        self.twin = EMATeacher(self.projector, model.teacher.alpha)
+            nn.Conv2d(width, hidden, 1), nn.ReLU(inplace=True), nn.Conv2d(hidden, self.channels, 1))
+        self.twin = EMATeacher(self.projector, alpha)
 
     def active(self, progress: Progress) -> bool:
         return progress.iteration >= self.begin
