@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import MODELS
 
 # Phases that run a network; everything else is overhead of the method.
@@ -90,13 +90,15 @@ class Training:
     watch: StopWatch
 
     @classmethod
-    def of(cls, cfg: Config) -> Training:
-        """Model, data and optimiser of a config, as a Runner would make them."""
+    def of(cls, cfg: Config, checkpoint: str | None = None) -> Training:
+        """Model, data and optimiser of a config, as a Runner would make them; weights as they are at the start."""
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         model = MODELS.build(cfg.model).to(device)
         model.init_weights()
-        if model.teacher is not None:
+        if checkpoint is not None:
+            load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent')
+        if model.teacher is not None and model.teacher.steps_made == 0:
             model.teacher.copy_student(model.student)
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
         model.prepare(loader.dataset.metainfo)
