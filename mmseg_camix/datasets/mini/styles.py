@@ -56,7 +56,7 @@ _COMMON = dict(
 
 GTA = Style(
     palette=_COMMON | dict(
-        sky_top=((58, 120, 205), (80, 140, 215), (70, 110, 190), (150, 172, 196)),
+        sky_top=((58, 120, 205), (80, 140, 215), (70, 110, 190)),
         sky_low=((178, 212, 240), (205, 222, 236), (240, 214, 180)), cloud=((252, 252, 252),),
         road=((88, 89, 96), (78, 80, 88), (98, 96, 98)), marking=((238, 238, 230),),
         rail=((170, 172, 178),), kerb=((190, 186, 178),),
@@ -85,8 +85,7 @@ GTA = Style(
         bicycle=((200, 50, 40), (40, 90, 160), (60, 60, 64)),
         helmet=((230, 230, 230), (200, 40, 40), (40, 40, 44)), hood=((60, 62, 70),)),
     spread=0.12, ambient=0.72, fog=(0., 0.002), fog_colour=(205, 222, 238), shadow=(0.1, 0.3),
-    contrast=(0.95, 1.1), saturation=(0.95, 1.2), noise=(0., 1.), gamma=(0.85, 1.2),
-    cast_spread=0.03, clouds=(0.2, 0.8))
+    contrast=(1., 1.08), saturation=(1.05, 1.2), noise=(0., 1.), gamma=(0.95, 1.05), clouds=(0.2, 0.8))
 
 CITYSCAPES = Style(
     palette=_COMMON | dict(
@@ -118,9 +117,9 @@ CITYSCAPES = Style(
         motorcycle=((40, 42, 44), (92, 34, 32), (110, 112, 112)),
         bicycle=((50, 52, 52), (96, 96, 92), (74, 44, 42)),
         helmet=((40, 42, 44), (150, 150, 146)), hood=((36, 40, 40),)),
-    spread=0.3, tint=0.05, ambient=0.88, foliage=0.4, fog=(0.003, 0.012), fog_colour=(206, 214, 206),
-    shadow=(0., 0.25), texture=(3., 7.), unevenness=(0.05, 0.2), blur=(0.2, 0.5), noise=(1.5, 4.),
-    gamma=(0.9, 1.2), contrast=(0.85, 1.), saturation=(0.75, 1.), cast=(0.95, 1.03, 0.94),
+    spread=0.3, tint=0.05, ambient=0.88, foliage=0.4, fog=(0.003, 0.014), fog_colour=(206, 214, 206),
+    shadow=(0., 0.25), texture=(4., 8.), unevenness=(0.08, 0.25), blur=(0.2, 0.5), noise=(2., 5.),
+    gamma=(0.95, 1.3), contrast=(0.8, 1.), saturation=(0.75, 1.), cast=(0.95, 1.03, 0.94),
     cast_spread=0.03, vignette=(0.1, 0.3), clouds=(0.5, 1.))
 
 SYNTHIA = Style(
