@@ -59,11 +59,18 @@ def draw_comparison(networks: dict[str, tuple[str, Path]], data_root: Path, path
                          for sample in samples]}
     for title, (config, checkpoint) in networks.items():
         columns[title] = [colourised(label, palette) for label in predict(config, checkpoint, samples)]
-    sheet = np.hstack([_column(title, tiles, width) for title, tiles in columns.items()])
+    sheet = np.hstack([column(title, tiles, width) for title, tiles in columns.items()])
     atomic_write(path, cv2.imencode('.png', sheet)[1].tobytes())
 
 
-def _column(title: str, tiles: list[np.ndarray], width: int) -> np.ndarray:
+def column(title: str, tiles: list[np.ndarray], width: int) -> np.ndarray:
+    """Pictures (H, W, 3) uint8 BGR below each other, with a title above them.
+
+    Args:
+        title: what stands above.
+        tiles: the pictures, of one size.
+        width: of each in pixels.
+    """
     header = np.full((TITLE_HEIGHT, width, 3), 255, np.uint8)
     cv2.putText(header, title, (6, TITLE_HEIGHT - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (40, 40, 40), 1, cv2.LINE_AA)
     height = round(width * tiles[0].shape[0] / tiles[0].shape[1])
