@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def example_steps(cfg: Config, samples: int, batch: int, seed: int = 0) -> Itera
 def draw_patches(cfg: Config, path: Path, count: int = 4, width: int = 288, seed: int = 0) -> None:
     """Write a picture: template, long-tail pixels, the patch's mask, and both pastes, one line per sample.
 
+    The pastes are shown without their colour jitter and blur.
+
     Args:
         cfg: config of a DSP training.
         path: file to write.
@@ -50,6 +53,8 @@ def draw_patches(cfg: Config, path: Path, count: int = 4, width: int = 288, seed
         width: of each tile in pixels.
         seed: which samples.
     """
+    cfg = copy.deepcopy(cfg)
+    cfg.merge_from_dict({'model.augment': dict(jitter_probability=0.0, blur_probability=0.0)})
     model, step = next(example_steps(cfg, count, count, seed))
     columns = {title: _pictures(model, step.views[name].image) for title, name in COLUMNS.items() if name in step.views}
     rare = (step.views['rare'].target.label != step.ignore_index).numpy()
