@@ -42,7 +42,7 @@ def test_masks_and_augmentation_are_drawn_apart():
     draws = []
     for iteration in range(300):
         model.set_progress(iteration, 300)
-        masks, augmentation = model._seeded(torch.device('cpu'))
+        masks, augmentation = model._generators.at(model.progress, torch.device('cpu'))
         draws.append([torch.rand(1, generator=masks).item(), torch.rand(1, generator=augmentation).item()])
     draws = torch.tensor(draws)
     assert draws.T.corrcoef()[0, 1].abs() < 0.2

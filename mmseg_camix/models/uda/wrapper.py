@@ -17,8 +17,10 @@ from .. import objectives as objectives_module
 from .. import views as views_module
 from ..pseudo_labels import PseudoLabels
 from . import adapter, passes, tables
+from .branches import branch_view
 from .preprocessor import BranchPreprocessor
-from .step import Progress, Step, StudentPass, Target, View
+from .randomness import StepGenerators
+from .step import Progress, Step, StudentPass, View
 from .teacher import EMATeacher
 
 BRANCHES = ('source', 'target')
@@ -81,7 +83,7 @@ class UDASegmentor(BaseModel):
         self.progress: Progress | None = None
         # A profiler puts its stop-watch here; each phase of a step runs within it.
         self.phase: Callable[[str], AbstractContextManager] = lambda name: nullcontext()
-        self._generators: tuple[torch.Generator, torch.Generator] | None = None
+        self._generators = StepGenerators()
 
     # ------------------------------------------------------------------ build
 
@@ -206,35 +208,16 @@ class UDASegmentor(BaseModel):
                              f"{', '.join(inputs)} alone; train_dataloader needs dataset=dict(type='PairedDataset', "
                              "source=..., target=...) and sampler=dict(type='PairedSampler')")
         device = next(iter(inputs.values())).device
-        generator, cpu_generator = self._seeded(device)
+        generator, cpu_generator = self._generators.at(self.progress, device)
         head = adapter.main_head(self.student)
         return Step(self.progress, head.num_classes, head.ignore_index, head.align_corners,
                     generator, cpu_generator, samples=data_samples, stride=self.stride)
 
-    def _seeded(self, device: torch.device) -> tuple[torch.Generator, torch.Generator]:
-        """All randomness of a step follows from (seed, iteration): a step can be replayed."""
-        if self._generators is None or self._generators[0].device != device:
-            self._generators = (torch.Generator(device), torch.Generator())
-        seed = (self.progress.seed * 1_000_003 + self.progress.iteration) % 2**63
-        # Two streams: from one seed, masks and augmentation would draw the same numbers. They differ in
-        # the low 32 bits, for torch's CPU generator reads no others.
-        for generator, stream in zip(self._generators, (0, 0x9E3779B9)):
-            generator.manual_seed(seed ^ stream)
-        return self._generators
-
     def _branch(self, step: Step, name: str, image: Tensor, samples: list) -> View:
         if name == 'target' and self.pseudo_labels is not None:
             return self.pseudo_labels(step, image)
-        label = adapter.labels_of(samples)
-        if label is None:
-            if name == 'target':  # seen by no objective: _build_teacher has made sure
-                return View(image, (), samples=samples)
-            raise ValueError(f"branch '{name}' has no labels; its pipeline needs a label-loading "
-                             "transform such as dict(type='LoadIdLabels')")
-        probs = None
-        if self.pseudo_labels is not None and self.pseudo_labels.keep_probs:
-            probs = _one_hot(label, step.num_classes)
-        return View(image, (Target(label, torch.ones_like(label, dtype=torch.float32), probs),), samples=samples)
+        with_probs = self.pseudo_labels is not None and self.pseudo_labels.keep_probs
+        return branch_view(name, image, samples, step.num_classes, with_probs)
 
     def _active_objectives(self) -> dict[str, objectives_module.Objective]:
         return {name: objective for name, objective in self.objectives.items() if objective.active(self.progress)}
@@ -276,9 +259,3 @@ class UDASegmentor(BaseModel):
 
 def _with_preprocessor(segmentor: dict, data_preprocessor: dict | None) -> dict:
     return segmentor if data_preprocessor is None else {**segmentor, 'data_preprocessor': data_preprocessor}
-
-
-def _one_hot(label: Tensor, num_classes: int) -> Tensor:
-    """(B, H, W) long -> (B, C, H, W) float; all zero where ignored."""
-    classes = torch.arange(num_classes, device=label.device)[None, :, None, None]
-    return (label[:, None] == classes).float()
