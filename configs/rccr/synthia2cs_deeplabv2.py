@@ -1,0 +1,5 @@
+# RCCR as published, SYNTHIA -> Cityscapes: SGD, 250k iterations of 2 + 2 images; all but the backbone
+# learns ten times as fast, and so does the projector.
+_base_ = '../_base_/synthia2cs_deeplabv2.py'
+model = dict(_delete_=True, type='RCCR', segmentor=_base_.model)
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=10.0))))
