@@ -1,0 +1,25 @@
+# DSP as published, GTA -> Cityscapes. Count the source's classes first:
+#   python tools/dataset/class_stats.py gta data/gta
+# The learning rates of backbone and head are taken to be printed the wrong way round. As printed:
+#   --cfg-options optim_wrapper.optimizer.lr=2.5e-3 optim_wrapper.paramwise_cfg.custom_keys.decode_head.lr_mult=0.1
+_base_ = '../_base_/gta2cs_deeplabv2.py'
+optim_wrapper = dict(optimizer=dict(nesterov=True))
+train_dataloader = dict(
+    dataset=dict(
+        donor=_base_.train_dataloader.dataset.source,
+        rare=dict(
+            type='LongTailDataset',
+            classes=('rider', 'bus', 'train', 'motorcycle', 'bicycle'),
+            k=2,
+            stats=_base_.data_root + '/gta/sample_class_stats.json',
+            dataset=dict(
+                type='GTADataset',
+                data_root=_base_.data_root + '/gta',
+                pipeline=[
+                    dict(type='LoadImage'),
+                    dict(type='LoadIdLabels'),
+                    dict(type='Resize', scale=(1280, 720), interpolation='bicubic', backend='pillow'),
+                    dict(type='CropWithClass', crop_size=_base_.crop_size),
+                    dict(type='PackUDAInputs'),
+                ]))))
+model = dict(_delete_=True, type='DSP', segmentor=_base_.model)

@@ -1,0 +1,23 @@
+# DSP as published, SYNTHIA -> Cityscapes; see gta2cs_deeplabv2.py. Count the source's classes first:
+#   python tools/dataset/class_stats.py synthia data/synthia
+_base_ = '../_base_/synthia2cs_deeplabv2.py'
+optim_wrapper = dict(optimizer=dict(nesterov=True))
+train_dataloader = dict(
+    dataset=dict(
+        donor=_base_.train_dataloader.dataset.source,
+        rare=dict(
+            type='LongTailDataset',
+            classes=('wall', 'traffic light', 'bus', 'bicycle'),
+            k=2,
+            stats=_base_.data_root + '/synthia/sample_class_stats.json',
+            dataset=dict(
+                type='SYNTHIADataset',
+                data_root=_base_.data_root + '/synthia',
+                pipeline=[
+                    dict(type='LoadImage'),
+                    dict(type='LoadIdLabels'),
+                    dict(type='Resize', scale=(1280, 760), interpolation='bicubic', backend='pillow'),
+                    dict(type='CropWithClass', crop_size=_base_.crop_size),
+                    dict(type='PackUDAInputs'),
+                ]))))
+model = dict(_delete_=True, type='DSP', segmentor=_base_.model)
