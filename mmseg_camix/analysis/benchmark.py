@@ -15,10 +15,12 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmseg.registry import MODELS
 
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.files import atomic_write
 
+DATA_ROOT = 'data/mini'
 TRAIN_TOOL = Path(__file__).parents[2] / 'tools' / 'train.py'
 TEST_TOOL = TRAIN_TOOL.with_name('test.py')
 # What may differ between two runs without making them incomparable.
@@ -65,20 +67,24 @@ def load_suite(path: str | Path) -> tuple[str, list[Row]]:
     return suite.title, rows
 
 
-def protocol_digest(row: Row) -> str:
-    """Changes when anything that determines the result changes: model, data, schedule."""
+def protocol_digest(row: Row, data_root: str | Path = DATA_ROOT) -> str:
+    """Changes when anything that determines the result changes: model, its defaults, data, schedule."""
     cfg = Config.fromfile(row.config)
     cfg.merge_from_dict(dict(row.options))
     content = {key: value for key, value in cfg.to_dict().items() if key not in NOT_PROTOCOL}
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'source_val_dataloader'):
         for option in ('num_workers', 'persistent_workers'):
             (content.get(loader) or {}).pop(option, None)
+    method = MODELS.get(cfg.model.type)
+    content['defaults'] = getattr(method, 'defaults', None)
+    drawn = Path(data_root) / 'mini.json'
+    content['data'] = drawn.read_text() if drawn.is_file() else str(data_root)
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def runs_of(rows: list[Row], max_seeds: int | None = None) -> list[Run]:
+def runs_of(rows: list[Row], data_root: str | Path = DATA_ROOT, max_seeds: int | None = None) -> list[Run]:
     """All runs of a suite, first seeds first, so that an interrupted table has all rows."""
-    digests = {row.name: protocol_digest(row) for row in rows}
+    digests = {row.name: protocol_digest(row, data_root) for row in rows}
     most = max((row.seeds for row in rows), default=0)
     return [Run(row, seed, digests[row.name]) for seed in range(min(most, max_seeds or most))
             for row in rows if seed < row.seeds]

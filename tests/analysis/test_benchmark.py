@@ -4,6 +4,8 @@ import json
 import subprocess
 
 import pytest
+from mmengine.config import Config
+from mmseg.registry import MODELS
 
 from mmseg_camix.analysis import benchmark
 from mmseg_camix.analysis.benchmark import Results, Row, Run, load_suite, protocol_digest, run_missing, runs_of
@@ -171,3 +173,13 @@ def test_suites(tmp_path):
     file.write_text("title = 'T'\nrows = [dict(name='A', config='a.py'), dict(name='A', config='b.py')]")
     with pytest.raises(ValueError, match=r"row names must differ, but \['A'\] occur twice"):
         load_suite(file)
+
+
+def test_the_digest_changes_with_the_data_and_the_methods_defaults(row, tmp_path, monkeypatch):
+    before = protocol_digest(row, tmp_path)
+    (tmp_path / 'mini.json').write_text('{"seed": 1}')
+    other_data = protocol_digest(row, tmp_path)
+    assert other_data != before
+    method = MODELS.get(Config.fromfile(row.config).model.type)
+    monkeypatch.setattr(method, 'defaults', {**method.defaults, 'predict_with': 'teacher'})
+    assert protocol_digest(row, tmp_path) != other_data

@@ -22,6 +22,8 @@ def runner_of(world, tmp_path, method='DACS', **changes):
     with torch.no_grad():
         for p in runner.model.parameters():
             p.normal_()
+    if getattr(runner.model, 'teacher', None) is not None:
+        runner.model.teacher.steps.fill_(1)  # as after a training
     return runner
 
 
@@ -59,6 +61,16 @@ def test_a_plain_segmentor_is_evaluated_as_it_is(world, tmp_path):
     metrics = runner.test()
     assert metrics['mIoU'] == pytest.approx(stock_metrics(runner, runner.model)['mIoU'])
     assert not any('/' in key for key in metrics)
+
+
+def test_a_teacher_that_made_no_step_is_not_reported(world, tmp_path):
+    """The checkpoint of a plain segmentor fills the student alone; the teacher's weights are random."""
+    runner = runner_of(world, tmp_path)
+    runner.model.teacher.steps.zero_()
+    runner.model.predict_with = 'teacher'
+    metrics = runner.test()
+    assert metrics['mIoU'] == metrics['student/mIoU']
+    assert not any(key.startswith('teacher') for key in metrics)
 
 
 def test_source_only_has_the_student_alone(world, tmp_path):

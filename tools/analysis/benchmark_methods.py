@@ -49,7 +49,7 @@ def main() -> None:
     name = args.suite.stem
     folder = args.docs / 'benchmark'
     results = Results(folder / f'{name}.json', others=sorted(folder.glob('*.json')))
-    runs = runs_of(rows, args.seeds)
+    runs = runs_of(rows, args.data_root, args.seeds)
     wanted = [run for run in runs if not args.only or run.row.name in args.only]
     failed = 0
     if not args.table_only:
@@ -61,7 +61,7 @@ def main() -> None:
                 print(f'{run.key} FAILED: {outcome}\n' + '\n'.join(outcome.__notes__), flush=True)
             else:
                 print(f'{run.key}: mIoU {outcome["metrics"]["mIoU"]:.1f} in {outcome["seconds"]} s', flush=True)
-    every = runs_of(rows)
+    every = runs_of(rows, args.data_root)
     plot = args.docs / 'benchmark' / f'{name}.png'
     plot_curves(rows, every, results, plot, title)
     table = markdown_table(rows, every, results)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import logging
 from contextlib import contextmanager
 
 import torch
 from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
 from mmengine.registry import LOOPS
 from mmengine.runner import TestLoop, ValLoop
 from mmengine.runner.amp import autocast
@@ -35,7 +37,7 @@ class _BothNetworks:
     def run(self) -> dict:
         """Evaluate; returns all metrics."""
         model = unwrapped(self.runner.model)
-        networks = getattr(model, 'networks', ())
+        networks = _trained_networks(model)
         if not networks:
             return super().run()
         self._evaluators = {name: _twin(self.evaluator) for name in networks}
@@ -45,7 +47,7 @@ class _BothNetworks:
         self.runner.model.eval()
         for index, batch in enumerate(self.dataloader):
             self._run_both(model, index, batch)
-        metrics = self._metrics(model.predict_with)
+        metrics = self._metrics(model.predict_with if model.predict_with in networks else networks[0])
         self.runner.call_hook(f'after_{phase}_epoch', metrics=metrics)
         self.runner.call_hook(f'after_{phase}')
         return metrics
@@ -71,6 +73,16 @@ class _BothNetworks:
             if name == predicting:
                 metrics.update(own)
         return metrics
+
+
+def _trained_networks(model: torch.nn.Module) -> tuple[str, ...]:
+    """Names of the networks to evaluate: a teacher that has made no step has random weights."""
+    networks = getattr(model, 'networks', ())
+    if 'teacher' in networks and model.teacher.steps_made == 0:
+        print_log('the teacher has made no step (a checkpoint of a plain segmentor?): only the student is '
+                  'evaluated', logger='current', level=logging.WARNING)
+        return tuple(name for name in networks if name != 'teacher')
+    return networks
 
 
 def _twin(evaluator: Evaluator) -> Evaluator:
