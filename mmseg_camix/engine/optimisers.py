@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
@@ -41,14 +46,19 @@ class GroupedConstructor(DefaultOptimWrapperConstructor):
             super().add_params(params, module, prefix, is_dcn_module)
             return
         single: list[dict] = []
-        super().add_params(single, module, prefix, is_dcn_module)
+        with _quiet():  # mmengine says a line about each parameter
+            super().add_params(single, module, prefix, is_dcn_module)
         factors = self._factors(module)
         for group in single:
             factor = factors.get(id(group['params'][0]), 1.0)
             if factor != 1.0:
                 group['lr'] = group.get('lr', self.base_lr) * factor
         usual = {'lr': self.base_lr, 'weight_decay': self.base_wd}
-        params.extend(_merged(single, {key: value for key, value in usual.items() if value is not None}))
+        groups = _merged(single, {key: value for key, value in usual.items() if value is not None})
+        for group in groups:
+            settings = ', '.join(f'{key} {value:g}' for key, value in group.items() if key != 'params')
+            print_log(f'{len(group["params"])} parameters with {settings}', 'current')
+        params.extend(groups)
 
     def _factors(self, model: nn.Module) -> dict[int, float]:
         """Parameter -> factor of its learning rate, by its depth."""
@@ -71,3 +81,13 @@ def _merged(single: list[dict], usual: dict) -> list[dict]:
             key = tuple(sorted(settings.items()))
             merged.setdefault(key, dict(settings, params=[]))['params'].extend(trained)
     return list(merged.values())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
