@@ -88,6 +88,7 @@ class Training:
     optimizer: OptimWrapper
     batches: Iterator
     watch: StopWatch
+    metainfo: dict
 
     @classmethod
     def of(cls, cfg: Config, checkpoint: str | None = None) -> Training:
@@ -106,7 +107,8 @@ class Training:
         for module in model.modules():
             if 'phase' in vars(module):
                 module.phase = watch
-        return cls(model, build_optim_wrapper(model, cfg.optim_wrapper), iter(loader), watch)
+        return cls(model, build_optim_wrapper(model, cfg.optim_wrapper), iter(loader), watch,
+                   loader.dataset.metainfo)
 
     def step(self, index: int, max_iters: int = 100_000) -> None:
         """One step on the next batch."""

@@ -49,7 +49,8 @@ def test_comparison(cfg, tmp_path):
     with torch.no_grad():
         decided.student.decode_head.conv_seg.weight.mul_(200)
     torch.save(dict(state_dict=decided.state_dict(), meta={}), tmp_path / 'w.pth')
-    found = compare(cfg, str(tmp_path / 'w.pth'), steps=2, options={'same': {}, 'sure of all': dict(beta=99.0), 'one': dict(passes=1)})
+    options = {'same': {}, 'sure of all': dict(beta=99.0), 'one': dict(passes=1)}
+    found = compare(cfg, str(tmp_path / 'w.pth'), steps=2, options=options)
     assert list(found.overlaps) == [EXACT, AGAIN, 'same', 'sure of all', 'one']
     assert found.overlaps[EXACT].kept == found.overlaps['same'].kept == 1  # one noise for all options
     everything = found.overlaps['sure of all']

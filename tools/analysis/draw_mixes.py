@@ -1,0 +1,43 @@
+#!/usr/bin/env python
+"""Draw mixed images: source, target, the mix of DACS and the mix of CAMix, with their labels.
+
+White lines in the mixes enclose what was pasted. Colour jitter and blur are left out.
+
+examples:
+  python tools/analysis/draw_mixes.py configs/camix/mini_gta2cs_tiny.py CHECKPOINT --out docs/mixes.png
+  python tools/analysis/draw_mixes.py CONFIG CHECKPOINT --start 3 --count 6
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+from mmengine.config import DictAction
+from mmengine.logging import MMLogger
+
+from mmseg_camix.analysis.pictures_mixes import draw_mixes
+from mmseg_camix.engine.config import load_config
+
+
+def main() -> None:
+    """Draw and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='file of a config of CAMix')
+    parser.add_argument('checkpoint', nargs='?', help='trained weights; an untrained teacher sees nothing sensible')
+    parser.add_argument('--out', type=Path, default=Path('mixes.png'), help='picture to write (default: mixes.png)')
+    parser.add_argument('--count', type=int, default=4, help='pairs of images (default: 4)')
+    parser.add_argument('--start', type=int, default=0, help='batches to pass over, to see others (default: 0)')
+    parser.add_argument('--width', type=int, default=240, help='of each tile in pixels (default: 240)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config')
+    args = parser.parse_args()
+    MMLogger.get_instance('mmengine', log_level='WARNING')
+    cfg = load_config(args.config, args.cfg_options)
+    draw_mixes(cfg, args.checkpoint, args.out, args.count, args.width, args.start)
+    print(f'wrote {args.out}')
+
+
+if __name__ == '__main__':
+    main()
