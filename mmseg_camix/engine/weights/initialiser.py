@@ -51,7 +51,7 @@ class PretrainedBackbone:
     def _renamed(self, module: nn.Module, weights: State) -> tuple[State, list[str]]:
         if hasattr(module, 'adapt_weights'):  # a backbone that knows its own library's names
             return module.adapt_weights(weights, self.prefix)
-        family = getattr(module, 'family', None) or _family_of(module)
+        family = getattr(module, 'family', None) or family_of(module)
         own, left, naming = backbone_weights(weights, family, self.prefix)
         print_log(f'recognised the naming: {naming.title}', 'current')
         return own, left
@@ -65,7 +65,8 @@ def read_weights(checkpoint: str) -> Any:
     return CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='current')
 
 
-def _family_of(module: nn.Module) -> str:
+def family_of(module: nn.Module) -> str:
+    """Which naming suits one of mmseg's own backbones."""
     from mmseg.models.backbones import MixVisionTransformer, ResNet
     for family, kind in (('mit', MixVisionTransformer), ('resnet', ResNet)):
         if isinstance(module, kind):

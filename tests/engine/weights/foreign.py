@@ -1,5 +1,7 @@
 """State dicts with the public names and shapes of other programs, filled with random numbers."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -8,8 +10,13 @@ State = dict[str, Tensor]
 
 
 def _random(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> State:
+    return dict(_drawn(tuple(shapes.items()), seed))
+
+
+@lru_cache(maxsize=8)
+def _drawn(shapes: tuple[tuple[str, tuple[int, ...]], ...], seed: int) -> State:
     generator = torch.Generator().manual_seed(seed)
-    return {name: 0.2 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return {name: 0.2 * torch.randn(shape, generator=generator) for name, shape in shapes}
 
 
 def _pair(name: str, *shape: int) -> dict[str, tuple[int, ...]]:

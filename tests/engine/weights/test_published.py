@@ -1,0 +1,154 @@
+"""Published checkpoints, built with their public names and shapes, become ours."""
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from mmseg.registry import MODELS
+
+from mmseg_camix.engine.weights import WeightsError
+from mmseg_camix.engine.weights.published import network_of_file, segmentor_weights
+from tests.models.tiny import encoder_decoder
+from tests.tools_runner import call
+
+from .foreign import _norm, _pair, _random, resnet, segformer_mit
+
+MIT = dict(type='MiT', variant='b0')
+HEAD = dict(type='DAFormerHead', in_channels=[32, 64, 160, 256], embed_dims=8, channels=6, num_classes=5)
+RESNET = dict(type='DeepLabResNet', depth=50)
+
+
+def build(backbone, head):
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return MODELS.build(encoder_decoder(dict(backbone), dict(head)))
+
+
+def daformer_head(prefix='decode_head.', width=8, channels=6, classes=5, context=True, seed=1):
+    """As DAFormer's code names it; the attention of HRDA has a 1x1 fusion."""
+    shapes = {}
+    for i, inner in enumerate((32, 64, 160, 256)):
+        shapes |= _pair(f'embed_layers.{i}.proj', width, inner)
+    if context:
+        for i in range(4):
+            base = f'fuse_layer.aspp_modules.{i}'
+            if i == 0:
+                shapes |= {f'{base}.conv.weight': (channels, 4 * width, 1, 1)} | _norm(f'{base}.bn', channels, True)
+                continue
+            shapes |= {f'{base}.depthwise_conv.conv.weight': (4 * width, 1, 3, 3),
+                       f'{base}.pointwise_conv.conv.weight': (channels, 4 * width, 1, 1)}
+            shapes |= _norm(f'{base}.depthwise_conv.bn', 4 * width, True)
+            shapes |= _norm(f'{base}.pointwise_conv.bn', channels, True)
+        shapes |= {'fuse_layer.bottleneck.conv.weight': (channels, 4 * channels, 3, 3)}
+        shapes |= _norm('fuse_layer.bottleneck.bn', channels, True)
+    else:
+        shapes |= {'fuse_layer.conv.weight': (channels, 4 * width, 1, 1)} | _norm('fuse_layer.bn', channels, True)
+    shapes |= _pair('conv_seg', classes, channels, 1, 1)
+    return {prefix + name: value for name, value in _random(shapes, seed).items()}
+
+
+def daformer(head=None):
+    """Student, teacher and ImageNet encoder, as DAFormer saves them."""
+    encoder = {f'backbone.{k}': v for k, v in segformer_mit().items() if not k.startswith('head')}
+    head = daformer_head() if head is None else head
+    networks = {f'model.{k}': v for k, v in (encoder | head).items()}
+    networks |= {f'ema_model.{k}': v + 1 for k, v in (encoder | head).items()}
+    return networks | {f'imnet_model.{k}': v for k, v in (encoder | head).items()}
+
+
+@pytest.mark.parametrize(('network', 'added'), [('student', 0), ('teacher', 1)])
+def test_daformer(network, added):
+    model = build(MIT, HEAD)
+    state = network_of_file(dict(state_dict=daformer(), meta={}), network)
+    weights, report = segmentor_weights(state, model, network)
+    assert {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in model.state_dict().items()}
+    assert not report.unmapped
+    theirs = daformer_head()
+    for ours, name in (('conv_seg.bias', 'conv_seg.bias'),
+                       ('fuse_layer.aspp_modules.2.pointwise_conv.bn.running_var',) * 2):
+        torch.testing.assert_close(weights[f'decode_head.{ours}'], theirs[f'decode_head.{name}'] + added)
+    torch.testing.assert_close(weights['backbone.layers.1.2.weight'], segformer_mit()['norm2.weight'] + added)
+    assert sum(len(names) for names in report.dropped.values()) == 2 * len(state) // 3
+
+
+def hrda():
+    """The head within HRDA's, with its attention; MIC's are the same."""
+    return daformer(daformer_head('decode_head.head.')
+                    | daformer_head('decode_head.scale_attention.', context=False, seed=2))
+
+
+def test_hrda_needs_to_be_told_that_its_attention_goes():
+    model = build(MIT, HEAD)
+    with pytest.raises(WeightsError, match='decode_head.scale_attention.*allow-unmapped'):
+        segmentor_weights(hrda(), model)
+    weights, report = segmentor_weights(hrda(), model, allow_unmapped=['decode_head.scale_attention.'])
+    assert weights.keys() == model.state_dict().keys()
+    assert all('scale_attention' in name for name in report.unmapped)
+    torch.testing.assert_close(weights['decode_head.conv_seg.weight'], daformer_head()['decode_head.conv_seg.weight'])
+
+
+def dacs(extra=None, module=True):
+    state = resnet((3, 4, 6, 3), deeplab=5, counter=False) | (extra or {})
+    return {f'module.{k}' if module else k: v for k, v in state.items()}
+
+
+@pytest.mark.parametrize('rates', [(6, 12), (6, 12, 18, 24)])
+def test_dacs_and_camix(rates):
+    model = build(RESNET, dict(type='DeepLabV2Head', num_classes=5, dilations=rates))
+    checkpoint = dict(iteration=250000, optimizer={}, config={}, model=dacs())
+    weights, report = segmentor_weights(network_of_file(checkpoint, 'student'), model)
+    for i in range(len(rates)):
+        torch.testing.assert_close(weights[f'decode_head.classifiers.{i}.weight'],
+                                   dacs(module=False)[f'layer5.conv2d_list.{i}.weight'])
+    left = [name for names in report.dropped.values() for name in names]
+    assert len(left) == 2 * (4 - len(rates))  # the two classifiers that their code never runs
+    model.load_state_dict(weights, strict=False)
+    torch.testing.assert_close(model.backbone.conv1.weight, dacs(module=False)['conv1.weight'])
+
+
+def test_the_teacher_of_the_dacs_family():
+    model = build(RESNET, dict(type='DeepLabV2Head', num_classes=5))
+    teacher = {k: v + 1 for k, v in dacs().items()}
+    state = network_of_file(dict(model=dacs(), ema_model=teacher), 'teacher')
+    weights, _ = segmentor_weights(state, model, 'teacher')
+    torch.testing.assert_close(weights['backbone.conv1.weight'], teacher['module.conv1.weight'])
+    with pytest.raises(WeightsError, match='one network only'):
+        segmentor_weights(network_of_file(dict(model=dacs()), 'teacher'), model, 'teacher')
+
+
+def test_dsp_has_a_projection_that_goes():
+    model = build(RESNET, dict(type='DeepLabV2Head', num_classes=5))
+    _, report = segmentor_weights(dacs({'c1.weight': torch.ones(256, 2048, 1, 1)}, module=False), model)
+    assert any('DSP' in reason for reason in report.dropped)
+    assert 'DSP' in '\n'.join(report.lines())
+
+
+def test_what_is_unknown_or_lacks_is_refused():
+    model = build(RESNET, dict(type='DeepLabV2Head', num_classes=5))
+    with pytest.raises(WeightsError, match='1 names of the file have no place.*strange.weight'):
+        segmentor_weights(dacs({'strange.weight': torch.ones(1)}, module=False), model)
+    partial = dacs(module=False)
+    del partial['layer3.0.bn2.weight']
+    with pytest.raises(WeightsError, match=r'missing 1: backbone.layer3.0.bn2.weight'):
+        segmentor_weights(partial, model)
+    with pytest.raises(WeightsError, match='missing'):  # another head
+        segmentor_weights(dacs(module=False), build(RESNET, dict(type='FCNHead', in_channels=2048, channels=4,
+                                                                 num_classes=5)), allow_unmapped=['layer5.'])
+    with pytest.raises(WeightsError, match='of another shape'):  # other classes
+        segmentor_weights(dacs(module=False), build(RESNET, dict(type='DeepLabV2Head', num_classes=6)))
+
+
+def test_the_tool(tmp_path, capsys):
+    config = tmp_path / 'config.py'
+    config.write_text(f"default_scope = 'mmseg'\nmodel = {encoder_decoder(MIT, HEAD)!r}\n")
+    torch.save(dict(state_dict=daformer()), tmp_path / 'theirs.pth')
+    assert call('convert_checkpoint.py', config, tmp_path / 'theirs.pth', tmp_path / 'ours.pth') == 0
+    said = capsys.readouterr().out
+    assert 'unmapped 0' in said
+    assert 'mapped' in said
+    model = build(MIT, HEAD)
+    weights = torch.load(tmp_path / 'ours.pth', weights_only=True)['state_dict']
+    model.load_state_dict(weights, strict=False)
+    torch.save(dict(state_dict=hrda()), tmp_path / 'hrda.pth')
+    assert call('convert_checkpoint.py', config, tmp_path / 'hrda.pth', tmp_path / 'no.pth') == 1
+    assert 'scale_attention' in capsys.readouterr().err
+    assert not (tmp_path / 'no.pth').exists()
+    assert call('convert_checkpoint.py', config, tmp_path / 'none.pth', tmp_path / 'no.pth') == 1
