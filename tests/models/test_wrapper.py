@@ -183,3 +183,14 @@ def test_a_method_is_a_class_with_defaults_alone():
     model = Own(segmentor=tiny.per_pixel())
     assert type(model.masks['classes']).__name__ == 'BoxMask'
     assert isinstance(model, nn.Module)
+
+
+def test_the_segmentors_own_preprocessor_wins():
+    """mmengine's Runner hands the config's top-level one to the model, which may lack the crop size."""
+    segmentor = tiny.per_pixel()
+    own = segmentor['data_preprocessor']['size']
+    bare = dict(type='SegDataPreProcessor', mean=[0.0] * 3, std=[1.0] * 3)
+    model = tiny.method('DACS', segmentor, data_preprocessor=bare)
+    assert model.data_preprocessor.crop_size == tuple(own)
+    without = {key: value for key, value in segmentor.items() if key != 'data_preprocessor'}
+    assert tiny.method('DACS', without, data_preprocessor=dict(bare, size=own)).data_preprocessor.mean == [0.0] * 3

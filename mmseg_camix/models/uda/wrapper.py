@@ -50,7 +50,8 @@ class UDASegmentor(BaseModel):
         joint_views: groups of views that the student sees as one batch, which is faster. Each still
             passes once, but normalisation layers that use the batch's statistics then share them
             among the group. None takes the method's; () lets each view pass alone.
-        data_preprocessor: replaces the segmentor's own, which is the default.
+        data_preprocessor: for a segmentor whose config has none of its own. (mmengine's Runner puts the
+            config's top-level ``data_preprocessor`` here, which may lack what the segmentor's adds.)
         init_cfg: weights of the whole model.
     """
 
@@ -258,4 +259,6 @@ class UDASegmentor(BaseModel):
 
 
 def _with_preprocessor(segmentor: dict, data_preprocessor: dict | None) -> dict:
-    return segmentor if data_preprocessor is None else {**segmentor, 'data_preprocessor': data_preprocessor}
+    if data_preprocessor is None or segmentor.get('data_preprocessor') is not None:
+        return segmentor
+    return {**segmentor, 'data_preprocessor': data_preprocessor}
