@@ -115,7 +115,7 @@ def test_an_empty_set_gives_zero_and_no_gradient():
     found = mmd(x, y, weight, weight)
     assert found[1] == 0
     assert (found[[0, 2]] > 0).all()
-    assert mmd(x, y, weight, None)[1] == 0
+    assert mmd(x, y, weight, None)[1] == mmd(x, y, None, weight)[1] == 0
     found.sum().backward()
     assert (x.grad[1] == 0).all()
     assert torch.isfinite(x.grad).all()
