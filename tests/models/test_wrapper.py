@@ -88,7 +88,8 @@ def test_ignored_index_of_the_head_counts():
 
 def test_a_config_dict_and_another_preprocessor():
     other = tiny.preprocessor((16, 16), mean=[0., 0., 0.], std=[1., 1., 1.])
-    cfg = ConfigDict(type='DACS', segmentor=tiny.per_pixel(), data_preprocessor=other)
+    bare = {key: value for key, value in tiny.per_pixel().items() if key != 'data_preprocessor'}
+    cfg = ConfigDict(type='DACS', segmentor=bare, data_preprocessor=other)
     before = copy.deepcopy(cfg)
     model = tiny.build(cfg)
     assert cfg == before
