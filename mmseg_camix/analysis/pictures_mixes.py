@@ -108,8 +108,8 @@ def draw_significance(cfg: Config, checkpoints: Sequence[str | Path], path: Path
         pictures = _pictures(model, image)
         lines = [f'iteration {iteration}', f'R = {threshold:.2f}, {kept.mean():.0%} kept']
         if not columns:
-            columns.append(_column(['target crop', ''], [(sheets.tile(one, width), _blank(one, width))
-                                                         for one in pictures], width))
+            tiles = [(sheets.tile(one, width), _explained(one, width)) for one in pictures]
+            columns.append(_column(['target crop', 'red: dropped'], tiles, width))
         tiles = [(sheets.tile(_tinted(one, mask), width),
                   sheets.tile(_heat(entropy, model.num_classes), width, smooth=False))
                  for one, mask, entropy in zip(pictures, kept, significance.entropy)]
@@ -123,8 +123,12 @@ def _column(lines: Sequence[str], tiles: Sequence[tuple[np.ndarray, np.ndarray]]
     return np.vstack([sheets.header(lines, width), *(one for pair in tiles for one in pair)])
 
 
-def _blank(picture: np.ndarray, width: int) -> np.ndarray:
-    return np.full_like(sheets.tile(picture, width), sheets.PAPER)
+def _explained(picture: np.ndarray, width: int) -> np.ndarray:
+    """An empty tile that says what is beside it."""
+    field = np.full_like(sheets.tile(picture, width), sheets.PAPER)
+    text = sheets.header(['entropy', 'black: 0, yellow: ln C'], width)[:len(field)]
+    field[:len(text)] = text
+    return field
 
 
 def _pictures(model: torch.nn.Module, images: Tensor) -> list[np.ndarray]:

@@ -1,0 +1,133 @@
+"""Where CAMix's loss differs from cross-entropy, its warm-up, and what a step costs."""
+
+import pytest
+import torch
+
+from mmseg_camix.models.uda.step import StudentPass
+from tests.sync_counter import SyncCounter
+
+from . import tiny
+from .camix_tiny import BATCH, CLASSES, SIZE, camix, data_of, save_prior, step_of
+
+VOID = 255
+
+
+@pytest.fixture
+def prior(tmp_path):
+    return save_prior(tmp_path / 'prior.npz')
+
+
+# ------------------------------------------------------------------ significance in the loss
+
+
+def gradient(model, step, objective):
+    """Of an objective on the mixed view by the student's logits, (B, C, H, W)."""
+    logits = torch.randn(BATCH, CLASSES, SIZE, SIZE, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    step.passes['mixed'] = StudentPass(None, logits)
+    (loss,) = model.objectives[objective](step, model.student).values()
+    return loss.item(), torch.autograd.grad(loss, logits)[0]
+
+
+def test_src_differs_from_ce_exactly_where_the_mask_says_so():
+    """The released code's loss is a mean before the mask gets to it, and has CE's gradient everywhere."""
+    model = camix(70, objectives=dict(ce=dict(type='PixelCrossEntropy', view='mixed')))
+    step = step_of(model, data_of(model))
+    significance = step.views['mixed'].target.significance
+    assert 0.1 < significance.mean() < 0.95
+    value, found = gradient(model, step, 'mixed')
+    plain, everywhere = gradient(model, step, 'ce')
+    dropped = (significance == 0) & (step.views['mixed'].target.label != VOID)
+    assert everywhere.abs().sum(1)[dropped].min() > 0
+    assert found.abs().sum(1)[dropped].max() == 0
+    kept = everywhere * significance[:, None] * significance.numel() / significance.sum()
+    torch.testing.assert_close(found, kept)
+    released = (plain * significance).sum() / significance.sum()
+    assert released.item() == pytest.approx(plain, rel=1e-5)
+    assert value != pytest.approx(plain, rel=1e-2)
+
+
+def test_src_is_ce_where_all_is_significant():
+    model = camix(objectives=dict(ce=dict(type='PixelCrossEntropy', view='mixed')), significance=dict(beta=9.0))
+    step = step_of(model, data_of(model))
+    assert bool((step.views['mixed'].target.significance == 1).all())
+    (value, found), (plain, expected) = gradient(model, step, 'mixed'), gradient(model, step, 'ce')
+    assert value == pytest.approx(plain, rel=1e-6)
+    torch.testing.assert_close(found, expected)
+
+
+def test_no_significant_pixel():
+    """A threshold of zero and a mask that covers all: the loss is 0 and so is its gradient."""
+    nothing = dict(beta=0.0, gamma=-1000.0)
+    model = camix(0, dict(ratio=1.0), nothing, objectives=dict(source=None))
+    data = data_of(model)
+    assert step_of(model, data).views['mixed'].target.significance.sum() == 0
+    total, logged = model.parse_losses(model(**data, mode='loss'))
+    assert logged['mixed.loss_src'].item() == total.item() == 0
+    assert logged['significance/kept'] == 0
+    total.backward()
+    assert all(bool((p.grad == 0).all()) for p in model.student.parameters())
+
+
+# ------------------------------------------------------------------ warm-up, cost
+
+
+def test_warm_up_by_classmix():
+    """Source onto target before the iteration, without looking at the context; target onto source from it on."""
+    model = camix(9, views=dict(mixed=dict(at=10)))
+    data = data_of(model)
+    before = step_of(model, data)
+    assert set(before.masks) == {'classes'}
+    assert 'camix' not in before.views
+    dacs = camix(9, kind='DACS')
+    assert torch.equal(before.views['mixed'].image, step_of(dacs, data).views['mixed'].image)
+    model.set_progress(10, 100)
+    after = step_of(model, data)
+    assert set(after.masks) == {'context'}
+    assert torch.equal(after.views['mixed'].image, step_of(camix(10), data).views['mixed'].image)
+
+
+def test_it_predicts_with_the_teacher():
+    assert camix().predict_with == 'teacher'
+    assert camix(predict_with='student').predict_with == 'student'
+
+
+def test_nothing_of_ours_waits_for_the_device(prior, monkeypatch):
+    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1))
+    model = camix(context=dict(prior=prior), significance=dict(passes=4, copies_at_once=2, scale=0.5))
+    data = data_of(model)
+    model.update_teacher()
+    with SyncCounter() as counter:
+        losses = model.loss(data['inputs'], data['data_samples'])
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+        model.update_teacher()
+    assert not counter.names
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('significance', [dict(), dict(form='official', bound='classes', dtype='bf16', scale=0.5)])
+def test_nothing_waits_on_cuda(prior, monkeypatch, significance):
+    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy',
+                        lambda score, *args, **kwargs: score.new_zeros(1))
+    model = camix(context=dict(prior=prior), significance=significance).cuda()
+    data = data_of(model)
+    for mode in ('default', 'error'):  # the first step chooses algorithms and makes generators
+        torch.cuda.set_sync_debug_mode(mode)
+        try:
+            losses = model.loss(data['inputs'], data['data_samples'])
+            sum(value for name, value in losses.items() if 'loss' in name).backward()
+            model.update_teacher()
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+
+
+def test_passes_and_gradients():
+    """Two student passes, 1 + L of the teacher; every student parameter gets a gradient."""
+    model = camix(segmentor=tiny.small(crop=(SIZE, SIZE)), significance=dict())
+    seen = []
+    for network in (model.student, model.teacher.model):
+        network.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    total, _ = model.parse_losses(model(**data_of(model), mode='loss'))
+    assert len(seen) == 2 + 1 + 8
+    total.backward()
+    assert all(p.grad is not None for p in model.student.parameters())
+    assert all(p.grad is None for p in model.teacher.parameters())
