@@ -89,8 +89,8 @@ def test_outline():
     region[10:20, 12:22] = True
     inner = slice(sheets.GAP, -sheets.GAP)
     drawn = sheets.outlined(np.full((32, 32, 3), 90, np.uint8), region, WIDTH)[inner, inner]
-    assert (drawn[10, 12:22] == 255).all()
-    assert (drawn[10:20, 21] == 255).all()
+    assert (drawn[10, 12:22] > 200).all()
+    assert (drawn[10:20, 21] > 200).all()
     assert (drawn[13:17, 15:19] == 90).all()
     assert (drawn[:7] == 90).all()
     assert (drawn[24:] == 90).all()
