@@ -24,6 +24,16 @@ def listed(names: Iterable[str]) -> str:
     return ', '.join(sorted(names)) or '(none)'
 
 
+def merge_method(defaults: Mapping, given_tables: Mapping, given_arguments: Mapping) -> dict:
+    """A method's defaults with what a config gives for its tables and for its single entries."""
+    cfg = {name: merge_table(defaults.get(name), table) for name, table in given_tables.items()}
+    for name, arguments in given_arguments.items():
+        default = defaults.get(name)
+        if arguments is not None or default is not None:
+            cfg[name] = merge_arguments(default or {}, arguments or {})
+    return cfg
+
+
 def merge_table(defaults: Mapping | None, overrides: Mapping | None) -> dict:
     """A table's defaults with overrides merged in, as OpenMMLab's configs do it.
 

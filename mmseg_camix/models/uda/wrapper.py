@@ -18,6 +18,7 @@ from .. import views as views_module
 from ..pseudo_labels import PseudoLabels
 from . import adapter, passes, tables
 from .branches import branch_view
+from .loading import hand_to_student
 from .preprocessor import BranchPreprocessor
 from .randomness import StepGenerators
 from .step import Progress, Step, StudentPass, View
@@ -64,8 +65,8 @@ class UDASegmentor(BaseModel):
                  joint_views: Sequence[Sequence[str]] | None = None, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
-        cfg = self._merged(dict(masks=masks, views=views, objectives=objectives),
-                           dict(pseudo_labels=pseudo_labels, teacher=teacher, augment=augment))
+        cfg = tables.merge_method(self.defaults, dict(masks=masks, views=views, objectives=objectives),
+                                  dict(pseudo_labels=pseudo_labels, teacher=teacher, augment=augment))
         self.student = MODELS.build(_with_preprocessor(segmentor, data_preprocessor))
         adapter.check(self.student)
         self.data_preprocessor = BranchPreprocessor(self.student.data_preprocessor)
@@ -85,17 +86,6 @@ class UDASegmentor(BaseModel):
         # A profiler puts its stop-watch here; each phase of a step runs within it.
         self.phase: Callable[[str], AbstractContextManager] = lambda name: nullcontext()
         self._generators = StepGenerators()
-
-    # ------------------------------------------------------------------ build
-
-    def _merged(self, given_tables: dict, given_arguments: dict) -> dict:
-        cfg = {name: tables.merge_table(self.defaults.get(name), table)
-               for name, table in given_tables.items()}
-        for name, arguments in given_arguments.items():
-            default = self.defaults.get(name)
-            if arguments is not None or default is not None:
-                cfg[name] = tables.merge_arguments(default or {}, arguments or {})
-        return cfg
 
     def _build_tables(self, cfg: dict) -> None:
         self.masks = tables.build_table('mask', cfg['masks'], TRANSFORMS, masks_module.Mask)
@@ -149,8 +139,6 @@ class UDASegmentor(BaseModel):
     def num_classes(self) -> int:
         """Number of classes, as the segmentor's head says."""
         return adapter.main_head(self.student).num_classes
-
-    # ------------------------------------------------------------------ run
 
     def forward(self, inputs: dict[str, Tensor] | Tensor, data_samples: dict | list | None = None,
                 mode: str = 'tensor') -> dict | list | Tensor:
@@ -250,11 +238,7 @@ class UDASegmentor(BaseModel):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
         """A checkpoint of a plain segmentor is loaded into the student."""
-        names = ('student.', 'teacher.', 'masks.', 'views.', 'objectives.', 'pseudo_labels.')
-        own = [key[len(prefix):] for key in state_dict if key.startswith(prefix)]
-        if own and not any(key.startswith(names) for key in own):
-            for key in own:
-                state_dict[f'{prefix}student.{key}'] = state_dict.pop(prefix + key)
+        hand_to_student(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
