@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
@@ -42,8 +43,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Do it all."""
     args = parse_args()
-    root = TOOLS.parent
-    os.chdir(root)
+    os.chdir(TOOLS.parent)
+    # mmseg's reminder of a default, for every network whose picture is drawn.
+    warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     run([TOOLS / 'dataset/make_mini.py', '--out', args.data])
     if not (args.data / PRIOR).is_file():  # CAMix reads where the source has which class
         run([TOOLS / 'dataset/build_spatial_prior.py', CONFIGS['CAMix'], '--out', args.data / PRIOR,
