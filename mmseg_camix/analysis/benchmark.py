@@ -73,8 +73,9 @@ def protocol_digest(row: Row, data_root: str | Path = DATA_ROOT) -> str:
     cfg.merge_from_dict(dict(row.options))
     content = {key: value for key, value in cfg.to_dict().items() if key not in NOT_PROTOCOL}
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'source_val_dataloader'):
-        for option in ('num_workers', 'persistent_workers'):
+        for option in ('num_workers', 'persistent_workers', 'collate_fn'):
             (content.get(loader) or {}).pop(option, None)
+    content.get('optim_wrapper', {}).get('optimizer', {}).pop('fused', None)  # how, not what
     method = MODELS.get(cfg.model.type)
     content['defaults'] = getattr(method, 'defaults', None)
     drawn = Path(data_root) / 'mini.json'

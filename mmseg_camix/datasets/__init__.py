@@ -2,6 +2,7 @@
 
 from . import transforms
 from .cityscapes import RawCityscapesDataset
+from .collate import branch_collate
 from .encodings import CLASSES, PALETTE, SYNTHIA_13, SYNTHIA_16
 from .gta import GTADataset
 from .long_tail import LongTailDataset
@@ -23,5 +24,6 @@ __all__ = [
     'RawCityscapesDataset',
     'SYNTHIADataset',
     'SampleError',
+    'branch_collate',
     'transforms',
 ]

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset
 
-from mmseg_camix.datasets import PairedDataset, PairedSampler, Position, SampleError
+from mmseg_camix.datasets import PairedDataset, PairedSampler, Position, SampleError, branch_collate
 from mmseg_camix.datasets.seeding import permutation, seeded
 
 
@@ -269,3 +269,14 @@ def test_a_pipeline_that_drops_samples_is_an_error():
 
     with pytest.raises(SampleError, match="pipeline of branch 'source' returned None for sample"):
         PairedDataset(Nothing(), Nothing(), seed=0)[0]
+
+
+def test_branch_collate_stacks_images_of_one_size_only():
+    def item(height):
+        return dict(source=dict(inputs=torch.full((3, height, 4), height, dtype=torch.uint8), data_samples='s'))
+
+    same = branch_collate([item(2), item(2)])['source']
+    assert same['inputs'].shape == (2, 3, 2, 4)
+    assert same['data_samples'] == ['s', 's']
+    mixed = branch_collate([item(2), item(3)])['source']
+    assert [image.shape[1] for image in mixed['inputs']] == [2, 3]

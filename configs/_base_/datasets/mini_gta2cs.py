@@ -35,6 +35,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='PairedSampler'),
+    collate_fn=dict(type='branch_collate'),  # fewer pieces to hand over
     dataset=dict(
         type='PairedDataset',
         source=dict(
