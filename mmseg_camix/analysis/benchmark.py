@@ -101,8 +101,11 @@ class Results:
 
     def __init__(self, path: str | Path, others: Iterable[Path] = ()) -> None:
         self.path = Path(path)
-        self.entries: dict[str, dict] = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        self.entries = self._read()
         self._others = [json.loads(other.read_text()) for other in others if other != self.path]
+
+    def _read(self) -> dict[str, dict]:
+        return json.loads(self.path.read_text()) if self.path.is_file() else {}
 
     def get(self, run: Run) -> dict | None:
         """The result of a run, or None where it is missing or was made under another protocol."""
@@ -110,8 +113,8 @@ class Results:
         return next((entry for entry in found if entry is not None and entry['protocol'] == run.protocol), None)
 
     def add(self, run: Run, entry: dict) -> None:
-        """Record a result."""
-        self.entries[run.key] = dict(protocol=run.protocol, **entry)
+        """Record a result, beside those that another process has recorded meanwhile."""
+        self.entries = {**self._read(), run.key: dict(protocol=run.protocol, **entry)}
         ordered = {key: self.entries[key] for key in sorted(self.entries)}
         atomic_write(self.path, json.dumps(ordered, indent=1) + '\n')
 

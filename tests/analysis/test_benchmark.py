@@ -91,6 +91,15 @@ def outcome(miou):
     return dict(metrics=dict(mIoU=miou), curve=[], seconds=1, threads=1)
 
 
+def test_two_processes_record_into_one_file(row, tmp_path):
+    """Each knows only what it has run itself; neither loses the other's."""
+    first, second = (Run(row, seed, 'p') for seed in range(2))
+    one, other = (Results(tmp_path / 'r.json') for _ in range(2))
+    one.add(first, outcome(1.0))
+    other.add(second, outcome(2.0))
+    assert [Results(tmp_path / 'r.json').get(run)['metrics']['mIoU'] for run in (first, second)] == [1.0, 2.0]
+
+
 def test_only_what_is_missing_runs(row, tmp_path, monkeypatch):
     results = Results(tmp_path / 'r.json')
     runs = [Run(row, seed, 'p') for seed in range(3)]
