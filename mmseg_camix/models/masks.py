@@ -5,10 +5,13 @@ They live in mmseg's TRANSFORMS registry, and run on batches, on the device.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from mmseg.registry import TRANSFORMS
 from torch import Tensor, nn
 
 from mmseg_camix.ops import masks as ops
+from mmseg_camix.ops.draws import one_for_all
 
 from .uda.step import Step
 
@@ -153,8 +156,10 @@ class SquareMask(Mask):
         image = step.views[self.of].image
         batch, _, height, width = image.shape
         count = batch if self.per == 'image' else 1
-        return ops.square_mask(count, height, width, step.generator, image.device, self.area,
-                               self.stride or step.stride).expand(batch, -1, -1, -1)
+        with nullcontext() if self.per == 'image' else one_for_all(step.generator):
+            mask = ops.square_mask(count, height, width, step.generator, image.device, self.area,
+                                   self.stride or step.stride)
+        return mask.expand(batch, -1, -1, -1)
 
 
 @TRANSFORMS.register_module()

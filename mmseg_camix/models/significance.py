@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_camix.ops import entropy as ops
+from mmseg_camix.ops.draws import BatchGenerator, of_processes, randn
 
 from .uda.step import Step
 
@@ -76,7 +77,7 @@ class SignificanceMask(nn.Module):
         # A profiler puts its stop-watch here, as in UDASegmentor.
         self.phase: Callable[[str], AbstractContextManager] = lambda name: nullcontext()
         self._statistics: dict[str, Tensor] = {}
-        self._generator: torch.Generator | None = None
+        self._generator: BatchGenerator | None = None
 
     @torch.no_grad()
     def forward(self, step: Step, image: Tensor) -> Tensor:
@@ -122,11 +123,12 @@ class SignificanceMask(nn.Module):
     def _seeded(self, of_step: torch.Generator) -> torch.Generator:
         """A generator that follows from the step's, on its device; nothing is drawn from the step's."""
         if self._generator is None or self._generator.device != of_step.device:
-            self._generator = torch.Generator(of_step.device)
+            self._generator = BatchGenerator(of_step.device)
+        self._generator.rank, self._generator.world = of_processes(of_step)
         return self._generator.manual_seed(of_step.initial_seed() ^ _NOISE_STREAM)
 
     def _noisy(self, image: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(image.shape, generator=generator, device=image.device, dtype=image.dtype)
+        noise = randn(image.shape, generator, image.device, image.dtype)
         return image + (noise * self.noise).clamp_(-self.clamp, self.clamp)
 
     def _logits(self, step: Step, images: Tensor) -> Tensor:

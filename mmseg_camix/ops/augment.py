@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tv
 
+from .draws import of_processes
+
 JITTERS = ('brightness', 'contrast', 'saturation', 'hue')
 
 
@@ -124,19 +126,21 @@ class StrongAugment(nn.Module):
 
         Args:
             batch: B.
-            generator: a CPU generator. A step whose generator lives on another device keeps a
+            generator: a CPU generator; of a :class:`BatchGenerator` each process takes its own
+                images. A step whose generator lives on another device keeps a
                 second one for this, since its numbers must be known on the host.
         """
         if generator is not None and generator.device.type != 'cpu':
             raise ValueError('StrongAugment.draw needs a CPU generator, whose numbers the host '
                              f'knows at once, but got one on {generator.device}')
         # All is drawn whatever the gates say, so that they do not shift what comes after.
-        gates = torch.rand(batch, 2, generator=generator).tolist()
-        shares = torch.rand(batch, len(JITTERS) + 1, generator=generator).tolist()
-        orders = torch.rand(batch, len(JITTERS), generator=generator).argsort(1).tolist()
+        rank, world = of_processes(generator)
+        gates = torch.rand(batch * world, 2, generator=generator).tolist()
+        shares = torch.rand(batch * world, len(JITTERS) + 1, generator=generator).tolist()
+        orders = torch.rand(batch * world, len(JITTERS), generator=generator).argsort(1).tolist()
         if self.per == 'batch':
-            gates = gates[:1] * batch
-        return [self._params(*drawn) for drawn in zip(gates, shares, orders)]
+            gates = gates[:1] * len(gates)
+        return [self._params(*drawn) for drawn in list(zip(gates, shares, orders))[rank::world]]
 
     def _params(self, gates: list[float], shares: list[float], order: list[int]) -> ImageParams:
         *amounts, blur = shares

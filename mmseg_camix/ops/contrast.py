@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from .draws import rand
+
 NORMALISERS = ('positives', 'overlap')
 EMPTY = -1
 """Label of a negative that is not there: a place in a memory bank that nothing has filled yet."""
@@ -78,7 +80,7 @@ def draw_negatives(cut: Tensor, target: Tensor, cut_label: Tensor, target_label:
     cell = torch.arange(cells, device=cut.device).repeat(2).expand(batch, -1)
     if ratio == 1:
         return Negatives(embedding, label, cell)
-    score = torch.rand(batch, 2 * cells, generator=generator, device=cut.device)
+    score = rand((batch, 2 * cells), generator, cut.device)
     drawn = score.topk(round(2 * cells * ratio), 1, sorted=False).indices
     return Negatives(embedding.take_along_dim(drawn[..., None], 1), label.gather(1, drawn),
                      cell.gather(1, drawn))

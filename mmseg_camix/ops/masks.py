@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .draws import rand, randn
+
 POOLS = ('image', 'batch')
 
 
@@ -47,7 +49,7 @@ def choose_half(present: Tensor, generator: torch.Generator | None = None,
     Returns:
         (B, C) bool, a subset of `present`; every present class is equally likely to be in it.
     """
-    score = torch.rand(present.shape, generator=generator, device=present.device)
+    score = rand(present.shape, generator, present.device)
     # Absent classes rank last, since rand stays below 1.
     rank = score.masked_fill(~present, 2.).argsort(1).argsort(1)
     # The margin keeps 10 * .3, which is a little more than 3 in floating point, from becoming 4.
@@ -108,7 +110,7 @@ def class_mask(label: Tensor, num_classes: int, generator: torch.Generator | Non
 def _place(size: Tensor, room: int, generator: torch.Generator | None) -> Tensor:
     """A start in [0, room - size] for each (B,) size, all places equally likely."""
     free = room - size
-    share = torch.rand(size.shape, generator=generator, device=size.device)
+    share = rand(size.shape, generator, size.device)
     return torch.minimum((share * (free + 1)).floor(), free)
 
 
@@ -151,7 +153,7 @@ def box_mask(batch: int, height: int, width: int, generator: torch.Generator | N
     if not 0 < area <= 1:
         raise ValueError(f'box_mask: area {area} must be in (0, 1]')
     cells_y, cells_x = _cells('box_mask', height, width, stride)
-    share = torch.rand(batch, generator=generator, device=device).mul(math.log(area)).exp()
+    share = rand((batch,), generator, device).mul(math.log(area)).exp()
     rows = (share * cells_y).round().clamp(1, cells_y)
     columns = (area / share * cells_x).round().clamp(1, cells_x)
     top, left = _place(rows, cells_y, generator), _place(columns, cells_x, generator)
@@ -183,7 +185,7 @@ def square_mask(batch: int, height: int, width: int, generator: torch.Generator 
     if not 0 <= area[0] <= area[1] <= 1:
         raise ValueError(f'square_mask: area {area} must be an increasing range within [0, 1]')
     cells_y, cells_x = _cells('square_mask', height, width, stride)
-    share = torch.rand(batch, generator=generator, device=device)
+    share = rand((batch,), generator, device)
     share = area[0] + share * (area[1] - area[0])
     side = (share.sqrt() * min(cells_y, cells_x)).floor().clamp_min(1)
     top, left = _place(side, cells_y, generator), _place(side, cells_x, generator)
@@ -216,11 +218,11 @@ def cow_mask(batch: int, height: int, width: int, generator: torch.Generator | N
         raise ValueError(f'cow_mask: sigma {sigma} must be an increasing range above 0')
     if not 0 < share[0] <= share[1] < 1:
         raise ValueError(f'cow_mask: share {share} must be an increasing range within (0, 1)')
-    draw = torch.rand(2, batch, 1, 1, 1, generator=generator, device=device)
+    draw = rand((2, batch, 1, 1, 1), generator, device, dim=1)
     low, high = (math.log(s * min(height, width)) for s in sigma)
     pixels = (low + draw[0] * (high - low)).exp()
     covered = share[0] + draw[1] * (share[1] - share[0])
-    noise = torch.randn(batch, 1, height, width, generator=generator, device=device)
+    noise = randn((batch, 1, height, width), generator, device)
     fy = torch.fft.fftfreq(height, device=device)[:, None]
     fx = torch.fft.rfftfreq(width, device=device)
     transfer = torch.exp(-2 * math.pi**2 * pixels.square() * (fy.square() + fx.square()))

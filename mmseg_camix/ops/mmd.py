@@ -2,6 +2,8 @@
 import torch
 from torch import Tensor
 
+from .draws import rand
+
 
 def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor | None = None,
         kernels: int = 5, ratio: float = 2.) -> Tensor:
@@ -97,5 +99,5 @@ def choose_cells(weight: Tensor, count: int, generator: torch.Generator | None =
     Returns:
         (B, count) long, all different within an image.
     """
-    score = torch.rand(weight.shape, generator=generator, device=weight.device)
+    score = rand(weight.shape, generator, weight.device)
     return (score + (weight > 0)).topk(count, dim=1).indices
