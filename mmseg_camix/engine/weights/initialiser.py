@@ -59,6 +59,10 @@ class PretrainedBackbone:
 
 def read_weights(checkpoint: str) -> Any:
     """Open a file or address without running anything that it says."""
+    if '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise WeightsError(f"no file of weights at '{checkpoint}'. The config that names it (init_cfg, checkpoint=...) "
+                           'or docs/networks.md says where it comes from; without weights: '
+                           '--cfg-options model.segmentor.backbone.init_cfg=None')
     if Path(checkpoint).suffix == '.safetensors':
         from safetensors.torch import load_file
         return load_file(checkpoint)
