@@ -43,6 +43,8 @@ ROWS = {
     'CAMix, groups I-III': (GTA, ['I', 'II', 'III'], SRC, True),
     'CAMix, groups I-IV': (GTA, ['I', 'II', 'III', 'IV'], SRC, True),
     'CAMix, groups I-V': (GTA, ['I', 'II', 'III', 'IV', 'V'], SRC, True),
+    'iDACS + SP, where Q and teacher agree': (GTA, None, CE, False),
+    'CAMix, where Q and teacher agree': (GTA, TABLE, SRC, True),
     'CAMix, groups from labels': (GTA, 'auto', SRC, True),
     'CAMix, released threshold': (GTA, TABLE, SRC, True),
     'CAMix, released code': (GTA, ['I', 'II-one-way'], CE, True),
@@ -63,6 +65,7 @@ def test_rows_of_camix(name):
     mask = model.masks['context']
     assert type(model) is CAMix
     assert mask.prior_file == prior
+    assert mask.agreeing is name.endswith('where Q and teacher agree')
     assert (mask.groups if groups in (None, 'auto') else list(mask.groups)) == groups
     assert type(model.objectives['mixed']) is loss
     assert model.objectives['mixed'].view == 'mixed'

@@ -34,7 +34,10 @@ rows = [
     dict(name='CAMix, groups I-III', config=_camix, options={_groups: ['I', 'II', 'III']}, seeds=1),
     dict(name='CAMix, groups I-IV', config=_camix, options={_groups: ['I', 'II', 'III', 'IV']}, seeds=1),
     dict(name='CAMix, groups I-V', config=_camix, options={_groups: ['I', 'II', 'III', 'IV', 'V']}, seeds=1),
-    # Not in the papers
+    # Not in the papers. The first two look for the reason why the spatial prior costs accuracy here.
+    dict(name='iDACS + SP, where Q and teacher agree', config=_camix, seeds=1,
+         options={**_ce, **_no_cr, 'model.masks.context.agreeing': True}),
+    dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),
     dict(name='CAMix, groups from labels', config=_camix, options={_groups: 'auto'}, seeds=1),
     dict(name='CAMix, released threshold', config=_camix, seeds=1,
          options={_significance + '.form': 'official', _significance + '.bound': 'classes'}),

@@ -40,11 +40,15 @@ class ContextMask(Mask):
         ratio: share of the present classes to draw.
         smooth: Gaussian blur of the prior's counts, in pixels of the source; None takes the file's.
         epsilon: least probability of a class in the prior; None takes the file's.
+        agreeing: leave out the pixels at which the prior has overruled the teacher. As published
+            they are pasted, chosen as one class and labelled as another, for the pasted label is the
+            teacher's own (Eq. 4): a strip of road that it takes for a car comes along with every
+            road, and the student learns it in its context. docs/benchmark.md shows what that costs.
     """
 
     def __init__(self, of: str = 'target', prior: str | None = None,
                  groups: Sequence | str | None = ('I', 'II'), ratio: float = 0.5,
-                 smooth: float | None = None, epsilon: float | None = None) -> None:
+                 smooth: float | None = None, epsilon: float | None = None, agreeing: bool = False) -> None:
         super().__init__(of)
         if of != 'target':
             raise ValueError(f"of='{of}' must be 'target': the mask is cut from the teacher's prediction, and the "
@@ -54,7 +58,7 @@ class ContextMask(Mask):
         if isinstance(groups, str) and groups != 'auto':
             raise ValueError(f"groups='{groups}' must be a list such as ['I', 'II'], or 'auto', or None")
         self.prior_file, self.groups, self.ratio = prior, groups, ratio
-        self.smooth, self.epsilon = smooth, epsilon
+        self.smooth, self.epsilon, self.agreeing = smooth, epsilon, agreeing
         # Settings that follow from files and class names, not state: never in a checkpoint.
         self.register_buffer('prior', None, persistent=False)
         self.register_buffer('relations', None, persistent=False)
@@ -90,7 +94,7 @@ class ContextMask(Mask):
         image = step.views[self.of].image
         probs = upsample(step.teacher_logits, image.shape[2:], step.align_corners).softmax(1)
         prior = None if self.prior is None else self._cropped(step, probs)
-        return ops.contextual_mask(probs, prior, self.relations, step.generator, self.ratio)[0]
+        return ops.contextual_mask(probs, prior, self.relations, step.generator, self.ratio, self.agreeing)[0]
 
     def _cropped(self, step: Step, probs: Tensor) -> Tensor:
         """The prior where each sample's crop lies, (B, C, H, W)."""

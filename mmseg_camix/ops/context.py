@@ -106,7 +106,7 @@ def modulate(probs: Tensor, prior: Tensor) -> Tensor:
 
 def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | None,
                     generator: torch.Generator | None = None,
-                    ratio: float = 0.5) -> tuple[Tensor, Tensor]:
+                    ratio: float = 0.5, agreeing: bool = False) -> tuple[Tensor, Tensor]:
     """The region of half of the classes present and their relatives (Algorithm 1, Eq. 1).
 
     Args:
@@ -115,6 +115,7 @@ def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | Non
         relations: (C, C) bool; None adds no relatives.
         generator: the source of randomness, on the device of ``probs``.
         ratio: the share of the classes present that is chosen.
+        agreeing: leave out the pixels at which the prior has overruled the prediction.
 
     Returns:
         the mask (B, 1, H, W) bool, and the label that it was cut from (B, H, W) long.
@@ -124,4 +125,7 @@ def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | Non
     chosen = choose_half(present, generator, ratio)
     if relations is not None:
         chosen = close_over(chosen, present, relations)
-    return class_region(label, chosen), label
+    mask = class_region(label, chosen)
+    if agreeing:
+        mask = mask & (label == probs.argmax(1))[:, None]
+    return mask, label

@@ -121,6 +121,20 @@ def test_samples_whose_place_is_unknown(meta, error, message):
         _geometry(meta, (9, 9))
 
 
+def test_pixels_that_the_prior_overrules_can_be_left_out(prior):
+    """The drawn classes stay the same; what is left out is where the pasted label would be another class."""
+    masks = {}
+    for agreeing in (False, True):
+        model = camix(context=dict(prior=prior, agreeing=agreeing))
+        step = step_of(model, data_of(model, boxes=BOXES, flips=FLIPS))
+        masks[agreeing] = model.masks['context'](step)
+    probs = step.teacher_logits.softmax(1)
+    own = probs.argmax(1)
+    overruled = ((probs * model.masks['context']._cropped(step, probs)).argmax(1) != own)[:, None]
+    assert (masks[False] & overruled).any()
+    assert torch.equal(masks[True], masks[False] & ~overruled)
+
+
 # ------------------------------------------------------------------ relations
 
 

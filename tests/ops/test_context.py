@@ -198,6 +198,20 @@ def test_without_prior_the_label_is_the_prediction_and_the_prior_can_overrule_it
     assert (contextual_mask(probs, prior, None)[1] == 1).all()
 
 
+def test_pixels_that_the_prior_overruled_can_be_left_out():
+    """Nothing else about the mask changes: neither the classes drawn nor the other pixels."""
+    probs = torch.randn(3, 19, 6, 7, generator=torch.Generator().manual_seed(7)).softmax(1)
+    prior = torch.rand(19, 6, 7, generator=torch.Generator().manual_seed(8)) ** 3
+    every, label = contextual_mask(probs, prior, None, torch.Generator().manual_seed(9))
+    agreed, _ = contextual_mask(probs, prior, None, torch.Generator().manual_seed(9), agreeing=True)
+    overruled = 0
+    for b, y, x in torch.cartesian_prod(*map(torch.arange, (3, 6, 7))).tolist():
+        own = max(range(19), key=lambda c: probs[b, c, y, x])
+        overruled += int(every[b, 0, y, x] and own != label[b, y, x])
+        assert agreed[b, 0, y, x] == (every[b, 0, y, x] and own == label[b, y, x])
+    assert overruled > 10
+
+
 def test_table_is_complete():
     assert {name: set(members) for name, members in META_GROUPS.items()
             if not isinstance(members, dict)} == TABLE_1
