@@ -1,25 +1,39 @@
 #!/usr/bin/env python
-"""Evaluate a checkpoint: mIoU of student and teacher.
+"""Evaluate a checkpoint: mIoU and IoU of each class, of student and teacher.
 
 examples:
   python tools/test.py configs/dacs/mini_gta2cs_tiny.py work_dirs/mini_gta2cs_tiny/iter_1200.pth
   python tools/test.py CONFIG CHECKPOINT --dataloader source_val_dataloader
+  python tools/test.py CONFIG CHECKPOINT --resolution native            # at the size of the label files
+  python tools/test.py CONFIG CHECKPOINT --input-size 2048 1024 --slide # windows of the training crop
+  python tools/test.py CONFIG CHECKPOINT --tta 0.75 1 1.25              # average over scales and mirror images
+  python tools/test.py CONFIG CHECKPOINT --paper CAMix --json out.json --markdown out.md   # beside the paper's row
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mmseg_camix.engine import testing
 from mmseg_camix.engine.config import complete_for_adaptation, load_config
+from mmseg_camix.engine.hooks.uda_hook import unwrapped
+from mmseg_camix.evaluation import SUBSETS
+from mmseg_camix.evaluation.reported import Row, find
+from mmseg_camix.evaluation.results import compared, markdown, result_of
+from mmseg_camix.files import atomic_write
+
+TTA_SCALES = (0.75, 1.0, 1.25)
 
 
 def parse_args() -> argparse.Namespace:
-    """Arguments, as in mmseg's own tool."""
+    """Arguments, as in mmseg's own tool, and how to predict, compare and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='file of the config')
     parser.add_argument('checkpoint', help='file of the checkpoint')
@@ -27,32 +41,101 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--dataloader', default='test_dataloader', metavar='NAME',
                         help='which dataloader of the config to evaluate on (default: test_dataloader)')
     parser.add_argument('--out', metavar='FOLDER', help='also save predictions as PNGs of train ids there')
+    add_evaluation_args(parser.add_argument_group('how to evaluate (default: as the config says)'))
+    results = parser.add_argument_group('results')
+    results.add_argument('--json', metavar='FILE', help='write the result as data')
+    results.add_argument('--markdown', metavar='FILE', help='write the result as a table')
+    results.add_argument('--paper', metavar='ROW', help='what to compare with: a method (CAMix), or the id of a row of '
+                                                        'docs/results.md (camix-gta-sp)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='who started this process, if it is one of several')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.slide is not None and len(args.slide) not in (0, 2):
+        parser.error('--slide takes no numbers, or two: the side of the window and the stride')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
-def main() -> None:
-    """Build the runner from the config, load the checkpoint, evaluate."""
-    args = parse_args()
-    if not os.path.isfile(args.checkpoint):
-        raise SystemExit(f'no checkpoint at {args.checkpoint}')
-    cfg = load_config(args.config, args.cfg_options, args.work_dir)
-    cfg.launcher = args.launcher
-    cfg.load_from, cfg.resume = args.checkpoint, False
+def add_evaluation_args(group: argparse._ArgumentGroup) -> None:
+    """Options that change what is predicted and where it is compared."""
+    group.add_argument('--resolution', choices=testing.RESOLUTIONS,
+                       help='paper: labels are resized as the images are (1024x512 in the configs of the real sets); '
+                            "native: predictions are enlarged to the labels' own size")
+    group.add_argument('--input-size', type=int, nargs=2, metavar=('WIDTH', 'HEIGHT'),
+                       help='resize images to this size before they reach the network')
+    group.add_argument('--slide', type=int, nargs='*', metavar='PIXELS',
+                       help='predict in overlapping windows: WINDOW STRIDE (default: the training crop and half of it)')
+    group.add_argument('--tta', type=float, nargs='*', metavar='SCALE',
+                       help='average probabilities over these scales, each also mirrored (default: 0.75 1 1.25; '
+                            '--tta 1 only mirrors)')
+    group.add_argument('--subsets', nargs='+', choices=list(SUBSETS), default=[],
+                       help='further means over subsets of the classes of Cityscapes')
+
+
+def configure(cfg: Config, args: argparse.Namespace) -> dict:
+    """Apply the options to the config; returns how it evaluates, for the record."""
     if cfg.get(args.dataloader) is None:
         names = ', '.join(key for key in cfg if key.endswith('_dataloader') and cfg[key] is not None)
         raise SystemExit(f'{args.config} has no dataloader {args.dataloader}; it has: {names}')
     cfg.test_dataloader = cfg[args.dataloader]
     if args.out:
         cfg.test_evaluator = dict(cfg.test_evaluator, output_dir=args.out)
+    testing.report_classes(cfg, args.subsets)
+    if args.input_size:
+        testing.set_input_size(cfg, *args.input_size)
+    if args.resolution:
+        testing.evaluate_at(cfg, args.resolution)
+    if args.slide is not None:
+        window, stride = args.slide or (None, None)
+        testing.slide(cfg, window and (window, window), stride and (stride, stride))
     complete_for_adaptation(cfg)
-    Runner.from_cfg(cfg).test()
+    scales = None if args.tta is None else tuple(args.tta or TTA_SCALES)
+    how = testing.described(cfg, scales)
+    if scales is not None:
+        testing.augment(cfg, scales)
+    return how
+
+
+def write(result: dict, row: Row | None, args: argparse.Namespace) -> None:
+    """The files that were asked for."""
+    if args.json:
+        atomic_write(args.json, json.dumps(result, indent=1) + '\n')
+    if args.markdown:
+        atomic_write(args.markdown, markdown(result, row))
+    if row is not None:
+        for size, (mean, printed) in compared(result, row).items():
+            print(f'{row.citation}: {printed:g} over {size} classes; here {mean:.2f} ({mean - printed:+.2f})')
+
+
+def main() -> None:
+    """Build the runner from the config, load the checkpoint, evaluate, write."""
+    args = parse_args()
+    if not os.path.isfile(args.checkpoint):
+        raise SystemExit(f'no checkpoint at {args.checkpoint}')
+    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    cfg.launcher = args.launcher
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    try:
+        row = find(args.paper, args.config) if args.paper else None
+    except ValueError as error:
+        raise SystemExit(f'--paper: {error}') from error
+    how = configure(cfg, args)
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test()
+    if not is_main_process():
+        return
+    dataset = runner.test_dataloader.dataset
+    result = result_of(
+        metrics, os.path.relpath(args.config), args.cfg_options or {}, args.checkpoint,
+        dict(type=type(dataset).__name__, images=len(dataset)), dataset.metainfo['classes'], how,
+        getattr(unwrapped(runner.model), 'predict_with', 'network'), row and row.id)
+    try:
+        write(result, row, args)
+    except ValueError as error:
+        raise SystemExit(f'--paper: {error}') from error
 
 
 if __name__ == '__main__':

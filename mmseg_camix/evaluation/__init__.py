@@ -1,5 +1,5 @@
-"""Evaluation."""
+"""Evaluation: IoU over subsets of classes, results as data, and what the papers report."""
 
-from .iou import SubsetIoUMetric
+from .iou import SUBSETS, SubsetIoUMetric
 
-__all__ = ['SubsetIoUMetric']
+__all__ = ['SUBSETS', 'SubsetIoUMetric']

@@ -8,6 +8,11 @@ import numpy as np
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
+from mmseg_camix.datasets.encodings import CLASSES, SYNTHIA_13, SYNTHIA_16
+
+# The classes over which papers take their means.
+SUBSETS: dict[str, tuple[str, ...]] = dict(cityscapes19=CLASSES, synthia16=SYNTHIA_16, synthia13=SYNTHIA_13)
+
 
 @METRICS.register_module()
 class SubsetIoUMetric(IoUMetric):
@@ -17,8 +22,9 @@ class SubsetIoUMetric(IoUMetric):
     truck, train) can never be predicted rightly, and belong in no mean that is compared.
 
     Args:
-        classes: names of the classes that count in ``mIoU``; None for all.
-        subsets: further means by name, e.g. ``dict(mIoU13=SYNTHIA_13)``.
+        classes: names of the classes that count in ``mIoU``, or the name of a subset; None for all.
+        subsets: further means by name, each over classes or over a subset that has a name:
+            ``dict(mIoU16='synthia16', mIoU13='synthia13', flat=('road', 'sidewalk'))``.
         ignore_index: label of pixels that do not count.
         output_dir: folder for predictions as PNGs of train ids; None writes none.
         format_only: write predictions, and evaluate nothing (images without labels).
@@ -27,14 +33,14 @@ class SubsetIoUMetric(IoUMetric):
         collect_device: where results of several processes are gathered, 'cpu' or 'gpu'.
     """
 
-    def __init__(self, classes: Sequence[str] | None = None,
-                 subsets: Mapping[str, Sequence[str]] | None = None, ignore_index: int = 255,
+    def __init__(self, classes: str | Sequence[str] | None = None,
+                 subsets: Mapping[str, str | Sequence[str]] | None = None, ignore_index: int = 255,
                  output_dir: str | None = None, format_only: bool = False, keep_results: bool = False,
                  prefix: str | None = None, collect_device: str = 'cpu') -> None:
         super().__init__(ignore_index=ignore_index, output_dir=output_dir, format_only=format_only,
                          prefix=prefix, collect_device=collect_device)
-        self.classes = classes
-        self.subsets = dict(subsets or {})
+        self.classes = None if classes is None else subset_classes(classes)
+        self.subsets = {key: subset_classes(subset) for key, subset in (subsets or {}).items()}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """results: per image (intersection, union, predicted, labelled) pixels of each class."""
@@ -53,6 +59,16 @@ class SubsetIoUMetric(IoUMetric):
         metrics.update({f'IoU.{name}': round(float(iou), 2)
                         for name, iou in zip(names, per_class) if not np.isnan(iou)})
         return metrics
+
+
+def subset_classes(subset: str | Sequence[str]) -> tuple[str, ...]:
+    """The classes of a subset that has a name; classes pass."""
+    if not isinstance(subset, str):
+        return tuple(subset)
+    if subset not in SUBSETS:
+        raise ValueError(f'no subset of classes has the name {subset!r}; available: {", ".join(SUBSETS)}. For classes '
+                         "of your own give their names: ['road', 'grass']")
+    return SUBSETS[subset]
 
 
 def _mean(per_class: np.ndarray, names: list[str], subset: Sequence[str]) -> float:

@@ -12,7 +12,8 @@ from . import (  # noqa: F401
     pseudo_labels,
     views,
 )
+from .averaged_views import AveragedViews
 from .uda.methods import *  # noqa: F401,F403
 from .uda.wrapper import UDASegmentor
 
-__all__ = ['UDASegmentor']
+__all__ = ['AveragedViews', 'UDASegmentor']

@@ -1,10 +1,12 @@
 """Transforms for mmseg's pipelines: loading with clear errors, and the record of a crop's place."""
 
+from .augmented_views import AugmentedViews
 from .formatting import PackUDAInputs
 from .geometry import CropWithClass, EvaluateAtResizedShape, RecordedRandomCrop
 from .loading import LoadIdLabels, LoadImage
 
 __all__ = [
+    'AugmentedViews',
     'CropWithClass',
     'EvaluateAtResizedShape',
     'LoadIdLabels',

@@ -5,25 +5,40 @@ from __future__ import annotations
 from mmengine.dist import get_rank, is_distributed
 from mmengine.dist.utils import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import distributed, nn
 
+from mmseg_camix.datasets.seeding import seed_all
+
+from ..rank_state import SECTION, restore_rank_state
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, without DDP or the like around it."""
-    return model.module if is_model_wrapper(model) else model
+    """The model itself, without DDP or test-time augmentation around it."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def made_a_step(optimizer: OptimWrapper) -> bool:
+    """Whether it has just moved the weights: it neither gathers gradients, nor did NonFiniteHook hold it back."""
+    return optimizer.should_update() and not getattr(optimizer, 'skipped', False)
 
 
 @HOOKS.register_module()
 class UDAHook(Hook):
     """Tells the model where the training stands before a step, and moves the teacher after it.
 
-    It works with gradient accumulation: the teacher moves only when the optimiser has.
+    It works with gradient accumulation: the teacher moves only when the optimiser has. It also makes
+    a resumed training exact: global generators (dropout) are seeded anew for each iteration, and what
+    processes know beyond the weights is in the checkpoint.
     """
 
     priority = 'NORMAL'
+    _rank_states: list | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Runs after weights were initialised, loaded or resumed; so a resumed teacher stays."""
@@ -33,19 +48,33 @@ class UDAHook(Hook):
                             "one; wrap it, model = dict(type='DACS', segmentor=<your model>), or leave the hook out")
         _check_classes(model, runner)
         model.prepare(getattr(runner.train_dataloader.dataset, 'metainfo', None) or {})
-        if model.teacher is not None and model.teacher.steps_made == 0:
+        if self._rank_states and runner.iter > 0:
+            restore_rank_state(runner, self._rank_states)
+        elif model.teacher is not None and model.teacher.steps_made == 0:
             model.teacher.copy_student(model.student)
+        self._rank_states = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Ranks draw different masks: their seeds are apart, the same in every run."""
         seed = (runner.seed or 0) * get_world_size() + get_rank()
         unwrapped(runner.model).set_progress(runner.iter, runner.max_iters, seed)
+        # So neither a validation in between nor a restart changes what the step draws.
+        seed_all(seed, 'step', runner.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
         """The teacher moves once the optimiser has made its step."""
-        if runner.optim_wrapper.should_update():
+        if made_a_step(runner.optim_wrapper):
             unwrapped(runner.model).update_teacher()
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add what was gathered of the processes."""
+        if states := getattr(runner, 'rank_states', None):
+            checkpoint[SECTION] = states
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep it until the weights are in place."""
+        self._rank_states = checkpoint.pop(SECTION, None)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Running statistics differ between ranks; all evaluate with those of rank 0."""

@@ -1,0 +1,78 @@
+"""Test-time augmentation: several views of an image, each to be predicted."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Sequence
+
+from mmcv.transforms import BaseTransform, Compose
+from mmseg.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class AugmentedViews(BaseTransform):
+    """A test pipeline that gives an image at several scales, and mirrored.
+
+    Its item is ``dict(inputs=[view, ...], data_samples=[sample, ...])``, as mmcv's `TestTimeAug` has
+    it, for :class:`~mmseg_camix.models.AveragedViews`. Every view is resized from the image as it was
+    loaded, so that a scale above 1 shows more and not the same enlarged. The label, and the size at
+    which predictions are compared, are those of the pipeline without augmentation.
+
+    Args:
+        transforms: the test pipeline without augmentation, from loading to packing.
+        scales: factors on the size that its `Resize` asks for (or on the image's, without `Resize`).
+        flip: whether each scale is also seen mirrored.
+    """
+
+    def __init__(self, transforms: Sequence[dict], scales: Sequence[float] = (1.0,), flip: bool = True) -> None:
+        if not scales or any(scale <= 0 for scale in scales):
+            raise ValueError(f'AugmentedViews: scales={list(scales)} must be one or more numbers above 0')
+        plain = [dict(transform) for transform in transforms]
+        self.plain = Compose(plain)
+        flips = (False, True) if flip else (False,)
+        self.views = [Compose(_view(plain, scale, mirrored)) for scale, mirrored in itertools.product(scales, flips)]
+        self.scales, self.flip = tuple(scales), flip
+
+    def transform(self, results: dict) -> dict:
+        """All views of one sample; the first carries the label."""
+        reference = self.plain(copy.deepcopy(results))['data_samples']
+        packed = [view(copy.deepcopy(results)) for view in self.views]
+        for one in packed:
+            one['data_samples'].set_metainfo(dict(ori_shape=reference.ori_shape))
+        if 'gt_sem_seg' in reference:
+            packed[0]['data_samples'].gt_sem_seg = reference.gt_sem_seg
+        return {key: [one[key] for one in packed] for key in ('inputs', 'data_samples')}
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(scales={self.scales}, flip={self.flip})'
+
+
+def type_name(transform: dict) -> str:
+    """'LoadImage' of dict(type='mmseg.LoadImage') and of dict(type=LoadImage)."""
+    kind = transform['type']
+    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
+
+
+def loads_label(transform: dict) -> bool:
+    """Whether a transform reads the label file."""
+    name = type_name(transform)
+    return name.startswith('Load') and 'Image' not in name
+
+
+def _view(plain: list[dict], scale: float, mirrored: bool) -> list[dict]:
+    """The pipeline of one view: resized otherwise, mirrored or not, without label."""
+    kept = [t for t in plain if not loads_label(t) and type_name(t) != 'EvaluateAtResizedShape']
+    resizes = [_scaled(t, scale) if type_name(t) == 'Resize' else t for t in kept]
+    added = [dict(type='RandomFlip', prob=1.0, direction='horizontal')] if mirrored else []
+    if scale != 1 and resizes == kept:
+        added.insert(0, dict(type='Resize', scale_factor=scale, keep_ratio=True))
+    return [*resizes[:-1], *added, resizes[-1]]  # before packing
+
+
+def _scaled(resize: dict, factor: float) -> dict:
+    if resize.get('scale') is None:
+        return dict(resize, scale_factor=resize.get('scale_factor', 1.0) * factor)
+    scale = resize['scale']
+    sides = (scale, scale) if isinstance(scale, int) else scale
+    return dict(resize, scale=tuple(max(1, round(side * factor)) for side in sides))

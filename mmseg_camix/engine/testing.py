@@ -1,0 +1,113 @@
+"""What the test tool's options do to a config: resolution, sliding windows, test-time augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.config import Config, ConfigDict
+
+from mmseg_camix.datasets.transforms.augmented_views import loads_label, type_name
+from mmseg_camix.evaluation import SUBSETS
+
+RESOLUTIONS = ('paper', 'native')
+
+
+def evaluate_at(cfg: Config, resolution: str) -> None:
+    """Choose the size at which predictions and labels of the test set are compared.
+
+    'paper': that of the network's input (1024x512 in the configs of the real sets), to which the label is
+    resized as well; 'native': that of the label file, to which the prediction is enlarged.
+    """
+    if resolution not in RESOLUTIONS:
+        raise SystemExit(f'resolution {resolution!r} is not one of {", ".join(RESOLUTIONS)}')
+    pipeline = _pipeline(cfg)
+    labels = [t for t in pipeline if loads_label(t)]
+    others = [t for t in pipeline if not loads_label(t) and type_name(t) != 'EvaluateAtResizedShape']
+    resized = [i for i, t in enumerate(others) if type_name(t) == 'Resize']
+    if not resized:
+        raise SystemExit('the test pipeline has no Resize, so that the network sees images at their own size and both '
+                         'resolutions are the same; give --input-size WIDTH HEIGHT, or leave the option out')
+    after = resized[-1] + 1
+    if resolution == 'native':
+        order = [*others[:after], *labels, *others[after:]]
+    else:
+        order = [others[0], *labels, *others[1:after], dict(type='EvaluateAtResizedShape'), *others[after:]]
+    cfg.test_dataloader.dataset.pipeline = order
+
+
+def set_input_size(cfg: Config, width: int, height: int) -> None:
+    """Resize test images to another size before they reach the network."""
+    pipeline = [dict(t) for t in _pipeline(cfg)]
+    resizes = [t for t in pipeline if type_name(t) == 'Resize']
+    if not resizes:
+        pipeline.insert(1, dict(type='Resize', scale=(width, height)))
+    for resize in resizes:
+        resize.pop('scale_factor', None)
+        resize['scale'] = (width, height)
+    cfg.test_dataloader.dataset.pipeline = pipeline
+
+
+def slide(cfg: Config, window: Sequence[int] | None = None, stride: Sequence[int] | None = None) -> None:
+    """Predict in overlapping windows (height, width); by default the training crop, overlapping by half."""
+    segmentor = plain_segmentor(cfg)
+    window = window or (segmentor.get('data_preprocessor') or {}).get('size') or cfg.get('crop_size')
+    if window is None:
+        raise SystemExit('the config names no crop size to slide over images; give --slide WINDOW STRIDE')
+    stride = stride or [max(1, side // 2) for side in window]
+    if any(step > side for step, side in zip(stride, window)):
+        raise SystemExit(f'sliding a window of {tuple(window)} by {tuple(stride)} would leave pixels out; the stride '
+                         'must not be larger than the window')
+    segmentor.test_cfg = dict(mode='slide', crop_size=tuple(window), stride=tuple(stride))
+
+
+def augment(cfg: Config, scales: Sequence[float], flip: bool = True) -> None:
+    """Average predictions over scales, and over mirrored images."""
+    cfg.test_dataloader.dataset.pipeline = [
+        dict(type='AugmentedViews', transforms=_pipeline(cfg), scales=tuple(scales), flip=flip)]
+    cfg.model = dict(type='AveragedViews', module=cfg.model)
+
+
+def report_classes(cfg: Config, subsets: Sequence[str] = ()) -> None:
+    """Let the test's metric report each class, and further means over subsets that have a name.
+
+    mmseg's `IoUMetric` gives the same numbers and reports means alone, so that ours takes its place.
+    """
+    metric = cfg.test_evaluator
+    if not isinstance(metric, dict) or metric.get('type') not in ('IoUMetric', 'SubsetIoUMetric'):
+        if subsets:
+            raise SystemExit("--subsets needs a test_evaluator of type 'SubsetIoUMetric', or mmseg's 'IoUMetric'")
+        return
+    if metric.get('iou_metrics', ['mIoU']) == ['mIoU']:
+        known = {key: value for key, value in metric.items() if key != 'iou_metrics'}
+        further = {f'mIoU{len(SUBSETS[name])}': name for name in subsets}
+        cfg.test_evaluator = dict(known, type='SubsetIoUMetric')
+        if further:
+            cfg.test_evaluator.subsets = {**known.get('subsets', {}), **further}
+
+
+def plain_segmentor(cfg: Config) -> ConfigDict:
+    """The config of the segmentor, within an adapted model or by itself."""
+    return cfg.model.get('segmentor') or cfg.model
+
+
+def _pipeline(cfg: Config) -> list[dict]:
+    dataset = cfg.test_dataloader.dataset
+    if 'pipeline' not in dataset:
+        raise SystemExit(f'the test dataset ({dataset.get("type")}) has no `pipeline` of its own, as datasets that '
+                         'join others; these options of evaluation need a plain one')
+    return list(dataset.pipeline)
+
+
+def described(cfg: Config, scales: Sequence[float] | None) -> dict:
+    """How a config evaluates, for the record: resolution, inference, and scales of augmentation."""
+    pipeline = _pipeline(cfg) if 'pipeline' in cfg.test_dataloader.dataset else []
+    names = [type_name(t) for t in pipeline]
+    sizes = [t.get('scale') for t in pipeline if type_name(t) == 'Resize']
+    inference = plain_segmentor(cfg).get('test_cfg') or {}
+    windows = ''
+    if inference.get('mode') == 'slide':
+        windows = f' in windows of {tuple(inference["crop_size"])} by {tuple(inference["stride"])}'
+    seen = f'images at {sizes[-1][0]}x{sizes[-1][1]}' if sizes and isinstance(sizes[-1], (list, tuple)) else 'images'
+    return dict(resolution='paper' if 'EvaluateAtResizedShape' in names else 'native',
+                inference=f'{seen}{windows or ", whole"}', scales=None if scales is None else list(scales),
+                flip=scales is not None)

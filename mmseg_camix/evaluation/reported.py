@@ -1,0 +1,119 @@
+"""The numbers that the papers report, from `reported.json`, and which of them a result is compared with.
+
+A row there has an `id`; its `mIoU` as printed, by number of classes (19, 16 or 13); if the paper prints
+them, the `IoU` of each class; and the `config` and `options` that train it. Where a table repeats a row
+of another one, `of` names that. `best_of` names the row whose training it is, with the best instead of
+the last iterate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from .iou import SUBSETS
+
+FILE = Path(__file__).with_name('reported.json')
+CLASSES_OF: dict[int, tuple[str, ...]] = {len(classes): classes for classes in SUBSETS.values()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table in a paper."""
+
+    id: str
+    name: str
+    paper: str
+    table: str
+    title: str
+    source: str
+    network: str
+    mIoU: dict[int, float]
+    IoU: tuple[float, ...] = ()
+    config: str = ''
+    options: dict = field(default_factory=dict)
+    method: str = ''
+    of: str = ''
+    best_of: str = ''
+    note: str = ''
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of `IoU`, or of the largest mean."""
+        return CLASSES_OF[len(self.IoU) or max(self.mIoU)]
+
+    @property
+    def per_class(self) -> dict[str, float]:
+        """Class name -> IoU as printed; empty where the paper prints means alone."""
+        return dict(zip(self.classes, self.IoU))
+
+    def recomputed(self, size: int) -> float | None:
+        """Mean of the row's classes over 19, 16 or 13 of them; None where it has not all of them."""
+        return mean_over(self.per_class, CLASSES_OF[size])
+
+    @property
+    def citation(self) -> str:
+        """As 'CAMix, Table II'."""
+        return f'{self.paper}, {self.table if self.table[0].islower() else f"Table {self.table}"}'
+
+
+def mean_over(per_class: dict[str, float], classes: Iterable[str]) -> float | None:
+    """Mean IoU over classes; None where one of them is missing."""
+    values = [per_class.get(name) for name in classes]
+    return None if any(value is None for value in values) else float(np.mean(values))
+
+
+@cache
+def tables() -> tuple[tuple[Row, ...], ...]:
+    """All tables, paper by paper."""
+    return tuple(tuple(_row(table, row) for row in table['rows']) for table in json.loads(FILE.read_text())['tables'])
+
+
+@cache
+def papers() -> dict[str, str]:
+    """Short name -> reference."""
+    return json.loads(FILE.read_text())['papers']
+
+
+@cache
+def rows() -> dict[str, Row]:
+    """All rows by id."""
+    return {row.id: row for table in tables() for row in table}
+
+
+def _row(table: dict, row: dict) -> Row:
+    shared = {key: table[key] for key in ('paper', 'table', 'title', 'source', 'network')}
+    means = {int(size): mean for size, mean in row['mIoU'].items()}
+    return Row(**shared, **{**row, 'mIoU': means, 'IoU': tuple(row.get('IoU', ()))})
+
+
+def trained(row: Row) -> Row:
+    """The row that says how this one is trained: itself, or that which it repeats."""
+    return rows()[row.of] if row.of else row
+
+
+def find(name: str, config: str) -> Row:
+    """The row with this id, or that of this method for a config.
+
+    Args:
+        name: an id such as 'camix-gta-sp', or a method such as 'CAMix'.
+        config: path of the config that was trained; tells apart the rows of a method.
+    """
+    if name in rows():
+        return rows()[name]
+    same = [row for row in rows().values() if row.method.lower() == name.lower()]
+    if not same:
+        methods = sorted({row.method for row in rows().values() if row.method})
+        raise ValueError(f'no paper reports {name!r}; give a method ({", ".join(methods)}) or the id of a row in '
+                         f'docs/results.md, such as {next(iter(rows()))!r}')
+    fitting = [row for row in same if Path(row.config).parts[-2:] == Path(config).parts[-2:]]
+    if len(fitting) != 1:
+        listed = ', '.join(f'{row.id} ({row.source}, {row.network})' for row in same)
+        raise ValueError(f'{name} has several rows, and {config} is the config of none of them; give the id of one: '
+                         f'{listed}')
+    return fitting[0]

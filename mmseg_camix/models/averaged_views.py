@@ -1,0 +1,58 @@
+"""Test-time augmentation: one prediction from several views of an image."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.model import BaseTTAModel
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class AveragedViews(BaseTTAModel):
+    """Averages the class probabilities of all views and takes the most probable class.
+
+    Around any segmentor, adapted or not, as mmseg's `SegTTAModel`; but it knows wrapped segmentors,
+    holds one view's probabilities at a time, and gives the average as ``probabilities`` (C, H, W). Its
+    data come from the transform `AugmentedViews`.
+
+    Args:
+        module: the model, or its config.
+        data_preprocessor: for a model that has none of its own.
+    """
+
+    def __init__(self, module: dict | nn.Module, data_preprocessor: dict | None = None) -> None:
+        if isinstance(module, dict) and module.get('data_preprocessor') is not None:
+            data_preprocessor = None  # the module's own wins; mmengine would replace it
+        super().__init__(module, data_preprocessor)
+
+    @torch.no_grad()
+    def test_step(self, data: dict) -> list:
+        """data: ``inputs`` and ``data_samples``, each a list of views of lists of images."""
+        views = [dict(inputs=list(inputs), data_samples=list(samples))
+                 for inputs, samples in zip(data['inputs'], data['data_samples'])]
+        first, totals = None, []
+        for view in views:
+            samples = self.module.test_step(view)
+            seen = [_probabilities(sample.seg_logits.data) for sample in samples]
+            totals = seen if first is None else [total.add_(one) for total, one in zip(totals, seen)]
+            first = samples if first is None else first
+        return self.merge_preds([[sample] for sample in first], [total / len(views) for total in totals])
+
+    def merge_preds(self, data_samples_list: list, averages: list[Tensor]) -> list:
+        """The first view's samples, which have the labels, with the prediction of all."""
+        merged = [views[0] for views in data_samples_list]
+        for sample, average in zip(merged, averages):
+            sample.set_data(dict(probabilities=PixelData(data=average),
+                                 pred_sem_seg=PixelData(data=average.argmax(0, keepdim=True))))
+            del sample.seg_logits  # of the first view alone
+        return merged
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    """(C, H, W), in single precision, whatever the network computes in."""
+    if logits.shape[0] == 1:
+        raise ValueError('views cannot be averaged for a head with one output channel (a sigmoid); '
+                         'give the head out_channels=2, or leave test-time augmentation out')
+    return logits.float().softmax(0)
