@@ -1,6 +1,7 @@
 # CAMix and the rows of its papers' Tables IV to VII; run by tools/analysis/benchmark_methods.py.
 # The prior comes first: python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py
 title = 'CAMix and its parts, miniature GTA -> Cityscapes'
+_once = dict(seeds=1, curve=False)  # ablations
 _camix = 'configs/camix/mini_gta2cs_tiny.py'
 _baseline = 'configs/baselines/mini_gta2cs_tiny_'
 _groups = 'model.masks.context.groups'
@@ -26,20 +27,20 @@ rows = [
     dict(name='iDACS + SP + CR (In-Out, CE)', config=_camix, options=_ce, seeds=1),
     dict(name='CAMix', config=_camix),
     # Table 6 of the first version: significance without any mixing.
-    dict(name='Mean teacher + SigMask', config=_baseline + 'mean_teacher.py', options=_src_on_target, seeds=1),
+    dict(name='Mean teacher + SigMask', config=_baseline + 'mean_teacher.py', options=_src_on_target, **_once),
     # Table VI
-    dict(name='CAMix, MSE', config=_camix, options=_mse, seeds=1),
+    dict(name='CAMix, MSE', config=_camix, options=_mse, **_once),
     # Table VII; groups I and II are CAMix itself.
-    dict(name='CAMix, group I', config=_camix, options={_groups: ['I']}, seeds=1),
-    dict(name='CAMix, groups I-III', config=_camix, options={_groups: ['I', 'II', 'III']}, seeds=1),
-    dict(name='CAMix, groups I-IV', config=_camix, options={_groups: ['I', 'II', 'III', 'IV']}, seeds=1),
-    dict(name='CAMix, groups I-V', config=_camix, options={_groups: ['I', 'II', 'III', 'IV', 'V']}, seeds=1),
+    dict(name='CAMix, group I', config=_camix, options={_groups: ['I']}, **_once),
+    dict(name='CAMix, groups I-III', config=_camix, options={_groups: ['I', 'II', 'III']}, **_once),
+    dict(name='CAMix, groups I-IV', config=_camix, options={_groups: ['I', 'II', 'III', 'IV']}, **_once),
+    dict(name='CAMix, groups I-V', config=_camix, options={_groups: ['I', 'II', 'III', 'IV', 'V']}, **_once),
     # Not in the papers. The first two look for the reason why the spatial prior costs accuracy here.
-    dict(name='iDACS + SP, where Q and teacher agree', config=_camix, seeds=1,
+    dict(name='iDACS + SP, where Q and teacher agree', config=_camix, **_once,
          options={**_ce, **_no_cr, 'model.masks.context.agreeing': True}),
     dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),
-    dict(name='CAMix, groups from labels', config=_camix, options={_groups: 'auto'}, seeds=1),
-    dict(name='CAMix, released threshold', config=_camix, seeds=1,
+    dict(name='CAMix, groups from labels', config=_camix, options={_groups: 'auto'}, **_once),
+    dict(name='CAMix, released threshold', config=_camix, **_once,
          options={_significance + '.form': 'official', _significance + '.bound': 'classes'}),
-    dict(name='CAMix, released code', config='configs/camix/mini_gta2cs_tiny_official.py', seeds=1),
+    dict(name='CAMix, released code', config='configs/camix/mini_gta2cs_tiny_official.py', **_once),
 ]

@@ -25,7 +25,8 @@ TRAIN_TOOL = Path(__file__).parents[2] / 'tools' / 'train.py'
 TEST_TOOL = TRAIN_TOOL.with_name('test.py')
 # What may differ between two runs without making them incomparable.
 NOT_PROTOCOL = ('work_dir', 'randomness', 'launcher', 'resume', 'load_from', 'filename', 'log_level',
-                'env_cfg', 'visualizer', 'vis_backends', 'default_hooks', 'log_processor', 'data_root')
+                'env_cfg', 'visualizer', 'vis_backends', 'default_hooks', 'log_processor', 'data_root',
+                'dsp_released')  # a variable of configs, whose content is in their models
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Row:
     options: dict = field(default_factory=dict)
     source_val: bool = False
     """Whether the trained network is also tested on held-out source images."""
+    curve: bool = True
+    """Whether the plot shows the row; a plot bears some ten of them."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def plot_curves(rows: list[Row], runs: list[Run], results: Results, path: Path, 
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(figsize=(8, 5), layout='constrained')
-    for index, row in enumerate(rows):
+    for index, row in enumerate(row for row in rows if row.curve):
         entries = entries_of(row, runs, results)
         if not entries:
             continue

@@ -1,5 +1,7 @@
 """Tables and plots of results made up here."""
 
+from dataclasses import replace
+
 import cv2
 import pytest
 
@@ -95,7 +97,11 @@ def test_a_section_that_is_not_there(tmp_path):
 
 def test_plot(made_up, tmp_path):
     path = tmp_path / 'new' / 'plot.png'
-    plot_curves(*made_up, path, 'Title')
+    rows, runs, results = made_up
+    plot_curves(rows, runs, results, path, 'Title')
     picture = cv2.imread(str(path))
     assert min(picture.shape[:2]) > 300
     assert len({tuple(colour) for colour in picture[::7, ::7].reshape(-1, 3).tolist()}) > 3
+    without = tmp_path / 'without.png'
+    plot_curves([replace(row, curve=row.name != 'DACS') for row in rows], runs, results, without, 'Title')
+    assert (cv2.imread(str(without)) != picture).any()
