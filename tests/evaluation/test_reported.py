@@ -1,0 +1,134 @@
+"""The papers' numbers: each row against its own printed mean, and the rows that results are compared with."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmseg_camix.evaluation import SubsetIoUMetric
+from mmseg_camix.evaluation.reported import find, papers, rows, tables, trained
+from tests.tools_runner import ROOT
+
+# Rows whose printed mean is not that of their classes: number of classes, printed, mean of the row.
+DISAGREE = {
+    'camix-iccv-synthia-source': (13, 29.5, 33.66),
+    'rccr-synthia-source': (13, 29.5, 33.66),
+    'dsp-gta-quoted-dacs': (19, 52.1, 52.63),
+    'dsp-synthia': (13, 63.8, 59.92),
+}
+WITH_CLASSES = [row for row in rows().values() if row.IoU]
+
+
+def areas(per_class):
+    """What the metric collects of one image whose classes have these IoU in percent."""
+    intersection = torch.tensor(list(per_class), dtype=torch.double)
+    union = torch.full_like(intersection, 100)
+    return intersection, union, union, union
+
+
+def metric_over(row):
+    metric = SubsetIoUMetric(subsets=dict(mIoU16='synthia16', mIoU13='synthia13') if len(row.IoU) > 13 else {})
+    metric.dataset_meta = dict(classes=row.classes)
+    return metric.compute_metrics([areas(row.IoU)])
+
+
+@pytest.mark.parametrize('row', WITH_CLASSES, ids=lambda row: row.id)
+def test_the_mean_of_a_row_is_the_printed_one(row):
+    for size, printed in row.mIoU.items():
+        found = row.recomputed(size)
+        if (row.id, size) in {(name, entry[0]) for name, entry in DISAGREE.items()}:
+            assert (size, printed, round(found, 2)) == DISAGREE[row.id]
+        else:
+            assert found == pytest.approx(printed, abs=0.1), 'classes are printed with one decimal or two'
+        key = 'mIoU' if size == len(row.IoU) else f'mIoU{size}'
+        assert metric_over(row)[key] == pytest.approx(found, abs=0.006)
+
+
+def test_dacs_on_synthia():
+    """48.34 and 54.81 in print; the row's mean over 16 classes is 48.38, since the paper averages three runs."""
+    row = rows()['dacs-synthia']
+    assert row.mIoU == {16: 48.34, 13: 54.81}
+    metrics = metric_over(row)
+    assert metrics['mIoU16'] == pytest.approx(48.34, abs=0.05)
+    assert metrics['mIoU16'] == 48.38
+    assert metrics['mIoU13'] == 54.81
+
+
+def test_subsets_of_a_made_confusion_matrix():
+    """Every class is right in r of 10 pixels and taken for the next class otherwise; r by hand."""
+    names = rows()['dacs-gta'].classes
+    right = [9, 8, 7, 1, 2, 3, 4, 5, 6, 0, 9, 8, 7, 6, 0, 5, 0, 4, 3]  # road, sidewalk, ...
+    label = np.repeat(np.arange(19), 10)
+    predicted = label.copy()
+    for c, r in enumerate(right):
+        predicted[label == c] = [c] * r + [(c + 1) % 19] * (10 - r)
+    metric = SubsetIoUMetric(subsets=dict(mIoU16='synthia16', mIoU13='synthia13'))
+    metric.dataset_meta = dict(classes=names)
+    sample = {key: dict(data=torch.from_numpy(value)[None, None]) for key, value in
+              (('pred_sem_seg', predicted), ('gt_sem_seg', label))}
+    metric.process({}, [sample])
+    metrics = metric.evaluate(1)
+    # A class of 10 pixels of which r are found, and 10 - q of the class before are taken for it.
+    ious = [100 * r / (10 + 10 - right[c - 1]) for c, r in enumerate(right)]
+    assert metrics['IoU.road'] == pytest.approx(100 * 9 / 17, abs=0.005)  # 10 pixels, and 7 of the 10 bicycles
+    assert metrics['IoU.wall'] == pytest.approx(100 * 1 / 13, abs=0.005)
+    without = [c for c, name in enumerate(names) if name not in ('terrain', 'truck', 'train')]
+    assert len(without) == 16
+    assert metrics['mIoU'] == pytest.approx(sum(ious) / 19, abs=0.005)
+    assert metrics['mIoU16'] == pytest.approx(sum(ious[c] for c in without) / 16, abs=0.005)
+    thirteen = [c for c in without if names[c] not in ('wall', 'fence', 'pole')]
+    assert metrics['mIoU13'] == pytest.approx(sum(ious[c] for c in thirteen) / 13, abs=0.005)
+    assert metrics['mIoU13'] > metrics['mIoU16'] > metrics['mIoU']
+
+
+@pytest.mark.parametrize(('name', 'means'), [
+    ('dacs-gta-source', {19: 32.85}), ('dacs-synthia-source', {16: 29.45, 13: 33.65}), ('dacs-gta', {19: 52.14}),
+    ('dacs-gta-best', {19: 53.84}), ('dacs-synthia-best', {16: 49.10, 13: 55.98}),
+    ('camix-gta-deeplabv2', {19: 55.2}), ('camix-synthia-deeplabv2', {13: 59.7}), ('rccr-gta', {19: 53.5}),
+    ('rccr-synthia', {13: 56.8}), ('dsp-gta', {19: 55.0}), ('dsp-synthia', {16: 51.0, 13: 63.8}),
+    ('daformer-gta', {19: 68.3}), ('daformer-synthia', {13: 67.4}), ('camix-gta-daformer', {19: 70.0}),
+    ('camix-synthia-daformer', {13: 69.2}), ('dacs-gta-pseudo-labelling', {19: 22.97}),
+    ('dacs-gta-distribution-alignment', {19: 48.04}), ('camix-iccv-4-sp-cr', {19: 54.1}),
+    ('dsp-gta-beta-0.6', {19: 52.2}), ('dsp-gta-k-3', {19: 53.7}), ('rccr-synthia-nsc', {13: 56.0})])
+def test_golden_means(name, means):
+    assert rows()[name].mIoU == means
+
+
+def test_every_paper_is_there():
+    assert {row.paper for row in rows().values()} == set(papers()) == {'DACS', 'CAMix', 'CAMix-ICCV', 'RCCR', 'DSP'}
+    assert len(rows()) == sum(len(table) for table in tables())
+
+
+@pytest.mark.parametrize('row', rows().values(), ids=lambda row: row.id)
+def test_rows_say_how_they_are_trained(row):
+    assert bool(row.of) != bool(row.config)
+    root = trained(row)
+    assert not root.of
+    assert (root.source, root.network) == (row.source, row.network)
+    assert (ROOT / root.config).is_file()
+    assert f'{row.source}2cs' in root.config
+    assert ('daformer' in root.config.rsplit('/', 1)[1]) == (row.network != 'DeepLabV2, ResNet-101')
+    if row.best_of:
+        best = rows()[row.best_of]
+        assert (best.config, best.options) == (row.config, row.options)
+    if row.method:
+        assert Config.fromfile(ROOT / row.config).model.type == row.method
+
+
+def test_no_two_rows_are_the_same_training():
+    """A table that repeats a row says so with `of`, so that one result fills all of its cells."""
+    trainings = [(row.config, tuple(map(str, row.options.items()))) for row in rows().values()
+                 if not row.of and not row.best_of]
+    assert len(set(trainings)) == len(trainings)
+
+
+def test_finding_a_row():
+    assert find('camix-gta-sp', 'anything.py').id == 'camix-gta-sp'
+    for method in ('CAMix', 'camix'):
+        assert find(method, 'configs/camix/gta2cs_deeplabv2.py').id == 'camix-gta-deeplabv2'
+        assert find(method, '/elsewhere/configs/camix/synthia2cs_daformer.py').id == 'camix-synthia-daformer'
+    assert find('DAFormer', 'configs/daformer/gta2cs_daformer.py').id == 'daformer-gta'
+    with pytest.raises(ValueError, match='no paper reports .CaMixx.; give a method .CAMix, DACS, DAFormer'):
+        find('CaMixx', 'x.py')
+    with pytest.raises(ValueError, match=r'the config of none of them; give the id of one: camix-gta-deeplabv2 \(gta'):
+        find('CAMix', 'configs/camix/mini_gta2cs_tiny.py')
