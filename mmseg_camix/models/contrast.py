@@ -48,8 +48,7 @@ class RegionContrast(Objective):
     Args:
         view: a view of type ``Paste`` that pastes the target.
         weight: mu; a number or a schedule of the iteration.
-        begin: first iteration at which it is computed. With several processes, a value above 0
-            needs ``find_unused_parameters=True``.
+        begin: first iteration at which it is computed.
         features: which of the backbone's (or neck's) maps; None takes the last one that the decode
             head reads.
         hidden: channels between the projector's two layers; None takes as many as the features have.
@@ -94,6 +93,9 @@ class RegionContrast(Objective):
             raise ValueError(f"view '{self.view}' must paste the target, e.g. "
                              "dict(type='Paste', donor='target', over='source', mask='square'), for the "
                              'pasted region is what both networks see')
+        if model.global_batch and self.pool == 'batch' and not self.detach_negatives:
+            raise ValueError("global_batch=True sends no gradient to other processes: with pool='batch' it needs "
+                             'detach_negatives=True')
         self.mask = view.mask
         if self.features is None:
             self.features = adapter.head_input(model.student)
@@ -123,13 +125,14 @@ class RegionContrast(Objective):
             positive = ops.unit_embeddings(self.twin.model(self._map(step.teacher_features)))
             label, target_label = (self._cells(step.views[name].target.label, size) for name in (self.view, 'target'))
             weight = ops.anchor_weights(self._cells(step.masks[self.mask][:, 0], size),
-                                        self._trusted(step, size), self.normalise)
+                                        self._trusted(step, size), self.normalise, step.processes.average)
         drawn = ops.draw_negatives(anchor.detach() if self.detach_negatives else anchor, positive,
                                    label, target_label, self.negative_ratio, step.generator)
-        negatives = ops.of_whole_batch(drawn) if self.pool == 'batch' else drawn
+        gather = step.processes.gather
+        negatives = ops.of_whole_batch(drawn, gather, step.processes.rank) if self.pool == 'batch' else drawn
         if self.bank is not None:
             negatives = ops.with_bank(negatives, *self.bank.read())
-            self.bank.push(drawn.embedding.flatten(0, 1), drawn.label.flatten())
+            self.bank.push(*(gather(part).flatten(0, 1) for part in drawn[:2]))
         loss = ops.region_contrast(anchor, positive, label, negatives, weight, self.temperature,
                                    self.filter_class, self.at_once)
         step.statistics['contrast/anchors'] = (weight > 0).float().mean()

@@ -99,6 +99,7 @@ class FeatureMMD(Objective):
         return ops.mmd(one, other, weight, weight, self.kernels)
 
     def _between_images(self, one: Tensor, other: Tensor, weight: Tensor, step: Step) -> Tensor:
-        one, other = (ops.masked_mean(maps, weight)[None] for maps in (one, other))
-        shown = weight.amax((1, 2))[None]
+        processes = step.processes
+        one, other = (processes.gather_live(ops.masked_mean(maps, weight))[None] for maps in (one, other))
+        shown = processes.gather(weight.amax((1, 2)))[None]
         return ops.mmd(one, other, shown, shown, self.kernels)

@@ -103,7 +103,8 @@ class FeatureDistance(Objective):
         first = self._frozen(view.image)[self.index]
         mask = majority_cells(view.target.label, self.classes, tuple(own.shape[2:]), self.min_share)
         step.statistics['features/things'] = mask.float().mean()
-        return dict(loss_distance=masked_feature_distance(own, first, mask) * self.weight_at(step))
+        distance = masked_feature_distance(own, first, mask, step.processes.average)
+        return dict(loss_distance=distance * self.weight_at(step))
 
     @torch.no_grad()
     def _frozen(self, image: Tensor) -> Sequence[Tensor]:

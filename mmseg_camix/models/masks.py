@@ -67,7 +67,7 @@ class ClassMask(Mask):
     def forward(self, step: Step) -> Tensor:
         label = step.views[self.of].target.label
         return ops.class_mask(label, step.num_classes, step.generator, self.ratio,
-                              step.ignore_index, self.count_ignore, self.pool)
+                              step.ignore_index, self.count_ignore, self.pool, step.processes.average)
 
 
 @TRANSFORMS.register_module()

@@ -11,9 +11,8 @@ from mmseg_camix.ops.contrast import EMPTY
 class MemoryBank(nn.Module):
     """Embeddings and labels of the last batches, in the checkpoint, so that a resumed run has them.
 
-    Its size follows the batches; one of another size empties it. Each process has a bank of its own.
-    A checkpoint holds that of the first process, which all begin with after resuming; likewise each
-    validation gives all the first one's, until three batches later it is their own again.
+    Its size follows the batches; one of another size empties it. Each process has a bank of its own (the
+    checkpoint holds all of them); with ``global_batch=True`` all have the same, of all their images.
 
     Args:
         batches: how many are kept.

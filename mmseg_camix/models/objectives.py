@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from mmengine.dist import is_distributed
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -51,6 +52,14 @@ class Objective(nn.Module):
     def active(self, progress: Progress) -> bool:
         """Whether it is computed at this point of the training; if not, its view costs nothing."""
         return True
+
+    def idle(self) -> dict[str, Tensor]:
+        """What takes the place of the losses while it is not active.
+
+        With several processes, 0 times its parameters: DDP waits for a gradient of each.
+        """
+        own = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return dict(loss_idle=0 * sum(one.sum() for one in own)) if own and is_distributed() else {}
 
     def after_step(self) -> None:
         """Called after each step of the optimiser, when the teacher has moved."""
@@ -132,8 +141,8 @@ class PixelCrossEntropy(PixelObjective):
         self.normalise = normalise
 
     def compare(self, logits: Tensor, target: Target, weight: Tensor, step: Step) -> Tensor:
-        return ops.pixel_cross_entropy(logits, target.label, weight, step.ignore_index,
-                                       step.align_corners, self.normalise)
+        return ops.pixel_cross_entropy(logits, target.label, weight, step.ignore_index, step.align_corners,
+                                       self.normalise, average=step.processes.average)
 
 
 @MODELS.register_module()
@@ -157,7 +166,7 @@ class SignificanceCrossEntropy(PixelObjective):
         if significance is None:
             significance = torch.ones_like(target.weight)
         return ops.pixel_cross_entropy(logits, target.label, weight * significance, step.ignore_index,
-                                       step.align_corners, 'weight', divisor=significance)
+                                       step.align_corners, 'weight', significance, step.processes.average)
 
 
 @MODELS.register_module()

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_camix.ops import pseudo as ops
+from mmseg_camix.ops.average import Average, alone
 from mmseg_camix.ops.losses import upsample
 
 from .significance import SignificanceMask
@@ -66,7 +67,7 @@ class PseudoLabels(nn.Module):
     def forward(self, step: Step, image: Tensor) -> View:
         """image: (B, 3, H, W) of the target. The view holds its pseudo-labels."""
         confidence, label, probs = self._predict(step, image.shape[2:])
-        share = self._share(confidence)
+        share = self._share(step, confidence)
         rows = ops.row_weight(image.shape[2], self.ignore_top, self.ignore_bottom, image.device)
         weight, scale = rows.expand_as(confidence), share[:, None, None]
         if self.scope == 'target':
@@ -87,13 +88,13 @@ class PseudoLabels(nn.Module):
             return *ops.confidence_and_label(step.teacher_logits, size, step.align_corners), None
         probs = upsample(step.teacher_logits, size, step.align_corners).softmax(1)
         if self.align is not None:
-            probs = self.align(probs)
+            probs = self.align(probs, step.processes.average)
         return *probs.max(1), probs if self.keep_probs else None
 
-    def _share(self, confidence: Tensor) -> Tensor:
+    def _share(self, step: Step, confidence: Tensor) -> Tensor:
         if not self.weighted:
             return confidence.new_ones(len(confidence))
-        return ops.confident_share(confidence, self.threshold, self.per)
+        return ops.confident_share(confidence, self.threshold, self.per, average=step.processes.average)
 
 
 class DistributionAlignment(nn.Module):
@@ -127,13 +128,16 @@ class DistributionAlignment(nn.Module):
                              f'and not all 0; got {prior.tolist()}')
         self.prior = prior / prior.sum()
 
-    def forward(self, probs: Tensor) -> Tensor:
-        """probs: (B, C, H, W), any float; returns the aligned distribution of each pixel."""
+    def forward(self, probs: Tensor, average: Average = alone) -> Tensor:
+        """probs: (B, C, H, W), any float; returns the aligned distribution of each pixel.
+
+        ``average`` takes a mean to that over several processes with a batch in common.
+        """
         if self.prior is None:
             raise RuntimeError('align: the prior is not loaded; UDAHook does it before training, outside a '
                                'Runner call `model.prepare(dataset.metainfo)`')
         self.running.copy_(torch.where(self.running.sum() > 0, self.running, self.prior))
-        ops.update_running_(self.running, probs, self.momentum)
+        ops.update_running_(self.running, probs, self.momentum, average)
         return ops.align_distribution(probs, self.prior, self.running)
 
 

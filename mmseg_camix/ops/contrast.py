@@ -4,6 +4,7 @@ A region is a cell of a feature map. An anchor is a cell of the student's map of
 positive is the same cell of the teacher's map of the target image; its negatives are other cells of
 both maps, and cells of earlier batches.
 """
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from .average import Average, alone
 from .draws import rand
 
 NORMALISERS = ('positives', 'overlap')
@@ -86,13 +88,23 @@ def draw_negatives(cut: Tensor, target: Tensor, cut_label: Tensor, target_label:
                      cell.gather(1, drawn))
 
 
-def of_whole_batch(own: Negatives) -> Negatives:
-    """Each image gets the negatives of all images of the batch, (B, B * M)."""
-    batch = len(own.label)
-    mine = torch.eye(batch, dtype=torch.bool, device=own.cell.device)[..., None]
-    cell = own.cell.expand(batch, -1, -1).masked_fill(~mine, ELSEWHERE)
-    return Negatives(own.embedding.flatten(0, 1).expand(batch, -1, -1),
-                     own.label.flatten().expand(batch, -1), cell.flatten(1))
+def of_whole_batch(own: Negatives, gather: Callable[[Tensor], Tensor] = lambda rows: rows,
+                   rank: int = 0) -> Negatives:
+    """Each image gets the negatives of all images of the batch, (B, B * M).
+
+    Args:
+        own: of the images of this process.
+        gather: (B, ...) to (W * B, ...), the rows of all W processes that share the batch; image b of
+            this process is number rank + W * b.
+        rank: of this process.
+    """
+    embedding, label = gather(own.embedding), gather(own.label)
+    batch, total = len(own.label), len(label)
+    place = torch.arange(total, device=label.device)
+    mine = place == place[rank::total // batch, None]
+    cell = own.cell[:, None].expand(-1, total, -1).masked_fill(~mine[..., None], ELSEWHERE)
+    return Negatives(embedding.flatten(0, 1).expand(batch, -1, -1), label.flatten().expand(batch, -1),
+                     cell.flatten(1))
 
 
 def with_bank(own: Negatives, embedding: Tensor, label: Tensor) -> Negatives:
@@ -104,7 +116,8 @@ def with_bank(own: Negatives, embedding: Tensor, label: Tensor) -> Negatives:
                      torch.cat([own.cell, torch.full_like(label, ELSEWHERE)], 1))
 
 
-def anchor_weights(overlap: Tensor, chosen: Tensor | None = None, normalise: str = 'positives') -> Tensor:
+def anchor_weights(overlap: Tensor, chosen: Tensor | None = None, normalise: str = 'positives',
+                   average: Average = alone) -> Tensor:
     """The weight of each cell as an anchor; their sum is at most 1.
 
     Args:
@@ -112,6 +125,7 @@ def anchor_weights(overlap: Tensor, chosen: Tensor | None = None, normalise: str
         chosen: (B, N) bool, cells whose positive is trusted; None trusts all.
         normalise: 'positives' is the mean over the anchors of the batch. 'overlap' divides by the
             cells that overlap, trusted or not (the 1 / s^2 of Eq. 4), and averages over images.
+        average: takes the number of anchors to its mean over several processes that share a batch.
 
     Returns:
         (B, N) fp32; all 0 where there is nothing to divide by.
@@ -120,10 +134,10 @@ def anchor_weights(overlap: Tensor, chosen: Tensor | None = None, normalise: str
         raise ValueError(f"normalise '{normalise}' is not known; available: {', '.join(NORMALISERS)}")
     anchors = overlap if chosen is None else overlap & chosen
     if normalise == 'positives':
-        count = anchors.sum()
+        count = average(anchors.sum().float())
     else:
         count = overlap.sum(1, keepdim=True) * len(overlap)
-    return anchors.float() / count.clamp_min(1)
+    return anchors.float() / torch.where(count > 0, count, 1)
 
 
 def region_contrast(anchor: Tensor, positive: Tensor, label: Tensor, negatives: Negatives, weight: Tensor,

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .average import Average, alone
+
 
 def majority_cells(label: Tensor, classes: Tensor, size: tuple[int, int], min_share: float = 0.75) -> Tensor:
     """Cells whose most frequent label is one of `classes` and covers enough of the cell.
@@ -25,17 +27,19 @@ def majority_cells(label: Tensor, classes: Tensor, size: tuple[int, int], min_sh
     return chosen[winner] & (share >= min_share)
 
 
-def masked_feature_distance(one: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+def masked_feature_distance(one: Tensor, other: Tensor, mask: Tensor, average: Average = alone) -> Tensor:
     """Euclidean distance over the channels, mean over the cells in `mask`.
 
     Args:
         one: (B, D, h, w), any float.
         other: the same shape.
         mask: (B, h, w) bool.
+        average: takes the number of cells to its mean over several processes that share a batch.
 
     Returns:
         Scalar fp32; 0 with gradient 0 where the mask is empty.
     """
     distance = torch.linalg.vector_norm(one.float() - other.float(), dim=1)
     weight = mask.float()
-    return (distance * weight).sum() / weight.sum().clamp(min=1)
+    count = average(weight.sum())
+    return (distance * weight).sum() / torch.where(count > 0, count, 1)

@@ -3,6 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .average import Average, alone
+
 NORMALISERS = ('pixels', 'weight', 'valid')
 
 
@@ -16,7 +18,8 @@ def upsample(logits: Tensor, size: tuple[int, int], align_corners: bool = False)
 
 def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None,
                         ignore_index: int = 255, align_corners: bool = False,
-                        normalise: str = 'pixels', divisor: Tensor | None = None) -> Tensor:
+                        normalise: str = 'pixels', divisor: Tensor | None = None,
+                        average: Average = alone) -> Tensor:
     """Cross-entropy of every pixel times its weight, summed and normalised.
 
     Args:
@@ -30,13 +33,14 @@ def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = N
             with zero gradients where that is 0 (CAMix's SRC). 'valid': the non-void pixels.
         divisor: (B, H, W) weights whose sum divides in place of those of `weight`, for
             sum(U * q * CE) / sum(U); only with 'weight'.
+        average: brings what is divided by to its mean over several processes that share a batch.
 
     Returns:
         Scalar fp32.
     """
     logits = upsample(logits, label.shape[-2:], align_corners)
     loss = F.cross_entropy(logits, label, ignore_index=ignore_index, reduction='none')
-    return _reduce(loss, weight, normalise, label != ignore_index, divisor)
+    return _reduce(loss, weight, normalise, label != ignore_index, divisor, average)
 
 
 def probability_mse(logits: Tensor, target_probs: Tensor, weight: Tensor | None = None,
@@ -57,11 +61,11 @@ def probability_mse(logits: Tensor, target_probs: Tensor, weight: Tensor | None 
     """
     probs = upsample(logits, target_probs.shape[-2:], align_corners).softmax(1)
     loss = (probs - target_probs.detach().to(probs)).square().mean(1)
-    return _reduce(loss, weight, normalise, None, divisor)
+    return _reduce(loss, weight, normalise, None, divisor, alone)
 
 
 def _reduce(loss: Tensor, weight: Tensor | None, normalise: str, valid: Tensor | None,
-            divisor: Tensor | None) -> Tensor:
+            divisor: Tensor | None, average: Average) -> Tensor:
     if normalise not in NORMALISERS:
         raise ValueError(f"normalise '{normalise}' is not known; "
                          f"available: {', '.join(NORMALISERS)}")
@@ -72,9 +76,9 @@ def _reduce(loss: Tensor, weight: Tensor | None, normalise: str, valid: Tensor |
     if normalise == 'weight':
         divisor = weight if divisor is None else divisor
         if divisor is not None:
-            return _divide(loss.sum(), divisor.float().expand_as(loss).sum())
+            return _divide(loss.sum(), average(divisor.float().expand_as(loss).sum()))
     if normalise == 'valid' and valid is not None:
-        return _divide(loss.sum(), valid.sum())
+        return _divide(loss.sum(), average(valid.sum()))
     return loss.mean()
 
 

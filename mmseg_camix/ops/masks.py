@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .average import Average, alone
 from .draws import rand, randn
 
 POOLS = ('image', 'batch')
@@ -78,7 +79,7 @@ def class_region(label: Tensor, chosen: Tensor, ignore_index: int = 255,
 
 def class_mask(label: Tensor, num_classes: int, generator: torch.Generator | None = None,
                ratio: float = .5, ignore_index: int = 255, count_ignore: bool = False,
-               pool: str = 'image') -> Tensor:
+               pool: str = 'image', average: Average = alone) -> Tensor:
     """ClassMix: the pixels of a random half of the classes present.
 
     Deviations: the released code of DACS counts void as a class (`count_ignore=True`), where the
@@ -94,6 +95,7 @@ def class_mask(label: Tensor, num_classes: int, generator: torch.Generator | Non
         count_ignore: whether void is one more class.
         pool: 'image' draws from the classes of the image, 'batch' from those of the whole batch;
             either way each image has its own draw.
+        average: over several processes that share a batch.
 
     Returns:
         (B, 1, H, W) bool.
@@ -102,7 +104,7 @@ def class_mask(label: Tensor, num_classes: int, generator: torch.Generator | Non
         raise ValueError(f"class_mask: pool '{pool}' is not known; available: {', '.join(POOLS)}")
     present = present_classes(label, num_classes, ignore_index, count_ignore)
     if pool == 'batch':
-        present = present.any(0, keepdim=True).expand_as(present)
+        present = (average(present.any(0, keepdim=True).float()) > 0).expand_as(present)
     chosen = choose_half(present, generator, ratio)
     return class_region(label, chosen, ignore_index, count_ignore)
 

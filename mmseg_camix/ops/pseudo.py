@@ -2,6 +2,7 @@
 import torch
 from torch import Tensor
 
+from .average import Average, alone
 from .losses import upsample
 
 SHARES = ('batch', 'image')
@@ -26,7 +27,7 @@ def confidence_and_label(logits: Tensor, size: tuple[int, int],
 
 
 def confident_share(confidence: Tensor, threshold: float, per: str = 'batch',
-                    valid: Tensor | None = None) -> Tensor:
+                    valid: Tensor | None = None, average: Average = alone) -> Tensor:
     """DACS's adaptive weight: the share of pixels with a confidence of at least `threshold`.
 
     Deviations: the paper counts each image on its own, the released code the whole batch at once.
@@ -36,6 +37,7 @@ def confident_share(confidence: Tensor, threshold: float, per: str = 'batch',
         threshold: in [0, 1]; the family's is .968.
         per: 'batch' or 'image'.
         valid: (B, H, W) bool, or broadcastable to it: count among these pixels only.
+        average: takes counts of the batch to their mean over several processes that share one.
 
     Returns:
         (B,) fp32 in [0, 1], all equal if `per` is 'batch'; 0 where no pixel is valid.
@@ -48,8 +50,8 @@ def confident_share(confidence: Tensor, threshold: float, per: str = 'batch',
     count = (sure & valid).sum((1, 2), dtype=torch.float32)
     total = valid.sum((1, 2), dtype=torch.float32)
     if per == 'batch':
-        count, total = (x.sum().expand(len(sure)) for x in (count, total))
-    return count / total.clamp_min(1)
+        count, total = average(torch.stack([count.sum(), total.sum()]))[:, None].expand(-1, len(sure))
+    return count / torch.where(total > 0, total, 1)
 
 
 def row_weight(height: int, top: int = 0, bottom: int = 0,
@@ -84,9 +86,11 @@ def align_distribution(probs: Tensor, prior: Tensor, running: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def update_running_(running: Tensor, probs: Tensor, momentum: float = .999) -> Tensor:
+def update_running_(running: Tensor, probs: Tensor, momentum: float = .999,
+                    average: Average = alone) -> Tensor:
     """Move the (C,) running average towards the mean of the (B, C, H, W) predictions, in place.
 
-    Begin with the uniform distribution, or with the prior for a start without any change.
+    Begin with the uniform distribution, or with the prior for a start without any change. `average`
+    takes the mean to that over several processes which share a batch.
     """
-    return running.lerp_(probs.float().mean((0, 2, 3)).to(running.dtype), 1 - momentum)
+    return running.lerp_(average(probs.float().mean((0, 2, 3))).to(running.dtype), 1 - momentum)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mmseg_camix.models.significance import SignificanceMask
+from mmseg_camix.models.uda.norms import norms_of
 from mmseg_camix.models.uda.teacher import EMATeacher
 from mmseg_camix.ops import entropy as ops
 
@@ -129,7 +130,7 @@ def test_frozen_statistics_normalise_by_the_batch(kind, momentum):
         pytest.skip('instance norm has no cumulative average')
     teacher = EMATeacher(tiny.build(network()))
     norm = kind(3, momentum=momentum, track_running_stats=True).train()
-    teacher._norms.append(norm)
+    teacher.model.another = norm
     image = 5 + torch.randn(2, 3, 8, 8)
     before = {name: value.clone() for name, value in norm.named_buffers()}
     with teacher.frozen_statistics():
@@ -147,7 +148,7 @@ def test_statistics_are_thawed_after_an_error():
     teacher = EMATeacher(tiny.build(network())).train()
     with pytest.raises(RuntimeError, match='boom'), teacher.frozen_statistics():
         raise RuntimeError('boom')
-    assert all(norm.track_running_stats and norm.momentum == 0.1 for norm in teacher._norms)
+    assert all(norm.track_running_stats and norm.momentum == 0.1 for norm in norms_of(teacher.model))
 
 
 # ------------------------------------------------------------------ fast modes

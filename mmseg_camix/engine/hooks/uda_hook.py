@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from mmengine.dist import get_rank, is_distributed
+from mmengine.dist import get_rank
 from mmengine.dist.utils import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import distributed, nn
+from torch import nn
 
 from mmseg_camix.datasets.seeding import seed_all
 
+from ..processes import average_statistics, refuse_sharding, share_statistics
 from ..rank_state import SECTION, restore_rank_state
 
 
@@ -46,6 +47,7 @@ class UDAHook(Hook):
         if not hasattr(model, 'update_teacher'):
             raise TypeError(f'UDAHook moves the teacher of an adapted model, but {type(model).__name__} is a plain '
                             "one; wrap it, model = dict(type='DACS', segmentor=<your model>), or leave the hook out")
+        refuse_sharding(runner)
         _check_classes(model, runner)
         model.prepare(getattr(runner.train_dataloader.dataset, 'metainfo', None) or {})
         if self._rank_states and runner.iter > 0:
@@ -56,8 +58,9 @@ class UDAHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Ranks draw different masks: their seeds are apart, the same in every run."""
-        seed = (runner.seed or 0) * get_world_size() + get_rank()
-        unwrapped(runner.model).set_progress(runner.iter, runner.max_iters, seed)
+        model, seed = unwrapped(runner.model), (runner.seed or 0) * get_world_size() + get_rank()
+        # With one batch in common, each takes its own rows of what all draw.
+        model.set_progress(runner.iter, runner.max_iters, (runner.seed or 0) if model.global_batch else seed)
         # So neither a validation in between nor a restart changes what the step draws.
         seed_all(seed, 'step', runner.iter)
 
@@ -65,7 +68,10 @@ class UDAHook(Hook):
                          outputs: dict | None = None) -> None:
         """The teacher moves once the optimiser has made its step."""
         if made_a_step(runner.optim_wrapper):
-            unwrapped(runner.model).update_teacher()
+            model = unwrapped(runner.model)
+            if model.teacher is not None and model.teacher.norm == 'running':
+                average_statistics(model.student)  # the teacher copies them, and must be the same everywhere
+            model.update_teacher()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add what was gathered of the processes."""
@@ -78,7 +84,7 @@ class UDAHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Running statistics differ between ranks; all evaluate with those of rank 0."""
-        _share_buffers(unwrapped(runner.model))
+        share_statistics(unwrapped(runner.model))
 
 
 def _check_classes(model: nn.Module, runner: Runner) -> None:
@@ -88,9 +94,3 @@ def _check_classes(model: nn.Module, runner: Runner) -> None:
         raise ValueError(
             f'the segmentor predicts {model.num_classes} classes, but the data set has {len(classes)} '
             f'({", ".join(classes)}); set num_classes of decode_head (and auxiliary_head) to {len(classes)}')
-
-
-def _share_buffers(model: nn.Module) -> None:
-    if is_distributed():
-        for buffer in model.buffers():
-            distributed.broadcast(buffer, src=0)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from . import adapter
 from .step import Target, View
+
+
+def check_branches(method: str, wanted: Iterable[str], given: Iterable[str]) -> None:
+    """Raise where the data set lacks a branch that the method reads."""
+    if missing := [name for name in wanted if name not in given]:
+        raise ValueError(f"{method} needs images of {', '.join(missing)}, but the data set gives "
+                         f"{', '.join(given)} alone; train_dataloader needs dataset=dict(type='PairedDataset', "
+                         "source=..., target=...) and sampler=dict(type='PairedSampler')")
 
 
 def branch_view(name: str, image: Tensor, samples: list, num_classes: int, with_probs: bool) -> View:

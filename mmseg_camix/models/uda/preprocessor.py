@@ -5,6 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 
+def with_preprocessor(segmentor: dict, data_preprocessor: dict | None) -> dict:
+    """The segmentor's config with this preprocessor, where it has none of its own."""
+    if data_preprocessor is None or segmentor.get('data_preprocessor') is not None:
+        return segmentor
+    return {**segmentor, 'data_preprocessor': data_preprocessor}
+
+
 class BranchPreprocessor(nn.Module):
     """{'source': batch, 'target': batch} -> {'inputs': {branch: images}, 'data_samples': {...}}.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .processes import Processes
+
 if TYPE_CHECKING:
     from .teacher import EMATeacher
 
@@ -99,5 +101,7 @@ class Step:
     """The maps of the teacher's backbone (or neck) on the target images, if an objective asks for them."""
     stride: int = 1
     """Pixels per cell of the coarsest map that an objective looks at."""
+    processes: Processes = field(default_factory=Processes)
+    """Those whose images make one batch; this one alone, unless the model has ``global_batch=True``."""
     teacher: EMATeacher | None = None
     """Takes images (B, 3, H, W) to logits (B, C, h, w), for those that ask it again."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmseg_camix.ops.ema import ema_alpha, ema_update_
 
 from . import adapter
+from .norms import frozen_statistics
 
 NORM_MODES = ('batch', 'running')
 
@@ -50,8 +49,6 @@ class EMATeacher(nn.Module):
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
         # Mirror of `steps` on the host: reading the buffer would wait for the device every step.
         self._steps_made: int | None = None
-        self._norms = [m for m in self.model.modules() if isinstance(m, _NormBase)]
-        self._others = [m for m in self.model.modules() if not isinstance(m, _NormBase)]
 
     @property
     def steps_made(self) -> int:
@@ -69,22 +66,9 @@ class EMATeacher(nn.Module):
         features = adapter.extract(self.model, image)
         return features, adapter.decode(self.model, features)
 
-    @contextmanager
-    def frozen_statistics(self) -> Iterator[None]:
-        """Within the block, passes leave the running statistics of normalisation layers alone.
-
-        Batch norm does not track them for as long; instance norm, which would turn to the input's
-        statistics then, gives them no weight instead.
-        """
-        tracking = [norm for norm in self._norms if norm.training and norm.track_running_stats]
-        momenta = [norm.momentum for norm in tracking]
-        try:
-            for norm in tracking:
-                norm.momentum, norm.track_running_stats = 0.0, isinstance(norm, _InstanceNorm)
-            yield
-        finally:
-            for norm, momentum in zip(tracking, momenta):
-                norm.momentum, norm.track_running_stats = momentum, True
+    def frozen_statistics(self) -> AbstractContextManager:
+        """Within the block, passes leave the running statistics of normalisation layers alone."""
+        return frozen_statistics(self.model)
 
     def train(self, mode: bool = True) -> EMATeacher:
         """Set the teacher's mode.
@@ -94,8 +78,8 @@ class EMATeacher(nn.Module):
         """
         super().train(mode and self.norm == 'batch')
         if self.norm == 'batch':
-            for module in self._others:
-                module.training = False
+            for module in self.model.modules():
+                module.training &= isinstance(module, _NormBase)
         return self
 
     @torch.no_grad()

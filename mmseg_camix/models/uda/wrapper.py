@@ -17,9 +17,10 @@ from .. import objectives as objectives_module
 from .. import views as views_module
 from ..pseudo_labels import PseudoLabels
 from . import adapter, passes, tables
-from .branches import branch_view
+from .branches import branch_view, check_branches
 from .loading import hand_to_student
-from .preprocessor import BranchPreprocessor
+from .preprocessor import BranchPreprocessor, with_preprocessor
+from .processes import Processes
 from .randomness import StepGenerators
 from .step import Progress, Step, StudentPass, View
 from .teacher import EMATeacher
@@ -53,6 +54,9 @@ class UDASegmentor(BaseModel):
             among the group. None takes the method's; () lets each view pass alone.
         data_preprocessor: for a segmentor whose config has none of its own. (mmengine's Runner puts the
             config's top-level ``data_preprocessor`` here, which may lack what the segmentor's adds.)
+        global_batch: whether the images of all processes are one batch, as if one process had them: q,
+            normalisers and memory banks are common, and so is what is drawn. Else each process has its
+            own, and only gradients are averaged.
         init_cfg: weights of the whole model.
     """
 
@@ -63,13 +67,14 @@ class UDASegmentor(BaseModel):
                  teacher: dict | None = None, augment: dict | None = None,
                  predict_with: str | None = None, branches: Iterable[str] | None = None,
                  joint_views: Sequence[Sequence[str]] | None = None, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 global_batch: bool = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         cfg = tables.merge_method(self.defaults, dict(masks=masks, views=views, objectives=objectives),
                                   dict(pseudo_labels=pseudo_labels, teacher=teacher, augment=augment))
-        self.student = MODELS.build(_with_preprocessor(segmentor, data_preprocessor))
+        self.student = MODELS.build(with_preprocessor(segmentor, data_preprocessor))
         adapter.check(self.student)
         self.data_preprocessor = BranchPreprocessor(self.student.data_preprocessor)
+        self.global_batch = global_batch
         self.branches = tuple(branches or self.defaults.get('branches', BRANCHES))
         self._build_tables(cfg)
         tables.check_groups(joint_views or (), (*self.branches, *self.views))
@@ -159,11 +164,11 @@ class UDASegmentor(BaseModel):
                 images = [step.views[name].image for name in names]
                 seen = self._see(torch.cat(images) if len(images) > 1 else images[0], decodes)
                 step.passes.update(zip(names, passes.split(seen, [len(image) for image in images])))
-        losses = {}
-        for name, objective in self._active_objectives().items():
+        losses, active = {}, self._active_objectives()
+        for name, objective in self.objectives.items():
             with self.phase(f'{objective.view} forward'):
-                for key, value in objective(step, self.student).items():
-                    losses[f'{name}.{key}'] = value
+                found = objective(step, self.student) if name in active else objective.idle()
+                losses.update({f'{name}.{key}': value for key, value in found.items()})
         return {**losses, **step.statistics}
 
     def _prepare(self, step: Step, inputs: dict[str, Tensor], data_samples: dict) -> None:
@@ -192,15 +197,13 @@ class UDASegmentor(BaseModel):
                 'nobody told the model where the training stands, so its teacher would never move. Add '
                 "`custom_hooks = [dict(type='UDAHook')]` to the config (or inherit "
                 'configs/_base_/uda.py); outside a Runner call `model.set_progress(...)`')
-        if missing := [name for name in self._branches_read() if name not in inputs]:
-            raise ValueError(f"{type(self).__name__} needs images of {', '.join(missing)}, but the data set gives "
-                             f"{', '.join(inputs)} alone; train_dataloader needs dataset=dict(type='PairedDataset', "
-                             "source=..., target=...) and sampler=dict(type='PairedSampler')")
+        check_branches(type(self).__name__, self._branches_read(), inputs)
         device = next(iter(inputs.values())).device
-        generator, cpu_generator = self._generators.at(self.progress, device)
+        processes = Processes.of_training() if self.global_batch else Processes()
+        generator, cpu_generator = self._generators.at(self.progress, device, processes)
         head = adapter.main_head(self.student)
-        return Step(self.progress, head.num_classes, head.ignore_index, head.align_corners,
-                    generator, cpu_generator, samples=data_samples, stride=self.stride)
+        return Step(self.progress, head.num_classes, head.ignore_index, head.align_corners, generator, cpu_generator,
+                    samples=data_samples, stride=self.stride, processes=processes)
 
     def _branch(self, step: Step, name: str, image: Tensor, samples: list) -> View:
         if name == 'target' and self.pseudo_labels is not None:
@@ -240,9 +243,3 @@ class UDASegmentor(BaseModel):
         """A checkpoint of a plain segmentor is loaded into the student."""
         hand_to_student(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-def _with_preprocessor(segmentor: dict, data_preprocessor: dict | None) -> dict:
-    if data_preprocessor is None or segmentor.get('data_preprocessor') is not None:
-        return segmentor
-    return {**segmentor, 'data_preprocessor': data_preprocessor}

@@ -1,0 +1,59 @@
+"""What the processes of one training share within a step."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.dist import get_dist_info
+from torch import Tensor, distributed
+
+
+class Processes:
+    """The processes whose images make one batch. Alone, every method gives back what it gets.
+
+    DDP takes the mean of the processes' gradients. So a sum that is divided by the *mean of the
+    divisors* of all processes has the gradient that one process would have with all the images.
+
+    All processes must call the same methods in the same order, as collective operations demand.
+    Nothing here waits for the device.
+
+    Args:
+        rank: of this process.
+        world: how many there are.
+    """
+
+    def __init__(self, rank: int = 0, world: int = 1) -> None:
+        self.rank, self.world = rank, world
+
+    @classmethod
+    def of_training(cls) -> Processes:
+        """Those that were launched together."""
+        return cls(*get_dist_info())
+
+    @torch.no_grad()
+    def average(self, value: Tensor) -> Tensor:
+        """The mean of ``value`` over the processes, any shape; floats stay of their type, others become fp32."""
+        if self.world == 1:
+            return value
+        total = value.detach().clone() if value.is_floating_point() else value.float()
+        distributed.all_reduce(total)
+        return total / self.world
+
+    @torch.no_grad()
+    def gather(self, rows: Tensor) -> Tensor:
+        """Rows (B, ...) of all processes, (world * B, ...), in the order of the common batch."""
+        if self.world == 1:
+            return rows
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.world)]
+        distributed.all_gather(parts, rows.detach().contiguous())
+        return torch.stack(parts, 1).flatten(0, 1)
+
+    def gather_live(self, rows: Tensor) -> Tensor:
+        """As :meth:`gather`, with a gradient to the own rows: for a loss that all processes compute alike.
+
+        Each process sends its own rows `world` times the gradient, for DDP's mean takes one part of it.
+        """
+        if self.world == 1:
+            return rows
+        own = rows * self.world - rows.detach() * (self.world - 1)
+        place = self.rank + self.world * torch.arange(len(rows), device=rows.device)
+        return self.gather(rows).index_copy(0, place, own)
