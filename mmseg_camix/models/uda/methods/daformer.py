@@ -36,7 +36,9 @@ class DAFormer(UDASegmentor):
     Deviations:
         Classes of ClassMix are drawn from the batch's set, as in the released code; the paper is
         silent. Void is not a class of ClassMix (see :class:`DACS`). The code re-initialises the
-        teacher when a training is resumed; ours goes on.
+        teacher when a training is resumed; ours goes on. The source's loss is the segmentor's own:
+        in the configs of DAFormer's network a mean over all pixels, as in its code, in those of
+        DeepLabV2 a mean over labelled ones (``decode_head.loss_decode.avg_non_ignore``).
     """
 
     defaults = _recipe(

@@ -1,0 +1,27 @@
+# DSP as its released code computes it: one long-tail class, pasted hard and drawn anew for each of the two
+# images, over a soft paste of opacity .9; on the target only the term of the hard paste's labels; q on
+# target pixels; one averaged feature per image, and the first image's mask for all. Not followed: its
+# features come from an extra layer that is never trained, and the first image's mask also cuts the
+# second image's patch.
+#
+# A variable for configs/dsp/*_official.py, whose data set has one branch more, `rare_target`.
+dsp_released = dict(
+    branches=('source', 'target', 'donor', 'rare', 'rare_target'),
+    joint_views=(),
+    masks=dict(
+        rare_target=dict(type='LabelledMask', of='rare_target'),
+        patch=dict(_delete_=True, type='ClassMask', of='donor', count_ignore=True)),
+    views=dict(
+        patch=None,
+        soft_source=dict(
+            type='Paste', donor='donor', over='source', mask='patch', opacity=0.9, augment=False),
+        soft_target=dict(
+            type='Paste', donor='donor', over='target', mask='patch', opacity=0.9, augment=False,
+            recipient_term=False),
+        mixed_source=dict(_delete_=True, type='Paste', donor='rare', over='soft_source', mask='rare'),
+        mixed_target=dict(
+            _delete_=True, type='Paste', donor='rare_target', over='soft_target', mask='rare_target')),
+    objectives=dict(
+        align_patch=dict(samples='images', shared_mask=True, weight=1e-4),
+        align_global=dict(samples='images', weight=1e-4)),
+    pseudo_labels=dict(weighted=True))

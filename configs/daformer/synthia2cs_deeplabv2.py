@@ -1,0 +1,11 @@
+# The recipe of DAFormer with DeepLabV2: the same data, losses and teacher, the network and optimiser
+# of the DACS family. Count first: python tools/dataset/class_stats.py synthia data/synthia
+_base_ = '../_base_/synthia2cs_deeplabv2.py'
+train_dataloader = dict(
+    dataset=dict(
+        source=dict(
+            _delete_=True,
+            type='RareClassDataset',
+            stats=_base_.data_root + '/synthia/sample_class_stats.json',
+            dataset=_base_.train_dataloader.dataset.source)))
+model = dict(_delete_=True, type='DAFormer', segmentor=_base_.model)

@@ -1,0 +1,29 @@
+# DSP with the network and schedule of DAFormer, and none of its other parts. Count the source's classes
+# first: python tools/dataset/class_stats.py gta data/gta
+# The paper has DeepLabV2 alone, whose last map has stride 8; here that is the second of four. The last one,
+# 512 channels of stride 32: model.objectives.align_patch.features=3 model.objectives.align_global.features=3
+_base_ = '../_base_/gta2cs_daformer.py'
+train_dataloader = dict(
+    dataset=dict(
+        donor=_base_.train_dataloader.dataset.source,
+        rare=dict(
+            type='LongTailDataset',
+            classes=('rider', 'bus', 'train', 'motorcycle', 'bicycle'),
+            k=2,
+            stats=_base_.data_root + '/gta/sample_class_stats.json',
+            dataset=dict(
+                type='GTADataset',
+                data_root=_base_.data_root + '/gta',
+                pipeline=[
+                    dict(type='LoadImage'),
+                    dict(type='LoadIdLabels'),
+                    dict(type='Resize', scale=(1280, 720)),
+                    dict(type='CropWithClass', crop_size=_base_.crop_size),
+                    dict(type='RandomFlip', prob=0.5),
+                    dict(type='PackUDAInputs'),
+                ]))))
+model = dict(
+    _delete_=True,
+    type='DSP',
+    segmentor=_base_.model,
+    objectives=dict(align_patch=dict(features=1), align_global=dict(features=1)))
