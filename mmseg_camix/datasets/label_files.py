@@ -9,11 +9,13 @@ import numpy as np
 from PIL import Image
 
 from .encodings import UNKNOWN, Encoding, get_encoding, train_id_table
+from .png import SIGNATURE as PNG_SIGNATURE
+from .png import decode
 
-PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 PNG_END = b'IEND\xaeB`\x82'
 GREY, PALETTE_TYPE = 0, 3  # PNG colour types with one channel
-AGAIN = 'unpack or download this file again, or leave it out by listing the other names in `ann_file`'
+AGAIN = ('unpack or download this file again, or leave it out: list the other names in `ann_file`, or let '
+         'tools/dataset/prepare.py list what is damaged, and give the dataset that list as `skip`')
 
 
 def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
@@ -70,7 +72,7 @@ def _decode_8_bit(data: bytes, path: str) -> np.ndarray:
 
 def _decode_16_bit(data: bytes, path: str) -> np.ndarray:
     """The first channel; OpenCV keeps 16 bits, where Pillow would silently drop eight of them."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = decode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise OSError(f'{path}: the PNG is damaged; {AGAIN}')
     # OpenCV returns BGR(A): the file's first channel is its third.

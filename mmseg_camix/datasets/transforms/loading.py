@@ -1,12 +1,12 @@
 """Load images and labels; what is wrong with a file is said with its name and the remedy."""
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from ..encodings import IGNORE, get_encoding
 from ..label_files import AGAIN, read_bytes, read_train_ids
+from ..png import decode
 
 
 @TRANSFORMS.register_module()
@@ -27,7 +27,7 @@ class LoadImage(BaseTransform):
     def transform(self, results: dict) -> dict:
         path = results['img_path']
         data = read_bytes(path, self.backend_args)
-        img = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        img = decode(data)
         if img is None:
             raise OSError(f'{path}: the image is damaged or of an unknown format; {AGAIN}')
         results['img'] = img.astype(np.float32) if self.to_float32 else img
