@@ -107,7 +107,7 @@ def write(result: dict, row: Row | None, args: argparse.Namespace) -> None:
         atomic_write(args.markdown, markdown(result, row))
     if row is not None:
         for size, (mean, printed) in compared(result, row).items():
-            print(f'{row.citation}: {printed:g} over {size} classes; here {mean:.2f} ({mean - printed:+.2f})')
+            print(f'{row.citation}: {row.shown(printed)} over {size} classes; here {mean:.2f} ({mean - printed:+.2f})')
 
 
 def main() -> None:

@@ -56,6 +56,11 @@ class Row:
         """Mean of the row's classes over 19, 16 or 13 of them; None where it has not all of them."""
         return mean_over(self.per_class, CLASSES_OF[size])
 
+    def shown(self, value: float) -> str:
+        """A number with as many decimals as the paper prints."""
+        exact = all(round(number, 1) == number for number in (*self.IoU, *self.mIoU.values()))
+        return f'{value:.1f}' if exact else f'{value:.2f}'
+
     @property
     def citation(self) -> str:
         """As 'CAMix, Table II'."""

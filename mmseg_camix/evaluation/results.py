@@ -96,7 +96,7 @@ def markdown(result: Mapping, row: Row | None = None) -> str:
         cells = [f'{value:.2f}' if value is not None else '-' for value in values.values()]
         if row is not None:
             difference = f'{values[tested] - printed:+.2f}' if None not in (values[tested], printed) else ''
-            cells += [f'{printed:g}' if printed is not None else '-', difference]
+            cells += [row.shown(printed) if printed is not None else '-', difference]
         lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
     return '\n'.join([*lines, *_notes(result, row)]) + '\n'
 
@@ -131,7 +131,7 @@ def _notes(result: Mapping, row: Row | None) -> list[str]:
     for size, printed in row.mIoU.items():
         mean = row.recomputed(size)
         if mean is not None and abs(mean - printed) > 0.1:
-            notes.append(f'The paper prints {printed:g} over {size} classes; the mean of its own row is {mean:.2f}.')
+            notes.append(f'The paper prints {row.shown(printed)} over {size} classes; the mean of its own row is {mean:.2f}.')
     if not is_comparable(result):
         notes.append("These are not the 500 images of Cityscapes' validation set, on which the paper was tested: "
                      'the difference says nothing about the method.')
