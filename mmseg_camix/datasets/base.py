@@ -99,7 +99,10 @@ class RawSegDataset(BaseSegDataset):
 
     def prepare_data(self, idx: int) -> dict:
         """Run the pipeline; where it gives nothing, fail instead of taking another image."""
-        data = super().prepare_data(idx)
+        return self.refuse_none(super().prepare_data(idx), idx)
+
+    def refuse_none(self, data: dict | None, idx: int) -> dict:
+        """What the pipeline gave for a sample, which must be something."""
         if data is None:
             path = self.get_data_info(idx)['img_path']
             raise RuntimeError(

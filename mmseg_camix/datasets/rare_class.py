@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
+from .fixed_part import again_and_again
 from .long_tail import count_pixels, counts_from_stats
 
 
@@ -66,11 +67,12 @@ class RareClassDataset(Dataset):
         # RandomState's functions, whose streams are frozen.
         wanted = int(np.random.choice(self._classes, p=self._chances))  # noqa: NPY002
         image = int(np.random.choice(self.images[wanted]))  # noqa: NPY002
-        sample = self.dataset[image]
+        samples = again_and_again(self.dataset, image)
+        sample = next(samples)
         for _ in range(self.tries):
             if int((sample['data_samples'].gt_sem_seg.data == wanted).sum()) > self.needed:
                 break
-            sample = self.dataset[image]
+            sample = next(samples)
         sample['data_samples'].set_metainfo(dict(rare_class=self.metainfo['classes'][wanted]))
         return sample
 

@@ -53,6 +53,20 @@ def test_boxes_are_spread_over_the_image():
     assert {min(b[1] for b in boxes), max(b[3] for b in boxes)} == {0, 30}
 
 
+@pytest.mark.parametrize('options', [dict(), dict(cat_max_ratio=0.75), dict(cat_max_ratio=0.4, ignore_index=2)])
+def test_boxes_are_those_that_mmseg_draws(options):
+    label = np.random.RandomState(0).randint(0, 3, (5, 5)).astype(np.uint8).repeat(6, 0).repeat(8, 1)
+    label[:9] = 255
+    for seed in range(50):
+        crops = []
+        for kind in ('RandomCrop', 'RecordedRandomCrop'):
+            np.random.seed(seed)
+            crop = TRANSFORMS.build(dict(type=kind, crop_size=(8, 12), **options))
+            results = crop(dict(img=coordinates(), gt_seg_map=label, seg_fields=['gt_seg_map']))
+            crops.append((results['img'][0, 0].tolist(), np.random.randint(1 << 30)))  # and as many draws
+        assert crops[0] == crops[1]
+
+
 def test_image_smaller_than_the_crop():
     results = RecordedRandomCrop(64)(dict(img=coordinates()))
     assert results['crop_box'] == (0, 0, 40, 30)

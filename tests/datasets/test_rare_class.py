@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from mmseg.registry import DATASETS
 from mmseg_camix.datasets import GTADataset, PairedDataset, Position, RareClassDataset
 from mmseg_camix.datasets.class_stats import collect
 from mmseg_camix.datasets.rare_class import rare_class_probabilities
+from mmseg_camix.datasets.transforms import LoadIdLabels, LoadImage, RecordedRandomCrop
 
 from .tiny import write_image, write_palette_label
 
@@ -95,6 +97,52 @@ def test_within_paired_data_a_position_decides(root):
         assert (a['inputs'] == b['inputs']).all()
         assert a['data_samples'].img_path == b['data_samples'].img_path
     assert len({a['data_samples'].img_path for a in one}) > 1
+
+
+def counted(transform, calls):
+    """Its work, which counts how often it is done."""
+    work = transform.transform
+
+    def counting(self, results):
+        calls[transform.__name__] += 1
+        return work(self, results)
+    return counting
+
+
+def slowly(dataset, image, wanted):
+    """What again_and_again saves: the whole pipeline for every try."""
+    for _ in range(dataset.tries + 1):
+        sample = dataset.dataset[image]
+        if int((sample['data_samples'].gt_sem_seg.data == wanted).sum()) > dataset.needed:
+            break
+    return sample
+
+
+@pytest.mark.parametrize('change', [
+    [], [dict(type='RandomFlip', prob=0.5)],
+    [dict(type='RandomCutOut', prob=0.9, n_holes=2, cutout_shape=(4, 4), seg_fill_in=255)]])  # writes into its input
+def test_crops_are_drawn_again_without_loading_again(root, change, monkeypatch):
+    dataset = rare(root, tries=8, min_pixels=40)
+    pipeline = [*PIPELINE[:2], dict(type='Resize', scale=(30, 26)), PIPELINE[2], *change, PIPELINE[3]]
+    dataset.dataset = GTADataset(data_root=str(root), pipeline=pipeline)
+    for seed in range(12):
+        np.random.seed(seed)  # noqa: NPY002
+        sample = dataset[0]
+        after = np.random.randint(1 << 30)  # noqa: NPY002
+        np.random.seed(seed)  # noqa: NPY002
+        wanted = int(np.random.choice(dataset._classes, p=dataset._chances))  # noqa: NPY002
+        expected = slowly(dataset, int(np.random.choice(dataset.images[wanted])), wanted)  # noqa: NPY002
+        assert after == np.random.randint(1 << 30)  # noqa: NPY002
+        assert (sample['inputs'] == expected['inputs']).all()
+        assert (sample['data_samples'].gt_sem_seg.data == expected['data_samples'].gt_sem_seg.data).all()
+        assert sample['data_samples'].crop_box == expected['data_samples'].crop_box
+    calls = Counter()
+    for transform in (LoadImage, LoadIdLabels, RecordedRandomCrop):
+        monkeypatch.setattr(transform, 'transform', counted(transform, calls))
+    for _ in range(10):
+        dataset[0]
+    assert calls['LoadImage'] == calls['LoadIdLabels'] == 10
+    assert calls['RecordedRandomCrop'] > 20
 
 
 def test_a_class_without_images_is_not_drawn(root):

@@ -1,0 +1,49 @@
+"""The part of a pipeline that does the same every time, loading and resizing, apart from what draws."""
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+
+from torch.utils.data import Dataset
+
+from .base import RawSegDataset
+
+# Transforms that draw nothing. `Resize` is mmcv's and mmseg's, to one size; RandomResize is another.
+FIXED = ('Cached', 'LoadImage', 'LoadIdLabels', 'LoadImageFromFile', 'LoadAnnotations', 'Resize',
+         'EvaluateAtResizedShape')
+
+
+def transform_name(transform: dict | Callable) -> str:
+    """'Resize' of dict(type='mmseg.Resize'), of dict(type=Resize), and of a built Resize."""
+    kind = transform['type'] if isinstance(transform, dict) else type(transform)
+    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
+
+
+def length_of_fixed_part(pipeline: Sequence[dict | Callable]) -> int:
+    """With how many transforms that draw nothing a pipeline begins."""
+    fixed = [transform_name(transform) in FIXED for transform in pipeline]
+    return (fixed + [False]).index(False)
+
+
+def run(transforms: Sequence[Callable], results: dict) -> dict | None:
+    """One after the other, as mmengine's Compose; None as soon as one returns None."""
+    for transform in transforms:
+        results = transform(results)
+        if results is None:
+            break
+    return results
+
+
+def again_and_again(dataset: Dataset, index: int) -> Iterator[dict]:
+    """What `dataset[index]` gives each time, but the image is loaded and resized only once.
+
+    Readers of other projects, whose pipelines may drop samples, are asked each time.
+    """
+    if not isinstance(dataset, RawSegDataset):
+        while True:
+            yield dataset[index]
+    transforms = dataset.pipeline.transforms
+    fixed = length_of_fixed_part(transforms)
+    loaded = run(transforms[:fixed], dataset.get_data_info(index))
+    while True:
+        # A copy, because some transforms change what they are given.
+        yield dataset.refuse_none(run(transforms[fixed:], deepcopy(loaded)), index)
