@@ -21,10 +21,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from ..files import atomic_write
-from .conversion import FAMILIES, Family, count_classes, find_labels, run_parallel
+from .conversion import FAMILIES, Family, count_classes, find_labels
 from .encodings import CLASSES, IGNORE
 from .label_files import read_train_ids
+from .parallel import run_parallel, write_output
 
 STATS_FILE = 'sample_class_stats.json'
 INDEX_FILE = 'samples_with_class.json'
@@ -143,4 +143,4 @@ def _summary(files: dict[str, dict], complete: bool) -> dict:
 
 
 def _write(path: Path, content: dict) -> None:
-    atomic_write(path, json.dumps(content).encode())
+    write_output(path, json.dumps(content), clean=True)

@@ -1,21 +1,18 @@
 """Write train-id PNGs from raw labels: parallel, resumable, and never half a file."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from ..files import atomic_write, remove_leftovers
+from ..files import remove_leftovers
 from .cityscapes import RawCityscapesDataset
 from .gta import GTADataset
 from .label_files import PNG_END, png_header, read_train_ids
+from .parallel import run_parallel, write_output
 from .synthia import SYNTHIADataset
 
 
@@ -81,7 +78,7 @@ def convert_label(label: Path, family: Family, force: bool = False) -> bool:
     if not force and is_converted(label, output):
         return False
     train_ids = read_train_ids(str(label), family.ids)
-    atomic_write(output, cv2.imencode('.png', train_ids)[1].tobytes(), clean=False)
+    write_output(output, cv2.imencode('.png', train_ids)[1].tobytes())
     return True
 
 
@@ -109,39 +106,6 @@ def convert(name: str, root: Path, jobs: int = 1, force: bool = False) -> tuple[
         else:
             failures.append(failure)
     return written, len(labels) - written - len(failures), failures
-
-
-def run_parallel(
-    task: Callable[[Path], Any], paths: Iterable[Path], jobs: int, title: str
-) -> Iterator[tuple[Path, Any, str | None]]:
-    """Run a task on many files with a progress bar; a file that fails does not stop the others.
-
-    Yields:
-        The path, the task's result (None on failure), and the failure's message (None on success),
-        in the order in which files are done.
-    """
-    paths, guarded = list(paths), partial(_guarded, task)
-    if jobs <= 1:
-        yield from tqdm(map(guarded, paths), total=len(paths), desc=title, unit='file')
-        return
-    # One thread of OpenCV per process: the processes are what runs in parallel.
-    with ProcessPoolExecutor(jobs, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        futures = [pool.submit(guarded, path) for path in paths]
-        try:
-            for future in tqdm(as_completed(futures), total=len(paths), desc=title, unit='file'):
-                yield future.result()
-        finally:  # Ctrl-C and errors end the run now, not after the queue
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _guarded(task: Callable[[Path], Any], path: Path) -> tuple[Path, Any, str | None]:
-    try:
-        return path, task(path), None
-    except Exception as error:
-        message = str(error)
-        if str(path) not in message:
-            message = f'{path}: {type(error).__name__}: {message}'
-        return path, None, message
 
 
 def count_classes(train_ids: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import sys
 
 from mmseg_camix.datasets.class_stats import INDEX_FILE, STATS_FILE, collect
 from mmseg_camix.datasets.conversion import FAMILIES
+from mmseg_camix.datasets.parallel import CannotWrite
 
 DESCRIPTION = f"""\
 Count the pixels of each of the 19 classes in each raw label file, and print the totals. Writes
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         stats, failures = collect(args.family, args.root, args.out, args.split, args.ann_file, args.jobs, args.force)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, CannotWrite) as error:
         sys.exit(f'error: {error}')
     print_totals(stats)
     for failure in failures:

@@ -5,6 +5,7 @@ import os
 import sys
 
 from mmseg_camix.datasets.conversion import FAMILIES, convert
+from mmseg_camix.datasets.parallel import CannotWrite
 
 DESCRIPTION = """\
 Write train-id PNGs (8-bit, grey; 0 to 18 = the classes of Cityscapes, 255 = ignore) beside the raw
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         written, skipped, failures = convert(args.family, args.root, args.jobs, args.force)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, CannotWrite) as error:
         sys.exit(f'error: {error}')
     print(f'{written} written, {skipped} there already, {len(failures)} failed')
     for failure in failures:
