@@ -32,14 +32,24 @@ def seeded(*key: int | str) -> Iterator[None]:
     These are the global ones of NumPy, of `random`, and of torch on the CPU.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    words = seed_words(*key)
-    random.seed(int.from_bytes(words.tobytes(), 'little'))
-    np.random.seed(words)  # noqa: NPY002
     # torch.manual_seed would also seed the accelerator's generators, which are the training step's.
-    torch.default_generator.manual_seed(int(words[0]) << 32 | int(words[1]))
+    torch.default_generator.manual_seed(_seed_host(*key))
     try:
         yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
         torch.set_rng_state(states[2])
+
+
+def seed_all(*key: int | str) -> None:
+    """Seed every global generator from a key: Python's, NumPy's, and torch's on all devices."""
+    torch.manual_seed(_seed_host(*key))
+
+
+def _seed_host(*key: int | str) -> int:
+    """Seed Python's and NumPy's global generators; returns a seed for torch's."""
+    words = seed_words(*key)
+    random.seed(int.from_bytes(words.tobytes(), 'little'))
+    np.random.seed(words)  # noqa: NPY002
+    return int(words[0]) << 32 | int(words[1])

@@ -12,8 +12,10 @@ from mmengine._strategy import deepspeed
 from mmengine.hooks import CheckpointHook
 from mmengine.infer import infer
 from mmengine.runner import _flexible_runner, checkpoint, runner
+from mmengine.visualization import LocalVisBackend
 
 from .download import load_url
+from .failing import tolerant
 from .keeping import save_best_before_removing, save_checkpoint_with_step
 from .latest import find_latest_checkpoint
 from .plain import to_plain
@@ -63,6 +65,9 @@ def install() -> None:
     CheckpointHook._save_checkpoint_with_step = save_checkpoint_with_step
     CheckpointHook._save_best_checkpoint = save_best_before_removing(
         CheckpointHook._save_best_checkpoint)
+
+    # Stock stops the training where its file of losses does not fit on the disk.
+    LocalVisBackend._dump = tolerant(LocalVisBackend._dump)
 
     # An inferencer without a config runs the one in the checkpoint, which is Python code.
     infer.BaseInferencer._init_model = _with_config(infer.BaseInferencer._init_model)

@@ -2,7 +2,8 @@
 
 mmengine removes the outdated file first and writes the new one then: with `max_keep_ckpts=1`, a
 kill or a full disk in between leaves nothing. Here nothing is removed before its successor is
-whole, at the price of room for one more file.
+whole, at the price of room for one more file. And where a file cannot be written, the training goes
+on and tries again at the next interval (`failing.py`).
 """
 from collections.abc import Callable
 from pathlib import Path
@@ -13,25 +14,52 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from ...files import atomic_write
+from ..rank_state import gather_rank_states
+from .failing import count_failure, forgive, remembered
 from .latest import POINTER
 
 
 def save_checkpoint_with_step(self: CheckpointHook, runner: Runner, step: int,
                               meta: dict[str, Any]) -> None:
     """Save the checkpoint of `step`, point to it, then remove the oldest one too many."""
+    runner.rank_states = gather_rank_states(runner)  # UDAHook puts them into the checkpoint
+    undo = remembered(self, runner)
     outdated = _rotate(self, runner, step)
-    name = self.filename_tmpl.format(step)
-    self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
-    runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+    try:
+        _save(self, runner, step, meta)
+    except OSError as error:
+        undo()
+        count_failure(self, runner, f'the checkpoint of {_unit(self)} {step}', error, _is_last(self, runner, step))
+        return
+    finally:
+        runner.rank_states = None
+    forgive(self)
+    if outdated is not None and is_main_process():
+        _remove(self.file_backend, _path(self, outdated))
+
+
+def _save(hook: CheckpointHook, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+    hook.last_ckpt = _path(hook, step)
+    runner.message_hub.update_info('last_ckpt', hook.last_ckpt)
+    options = {key: value for key, value in hook.args.items() if key != 'max_save_failures'}
     runner.save_checkpoint(
-        self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
-        save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-        backend_args=self.backend_args, **self.args)
+        hook.out_dir, hook.filename_tmpl.format(step), hook.file_client_args,
+        save_optimizer=hook.save_optimizer, save_param_scheduler=hook.save_param_scheduler, meta=meta,
+        by_epoch=hook.by_epoch, backend_args=hook.backend_args, **options)
     if is_main_process():
-        atomic_write(Path(runner.work_dir) / POINTER, self.last_ckpt.encode())
-        if outdated is not None:
-            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(outdated))
-            _remove(self.file_backend, path)
+        atomic_write(Path(runner.work_dir) / POINTER, hook.last_ckpt.encode())
+
+
+def _path(hook: CheckpointHook, step: int) -> str:
+    return hook.file_backend.join_path(hook.out_dir, hook.filename_tmpl.format(step))
+
+
+def _unit(hook: CheckpointHook) -> str:
+    return 'epoch' if hook.by_epoch else 'iteration'
+
+
+def _is_last(hook: CheckpointHook, runner: Runner, step: int) -> bool:
+    return step >= (runner.max_epochs if hook.by_epoch else runner.max_iters)
 
 
 def _rotate(hook: CheckpointHook, runner: Runner, step: int) -> int | None:
@@ -41,8 +69,9 @@ def _rotate(hook: CheckpointHook, runner: Runner, step: int) -> int | None:
         return None
     outdated = kept.popleft() if len(kept) == hook.max_keep_ckpts else None
     kept.append(step)
-    # The list is a part of the checkpoint, and so entered before that is written.
-    runner.message_hub.update_info('keep_ckpt_ids', list(kept))
+    # The list is a part of the checkpoint, and so entered before that is written. With the one that
+    # drops out: should a kill spare its file, mmengine removes what is too many after resuming.
+    runner.message_hub.update_info('keep_ckpt_ids', [*([] if outdated is None else [outdated]), *kept])
     return outdated
 
 
@@ -53,38 +82,49 @@ def _remove(backend: Any, path: str) -> None:
         backend.rmtree(path)
 
 
-class _RemoveLater:
-    """A file backend that remembers what it shall remove."""
+class _WithoutFiles:
+    """A file backend in which some files are not there, so that nobody removes them."""
 
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
-        self.removals: list[str] = []
+    def __init__(self, backend: Any, files: set[str]) -> None:
+        self._backend, self._files = backend, files
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    def remove(self, path: str) -> None:
-        self.removals.append(path)
+    def isfile(self, path: str) -> bool:
+        return path not in self._files and self._backend.isfile(path)
 
-    rmtree = remove
+    def isdir(self, path: str) -> bool:
+        return path not in self._files and self._backend.isdir(path)
 
 
 def save_best_before_removing(stock: Callable) -> Callable:
     """Wrap `CheckpointHook._save_best_checkpoint`: the old best file goes last."""
 
     def _save_best_checkpoint(self: CheckpointHook, runner: Runner, metrics: dict) -> None:
-        backend = getattr(self, 'file_backend', None)
-        self.file_backend = later = _RemoveLater(backend)
+        backend, before = getattr(self, 'file_backend', None), _best_files(self)
+        undo = remembered(self, runner)
+        self.file_backend = _WithoutFiles(backend, before)
         try:
             stock(self, runner, metrics)
+        except OSError as error:
+            # The record of the best goes back too: it is that of the file which is there.
+            undo()
+            step = runner.epoch if self.by_epoch else runner.iter
+            count_failure(self, runner, f'the best checkpoint, of {_unit(self)} {step},', error,
+                          _is_last(self, runner, step))
+            return
         finally:
             self.file_backend = backend
-        current = {getattr(self, 'best_ckpt_path', None),
-                   *getattr(self, 'best_ckpt_path_dict', {}).values()}
-        for path in later.removals:
-            # In `current`: the same name again, which has been written over. And a resumed hook
-            # has the path from the checkpoint, which may have come from somewhere else.
-            if path not in current and Path(path).parent == Path(self.out_dir):
+        for path in before - _best_files(self):
+            # A resumed hook has the path from the checkpoint, which may have come from somewhere else.
+            if is_main_process() and Path(path).parent == Path(self.out_dir):
                 _remove(backend, path)
 
     return _save_best_checkpoint
+
+
+def _best_files(hook: CheckpointHook) -> set[str]:
+    """Of the best checkpoint so far, by each of the keys."""
+    paths = (getattr(hook, 'best_ckpt_path', None), *getattr(hook, 'best_ckpt_path_dict', {}).values())
+    return {path for path in paths if isinstance(path, str)}

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.utils import digit_version
 from torch import Tensor
 
-from .errors import CheckpointError
+from .errors import CheckpointError, DamagedCheckpointError
 from .inert import without_placeholders
 from .plain import from_plain
 from .restricted import read_restricted
@@ -55,6 +55,10 @@ def _read(file: BinaryIO, name: str, source: Any, map_location: MapLocation) -> 
         file.seek(0)
     try:
         content, left_out = without_placeholders(read_restricted(file))
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(
+            f'{name} was not opened: {error}. Take an earlier one; `--resume` without a path finds the last whole '
+            'one of the work folder') from None
     except CheckpointError as error:
         # Without torch's own error before it, whose advice is to read without restriction.
         raise CheckpointError(

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 from .builders import BUILDERS
-from .errors import CheckpointError
+from .errors import CheckpointError, DamagedCheckpointError
 from .pickle_machine import BROKEN, Global, PickleMachine
 
 # The first number of the older format (torch < 1.6).
 LEGACY_MAGIC = 0x1950a86a20f9469cfc6c
 ZIP_MAGIC = b'PK\x03\x04'
+
+# torch can be told to leave checksums out; then only the directory is looked at.
+_HAS_CHECKSUMS = getattr(torch.serialization, 'get_crc32_options', lambda: True)
 
 _STORAGE_TYPES = {
     'DoubleStorage': torch.float64, 'FloatStorage': torch.float32, 'HalfStorage': torch.float16,
@@ -36,7 +39,7 @@ def read_restricted(file: BinaryIO) -> Any:
     except CheckpointError:
         raise
     except (*BROKEN, zipfile.BadZipFile, struct.error) as error:
-        raise CheckpointError(
+        raise DamagedCheckpointError(
             f'it is damaged or cut short ({type(error).__name__}: {error})') from error
 
 
@@ -93,7 +96,7 @@ def _read_legacy(file: BinaryIO) -> Any:
         name, key, _location, length, *view = _storage_identity(identity)
         dtype = _storage_type(name)
         if type(length) is not int or not 0 <= length * dtype.itemsize <= size:
-            raise CheckpointError('it is cut short: a storage is larger than the file')
+            raise DamagedCheckpointError('it is cut short: a storage is larger than the file')
         # The numbers follow after the pickle, so that they are filled in later.
         flat = known.setdefault(key, torch.zeros(length, dtype=dtype))
         if view and view[0] is not None:
@@ -112,7 +115,7 @@ def _read_legacy(file: BinaryIO) -> Any:
         flat = known[key]
         length, = struct.unpack('<q', file.read(8))
         if length != flat.numel():
-            raise CheckpointError('it is damaged: a storage has another length than announced')
+            raise DamagedCheckpointError('it is damaged: a storage has another length than announced')
         data = file.read(length * flat.element_size())
         if length:
             flat.copy_(torch.frombuffer(bytearray(data), dtype=flat.dtype, count=length))
@@ -129,9 +132,11 @@ def _first_number(machine: PickleMachine, file: BinaryIO) -> Any:
 
 
 def is_whole_zip(file: BinaryIO) -> bool:
-    """Whether the zip's directory, its very end, is there and every member lies before it."""
+    """Whether the zip's directory, its very end, is there and every member is as it was written."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return any(name.endswith('/data.pkl') for name in archive.namelist())
+            if not any(name.endswith('/data.pkl') for name in archive.namelist()):
+                return False
+            return not _HAS_CHECKSUMS() or archive.testzip() is None
     except (zipfile.BadZipFile, struct.error, ValueError, OSError):
         return False

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from pathlib import Path
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -19,15 +21,20 @@ class RecordMetricsHook(Hook):
 
     Entries are ``{"iteration": 400, "metrics": {"mIoU": 31.2, ...}}`` under ``val``, sorted and
     without repetition, also across resumed runs; ``finished`` says whether training came to its end.
+    A file that cannot be written (a full disk) stops no training: it is said, and the next validation
+    writes what is missing.
     """
+
+    def __init__(self) -> None:
+        self._entries: dict[int, dict] = {}
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add this validation; one at the same iteration (of an interrupted run) is replaced."""
         record = read_record(runner.work_dir)
         training = runner._train_loop is not None and not isinstance(runner._train_loop, dict)
         iteration = runner.iter if training else 0
-        entries = {entry['iteration']: entry for entry in record['val']}
-        entries[iteration] = dict(iteration=iteration, metrics=_plain(metrics))
+        self._entries[iteration] = dict(iteration=iteration, metrics=_plain(metrics))
+        entries = {entry['iteration']: entry for entry in record['val']} | self._entries
         record['val'] = [entries[key] for key in sorted(entries)]
         record['finished'] = training and iteration >= runner.max_iters
         _write(runner, record)
@@ -44,8 +51,13 @@ def read_record(work_dir: str | Path) -> dict:
 
 
 def _write(runner: Runner, record: dict) -> None:
-    if runner.rank == 0:
-        atomic_write(Path(runner.work_dir) / 'metrics.json', json.dumps(record, indent=1) + '\n')
+    if runner.rank != 0:
+        return
+    path = Path(runner.work_dir) / 'metrics.json'
+    try:
+        atomic_write(path, json.dumps(record, indent=1) + '\n')
+    except OSError as error:
+        print_log(f'{path} could not be written: {error}', 'current', logging.ERROR)
 
 
 def _plain(metrics: dict | None) -> dict:

@@ -1,0 +1,170 @@
+"""A disk that is full when a checkpoint is to be written, or anything else."""
+
+import errno
+import json
+import logging
+import os
+
+import mmengine.runner.runner as runner_module
+import pytest
+from mmengine.hooks import Hook
+from mmengine.visualization import LocalVisBackend
+
+from mmseg_camix import files
+from mmseg_camix.engine.checkpoint import CheckpointError, failing, find_latest_checkpoint, read_checkpoint
+from mmseg_camix.engine.hooks import record_hook
+from mmseg_camix.engine.hooks.record_hook import RecordMetricsHook, read_record
+from tests.engine.checkpoint_training import make_runner
+
+FULL = OSError(errno.ENOSPC, 'No space left on device')
+
+
+@pytest.fixture(autouse=True)
+def quick_start(monkeypatch):
+    """Without mmengine's question to every compiler and driver which it is."""
+    monkeypatch.setattr(runner_module, 'collect_env', dict)
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """A set of names; files that have one of them in theirs do not fit on the disk."""
+    names, stock = set(), os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if any(name in os.readlink(f'/proc/self/fd/{descriptor}') for name in names):
+            raise FULL
+        stock(descriptor)
+
+    if not os.path.isdir('/proc/self/fd'):
+        pytest.skip('needs /proc')
+    monkeypatch.setattr(files.os, 'fsync', fsync)
+    return names
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What was logged about failures: (level, text)."""
+    lines = []
+    for module in (failing, record_hook):
+        monkeypatch.setattr(module, 'print_log', lambda text, logger, level: lines.append((level, text)))
+    return lines
+
+
+def names(folder):
+    return {file.name for file in folder.iterdir() if file.suffix in ('.pth', '.partial')}
+
+
+def test_the_training_goes_on_and_tries_again(full, said, tmp_path):
+    full |= {'iter_4.pth', 'iter_6.pth'}
+    runner = make_runner(tmp_path / 'run', 8, max_keep_ckpts=1)
+    runner.train()
+    assert runner.iter == 8
+    assert names(tmp_path / 'run') == {'iter_8.pth'}
+    assert [level for level, _ in said] == [logging.ERROR] * 2
+    first, second = (text for _, text in said)
+    assert first.startswith('The checkpoint of iteration 4 could not be written')
+    assert 'No space left on device' in first
+    assert 'iter_2.pth. The training goes on' in first
+    assert '(failure 1 of at most 3 in a row)' in first
+    assert '(failure 2 of at most 3 in a row)' in second
+
+
+def test_until_it_is_full_the_last_checkpoint_stays_the_last(full, said, tmp_path):
+    class Look(Hook):
+        priority = 'LOWEST'
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter + 1 == 5:
+                assert names(tmp_path / 'run') == {'iter_2.pth'}
+                assert find_latest_checkpoint(str(tmp_path / 'run')).endswith('iter_2.pth')
+
+    full.add('iter_4.pth')
+    runner = make_runner(tmp_path / 'run', 6, max_keep_ckpts=1)
+    runner.register_hook(Look())
+    runner.train()
+    info = read_checkpoint(tmp_path / 'run/iter_6.pth')['message_hub']['runtime_info']
+    assert info['keep_ckpt_ids'] == [2, 6]  # of 4 nothing is said
+
+
+@pytest.mark.parametrize(('limit', 'last', 'why'), [
+    ({}, 'iter_6.pth', 'it is the 3. in a row to fail'),
+    (dict(max_save_failures=1), 'iter_2.pth', 'it is the 1. in a row to fail')])
+def test_it_stops_after_too_many(full, said, tmp_path, limit, last, why):
+    full |= {f'iter_{step}.pth' for step in range(int(last[5]) if limit else 2, 20)}
+    runner = make_runner(tmp_path / 'run', 20, **limit)
+    with pytest.raises(CheckpointError, match=f'No space left on device.*{why}. Make room and start again with'):
+        runner.train()
+    assert runner.iter == int(last[5]) - 1
+
+
+def test_failures_in_a_row_are_counted(full, said, tmp_path):
+    full |= {'iter_2.pth', 'iter_4.pth', 'iter_8.pth', 'iter_10.pth'}
+    make_runner(tmp_path / 'run', 12).train()
+    assert names(tmp_path / 'run') == {'iter_6.pth', 'iter_12.pth'}
+
+
+def test_the_last_one_must_be_written(full, said, tmp_path):
+    full.add('iter_4.pth')
+    with pytest.raises(CheckpointError, match='newest checkpoint that is there: .*iter_2.pth.*nothing comes after it'):
+        make_runner(tmp_path / 'run', 4).train()
+    full.clear()
+    resumed = make_runner(tmp_path / 'run', 4, resume=True)
+    resumed.train()
+    assert resumed.iter == 4
+    assert names(tmp_path / 'run') == {'iter_2.pth', 'iter_4.pth'}
+
+
+def test_the_best_one_stays_until_a_better_is_written(full, said, tmp_path):
+    """The metric rises: those of iterations 4 and 6 are better than that of 2, and do not fit."""
+    full |= {'best_score_iter_4', 'best_score_iter_6'}
+    seen = []
+
+    class Look(Hook):
+        priority = 'LOWEST'
+
+        def after_val_epoch(self, runner, metrics=None):
+            info = runner.message_hub.runtime_info
+            seen.append((info['best_score'], names(tmp_path / 'run') - {f'iter_{i}.pth' for i in range(9)}))
+
+    runner = make_runner(tmp_path / 'run', 8, best=True)
+    runner.register_hook(Look())
+    runner.train()
+    first = (1.0, {'best_score_iter_2.pth'})
+    assert seen == [first, first, first, (4.0, {'best_score_iter_8.pth'})]
+    assert [text.split(' could')[0] for _, text in said] == [
+        'The best checkpoint, of iteration 4,', 'The best checkpoint, of iteration 6,']
+
+
+def test_metrics_that_did_not_fit_are_written_with_the_next(full, said, tmp_path):
+    runner = make_runner(tmp_path / 'run', 4, best=True)
+    runner.register_hook(RecordMetricsHook())
+    full.add('metrics.json')
+
+    class MakeRoom(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            if batch_idx == 3:
+                full.clear()
+
+    runner.register_hook(MakeRoom())
+    runner.train()
+    assert [entry['iteration'] for entry in read_record(tmp_path / 'run')['val']] == [2, 4]
+    assert 'metrics.json could not be written' in said[0][1]
+
+
+def test_a_curve_that_cannot_be_written_stops_nothing(said, tmp_path, monkeypatch):
+    """mmengine's own file of losses; what failed is missing in it, and that is said once."""
+    backend = LocalVisBackend(str(tmp_path))
+    backend.add_scalars(dict(loss=1.0), 1)
+    path = backend._scalar_save_file
+    with monkeypatch.context() as patch:
+        def refuse(*args, **kwargs):
+            raise FULL
+
+        patch.setattr('builtins.open', refuse)
+        backend.add_scalars(dict(loss=2.0), 2)
+        backend.add_scalar('loss', 3.0, 3)
+    backend.add_scalars(dict(loss=4.0), 4)
+    lines = open(path).read().splitlines()
+    assert [json.loads(line)['step'] for line in lines] == [1, 4]
+    assert len(said) == 1
+    assert 'scalars.json could not be written' in said[0][1]

@@ -1,0 +1,171 @@
+"""N iterations and N more, resumed, are 2 N: bit for bit, whatever is random, gathered or counted."""
+
+import shutil
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmseg_camix.analysis.same_run import comparable, differences, unequal
+from mmseg_camix.datasets import CLASSES, PairedDataset
+from mmseg_camix.engine.hooks.record_hook import read_record
+from tests.models import tiny
+from tests.models.camix_tiny import save_prior
+from tests.world import SIZE, config, pipeline
+
+
+def checkpoints(every=3, **options):
+    return dict(logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+                checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=every, **options))
+
+
+def training(world, folder, method='DACS', workers=0, **changes):
+    """Six iterations, with dropout unless another network is given."""
+    cfg = config(world, folder / 'x', method, changes.pop('segmentor', None), 6,
+                 **{'default_hooks': checkpoints(), **changes})
+    cfg.train_cfg.type = 'ResumableTrainLoop'
+    if method == 'CAMix':
+        cfg.model.masks = dict(context=dict(prior=save_prior(folder / 'prior.npz', CLASSES, SIZE)))
+        cfg.model.pseudo_labels = dict(significance=dict(passes=2))
+    if method == 'DSP':
+        _add_long_tail(cfg, world)
+    return with_workers(cfg, workers)
+
+
+def with_workers(cfg, workers):
+    cfg = Config(cfg.to_dict())
+    cfg.train_dataloader.update(num_workers=workers, persistent_workers=workers > 0)
+    return cfg
+
+
+def _add_long_tail(cfg, world):
+    load = pipeline(True)
+    crop = dict(type='CropWithClass', crop_size=(32, 32))
+    data = dict(type='GTADataset', data_root=f'{world}/gta', ann_file='train.txt',
+                pipeline=[*load[:2], crop, *load[3:]])
+    cfg.train_dataloader.dataset.update(
+        donor=cfg.train_dataloader.dataset.source, rare=dict(type='LongTailDataset', classes=5, k=2, dataset=data))
+
+
+def train(cfg, folder, resume=False, hooks=()):
+    # mmengine's message hub is one for each name of an experiment and second.
+    name = f'{folder.parent.name}_{folder.name}_{resume}'
+    runner = Runner.from_cfg(Config(dict(cfg.to_dict(), work_dir=str(folder), resume=resume, experiment_name=name)))
+    for hook in hooks:
+        runner.register_hook(hook)
+    runner.train()
+    return runner
+
+
+def begun(whole, parts, iteration=3):
+    """A work folder as it stood at an iteration."""
+    parts.mkdir()
+    shutil.copy(whole / f'iter_{iteration}.pth', parts)
+    return parts
+
+
+def transformer():
+    """A SegFormer with drop path and dropout."""
+    cfg = tiny.segmentors()['SegFormer']
+    return dict(cfg, backbone=dict(cfg['backbone'], drop_path_rate=0.5),
+                decode_head=dict(cfg['decode_head'], num_classes=19, dropout_ratio=0.5))
+
+
+@pytest.mark.parametrize(('method', 'workers', 'later', 'changes'), [
+    ('DACS', 0, 0, dict(val_interval=2)),
+    ('CAMix', 2, 2, {}),
+    ('DSP', 0, 2, {}),
+    ('RCCR', 2, 0, {}),
+    ('DACS', 0, 0, dict(segmentor=transformer())),
+], ids=['DACS, validated', 'CAMix', 'DSP, more workers', 'RCCR, fewer workers', 'drop path'])
+def test_three_and_three_are_six(world, tmp_path, method, workers, later, changes):
+    cfg = training(world, tmp_path, method, workers, **changes)
+    train(cfg, tmp_path / 'whole')
+    parts = begun(tmp_path / 'whole', tmp_path / 'parts')
+    if changes.get('val_interval'):  # whose first entry is older than the checkpoint
+        shutil.copy(tmp_path / 'whole/metrics.json', parts)
+    train(with_workers(cfg, later), parts, resume=True)
+    assert differences(tmp_path / 'whole', parts) == []
+    early, late = (torch.load(tmp_path / f'whole/iter_{i}.pth', weights_only=True) for i in (3, 6))
+    changed = [place for place in unequal(comparable(early), comparable(late)) if place.startswith('state_dict.')]
+    assert len(changed) > len(early['state_dict']) / 2
+
+
+@pytest.mark.parametrize(('stop', 'pending'), [(3, True), (4, False)])
+def test_between_the_iterations_of_an_accumulation(world, tmp_path, stop, pending):
+    """Two iterations make a step, four are one; the first checkpoint has gradients that wait."""
+    cfg = training(world, tmp_path, default_hooks=checkpoints(1), optim_wrapper=dict(
+        type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='AdamW', lr=0.01)))
+    train(cfg, tmp_path / 'whole')
+    parts = begun(tmp_path / 'whole', tmp_path / 'parts', stop)
+    saved = torch.load(parts / f'iter_{stop}.pth', weights_only=True)
+    assert ('ranks' in saved) == pending
+    train(cfg, parts, resume=True)
+    assert differences(tmp_path / 'whole', parts) == []
+
+
+def test_in_the_middle_of_the_very_first_step(world, tmp_path):
+    """The teacher has made no step, but its statistics have: it must not be copied from the student again."""
+    cfg = training(world, tmp_path, default_hooks=checkpoints(1), optim_wrapper=dict(
+        type='OptimWrapper', accumulative_counts=3, optimizer=dict(type='AdamW', lr=0.01)))
+    train(cfg, tmp_path / 'whole')
+    train(cfg, begun(tmp_path / 'whole', tmp_path / 'parts', 2), resume=True)
+    assert differences(tmp_path / 'whole', tmp_path / 'parts') == []
+
+
+def test_a_seed_that_nobody_chose(world, tmp_path):
+    """It is drawn when the training starts, and goes on with it: for data and steps."""
+    cfg = training(world, tmp_path, randomness=dict(seed=None, diff_rank_seed=True))
+    train(cfg, tmp_path / 'whole')
+    train(cfg, begun(tmp_path / 'whole', tmp_path / 'parts'), resume=True)
+    assert differences(tmp_path / 'whole', tmp_path / 'parts') == []
+
+
+class Stopped(Exception):
+    """Somebody pulled the plug."""
+
+
+class StopBeforeValidating(Hook):
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_val(self, runner):
+        if runner.iter == self.iteration:
+            raise Stopped
+
+
+@pytest.mark.parametrize('iteration', [2, 6], ids=['in the middle', 'at the end'])
+def test_a_validation_that_was_due_is_made_up_for(world, tmp_path, iteration):
+    """Stopped after the checkpoint was written and before it was validated: with the best of all, perhaps."""
+    cfg = training(world, tmp_path, val_interval=2, default_hooks=checkpoints(2, save_best='mIoU', rule='greater'))
+    train(cfg, tmp_path / 'whole')
+    with pytest.raises(Stopped):
+        train(cfg, tmp_path / 'parts', hooks=[StopBeforeValidating(iteration)])
+    validated = [entry['iteration'] for entry in read_record(tmp_path / 'parts')['val']]
+    assert iteration not in validated
+    train(cfg, tmp_path / 'parts', resume=True)
+    assert differences(tmp_path / 'whole', tmp_path / 'parts') == []
+    assert read_record(tmp_path / 'parts')['finished']
+    best = [{file.name for file in (tmp_path / name).glob('best_*')} for name in ('whole', 'parts')]
+    assert best[0] == best[1]
+    assert len(best[0]) == 1
+
+
+def test_nothing_that_was_read_is_read_again(world, tmp_path, monkeypatch):
+    cfg = training(world, tmp_path)
+    train(cfg, tmp_path / 'whole')
+    seen, stock = [], PairedDataset.__getitem__
+    monkeypatch.setattr(PairedDataset, '__getitem__', lambda self, key: seen.append(key.position) or stock(self, key))
+    train(cfg, begun(tmp_path / 'whole', tmp_path / 'parts'), resume=True)
+    assert seen == [6, 7, 8, 9, 10, 11]
+
+
+def test_what_differs_is_named():
+    one = dict(a=[1, torch.tensor([1.0, float('nan')])], b=dict(c=float('nan')), d=1)
+    assert list(unequal(one, one)) == []
+    other = dict(a=[1, torch.tensor([-1.0, float('nan')])], b=dict(c=0.5, e=1), d=True)
+    assert list(unequal(one, other)) == ['a[1]', 'b.c', 'b.e (in one of them only)', 'd']
+    assert list(unequal(torch.tensor(0.0), torch.tensor(-0.0), 'zero')) == ['zero']
+    assert list(unequal([1], [1, 2], 'list')) == ['list']
