@@ -4,6 +4,7 @@ from . import transforms
 from .cityscapes import RawCityscapesDataset
 from .collate import branch_collate
 from .encodings import CLASSES, PALETTE, SYNTHIA_13, SYNTHIA_16
+from .folders import FolderDataset
 from .gta import GTADataset
 from .long_tail import LongTailDataset
 from .paired import PairedDataset, PairedSampler, Position, SampleError
@@ -15,6 +16,7 @@ __all__ = [
     'PALETTE',
     'SYNTHIA_13',
     'SYNTHIA_16',
+    'FolderDataset',
     'GTADataset',
     'LongTailDataset',
     'PairedDataset',

@@ -2,11 +2,12 @@
 
 All families are trained on the 19 evaluation classes of Cityscapes ("train ids" 0 to 18, 255 =
 ignore). Their files hold other numbers ("raw ids"); an `Encoding` says which, and maps them with
-one table lookup.
+one table lookup. Data of one's own have an encoding with classes of their own.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 
 import numpy as np
 from mmseg.datasets import CityscapesDataset
@@ -28,8 +29,8 @@ class Encoding:
     """How a family writes class ids into its label PNGs."""
 
     name: str
-    # Class name -> raw id. Raw ids that are valid but not listed here become 255.
-    raw_ids: dict[str, int]
+    # Class name -> raw id, or several. Raw ids that are valid but not listed here become 255.
+    raw_ids: Mapping[str, int | tuple[int, ...]]
     # Every raw id that a sound file may hold.
     valid: tuple[int, ...]
     # Bits of a sample: 8 (one channel, grey or palette) or 16 (several channels, the class is in
@@ -37,6 +38,25 @@ class Encoding:
     bits: int
     # What such a file is, for error messages.
     description: str
+    # What is learnt; the index is the train id.
+    classes: tuple[str, ...] = CLASSES
+    # What to do where a file holds other numbers.
+    remedy: str = 'choose the right `ids`, or repair the file'
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """(2**bits,) uint8: raw id -> train id, 255 = ignore, 254 = no such raw id."""
+        table = np.full(2**self.bits, UNKNOWN, np.uint8)
+        table[list(self.valid)] = IGNORE
+        for class_name, raw in self.raw_ids.items():
+            table[list(numbers(raw))] = self.classes.index(class_name)
+        table.flags.writeable = False  # it is shared by everyone who asks
+        return table
+
+
+def numbers(raw: int | Iterable[int]) -> tuple[int, ...]:
+    """The raw ids of a class that has one or several."""
+    return tuple(raw) if isinstance(raw, Iterable) and not isinstance(raw, str) else (raw,)
 
 
 ENCODINGS: dict[str, Encoding] = {
@@ -64,28 +84,23 @@ ENCODINGS: dict[str, Encoding] = {
 }
 
 
-def get_encoding(name: str) -> Encoding:
-    """Look an encoding up by name.
+def get_encoding(name: str | Encoding) -> Encoding:
+    """Look an encoding up by name; an encoding passes.
 
     Raises:
         ValueError: for an unknown name; lists the valid ones.
     """
+    if isinstance(name, Encoding):
+        return name
     if name not in ENCODINGS:
         raise ValueError(f'ids={name!r} is not a label encoding; available: {", ".join(ENCODINGS)}')
     return ENCODINGS[name]
 
 
-@cache
-def train_id_table(name: str) -> np.ndarray:
+def train_id_table(name: str | Encoding) -> np.ndarray:
     """The lookup table of an encoding.
 
     Returns:
         np.ndarray: (2**bits,) uint8: raw id -> train id, 255 = ignore, 254 = no such raw id.
     """
-    encoding = get_encoding(name)
-    table = np.full(2**encoding.bits, UNKNOWN, np.uint8)
-    table[list(encoding.valid)] = IGNORE
-    for class_name, raw_id in encoding.raw_ids.items():
-        table[raw_id] = CLASSES.index(class_name)
-    table.flags.writeable = False  # it is shared by everyone who asks
-    return table
+    return get_encoding(name).table

@@ -8,7 +8,7 @@ import mmengine.fileio as fileio
 import numpy as np
 from PIL import Image
 
-from .encodings import UNKNOWN, Encoding, get_encoding, train_id_table
+from .encodings import UNKNOWN, Encoding, get_encoding
 from .png import SIGNATURE as PNG_SIGNATURE
 from .png import decode
 
@@ -79,29 +79,32 @@ def _decode_16_bit(data: bytes, path: str) -> np.ndarray:
     return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., 2])
 
 
-def to_train_ids(raw: np.ndarray, ids: str, path: str) -> np.ndarray:
+def to_train_ids(raw: np.ndarray, ids: str | Encoding, path: str) -> np.ndarray:
     """Map raw ids to train ids by one table lookup.
 
     Args:
         raw: (H, W) uint8 or uint16.
-        ids: name of the encoding.
+        ids: the encoding, or its name.
         path: the file, for the error.
 
     Returns:
-        np.ndarray: (H, W) uint8, 0 to 18, 255 = ignore.
+        np.ndarray: (H, W) uint8, 0 to 18 (or to C - 1, with other classes), 255 = ignore.
     """
-    label = train_id_table(ids)[raw]
+    encoding = get_encoding(ids)
+    label = encoding.table[raw]
     unknown = label == UNKNOWN
     if unknown.any():
         found = np.unique(raw[unknown])
-        hint = "; 255 occurs in train-id files, which ids='train' reads" if ids == 'cityscapes' and 255 in found else ''
+        hint = ''
+        if encoding.name == 'cityscapes' and 255 in found:
+            hint = "; 255 occurs in train-id files, which ids='train' reads"
         raise ValueError(
-            f'{path}: ids {found[:8].tolist()} are not in the map of ids={ids!r} '
-            f'({get_encoding(ids).description}){hint}; choose the right `ids`, or repair the file'
+            f'{path}: ids {found[:8].tolist()} are not in the map of ids={encoding.name!r} '
+            f'({encoding.description}){hint}; {encoding.remedy}'
         )
     return label
 
 
-def read_train_ids(path: str, ids: str, backend_args: dict | None = None) -> np.ndarray:
-    """Read a label file of the encoding `ids` as train ids: (H, W) uint8, 0 to 18, 255 = ignore."""
+def read_train_ids(path: str, ids: str | Encoding, backend_args: dict | None = None) -> np.ndarray:
+    """Read a label file of an encoding as train ids: (H, W) uint8, from 0, 255 = ignore."""
     return to_train_ids(read_raw_ids(path, get_encoding(ids), backend_args), ids, path)

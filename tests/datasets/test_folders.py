@@ -1,0 +1,135 @@
+"""Data of one's own in folders: numbers of classes, suffixes, what is refused."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmseg_camix.datasets import FolderDataset, PairedDataset
+from mmseg_camix.datasets.encodings import CLASSES, PALETTE
+from mmseg_camix.datasets.folders import colours_for, own_encoding
+
+from .tiny import write_grey_label, write_image, write_palette_label
+
+OWN = dict(road=7, grass=[21, 22], sky=3)
+LOAD = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(3):
+        write_image(tmp_path / f'images/park/{i}.png', i)
+        ids = np.random.RandomState(i).choice([3, 7, 21, 22, 255], (12, 20))
+        (write_palette_label if i % 2 else write_grey_label)(tmp_path / f'labels/park/{i}.png', ids)
+    return tmp_path
+
+
+def by_loops(path, classes):
+    """Train ids pixel by pixel."""
+    numbers = {number: index for index, ids in enumerate(classes.values())
+               for number in (ids if isinstance(ids, list) else [ids])}
+    return [[numbers.get(int(value), 255) for value in row] for row in np.array(Image.open(path))]
+
+
+def test_labels_are_train_ids(folder):
+    dataset = FolderDataset(str(folder), OWN, pipeline=LOAD)
+    assert len(dataset) == 3
+    assert dataset.metainfo['classes'] == dataset.metainfo['present_classes'] == ('road', 'grass', 'sky')
+    for i in range(3):
+        sample = dataset[i]['data_samples']
+        assert sample.gt_sem_seg.data[0].tolist() == by_loops(folder / f'labels/park/{i}.png', OWN)
+        assert sample.img_path.endswith(f'images/park/{i}.png')
+
+
+def test_names_alone_are_numbered_from_zero(folder):
+    write_grey_label(folder / 'labels/park/0.png', np.array([[0, 1], [2, 255]]))
+    cv2.imwrite(str(folder / 'images/park/0.png'), np.zeros((2, 2, 3), np.uint8))
+    dataset = FolderDataset(str(folder), ['a', 'b', 'c'], pipeline=LOAD, indices=[0])
+    assert dataset[0]['data_samples'].gt_sem_seg.data.tolist() == [[[0, 1], [2, 255]]]
+
+
+def test_a_number_without_a_class(folder):
+    for options in (dict(), dict(ignore=(1, 2))):
+        dataset = FolderDataset(str(folder), dict(road=7, sky=3), pipeline=LOAD, **options)
+        with pytest.raises(ValueError, match=r'labels/park/0.png: ids \[21, 22.*\] are not in the map.*road 7, sky 3.*'
+                                             r"add them to `classes`, or to `ignore` \(ignore='others'"):
+            dataset[0]
+    for options in (dict(ignore=(21, 22, 255)), dict(ignore='others')):
+        label = FolderDataset(str(folder), dict(road=7, sky=3), pipeline=LOAD, **options)[0]['data_samples']
+        assert label.gt_sem_seg.data[0].tolist() == by_loops(folder / 'labels/park/0.png', dict(road=7, sky=3))
+
+
+def test_sixteen_bits(tmp_path):
+    write_image(tmp_path / 'images/a.png', 0)
+    ids = np.random.RandomState(0).choice([300, 40000], (12, 20)).astype(np.uint16)
+    (tmp_path / 'labels').mkdir()
+    cv2.imwrite(str(tmp_path / 'labels/a.png'), ids)
+    dataset = FolderDataset(str(tmp_path), dict(a=300, b=40000), bits=16, pipeline=LOAD)
+    assert torch.equal(dataset[0]['data_samples'].gt_sem_seg.data[0], torch.from_numpy((ids == 40000).astype(int)))
+
+
+def test_unlabelled_images_and_their_suffix(folder):
+    for path in (folder / 'images/park').iterdir():
+        path.rename(path.with_suffix('.JPG'))
+    (folder / 'images/park/notes.txt').write_text('x')
+    dataset = FolderDataset(str(folder), OWN, labels=None, pipeline=[LOAD[0], LOAD[2]])
+    assert [dataset.get_data_info(i)['img_path'].split('/')[-1] for i in range(3)] == ['0.JPG', '1.JPG', '2.JPG']
+    assert 'gt_sem_seg' not in dataset[0]['data_samples']
+
+
+def test_images_of_two_kinds(folder):
+    (folder / 'images/park/0.png').rename(folder / 'images/park/0.jpg')
+    with pytest.raises(ValueError, match='images holds 1 .jpg, 2 .png; say which are the images: img_suffix='):
+        FolderDataset(str(folder), OWN)
+    assert len(FolderDataset(str(folder), OWN, img_suffix='.png')) == 2
+
+
+def test_a_wrong_folder(folder):
+    with pytest.raises(FileNotFoundError, match='pictures: no such folder .*`images` and `labels`'):
+        FolderDataset(str(folder), OWN, images='pictures')
+    (folder / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='no image ends in'):
+        FolderDataset(str(folder), OWN, images='empty')
+    (folder / 'labels/park/1.png').unlink()
+    with pytest.raises(FileNotFoundError, match='labels/park/1.png: no label for this image'):
+        FolderDataset(str(folder), OWN)
+
+
+@pytest.mark.parametrize(('classes', 'options', 'match'), [
+    ({}, {}, 'must be names with their numbers'),
+    ('road', {}, 'must be names with their numbers'),
+    (dict(a=1, b=[2, 1]), {}, 'a and b both have the number 1'),
+    (dict(a=256), {}, 'a=256 is not a number from 0 to 255'),
+    (dict(a=-1), {}, 'not a number from 0'),
+    (dict(a='1'), {}, "a='1' is not a number"),
+    (dict(a=1.5), {}, 'a=1.5 is not a number'),
+    (dict(a=1), dict(bits=12), 'bits=12 must be 8 or 16'),
+    ([f'c{i}' for i in range(254)], {}, '254 classes are too many'),
+])
+def test_wrong_classes(classes, options, match):
+    with pytest.raises(ValueError, match=match):
+        own_encoding(classes, **options)
+
+
+def test_palettes(folder):
+    with pytest.raises(ValueError, match='palette has 1 colours for 3 classes'):
+        FolderDataset(str(folder), OWN, palette=[[1, 2, 3]])
+    colours = colours_for(['road', *(f'class {i}' for i in range(20))])
+    assert colours[0] == PALETTE[CLASSES.index('road')]
+    distances = [np.abs(np.subtract(a, b)).sum() for i, a in enumerate(colours) for b in colours[:i]]
+    assert min(distances) > 25, 'two classes can hardly be told apart'
+
+
+def test_branches_with_other_classes_are_refused(folder):
+    source = FolderDataset(str(folder), OWN)
+    with pytest.raises(ValueError, match='different classes'):
+        PairedDataset(source, FolderDataset(str(folder), dict(road=7, grass=[21, 22]), ignore='others'))
+    with pytest.raises(ValueError, match='another order'):
+        PairedDataset(source, FolderDataset(str(folder), dict(sky=3, grass=[21, 22], road=7)))
+
+
+def test_worker_processes_get_the_encoding(folder):
+    import pickle
+    dataset = pickle.loads(pickle.dumps(FolderDataset(str(folder), OWN, pipeline=LOAD)))
+    assert dataset[1]['data_samples'].gt_sem_seg.data[0].tolist() == by_loops(folder / 'labels/park/1.png', OWN)
