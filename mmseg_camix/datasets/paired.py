@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset, Sampler
 
 from .seeding import permutation, seeded
+from .unreadable import SampleError, is_unreadable, mark, replacements
 
 
 class Position(NamedTuple):
@@ -21,10 +22,6 @@ class Position(NamedTuple):
 
     seed: int
     position: int
-
-
-class SampleError(RuntimeError):
-    """A sample cannot be loaded; says which, of which branch, at which position, and why."""
 
 
 @DATASETS.register_module()
@@ -43,6 +40,8 @@ class PairedDataset(Dataset):
         source: config of the labelled source dataset, or the dataset.
         target: config of the target dataset, or the dataset.
         seed: seed for plain integer indices (inspection, tests); the sampler brings its own.
+        skip_unreadable: let another sample, which follows from the position, stand in for one whose
+            file cannot be read; UDAHook logs and counts them. Without it the training stops there.
         branches: further datasets by name, for example `donor`.
     """
 
@@ -51,9 +50,10 @@ class PairedDataset(Dataset):
         source: dict | Dataset,
         target: dict | Dataset,
         seed: int | None = None,
+        skip_unreadable: bool = False,
         **branches: dict | Dataset,
     ) -> None:
-        self.seed = seed
+        self.seed, self.skip_unreadable = seed, skip_unreadable
         self.datasets = {
             name: _build(name, cfg) for name, cfg in dict(source=source, target=target, **branches).items()
         }
@@ -87,14 +87,32 @@ class PairedDataset(Dataset):
         return {name: self._load(name, key) for name in self.datasets}
 
     def _load(self, branch: str, key: Position) -> dict:
-        index = self.index_at(branch, key)
         try:
-            with seeded(key.seed, branch, 'sample', key.position):
+            return self._read(branch, self.index_at(branch, key), key, 'sample', key.position)
+        except SampleError as error:
+            if not self.skip_unreadable or not is_unreadable(error):
+                raise
+            return self._stand_in(branch, key, error)
+
+    def _stand_in(self, branch: str, key: Position, error: SampleError) -> dict:
+        """Another sample; as random as the one that cannot be read."""
+        place = (branch, 'replacement', key.position)
+        for number, index in replacements(len(self.datasets[branch]), key.seed, *place):
+            try:
+                return mark(self._read(branch, index, key, *place[1:], number), str(error))
+            except SampleError as another:
+                if not is_unreadable(another):
+                    raise
+        raise SampleError(f'{error}; nor can any of {number} others that were to stand in for it. Is the disk still '
+                          'there?') from error
+
+    def _read(self, branch: str, index: int, key: Position, *purpose: int | str) -> dict:
+        place = f'sample {index} of branch {branch!r}, seed {key.seed}, position {key.position}'
+        try:
+            with seeded(key.seed, branch, *purpose):
                 data = self.datasets[branch][index]
         except Exception as error:
-            raise SampleError(
-                f'{error} (while loading sample {index} of branch {branch!r}, seed {key.seed}, position {key.position})'
-            ) from error
+            raise SampleError(f'{error} (while loading {place})') from error
         if data is None:
             raise SampleError(
                 f'the pipeline of branch {branch!r} returned None for sample {index}; remove the '

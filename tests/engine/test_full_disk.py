@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+from pathlib import Path
 
 import mmengine.runner.runner as runner_module
 import pytest
@@ -164,7 +165,7 @@ def test_a_curve_that_cannot_be_written_stops_nothing(said, tmp_path, monkeypatc
         backend.add_scalars(dict(loss=2.0), 2)
         backend.add_scalar('loss', 3.0, 3)
     backend.add_scalars(dict(loss=4.0), 4)
-    lines = open(path).read().splitlines()
+    lines = Path(path).read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == [1, 4]
     assert len(said) == 1
     assert 'scalars.json could not be written' in said[0][1]

@@ -14,7 +14,7 @@ from torch import Tensor
 from .errors import CheckpointError, DamagedCheckpointError
 from .inert import without_placeholders
 from .plain import from_plain
-from .restricted import read_restricted
+from .restricted import read_restricted, refuse_damaged
 
 MapLocation = str | torch.device | dict | Callable | None
 
@@ -50,15 +50,16 @@ def read_checkpoint(file: str | os.PathLike | BinaryIO,
 
 def _read(file: BinaryIO, name: str, source: Any, map_location: MapLocation) -> Any:
     try:
-        return from_plain(_read_plain(source, map_location))
-    except _NotOpened:
-        file.seek(0)
-    try:
+        refuse_damaged(file)
+        try:
+            return from_plain(_read_plain(source, map_location))
+        except _NotOpened:
+            file.seek(0)
         content, left_out = without_placeholders(read_restricted(file))
     except DamagedCheckpointError as error:
         raise DamagedCheckpointError(
-            f'{name} was not opened: {error}. Take an earlier one; `--resume` without a path finds the last whole '
-            'one of the work folder') from None
+            f'{name} was not opened: {error}. Take an earlier one, or download it again; `--resume` without a path '
+            'finds the last whole one of the work folder') from None
     except CheckpointError as error:
         # Without torch's own error before it, whose advice is to read without restriction.
         raise CheckpointError(

@@ -15,6 +15,7 @@ from mmseg_camix.datasets.seeding import seed_all
 
 from ..processes import average_statistics, refuse_sharding, share_statistics
 from ..rank_state import SECTION, restore_rank_state
+from .unreadable import note_unreadable, summarise_unreadable
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -63,6 +64,7 @@ class UDAHook(Hook):
         model.set_progress(runner.iter, runner.max_iters, (runner.seed or 0) if model.global_batch else seed)
         # So neither a validation in between nor a restart changes what the step draws.
         seed_all(seed, 'step', runner.iter)
+        note_unreadable(runner, data_batch)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
@@ -72,6 +74,10 @@ class UDAHook(Hook):
             if model.teacher is not None and model.teacher.norm == 'running':
                 average_statistics(model.student)  # the teacher copies them, and must be the same everywhere
             model.update_teacher()
+
+    def after_train(self, runner: Runner) -> None:
+        """Nothing that was left out goes unsaid."""
+        summarise_unreadable(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add what was gathered of the processes."""

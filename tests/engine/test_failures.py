@@ -1,0 +1,155 @@
+"""What may happen to a training in the middle of the night: nothing of it in silence."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from mmengine.hooks import Hook
+
+from mmseg_camix.analysis.same_run import differences
+from mmseg_camix.datasets import SampleError
+from mmseg_camix.engine.checkpoint import CheckpointError, DamagedCheckpointError, read_checkpoint
+from mmseg_camix.engine.hooks.unreadable import COUNTS
+from mmseg_camix.engine.loops.resumable_train_loop import WorkerDiedError
+from tests.engine.test_resume import begun, train, training
+from tests.world import make_world
+
+
+@pytest.fixture
+def own_world(tmp_path):
+    """To be spoilt."""
+    return make_world(tmp_path / 'world')
+
+
+@pytest.fixture(scope='module')
+def undisturbed(world, tmp_path_factory):
+    """A config and the folder of its training, which nothing happened to."""
+    folder = tmp_path_factory.mktemp('undisturbed')
+    cfg = training(world, folder)
+    train(cfg, folder / 'whole')
+    return cfg, folder / 'whole'
+
+
+def log_of(folder: Path) -> str:
+    return ''.join(file.read_text() for file in sorted(folder.rglob('*.log')))
+
+
+class KillWorker(Hook):
+    """As the kernel does where memory runs out."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if batch_idx == 4:
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs workers that are forked')
+def test_a_worker_that_is_killed(undisturbed, tmp_path):
+    cfg, whole = undisturbed
+    cfg = training(cfg.data_root, tmp_path, workers=2)
+    with pytest.raises(WorkerDiedError, match=r'worker \(pid.* out of memory.*num_workers.*--resume, which goes on'):
+        train(cfg, tmp_path / 'parts', hooks=[KillWorker()])
+    assert not (tmp_path / 'parts/iter_6.pth').exists()
+    train(cfg, tmp_path / 'parts', resume=True)
+    assert differences(whole, tmp_path / 'parts') == []
+
+
+def test_the_last_checkpoint_is_cut_short(undisturbed, tmp_path):
+    """The one before is taken, and the log says so."""
+    cfg, whole = undisturbed
+    parts = begun(whole, tmp_path / 'parts')
+    last = parts / 'iter_5.pth'
+    last.write_bytes((whole / 'iter_6.pth').read_bytes()[:-100])
+    (parts / 'last_checkpoint').write_text(str(last))
+    train(cfg, parts, resume=True)
+    assert differences(whole, parts) == []
+    assert 'iter_5.pth, which last_checkpoint names, is damaged; resuming from' in log_of(parts)
+
+
+def test_a_damaged_checkpoint_by_name(undisturbed, tmp_path):
+    """Whoever asks for it gets an error and not another one; so does who has no whole one."""
+    cfg, whole = undisturbed
+    parts = begun(whole, tmp_path / 'parts')
+    file = parts / 'iter_3.pth'
+    content = file.read_bytes()
+    for damaged in (content[:len(content) // 2], _with_another_byte(content)):
+        file.write_bytes(damaged)
+        with pytest.raises(DamagedCheckpointError, match='iter_3.pth was not opened.*Take an earlier one.*`--resume`'):
+            read_checkpoint(file)
+        with pytest.raises(CheckpointError, match='no other checkpoint in .* is whole'):
+            train(cfg, parts, resume=True)
+
+
+def _with_another_byte(content: bytes) -> bytes:
+    """In the middle of the weights, where torch would not notice."""
+    changed = bytearray(content)
+    changed[len(content) // 2] ^= 1
+    return bytes(changed)
+
+
+def spoil(world, kind, number):
+    """Change a byte of an image, or cut off the end of a label."""
+    file = world / f'gta/{kind}/{number:05}.png'
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 255
+    file.write_bytes(data if kind == 'images' else data[:-20])
+    return file
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_an_image_that_is_damaged_in_mid_epoch(own_world, undisturbed, tmp_path, workers):
+    """The training stops with its name; when it is repaired, it goes on as if nothing had been."""
+    _, whole = undisturbed
+    cfg = training(own_world, tmp_path, workers=workers)
+    parts = begun(whole, tmp_path / 'parts')
+    content = {file: file.read_bytes() for file in (own_world / 'gta/images').iterdir()}
+    for number in range(5):
+        spoil(own_world, 'images', number)
+    with pytest.raises(SampleError, match=r'gta/images/0000\d.png: the image is damaged.*unpack or download'):
+        train(cfg, parts, resume=True)
+    for file, data in content.items():
+        file.write_bytes(data)
+    train(cfg, parts, resume=True)
+    assert differences(whole, parts) == []
+
+
+@pytest.mark.parametrize('kind', ['images', 'labels'])
+def test_another_image_stands_in_where_that_is_asked_for(own_world, tmp_path, kind):
+    """Named once, counted as often as it comes up, and the same with any number of workers and after resuming."""
+    cfg = training(own_world, tmp_path)
+    cfg.train_dataloader.dataset.skip_unreadable = True
+    bad = [spoil(own_world, kind, number) for number in (1, 3)]
+    train(cfg, tmp_path / 'whole')
+    info = read_checkpoint(tmp_path / 'whole/iter_6.pth')['message_hub']['runtime_info']
+    counts = {Path(text.split(':')[0]): count for text, count in info[COUNTS].items()}
+    # 12 positions: each of the five images comes up two or three times.
+    assert set(counts) == set(bad)
+    assert all(2 <= count <= 3 for count in counts.values())
+    log = log_of(tmp_path / 'whole')
+    for file in bad:
+        assert log.count(f'{file}: the') == 2  # once when met, once in the sum at the end
+    assert f'{sum(counts.values())} samples could not be read' in log
+    assert log.count('unreadable: ') == 6 - log.split('stands in for it')[0].count('Iter(train)')
+    cfg.train_dataloader.num_workers = 2
+    train(cfg, begun(tmp_path / 'whole', tmp_path / 'parts'), resume=True)
+    assert differences(tmp_path / 'whole', tmp_path / 'parts') == []
+
+
+def test_a_disk_that_is_gone_is_not_skipped(own_world, tmp_path):
+    cfg = training(own_world, tmp_path)
+    cfg.train_dataloader.dataset.skip_unreadable = True
+    (own_world / 'gta/images').rename(own_world / 'gta/elsewhere')
+    (own_world / 'gta/images').mkdir()
+    for file in (own_world / 'gta/elsewhere').iterdir():
+        (own_world / 'gta/images' / file.name).touch()
+    with pytest.raises(SampleError, match='the file is empty.*nor can any of 10 others that were to stand in'):
+        train(cfg, tmp_path / 'run')
+
+
+def test_a_wrong_config_is_not_skipped(own_world, tmp_path):
+    cfg = training(own_world, tmp_path)
+    cfg.train_dataloader.dataset.skip_unreadable = True
+    cfg.train_dataloader.dataset.source.ids = 'synthia'
+    with pytest.raises(SampleError, match="ids='synthia' expects"):
+        train(cfg, tmp_path / 'run')
