@@ -54,14 +54,17 @@ def label_transforms(pipeline: list[dict]) -> list[dict]:
     return found
 
 
-def resized_size(pipeline: list[dict]) -> tuple[int, int]:
-    """(height, width) to which the pipeline resizes every image."""
-    for transform in pipeline:
-        if type_name(transform) == 'Resize' and not transform.get('keep_ratio'):
+def resized_size(pipeline: list[dict], first: dict) -> tuple[int, int]:
+    """(height, width) to which the pipeline resizes images; where it depends on them, of the first."""
+    resizes = [t for t in pipeline if type_name(t) == 'Resize']
+    for transform in resizes:
+        if transform.get('scale') and not transform.get('keep_ratio'):
             width, height = transform['scale']
             return height, width
-    raise SystemExit('the source pipeline has no Resize(scale=(width, height)) of a fixed size; '
-                     'say at which size to count: --size WIDTH HEIGHT')
+    if any(not t.get('scale') for t in resizes):
+        raise SystemExit('the source pipeline resizes by a factor; say at which size to count: --size WIDTH HEIGHT')
+    found = Compose([*label_transforms(pipeline), *resizes])(dict(first))
+    return found['gt_seg_map'].shape[:2]
 
 
 def default_path(data_root: str) -> str:
@@ -80,10 +83,11 @@ def items_of(dataset: Any) -> list[dict]:
 
 def count(args: argparse.Namespace, source: ConfigDict) -> SpatialPrior:
     """Counts the labels of the config's source."""
-    size = tuple(args.size[::-1]) if args.size else resized_size(source.pipeline)
     reader = LabelReader(label_transforms(source.pipeline))
     dataset = DATASETS.build(source)
-    return count_labels(items_of(dataset), reader, dataset.metainfo['classes'], size, args.stride,
+    items = items_of(dataset)
+    size = tuple(args.size[::-1]) if args.size else resized_size(source.pipeline, items[0])
+    return count_labels(items, reader, dataset.metainfo['classes'], size, args.stride,
                         args.workers, sigma=args.smooth, epsilon=args.epsilon)
 
 
