@@ -94,7 +94,9 @@ class ContextMask(Mask):
         image = step.views[self.of].image
         probs = upsample(step.teacher_logits, image.shape[2:], step.align_corners).softmax(1)
         prior = None if self.prior is None else self._cropped(step, probs)
-        return ops.contextual_mask(probs, prior, self.relations, step.generator, self.ratio, self.agreeing)[0]
+        mask = ops.contextual_mask(probs, prior, self.relations, step.generator, self.ratio, self.agreeing)[0]
+        shown = step.shown(self.of, image)
+        return mask if shown is None else mask & shown[:, None]
 
     def _cropped(self, step: Step, probs: Tensor) -> Tensor:
         """The prior where each sample's crop lies, (B, C, H, W)."""

@@ -23,6 +23,8 @@ SCOPES = ('target', 'view')
 class PseudoLabels(nn.Module):
     """Arg-max of the teacher, weighted by q, the share of pixels above a confidence threshold.
 
+    Where a target image smaller than the crop was padded, nothing is asked and nothing is counted.
+
     Deviations:
         Paper (DACS): q per image, on the whole mixed loss. Released code: q over the batch, on the
         pixels that come from the target. Ours: as the code, which all successors build on;
@@ -67,9 +69,12 @@ class PseudoLabels(nn.Module):
     def forward(self, step: Step, image: Tensor) -> View:
         """image: (B, 3, H, W) of the target. The view holds its pseudo-labels."""
         confidence, label, probs = self._predict(step, image.shape[2:])
-        share = self._share(step, confidence)
+        shown = step.shown('target', image)
+        share = self._share(step, confidence, shown)
         rows = ops.row_weight(image.shape[2], self.ignore_top, self.ignore_bottom, image.device)
         weight, scale = rows.expand_as(confidence), share[:, None, None]
+        if shown is not None:
+            weight, label = weight * shown, label.masked_fill(~shown, step.ignore_index)
         if self.scope == 'target':
             weight, scale = weight * scale, None
         step.statistics['pseudo/q'] = share.mean()
@@ -91,10 +96,10 @@ class PseudoLabels(nn.Module):
             probs = self.align(probs, step.processes.average)
         return *probs.max(1), probs if self.keep_probs else None
 
-    def _share(self, step: Step, confidence: Tensor) -> Tensor:
+    def _share(self, step: Step, confidence: Tensor, shown: Tensor | None) -> Tensor:
         if not self.weighted:
             return confidence.new_ones(len(confidence))
-        return ops.confident_share(confidence, self.threshold, self.per, average=step.processes.average)
+        return ops.confident_share(confidence, self.threshold, self.per, shown, step.processes.average)
 
 
 class DistributionAlignment(nn.Module):

@@ -1,4 +1,6 @@
 """Pseudo-labels: what the teacher predicts, how sure it is, and where it is not to be trusted."""
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -66,6 +68,17 @@ def row_weight(height: int, top: int = 0, bottom: int = 0,
                          f'leaves nothing of {height} rows; both must be >= 0 and leave some')
     row = torch.arange(height, device=device)
     return ((row >= top) & (row < height - bottom)).float().unsqueeze(1)
+
+
+def within(shapes: Sequence[tuple[int, int]], size: tuple[int, int],
+           device: torch.device | str | None = None) -> Tensor:
+    """(B, H, W) bool: the upper left (height, width) of each image; the rest of `size` is padding."""
+    edges = torch.tensor(shapes)
+    if torch.device(device or 'cpu').type == 'cuda':  # a copy from pinned memory does not wait
+        edges = edges.pin_memory()
+    bottom, right = edges.to(device, non_blocking=True).view(-1, 2, 1, 1).unbind(1)
+    rows, columns = torch.arange(size[0], device=device), torch.arange(size[1], device=device)
+    return (rows[:, None] < bottom) & (columns < right)
 
 
 def align_distribution(probs: Tensor, prior: Tensor, running: Tensor) -> Tensor:

@@ -47,6 +47,33 @@ def test_pseudo_labelling_asks_for_the_arg_max():
     torch.testing.assert_close(model(**data, mode='loss')['strong.loss_ce'], expected)
 
 
+def test_padding_gets_no_pseudo_label_and_does_not_count():
+    """The second target is 20 x 24 in a crop of 32 x 32; as a batch of its own size it gets the same."""
+    model = tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(threshold=0.5, per='image'))
+    with torch.no_grad():
+        model.teacher.model.decode_head.conv_seg.weight.normal_()
+    data = tiny.batch()
+    inputs, samples = data['target']['inputs'], data['target']['data_samples']
+    data['target']['inputs'] = [inputs[0], inputs[1][:, :20, :24]]
+    samples[1] = tiny.unlabelled((20, 24))
+    data = model.data_preprocessor(data, True)
+    assert data['inputs']['target'].shape == (2, 3, 32, 32)
+    step = model._begin(data['inputs'], data['data_samples'])
+    with torch.no_grad():
+        model._prepare(step, data['inputs'], data['data_samples'])
+        probs = model.teacher.model.decode_head.conv_seg(data['inputs']['target']).softmax(1)
+    confidence, best = probs.max(1)
+    label, weight = step.views['target'].target.label, step.views['target'].target.weight
+    q = (confidence[1, :20, :24] >= 0.5).float().mean()
+    assert torch.equal(label[0], best[0])
+    assert torch.equal(label[1, :20, :24], best[1, :20, :24])
+    torch.testing.assert_close(weight[1, :20, :24], q.expand(20, 24))
+    outside = torch.ones(32, 32, dtype=torch.bool)
+    outside[:20, :24] = False
+    assert (label[1][outside] == step.ignore_index).all()
+    assert (weight[1][outside] == 0).all()
+
+
 def prepared_alignment(prior, classes=2, **arguments):
     align = DistributionAlignment(prior, **arguments)
     align.set_num_classes(classes)

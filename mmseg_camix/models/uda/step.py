@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mmseg_camix.ops.pseudo import within
+
 from .processes import Processes
 
 if TYPE_CHECKING:
@@ -105,3 +107,9 @@ class Step:
     """Those whose images make one batch; this one alone, unless the model has ``global_batch=True``."""
     teacher: EMATeacher | None = None
     """Takes images (B, 3, H, W) to logits (B, C, h, w), for those that ask it again."""
+
+    def shown(self, branch: str, image: Tensor) -> Tensor | None:
+        """(B, H, W) bool, False where an image of the branch was padded to the crop; None if none was."""
+        size = tuple(image.shape[2:])
+        shapes = [tuple(sample.metainfo.get('img_shape', size)[:2]) for sample in self.samples.get(branch, [])]
+        return None if all(shape == size for shape in shapes) else within(shapes, size, image.device)
