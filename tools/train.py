@@ -5,6 +5,8 @@ examples:
   python tools/train.py configs/dacs/mini_gta2cs_tiny.py
   python tools/train.py CONFIG --resume                      # go on where the last run stopped
   python tools/train.py CONFIG --cfg-options data_root=/data model.teacher.alpha=0.999
+  python tools/train.py CONFIG --speed amp=bf16 checkpointing    # faster, and with less memory
+  tools/dist_train.sh CONFIG 4                                   # four processes, one for each GPU
 """
 
 from __future__ import annotations
@@ -16,18 +18,23 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmseg_camix.engine.config import complete_for_adaptation, load_config, use_amp
+from mmseg_camix.engine.config import complete_for_adaptation, load_config
+from mmseg_camix.engine.processes import prepare_launch
+from mmseg_camix.engine.speed import DESCRIPTION, apply_options
 
 
 def parse_args() -> argparse.Namespace:
     """Arguments, as in mmseg's own tool."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, epilog=DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='file of the config')
     parser.add_argument('--work-dir', help='where logs, checkpoints and metrics.json go '
                                            '(default: work_dirs/<name of the config>)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from the last checkpoint of the work folder, or from the given one')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--speed', nargs='+', default=[], metavar='OPTION',
+                        help='options of speed and memory, see below')
+    parser.add_argument('--amp', action='store_true', help='the same as --speed amp=fp16')
     parser.add_argument('--seed', type=int, help='seed of everything random (default: the config\'s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config, e.g. train_cfg.max_iters=100')
@@ -44,11 +51,10 @@ def main() -> None:
     """Build the runner from the config and train."""
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
-    cfg.launcher = args.launcher
+    prepare_launch(cfg, args.launcher)
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
-    if args.amp:
-        use_amp(cfg)
+    apply_options(cfg, [*args.speed, *(['amp=fp16'] if args.amp else [])])
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmseg.registry import MODELS
@@ -74,14 +73,3 @@ def complete_for_adaptation(cfg: Config) -> None:
         loop = cfg.get(f'{phase}_cfg')
         if loop is not None and loop.get('type', stock) == stock:
             cfg[f'{phase}_cfg'] = dict(loop, type=f'TeacherStudent{stock}')
-
-
-def use_amp(cfg: Config) -> None:
-    """Automatic mixed precision through mmengine's wrapper, which works on accelerators only."""
-    if not torch.cuda.is_available():
-        raise SystemExit('--amp needs a GPU: mmengine\'s AmpOptimWrapper refuses a CPU; leave it out')
-    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise SystemExit(f'--amp works with an optim_wrapper of type OptimWrapper, not {kind}')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')

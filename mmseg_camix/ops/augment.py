@@ -156,7 +156,8 @@ class StrongAugment(nn.Module):
     @torch.no_grad()
     def apply_params(self, images: Tensor, params: Sequence[ImageParams]) -> Tensor:
         """Apply drawn parameters to (B, 3, H, W) normalised images of any floating dtype."""
-        return torch.stack([self._apply_one(x, p) for x, p in zip(images, params, strict=True)])
+        with torch.autocast(images.device.type, enabled=False):  # which would blur in half precision
+            return torch.stack([self._apply_one(x, p) for x, p in zip(images, params, strict=True)])
 
     def _apply_one(self, image: Tensor, params: ImageParams) -> Tensor:
         dtype, image = image.dtype, image.float()

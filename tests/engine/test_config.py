@@ -1,10 +1,9 @@
 """What the tools do to a config."""
 
 import pytest
-import torch
 from mmengine.config import Config
 
-from mmseg_camix.engine.config import complete_for_adaptation, is_adapted, load_config, move_data_root, use_amp
+from mmseg_camix.engine.config import complete_for_adaptation, is_adapted, load_config, move_data_root
 from mmseg_camix.files import atomic_write
 from mmseg_camix.models.uda.methods import DACS
 
@@ -94,8 +93,29 @@ def test_completion_without_hooks_or_validation():
     assert cfg.val_cfg is None
 
 
+@pytest.mark.parametrize(('given', 'hooks'), [
+    (None, dict(nonfinite=dict(type='NonFiniteHook'), collapse=dict(type='CollapseHook'))),
+    (dict(timer=dict(type='IterTimerHook'), nonfinite=dict(max_total=7), collapse=None, live=dict(interval=3)),
+     dict(timer=dict(type='IterTimerHook'), nonfinite=dict(type='NonFiniteHook', max_total=7),
+          live=dict(type='LiveViewHook', interval=3))),
+    (dict(live=None, collapse=None, nonfinite=dict(type='Other')), dict(nonfinite=dict(type='Other')))])
+def test_watching_hooks_are_known_by_name(given, hooks):
+    cfg = Config(dict(model=dict(type='DACS'), default_hooks=given))
+    complete_for_adaptation(cfg)
+    assert cfg.default_hooks == hooks
+
+
+def test_a_hook_of_ones_own_is_not_doubled():
+    own = [dict(type='UDAHook'), dict(type='NonFiniteHook', max_total=3)]
+    cfg = Config(dict(model=dict(type='DACS'), custom_hooks=own))
+    complete_for_adaptation(cfg)
+    assert cfg.custom_hooks == own
+    assert cfg.default_hooks == dict(collapse=dict(type='CollapseHook'))
+
+
 def test_completion_leaves_own_loops_and_plain_models_alone():
-    own = Config(dict(model=dict(type='DACS'), custom_hooks=[dict(type='UDAHook')], val_cfg=dict(type='MyLoop')))
+    own = Config(dict(model=dict(type='DACS'), custom_hooks=[dict(type='UDAHook')], val_cfg=dict(type='MyLoop'),
+                      default_hooks=dict(nonfinite=dict(type='NonFiniteHook'), collapse=dict(type='CollapseHook'))))
     before = own.to_dict()
     complete_for_adaptation(own)
     assert own.to_dict() == before
@@ -103,18 +123,6 @@ def test_completion_leaves_own_loops_and_plain_models_alone():
     before = plain.to_dict()
     complete_for_adaptation(plain)
     assert plain.to_dict() == before
-
-
-def test_amp_needs_a_gpu(monkeypatch):
-    cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD'))))
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(SystemExit, match='--amp needs a GPU'):
-        use_amp(cfg)
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    use_amp(cfg)
-    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
-    with pytest.raises(SystemExit, match='not ApexOptimWrapper'):
-        use_amp(Config(dict(optim_wrapper=dict(type='ApexOptimWrapper'))))
 
 
 def test_files_are_whole_or_not_there(tmp_path):

@@ -23,11 +23,11 @@ def model_of(beta=0.8, segmentor=None, kind='DSP', **arguments):
     return model
 
 
-def batch_of(seed=0, size=SIZE):
+def batch_of(seed=0, size=SIZE, count=BATCH):
     """Four branches; a rare patch is void but for a few blocks."""
-    data = tiny.batch(size, BATCH, seed)
-    data['donor'] = tiny.batch(size, BATCH, seed + 1)['source']
-    data['rare'] = tiny.batch(size, BATCH, seed + 2)['source']
+    data = tiny.batch(size, count, seed)
+    data['donor'] = tiny.batch(size, count, seed + 1)['source']
+    data['rare'] = tiny.batch(size, count, seed + 2)['source']
     for i, one in enumerate(data['rare']['data_samples']):
         label = one.gt_sem_seg.data
         one.gt_sem_seg = PixelData(data=torch.where(label == (i + seed) % CLASSES, label, VOID))

@@ -36,9 +36,10 @@ class PassThrough(BaseModule):
 class Patchwork(BaseModule):
     """A backbone with normalisation and dropout, at stride 2."""
 
-    def __init__(self, channels: int = 4, norm_eval: bool = False, dropout: float = 0.5) -> None:
+    def __init__(self, channels: int = 4, norm_eval: bool = False, dropout: float = 0.5, norm: str = 'BN') -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(3, channels, 3, 2, 1), nn.BatchNorm2d(channels)
+        self.conv = nn.Conv2d(3, channels, 3, 2, 1)
+        self.norm = nn.BatchNorm2d(channels) if norm == 'BN' else nn.GroupNorm(2, channels)
         self.dropout, self.norm_eval = nn.Dropout(dropout), norm_eval
 
     def forward(self, image: Tensor) -> tuple[Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
@@ -31,3 +31,31 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(tracking, momenta):
             norm.momentum, norm.track_running_stats = momentum, True
+
+
+class unmoved_statistics:
+    """As :func:`frozen_statistics`, for a pass that repeats another one, and as often as it is entered.
+
+    Layers track as before, so that autograd keeps the same tensors, but new statistics get no weight.
+
+    Args:
+        module: whose layers.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __enter__(self) -> None:
+        self._before = [(norm, norm.momentum, _count(norm)) for norm in norms_of(self.module) if norm.training]
+        for norm, _, _ in self._before:
+            norm.momentum = 0.0
+
+    def __exit__(self, *error: object) -> None:
+        for norm, momentum, count in self._before:
+            norm.momentum = momentum
+            if count is not None:
+                norm.num_batches_tracked.copy_(count)
+
+
+def _count(norm: _NormBase) -> Tensor | None:
+    return None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()

@@ -77,7 +77,7 @@ def build_entry(kind: str, name: str, cfg: Mapping, registry: Registry, base: ty
     return construct(f"{kind} '{name}'", cls, {key: value for key, value in cfg.items() if key != 'type'})
 
 
-def construct(what: str, cls: type, arguments: Mapping, *given: object) -> nn.Module:
+def construct(what: str, cls: type | Callable, arguments: Mapping, *given: object) -> nn.Module:
     """``cls(*given, **arguments)``; an error says in which entry of the config it lies."""
     try:
         return cls(*given, **arguments)

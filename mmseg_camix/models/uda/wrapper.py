@@ -17,6 +17,7 @@ from .. import objectives as objectives_module
 from .. import views as views_module
 from ..pseudo_labels import PseudoLabels
 from . import adapter, passes, tables
+from .acceleration import accelerate
 from .branches import branch_view, check_branches
 from .loading import hand_to_student
 from .preprocessor import BranchPreprocessor, with_preprocessor
@@ -57,6 +58,7 @@ class UDASegmentor(BaseModel):
         global_batch: whether the images of all processes are one batch, as if one process had them: q,
             normalisers and memory banks are common, and so is what is drawn. Else each process has its
             own, and only gradients are averaged.
+        acceleration: arguments of :func:`accelerate`: channels_last, checkpointing, compile.
         init_cfg: weights of the whole model.
     """
 
@@ -67,7 +69,7 @@ class UDASegmentor(BaseModel):
                  teacher: dict | None = None, augment: dict | None = None,
                  predict_with: str | None = None, branches: Iterable[str] | None = None,
                  joint_views: Sequence[Sequence[str]] | None = None, data_preprocessor: dict | None = None,
-                 global_batch: bool = False, init_cfg: dict | None = None) -> None:
+                 global_batch: bool = False, acceleration: dict | None = None, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         cfg = tables.merge_method(self.defaults, dict(masks=masks, views=views, objectives=objectives),
                                   dict(pseudo_labels=pseudo_labels, teacher=teacher, augment=augment))
@@ -91,6 +93,8 @@ class UDASegmentor(BaseModel):
         # A profiler puts its stop-watch here; each phase of a step runs within it.
         self.phase: Callable[[str], AbstractContextManager] = lambda name: nullcontext()
         self._generators = StepGenerators()
+        tables.construct("'acceleration'", accelerate, acceleration or {}, self.student,
+                         self.teacher and self.teacher.model)
 
     def _build_tables(self, cfg: dict) -> None:
         self.masks = tables.build_table('mask', cfg['masks'], TRANSFORMS, masks_module.Mask)

@@ -1,0 +1,140 @@
+"""Options of speed and memory, written into a config by one word each."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+
+from mmseg_camix.engine.speed import NAMES, Bf16OptimWrapper, apply_options
+from tests.models import tiny
+
+
+def adapted(**changes):
+    return Config(dict(model=dict(type='DACS'), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), **changes)))
+
+
+def test_each_option_by_one_word(monkeypatch):
+    cfg = adapted()
+    apply_options(cfg, ['amp=bf16', 'channels_last', 'checkpointing', 'compile', 'accumulate=4'])
+    assert cfg.model.acceleration == dict(channels_last=True, checkpointing=True, compile=True)
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.accumulative_counts) == ('Bf16OptimWrapper', 4)
+    apply_options(cfg, ['compile=eager'])
+    assert cfg.model.acceleration.compile == 'eager'
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    apply_options(cfg, ['amp'])
+    assert (cfg.optim_wrapper.type, cfg.optim_wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
+    apply_options(cfg, ['amp=bf16'])
+    assert 'loss_scale' not in cfg.optim_wrapper
+    before = cfg.to_dict()
+    apply_options(cfg, [])
+    assert cfg.to_dict() == before
+
+
+@pytest.mark.parametrize(('cfg', 'option', 'match'), [
+    (adapted(), 'amp=fp8', 'amp=fp8 must be amp=bf16 or amp=fp16'),
+    (adapted(), 'amp=fp16', 'amp in float16 needs a GPU'),
+    (adapted(type='ApexOptimWrapper'), 'amp=bf16', 'not ApexOptimWrapper'),
+    (adapted(), 'accumulate', "accumulate needs a number .* not ''"),
+    (adapted(), 'accumulate=0', "not '0'"),
+    (adapted(), 'channels_last=yes', 'channels_last takes no value'),
+    (adapted(), 'turbo', "'turbo' is not an option; options of speed"),
+    (Config(dict(model=dict(type='EncoderDecoder'))), 'compile', "wrap yours: model = dict.type='SourceOnly'"),
+])
+def test_what_cannot_be(cfg, option, match, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(SystemExit, match=match):
+        apply_options(cfg, [option])
+
+
+def test_the_description_has_all_names():
+    from mmseg_camix.engine.speed import DESCRIPTION
+    assert all(f'\n  {name}' in DESCRIPTION for name in NAMES)
+
+
+def grad_of(model, wrapper, batches):
+    """The gradient that the optimiser sees, and the loss of each step."""
+    seen = {}
+    inner = wrapper.optimizer.step
+    wrapper.optimizer.step = lambda *args: seen.update(
+        {name: p.grad.clone() for name, p in model.student.named_parameters()}) or inner(*args)
+    losses = []
+    for index, data in enumerate(batches):
+        model.set_progress(index, 100)
+        losses.append(model.train_step(data, wrapper)['loss'].item())
+    return seen, losses
+
+
+def flat(gradients):
+    return torch.cat([one.flatten() for one in gradients.values()])
+
+
+@pytest.mark.parametrize('kind', ['DACS', 'CAMix', 'DSP', 'RCCR'])
+def test_bf16_is_fp32_but_for_its_precision(kind):
+    from tests.models import dsp_tiny
+    found = []
+    for wrapper in ('OptimWrapper', 'Bf16OptimWrapper'):
+        segmentor = tiny.small(dropout=0.0)
+        arguments = dict(masks=dict(context=dict(groups=None))) if kind == 'CAMix' else {}
+        model = tiny.method(kind, segmentor, pseudo_labels=dict(weighted=False), **arguments)
+        optim = build_optim_wrapper(model, dict(type=wrapper, optimizer=dict(type='SGD', lr=0.1)))
+        data = dsp_tiny.batch_of(0, 32, 2) if kind == 'DSP' else tiny.batch()
+        found.append(grad_of(model, optim, [data]))
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+    (exact, losses), (rounded, others) = found
+    assert others == pytest.approx(losses, rel=0.02)
+    assert losses != others, 'bf16 was not used'
+    assert torch.cosine_similarity(flat(exact), flat(rounded), dim=0) > 0.99
+
+
+def test_bf16_waits_with_the_gradients_of_an_accumulation():
+    model = tiny.method('DACS')
+    wrapper = build_optim_wrapper(model, dict(type='Bf16OptimWrapper', accumulative_counts=2,
+                                              optimizer=dict(type='SGD', lr=0.1)))
+    assert isinstance(wrapper, Bf16OptimWrapper)
+    seen = []
+    model.no_sync = lambda: seen.append('held back') or torch.no_grad()
+    wrapper.initialize_count_status(model, 0, 4)
+    with wrapper.optim_context(model):
+        assert torch.is_autocast_enabled('cpu')
+        assert torch.get_autocast_dtype('cpu') == torch.bfloat16
+    assert seen == ['held back']
+
+
+@pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='needs a CUDA device'))])
+def test_float16_passes_stay_finite_and_near(device):
+    model = tiny.method('RCCR', tiny.small(dropout=0.0), pseudo_labels=dict(weighted=False)).to(device)
+    losses = []
+    for enabled in (False, True):
+        data = model.data_preprocessor(tiny.batch(), True)
+        with torch.autocast(device, dtype=torch.float16, enabled=enabled):
+            losses.append(model.parse_losses(model(**data, mode='loss'))[0])
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.01)
+
+
+def test_augmentation_knows_nothing_of_mixed_precision():
+    model = tiny.method('DACS', augment=dict(jitter_probability=1.0, blur_probability=1.0))
+    images = torch.randn(2, 3, 16, 16)
+    plain = model.augment(images, torch.Generator().manual_seed(0))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        mixed = model.augment(images, torch.Generator().manual_seed(0))
+    assert torch.equal(plain, mixed)
+
+
+def test_accumulation_is_the_larger_batch_where_nothing_is_shared_by_a_batch():
+    """Means over all pixels, q of each image, all classes pasted, nothing augmented: one image after the other."""
+    from tests.engine import process_jobs as jobs
+    found = []
+    for count in (1, 2):
+        model = tiny.method('DACS', jobs.normless(), masks=dict(classes=dict(ratio=1.0)),
+                            pseudo_labels=dict(per='image', threshold=0.26),
+                            augment=dict(jitter_probability=0.0, blur_probability=0.0))
+        wrapper = build_optim_wrapper(model, dict(type='OptimWrapper', accumulative_counts=count,
+                                                  optimizer=dict(type='SGD', lr=0.1)))
+        wrapper.initialize_count_status(model, 0, count)
+        data = tiny.batch(jobs.SIZE)
+        parts = [data] if count == 1 else [
+            {branch: {key: values[i:i + 1] for key, values in content.items()} for branch, content in data.items()}
+            for i in range(2)]
+        found.append(flat(grad_of(model, wrapper, parts)[0]))
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-4)
