@@ -8,6 +8,11 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmseg.registry import MODELS
 
+# Hooks under default_hooks that are known by name: `default_hooks.live.interval=100` suffices. The first two
+# watch every adapted training; `default_hooks.nonfinite=None` leaves one out.
+WATCHES = dict(nonfinite='NonFiniteHook', collapse='CollapseHook')
+NAMED_HOOKS = dict(**WATCHES, live='LiveViewHook')
+
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
     """Read a config, apply ``--cfg-options``, and settle the work folder.
@@ -60,8 +65,8 @@ def is_adapted(cfg: Config) -> bool:
 def complete_for_adaptation(cfg: Config) -> None:
     """Add what an adapted model needs and a wrapped config of one's own may lack.
 
-    The hook that moves the teacher, and loops that evaluate both networks, unless the config has
-    loops of its own kind.
+    The hook that moves the teacher, those that watch a training, and loops that evaluate both networks,
+    unless the config has loops of its own kind.
     """
     if not is_adapted(cfg):
         return
@@ -69,7 +74,21 @@ def complete_for_adaptation(cfg: Config) -> None:
     if not any(hook.get('type') == 'UDAHook' for hook in hooks):
         print_log('added custom_hooks entry UDAHook, which moves the teacher', logger='current')
         cfg.custom_hooks = [*hooks, dict(type='UDAHook')]
+    _name_hooks(cfg)
     for phase, stock in (('val', 'ValLoop'), ('test', 'TestLoop')):
         loop = cfg.get(f'{phase}_cfg')
         if loop is not None and loop.get('type', stock) == stock:
             cfg[f'{phase}_cfg'] = dict(loop, type=f'TeacherStudent{stock}')
+
+
+def _name_hooks(cfg: Config) -> None:
+    """Give entries of default_hooks their types, add the watches, and leave out what is None."""
+    hooks = dict(cfg.get('default_hooks') or {})
+    own = {hook.get('type') for hook in cfg.get('custom_hooks') or []}
+    for name, kind in NAMED_HOOKS.items():
+        given = hooks.get(name, {} if name in WATCHES else None)
+        if given is None or kind in own:
+            hooks.pop(name, None)
+        else:
+            hooks[name] = {'type': kind, **given}
+    cfg.default_hooks = hooks

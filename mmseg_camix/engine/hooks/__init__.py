@@ -1,8 +1,9 @@
 """Hooks of an adapted training."""
 
+from .collapse_hook import CollapseHook
 from .dynamic_threshold_hook import DynamicThresholdHook
 from .nonfinite_hook import NonFiniteHook
 from .record_hook import RecordMetricsHook
 from .uda_hook import UDAHook
 
-__all__ = ['DynamicThresholdHook', 'NonFiniteHook', 'RecordMetricsHook', 'UDAHook']
+__all__ = ['CollapseHook', 'DynamicThresholdHook', 'NonFiniteHook', 'RecordMetricsHook', 'UDAHook']
