@@ -9,13 +9,15 @@ _PARTIAL = re.compile(r'\..+\.(?P<host>[^.]+)-(?P<pid>\d+)-(?P<life>[0-9a-f]+)\.
 _LIFE = os.urandom(4).hex()
 
 
-def atomic_write(path: str | os.PathLike, data: str | bytes | memoryview, clean: bool = True) -> None:
+def atomic_write(path: str | os.PathLike, data: str | bytes | memoryview, clean: bool = True,
+                 durable: bool = True) -> None:
     """Write `data` to `path`: to a hidden file beside it, onto the disk, then in its place.
 
     Where writing fails (a full disk, a lost mount), the hidden file is removed, the old content
     of `path` stays, and the error is passed on. A writer that is killed leaves its hidden file
     behind; the next write into the folder removes it, unless ``clean`` is off (in folders of many
-    files looking for it takes time; call :func:`remove_leftovers` once).
+    files looking for it takes time; call :func:`remove_leftovers` once). ``durable`` off does not wait
+    for the disk: then a power failure may leave a damaged file, for those who check what they read.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,12 +28,14 @@ def atomic_write(path: str | os.PathLike, data: str | bytes | memoryview, clean:
         with partial.open('wb') as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
 
 
 def remove_leftovers(folder: Path) -> None:

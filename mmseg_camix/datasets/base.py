@@ -4,9 +4,12 @@ import os
 from collections.abc import Callable, Sequence
 
 import mmengine.fileio as fileio
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
+from .defects import read_defects
 from .encodings import CLASSES, PALETTE, get_encoding
+from .transforms.cached import Cached, use_cache
 
 
 class RawSegDataset(BaseSegDataset):
@@ -23,6 +26,10 @@ class RawSegDataset(BaseSegDataset):
         ann_file: optional list below `data_root`: one name per line, relative to the folders and
             without suffix.
         pipeline: transforms.
+        skip: list of defects that `tools/dataset/prepare.py` has written, below `data_root` ('defects.json');
+            the samples that it names are left out. Without it they are errors.
+        cache: folder of caches below `data_root` ('cache') that the same tool has made: images come from there,
+            loaded and resized, instead of from their files. The samples are the same, pixel by pixel.
         ids: encoding of the labels: 'cityscapes', 'synthia' or 'train'; None takes the family's raw
             ids.
         img_suffix: end of an image's file name; None takes the family's.
@@ -49,6 +56,8 @@ class RawSegDataset(BaseSegDataset):
         data_prefix: dict[str, str] | None = None,
         ann_file: str = '',
         pipeline: Sequence[dict | Callable] = (),
+        skip: str = '',
+        cache: str = '',
         ids: str | None = None,
         img_suffix: str | None = None,
         seg_map_suffix: str | None = None,
@@ -60,6 +69,7 @@ class RawSegDataset(BaseSegDataset):
         backend_args: dict | None = None,
     ) -> None:
         self.ids = get_encoding(ids or self.IDS).name
+        self.skip = os.path.join(data_root, skip) if skip else ''
         super().__init__(
             ann_file=ann_file,
             img_suffix=self.IMG_SUFFIX if img_suffix is None else img_suffix,
@@ -69,7 +79,7 @@ class RawSegDataset(BaseSegDataset):
             data_prefix=self.PREFIX if data_prefix is None else data_prefix,
             indices=indices,
             serialize_data=serialize_data,
-            pipeline=list(pipeline),
+            pipeline=use_cache(pipeline, data_root, cache) if cache else list(pipeline),
             test_mode=test_mode,
             lazy_init=lazy_init,
             backend_args=backend_args,
@@ -91,11 +101,25 @@ class RawSegDataset(BaseSegDataset):
             self._refuse_missing(names, images, 'img_path', self.img_suffix)
         else:
             names = sorted(image[: len(image) - len(self.img_suffix)] for image in images)
+        names = [name for name in names if self.is_mine(name)]
         labelled = 'seg_map_path' in self.data_prefix
+        if self.skip:
+            names = self._without_defects(names, labelled)
         if labelled:
             labels = self._files('seg_map_path', self.seg_map_suffix)
             self._refuse_missing(names, labels, 'seg_map_path', self.seg_map_suffix)
         return [self._sample(name, labelled) for name in names]
+
+    def is_mine(self, name: str) -> bool:
+        """Whether an image of the folder belongs to the set."""
+        return True
+
+    def full_init(self) -> None:
+        """List the samples, and find the cache."""
+        super().full_init()
+        for transform in self.pipeline.transforms:
+            if isinstance(transform, Cached) and len(self):
+                transform.prepare(self.get_data_info(0))
 
     def prepare_data(self, idx: int) -> dict:
         """Run the pipeline; where it gives nothing, fail instead of taking another image."""
@@ -110,6 +134,14 @@ class RawSegDataset(BaseSegDataset):
                 'drops samples, or leave the image out by listing the other names in `ann_file`'
             )
         return data
+
+    def _without_defects(self, names: list[str], labelled: bool) -> list[str]:
+        left_out = read_defects(self.skip).names_of(
+            self.data_root, self.data_prefix['img_path'], self.img_suffix, labelled)
+        kept = [name for name in names if name not in left_out]
+        print_log(f'{type(self).__name__}: {len(names) - len(kept)} of {len(names)} samples are left out, by '
+                  f'{self.skip}', 'current')
+        return kept
 
     def _sample(self, name: str, labelled: bool) -> dict:
         sample = dict(
@@ -162,7 +194,8 @@ class RawSegDataset(BaseSegDataset):
             kind, other = ('label', 'image') if key == 'seg_map_path' else ('image', 'line of `ann_file`')
             raise FileNotFoundError(
                 f'{path}: no {kind} for this {other} ({len(missing)} of {len(names)} lack theirs); '
-                'unpack the download again, or list the others in an `ann_file`'
+                'unpack the download again, or leave these out: list the others in an `ann_file`, or have '
+                "tools/dataset/prepare.py list the defects and set skip='defects.json'"
             )
 
     def _remedy(self) -> str:

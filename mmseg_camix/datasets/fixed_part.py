@@ -5,8 +5,6 @@ from copy import deepcopy
 
 from torch.utils.data import Dataset
 
-from .base import RawSegDataset
-
 # Transforms that draw nothing. `Resize` is mmcv's and mmseg's, to one size; RandomResize is another.
 FIXED = ('Cached', 'LoadImage', 'LoadIdLabels', 'LoadImageFromFile', 'LoadAnnotations', 'Resize',
          'EvaluateAtResizedShape')
@@ -36,9 +34,10 @@ def run(transforms: Sequence[Callable], results: dict) -> dict | None:
 def again_and_again(dataset: Dataset, index: int) -> Iterator[dict]:
     """What `dataset[index]` gives each time, but the image is loaded and resized only once.
 
-    Readers of other projects, whose pipelines may drop samples, are asked each time.
+    Readers of other projects, which may drop samples, are asked each time.
     """
-    if not isinstance(dataset, RawSegDataset):
+    refuse_none = getattr(dataset, 'refuse_none', None)
+    if refuse_none is None:
         while True:
             yield dataset[index]
     transforms = dataset.pipeline.transforms
@@ -46,4 +45,4 @@ def again_and_again(dataset: Dataset, index: int) -> Iterator[dict]:
     loaded = run(transforms[:fixed], dataset.get_data_info(index))
     while True:
         # A copy, because some transforms change what they are given.
-        yield dataset.refuse_none(run(transforms[fixed:], deepcopy(loaded)), index)
+        yield refuse_none(run(transforms[fixed:], deepcopy(loaded)), index)

@@ -91,7 +91,8 @@ def to_train_ids(raw: np.ndarray, ids: str | Encoding, path: str) -> np.ndarray:
         np.ndarray: (H, W) uint8, 0 to 18 (or to C - 1, with other classes), 255 = ignore.
     """
     encoding = get_encoding(ids)
-    label = encoding.table[raw]
+    # OpenCV's lookup is seven times as fast as NumPy's, but has only 256 entries.
+    label = cv2.LUT(raw, encoding.table) if raw.dtype == np.uint8 else encoding.table[raw]
     unknown = label == UNKNOWN
     if unknown.any():
         found = np.unique(raw[unknown])

@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 from .class_stats import STATS_FILE
+from .transforms.cached import Cached
 
 
 @DATASETS.register_module()
@@ -120,9 +121,11 @@ def count_pixels(dataset: Dataset) -> np.ndarray:
 def _label(dataset: Dataset, index: int) -> np.ndarray:
     results = dataset.get_data_info(index)
     for transform in dataset.pipeline.transforms:
-        results = transform(results)
-        if 'gt_seg_map' in results:
-            return results['gt_seg_map']
+        # A cached label is resized already, as this one must not be.
+        for step in transform.originals() if isinstance(transform, Cached) else [transform]:
+            results = step(results)
+            if 'gt_seg_map' in results:
+                return results['gt_seg_map']
     raise ValueError(f"{results.get('img_path')}: no transform of this pipeline loads labels, without which nobody "
                      "knows which images contain a rare class; add dict(type='LoadIdLabels')")
 

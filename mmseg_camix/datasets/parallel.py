@@ -24,10 +24,10 @@ class CannotWrite(RuntimeError):
     """A result cannot be written, and the next one could not either."""
 
 
-def write_output(path: Path, data: str | bytes, clean: bool = False) -> None:
+def write_output(path: Path, data: str | bytes, clean: bool = False, durable: bool = True) -> None:
     """`atomic_write`, whose errors say what to do; the old content of `path` stays."""
     try:
-        atomic_write(path, data, clean=clean)
+        atomic_write(path, data, clean, durable)
     except OSError as error:
         if error.errno in _FULL:
             raise CannotWrite(f'{path}: {_FULL[error.errno]} ({len(data)} bytes were to be written); what is done so '

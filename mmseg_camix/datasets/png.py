@@ -8,6 +8,7 @@ missing, or a file is in any way unusual, OpenCV gets the file as it is.
 
 import struct
 import threading
+import zlib
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ try:
 except ImportError:  # an architecture for which there is no wheel
     isal_zlib = None
 
+INFLATE_ERRORS = (zlib.error,) if isal_zlib is None else (zlib.error, isal_zlib.IsalError)
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _PIECE = 1 << 14  # bytes that are inflated at a time: what fits into the processor's caches
@@ -47,6 +49,11 @@ def stored(data: bytes) -> np.ndarray:
         return _Writer(data).write()
     except (_Unusual, isal_zlib.IsalError, struct.error, IndexError):
         return plain  # OpenCV says what it thinks of it
+
+
+def inflate(data: bytes | memoryview, size: int) -> bytes:
+    """Decompress a zlib stream of so many bytes; on damage one of INFLATE_ERRORS."""
+    return (isal_zlib or zlib).decompress(data, bufsize=size)
 
 
 class _Unusual(Exception):

@@ -1,0 +1,98 @@
+"""Loading and resizing, done before."""
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+from ..cache.building import sources_of
+from ..cache.entries import CacheError, Entry, entry_path
+from ..cache.recipe import RECIPE_FILE, Recipe
+from ..fixed_part import length_of_fixed_part, transform_name
+
+BUILD = 'python tools/dataset/prepare.py FAMILY {root} --config CONFIG --cache'
+
+
+@TRANSFORMS.register_module()
+class Cached(BaseTransform):
+    """Stands for the transforms that load and resize; gives what they gave when the cache was made.
+
+    The readers put it into their pipeline by their option `cache`. By hand, for other datasets: put
+    the transforms that load and resize into `transforms`.
+
+    Required keys: img_path, and seg_map_path if the transforms load labels. Added keys: those of the
+    transforms.
+
+    Args:
+        transforms: configs of the transforms that load and resize.
+        root: the data root; images lie below it, and entries of the cache lie alike.
+        folder: of all caches, below `root` unless absolute.
+        lazy: give an image that is read when it is cropped; only where the next transform is a crop.
+    """
+
+    def __init__(self, transforms: Sequence[dict], root: str, folder: str = 'cache', lazy: bool = False) -> None:
+        self.transforms, self.root, self.folder, self.lazy = list(transforms), root, folder, lazy
+        if length_of_fixed_part(self.transforms) < len(self.transforms):
+            raise ValueError(f'Cached: of {[transform_name(t) for t in self.transforms]} not all only load and resize; '
+                             'put what draws at random after Cached')
+        self._place: Path | None = None
+
+    def prepare(self, info: dict) -> None:
+        """Find the cache of this recipe, or say what there is instead.
+
+        Args:
+            info: description of any sample.
+        """
+        recipe, every = Recipe.of(self.transforms, info), Path(self.root, self.folder)
+        if not (every / recipe.name / RECIPE_FILE).is_file():
+            found = sorted(path.parent.name for path in every.glob('*/' + RECIPE_FILE))
+            raise CacheError(
+                f'{every / recipe.name}: there is no cache for {recipe.summary()} (there are: '
+                f'{", ".join(found) or "none"}); make it by {BUILD.format(root=self.root)}, or remove the option '
+                '`cache`')
+        self._place = every / recipe.name
+
+    def originals(self) -> list[Callable]:
+        """The transforms themselves, for those who want what lies between them."""
+        return [TRANSFORMS.build(transform) for transform in self.transforms]
+
+    def transform(self, results: dict) -> dict:
+        if self._place is None:
+            self.prepare(results)
+        entry = Entry(entry_path(self._place, results['img_path'], self.root))
+        if not entry.is_current(sources_of(results, entry)):
+            raise CacheError(f'{entry.path}: {results["img_path"]} or its label has changed since; make the cache '
+                             f'again by {BUILD.format(root=self.root)}')
+        results['img'] = entry.image() if self.lazy else entry.whole_image()
+        label = entry.label()
+        if label is not None:
+            results['gt_seg_map'] = label
+            results.setdefault('seg_fields', []).append('gt_seg_map')
+        results.update(entry.added())
+        return results
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(transforms={self.transforms}, root={self.root!r}, folder={self.folder!r}, '
+                f'lazy={self.lazy})')
+
+
+def use_cache(pipeline: Sequence[dict | Callable], root: str, folder: str) -> list[dict | Callable]:
+    """The same pipeline, whose first part comes from the cache.
+
+    Args:
+        pipeline: configs of transforms.
+        root: the data root.
+        folder: of all caches, below `root` unless absolute.
+    """
+    fixed = length_of_fixed_part(pipeline)
+    first, rest = list(pipeline[:fixed]), list(pipeline[fixed:])
+    if not fixed or not all(isinstance(transform, dict) for transform in first):
+        names = [transform_name(transform) for transform in pipeline]
+        raise ValueError(f'cache={folder!r}: the pipeline {names} does not begin with configs of transforms that load '
+                         'and resize, which the cache replaces')
+    lazy = bool(rest) and transform_name(rest[0]) in ('RandomCrop', 'RecordedRandomCrop', 'CropWithClass')
+    cached = dict(type='Cached', transforms=copy.deepcopy(first), root=root, folder=os.fspath(folder), lazy=lazy)
+    return [cached, *rest]
