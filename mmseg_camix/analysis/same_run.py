@@ -12,15 +12,20 @@ from torch import Tensor
 from mmseg_camix.engine.checkpoint import find_latest_checkpoint
 from mmseg_camix.engine.hooks.record_hook import read_record
 
-# What the clock, the memory or the folder decides.
+# What the clock, the memory or the folder decides, among curves and among what else the message hub holds.
 _OF_THE_MOMENT = ('time', 'memory', 'eta')
-_OF_THE_FOLDER = ('cfg', 'experiment_name', 'last_ckpt', 'best_ckpt')
+_OF_THE_FOLDER = ('cfg', 'experiment_name', 'last_ckpt', 'best_ckpt', 'keep_ckpt_ids', 'eta')
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """Where two work folders differ: last checkpoint (weights, optimiser, schedules, curves) and metrics."""
-    first, second = (_state_of(folder) for folder in (one, other))
-    found = list(unequal(first, second))
+    """Where two work folders differ: last checkpoint (weights, optimiser, schedules, curves), best ones, metrics."""
+    found = list(unequal(*(_state_of(folder) for folder in (one, other))))
+    best = [sorted(file.name for file in folder.glob('best_*.pth')) for folder in (one, other)]
+    if best[0] != best[1]:
+        found.append(f'best checkpoints ({", ".join(best[0])}; {", ".join(best[1])})')
+    else:
+        for name in best[0]:
+            found += [f'{name}: {place}' for place in unequal(*(_read(folder / name) for folder in (one, other)))]
     if read_record(one) != read_record(other):
         found.append('metrics.json')
     return found
@@ -52,10 +57,14 @@ def _equal(one: object, other: object) -> bool:
 
 
 def _state_of(folder: Path) -> dict:
-    """The last checkpoint of a work folder as plain data, without what is of the moment."""
+    """The last checkpoint of a work folder."""
     path = find_latest_checkpoint(str(folder))
     if path is None:
         raise FileNotFoundError(f'{folder} holds no checkpoint')
+    return _read(path)
+
+
+def _read(path: str | Path) -> dict:
     return comparable(torch.load(path, map_location='cpu', weights_only=True))
 
 
