@@ -19,6 +19,7 @@ from ..pseudo_labels import PseudoLabels
 from . import adapter, passes, tables
 from .acceleration import accelerate
 from .branches import branch_view, check_branches
+from .inference import InferenceConfig
 from .loading import hand_to_student
 from .preprocessor import BranchPreprocessor, with_preprocessor
 from .processes import Processes
@@ -31,7 +32,7 @@ NETWORKS = ('student', 'teacher')
 
 
 @MODELS.register_module()
-class UDASegmentor(BaseModel):
+class UDASegmentor(InferenceConfig, BaseModel):
     """A student, its mean teacher, and three tables: masks -> views -> objectives.
 
     Methods (``DACS``, ``CAMix``, ...) are subclasses that fill :attr:`defaults` and add no behaviour.
@@ -60,6 +61,7 @@ class UDASegmentor(BaseModel):
             own, and only gradients are averaged.
         acceleration: arguments of :func:`accelerate`: channels_last, checkpointing, compile.
         init_cfg: weights of the whole model.
+        train_cfg, pretrained: None, which mmseg's ``init_model`` gives to every model.
     """
 
     defaults: dict = {}
@@ -69,7 +71,8 @@ class UDASegmentor(BaseModel):
                  teacher: dict | None = None, augment: dict | None = None,
                  predict_with: str | None = None, branches: Iterable[str] | None = None,
                  joint_views: Sequence[Sequence[str]] | None = None, data_preprocessor: dict | None = None,
-                 global_batch: bool = False, acceleration: dict | None = None, init_cfg: dict | None = None) -> None:
+                 global_batch: bool = False, acceleration: dict | None = None, init_cfg: dict | None = None,
+                 train_cfg: None = None, pretrained: None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         cfg = tables.merge_method(self.defaults, dict(masks=masks, views=views, objectives=objectives),
                                   dict(pseudo_labels=pseudo_labels, teacher=teacher, augment=augment))
@@ -85,8 +88,7 @@ class UDASegmentor(BaseModel):
         preprocessor = self.data_preprocessor
         self.stride = adapter.check_crop(self.student, preprocessor.crop_size)
         self._bind_objectives()
-        self.predict_with = self._checked_network(
-            predict_with or self.defaults.get('predict_with', NETWORKS[0]))
+        self.predict_with = self._checked_network(predict_with or self.defaults.get('predict_with', NETWORKS[0]))
         self.augment = tables.construct("'augment'", StrongAugment, cfg.get('augment', {}), preprocessor.mean,
                                         preprocessor.std, preprocessor.channel_order)
         self.progress: Progress | None = None
@@ -99,8 +101,7 @@ class UDASegmentor(BaseModel):
     def _build_tables(self, cfg: dict) -> None:
         self.masks = tables.build_table('mask', cfg['masks'], TRANSFORMS, masks_module.Mask)
         self.views = tables.build_table('view', cfg['views'], TRANSFORMS, views_module.ViewBuilder)
-        self.objectives = tables.build_table('objective', cfg['objectives'], MODELS,
-                                             objectives_module.Objective)
+        self.objectives = tables.build_table('objective', cfg['objectives'], MODELS, objectives_module.Objective)
         tables.check_references(self.masks, self.views, self.objectives, self.branches)
         self.view_order = tables.ordered(
             self.views, lambda name: [other for other in self.views[name].reads if other in self.views])

@@ -1,0 +1,98 @@
+"""Trained networks of several kinds, as files that a training leaves, without the training."""
+
+import copy
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmseg_camix.datasets.encodings import CLASSES, PALETTE
+from mmseg_camix.engine.checkpoint import save_checkpoint
+from tests.models import tiny
+from tests.tools_runner import ROOT
+from tests.world import config
+
+DATA = Path('/somewhere/private/data')
+SYNCHRONISED = dict(type='SyncBN', requires_grad=True)
+
+
+def resnet(norm: dict = tiny.BN, **changes: object) -> dict:
+    """mmseg's ResNet-18 at output stride 8, narrow."""
+    return dict(dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, num_stages=4, norm_cfg=norm,
+                     out_indices=(0, 1, 2, 3), strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)), **changes)
+
+
+def deeplab() -> dict:
+    """As DeepLabV2, of mmseg's parts: dilated classifiers in parallel; with all that only training needs."""
+    head = dict(type='ASPPHead', in_channels=64, in_index=3, channels=16, dilations=(1, 6, 12), num_classes=19,
+                norm_cfg=SYNCHRONISED, align_corners=True, loss_decode=dict(
+                    type='CrossEntropyLoss', loss_weight=1.0, class_weight=f'{DATA}/weights.json'),
+                sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=100))
+    backbone = resnet(SYNCHRONISED, pretrained='open-mmlab://resnet18_v1c')
+    return tiny.encoder_decoder(backbone, head, auxiliary_head=tiny.fcn(32, in_index=2, num_classes=19))
+
+
+def segformer(backbone: dict | None = None) -> dict:
+    """MiT-B0 with SegFormer's head, of mmseg."""
+    stock = dict(type='MixVisionTransformer', embed_dims=32, num_stages=4, num_layers=[2, 2, 2, 2],
+                 num_heads=[1, 2, 5, 8], patch_sizes=[7, 3, 3, 3], sr_ratios=[8, 4, 2, 1], out_indices=(0, 1, 2, 3),
+                 drop_path_rate=0.1, init_cfg=dict(type='Pretrained', checkpoint=f'{DATA}/mit_b0.pth'))
+    head = dict(type='SegformerHead', in_channels=[32, 64, 160, 256], in_index=[0, 1, 2, 3], channels=32,
+                num_classes=19, norm_cfg=SYNCHRONISED, align_corners=False, loss_decode=tiny.CROSS_ENTROPY)
+    return tiny.encoder_decoder(backbone or stock, head)
+
+
+def resnet_mini() -> dict:
+    """The network of the miniature benchmark."""
+    return Config.fromfile(ROOT / 'configs/_base_/models/resnet_mini.py').model.to_dict()
+
+
+def our_deeplab() -> dict:
+    """DeepLabV2 with our backbone and our head."""
+    return tiny.encoder_decoder(
+        dict(type='DeepLabResNet', depth=18),
+        dict(type='DeepLabV2Head', in_channels=512, in_index=3, num_classes=19, dilations=(6, 12)))
+
+
+def without_weights(segmentor: dict) -> dict:
+    """The same, but nothing is read when it is built."""
+    cfg = copy.deepcopy(segmentor)
+    for name in ('init_cfg', 'pretrained'):
+        cfg['backbone'].pop(name, None)
+    if isinstance(cfg['decode_head'], dict):
+        cfg['decode_head']['loss_decode'] = tiny.CROSS_ENTROPY
+    return cfg
+
+
+def trained(folder: Path, segmentor: dict, method: str = 'DACS', meta: dict | None = None,
+            **changes: object) -> tuple[Path, nn.Module]:
+    """A checkpoint whose student and teacher differ in everything, and the model; tensors are random.
+
+    The config in it is the segmentor's own; the model is built without the files that this names.
+    """
+    model = tiny.method(method, without_weights(segmentor))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.02 * torch.randn(value.shape, generator=generator))
+        for name, value in model.named_buffers():
+            if name.endswith(('running_mean', 'running_var')):
+                value.add_(torch.rand(value.shape, generator=generator))
+    _balance(model.eval())
+    cfg = config(DATA, folder, method=method, segmentor=segmentor, **changes)
+    found = dict(iter=7, cfg=cfg.pretty_text, dataset_meta=dict(classes=CLASSES, palette=PALETTE))
+    path = folder / 'iter_7.pth'
+    save_checkpoint(dict(meta=found if meta is None else meta, state_dict=model.state_dict()), str(path))
+    return path, model
+
+
+@torch.no_grad()
+def _balance(model: nn.Module) -> None:
+    """So that both networks predict several classes: no class leads on average."""
+    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    for name in model.networks:
+        network = model.network(name)
+        head = network.decode_head
+        last = head.conv_seg if hasattr(head, 'conv_seg') else head.classifiers[0]
+        last.bias -= network(image).mean((0, 2, 3))
