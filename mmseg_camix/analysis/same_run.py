@@ -25,7 +25,8 @@ def differences(one: Path, other: Path) -> list[str]:
         found.append(f'best checkpoints ({", ".join(best[0])}; {", ".join(best[1])})')
     else:
         for name in best[0]:
-            found += [f'{name}: {place}' for place in unequal(*(_read(folder / name) for folder in (one, other)))]
+            weights = (_read(folder / name)['state_dict'] for folder in (one, other))
+            found += [f'{name}: {place}' for place in unequal(*weights)]
     if read_record(one) != read_record(other):
         found.append('metrics.json')
     return found

@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
@@ -73,6 +75,7 @@ def main() -> None:
     if not os.path.isfile(prior):
         raise SystemExit(f'no spatial prior at {prior}; make the data with tools/dataset/make_mini.py and the prior '
                          f'with tools/dataset/build_spatial_prior.py {CONFIG} --out {prior}')
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does, it ends the training too
     settings = Settings(tuple(training(args.data_root, prior, args.iterations, args.interval)), args.iterations,
                         args.interval, args.kills, args.in_save, fresh=args.fresh, seed=args.seed)
     try:
