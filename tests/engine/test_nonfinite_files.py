@@ -76,15 +76,17 @@ def test_replay_of_what_is_finite(broken, capsys):
 
 
 def test_replay_of_a_gradient(world, tmp_path, capsys):
-    """A loss that is finite, with a gradient that is not; both forward passes of a step with accumulation."""
+    """A loss that is finite, with a gradient that is not; both forward passes of a step with accumulation; bfloat16."""
+    wrapper = dict(type='Bf16OptimWrapper', optimizer=dict(type='SGD', lr=0.1), accumulative_counts=2)
     cfg = fragile_config(world, tmp_path / 'run', 'SourceOnly', at=(1,), kind='gradient', max_iters=2, **QUIET,
-                         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=2))
+                         optim_wrapper=wrapper)
     cfg.dump(str(tmp_path / 'cfg.py'))
     assert call('train.py', tmp_path / 'cfg.py', '--work-dir', tmp_path / 'run') == 0
     capsys.readouterr()
     assert call('analysis/replay_step.py', tmp_path / 'cfg.py', tmp_path / 'run/nonfinite/iter_1.pth') == 0
     report = capsys.readouterr().out
     assert 'step 0, 1 of 2' in report
+    assert torch.load(tmp_path / 'run/nonfinite/iter_1.pth')['forwards'][1]['autocast'] == 'bfloat16'
     assert 'first in the forward pass:  everything is finite' in report
     assert 'first in the backward pass: the gradient of the output of student.decode_head.conv_seg' in report
     assert '(was' not in report

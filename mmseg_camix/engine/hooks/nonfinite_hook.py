@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..checkpoint.writer import save_checkpoint
 from ..watch.buffers import BufferSnapshot
 from ..watch.diagnosis import Diagnosis, NonFiniteError, diagnose, last_words
-from ..watch.evidence import Forward, packed, random_states, save_evidence
+from ..watch.evidence import Forward, autocast_dtype, packed, random_states, save_evidence
 from ..watch.finite import any_not_finite, loss_terms, names_not_finite
 from .uda_hook import unwrapped
 
@@ -101,6 +101,7 @@ class NonFiniteHook(Hook):
     def _after_forward(self, model: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
         if kwargs.get('mode') == 'loss' and self._forwards:
             self._forwards[-1].terms = loss_terms(output)
+            self._forwards[-1].autocast = autocast_dtype(_device(self._optimizer))
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         """Take the gradients away where they, or a loss, are not finite: the optimiser then does nothing."""
@@ -146,7 +147,7 @@ class NonFiniteHook(Hook):
         self._count(runner, skipped=counts['skipped'] + 1, consecutive=counts['consecutive'] + 1)
         stops = counts['consecutive'] == self.max_consecutive or counts['skipped'] == self.max_total
         bad = next((one for one in self._forwards if bool(any_not_finite(one.terms.values()))), self._forwards[-1])
-        diagnosis = diagnose(self._model, self._optimizer, bad.batch, bad.terms, gradient, self._gradients)
+        diagnosis = diagnose(self._model, self._optimizer, bad, gradient, self._gradients)
         saved = self._save(runner, diagnosis) if stops or counts['saved'] < self.max_files else None
         print_log(f'iteration {runner.iter}: {diagnosis.line()}. The step was skipped ({counts["consecutive"]} in a '
                   f'row, {counts["skipped"]} in all){f"; its inputs are in {saved}" if saved else ""}',

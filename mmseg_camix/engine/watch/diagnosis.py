@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from .evidence import Forward
 from .finite import names_not_finite
 
 
@@ -85,30 +86,28 @@ class Diagnosis:
                  for name in self.bad_terms[:2]]
         found.append('the learning rate: a tenth of it, a longer warm-up (LinearLR), or '
                      'optim_wrapper.clip_grad=dict(max_norm=...)')
-        if self.precision != 'fp32':
-            found.append('mixed precision: the same without it, or with optim_wrapper.dtype=bfloat16')
+        if not self.precision.startswith('fp32'):
+            found.append('mixed precision: the same without it, or in bfloat16 (--speed amp=bf16)')
         return found
 
 
-def diagnose(model: nn.Module, optimizer: OptimWrapper, batch: Any, terms: dict[str, Tensor],
-             gradient: bool, gradients: list[str]) -> Diagnosis:
+def diagnose(model: nn.Module, optimizer: OptimWrapper, forward: Forward, gradient: bool,
+             gradients: list[str]) -> Diagnosis:
     """Look at everything; waits for the device."""
     parameters = dict(model.named_parameters())
     trained = sum(parameter.requires_grad for parameter in parameters.values())
     clipped = getattr(optimizer, 'clip_grad_kwargs', None) is not None
-    values = {name: float(value) for name, value in terms.items()}
+    values = {name: float(value) for name, value in forward.terms.items()}
     return Diagnosis(values, gradient, gradients, trained, names_not_finite(parameters),
-                     names_not_finite(dict(tensors_of(batch))), optimizer.param_groups[0]['lr'],
-                     precision(optimizer), clipped)
+                     names_not_finite(dict(tensors_of(forward.batch))), optimizer.param_groups[0]['lr'],
+                     precision(optimizer, forward.autocast), clipped)
 
 
-def precision(optimizer: OptimWrapper) -> str:
-    """The precision that an optimiser's wrapper lets the model run in."""
+def precision(optimizer: OptimWrapper, autocast: str | None) -> str:
+    """The precision that the model ran in, in words."""
     scaler = getattr(optimizer, 'loss_scaler', None)
-    if scaler is None:
-        return 'fp32'
-    kind = str(getattr(optimizer, 'cast_dtype', None) or 'the default of autocast').removeprefix('torch.')
-    return f'mixed ({kind}), loss scale {scaler.get_scale():g}'
+    kind = 'fp32' if autocast is None else f'mixed ({autocast})'
+    return kind if scaler is None else f'{kind}, loss scale {scaler.get_scale():g}'
 
 
 def tensors_of(batch: Any, name: str = '') -> Iterator[tuple[str, Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Forward:
     """(iteration, max_iters, seed) of an adapted model, from which all its own draws follow."""
     terms: dict[str, Tensor] = field(default_factory=dict)
     """Name -> () loss, on the device."""
+    autocast: str | None = None
+    """'float16' or 'bfloat16' under mixed precision."""
 
 
 def random_states() -> dict:
@@ -42,6 +44,13 @@ def random_states() -> dict:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         states['cuda'] = torch.cuda.get_rng_state()
     return states
+
+
+def autocast_dtype(device: torch.device) -> str | None:
+    """What operations on the device are cast to here; None without mixed precision."""
+    if not torch.is_autocast_enabled(device.type):
+        return None
+    return str(torch.get_autocast_dtype(device.type)).removeprefix('torch.')
 
 
 def set_random_states(states: dict) -> None:
@@ -66,7 +75,7 @@ def save_evidence(path: Path, forwards: list[Forward], model: nn.Module, **facts
     """
     trained = {name for name, _ in model.named_parameters()}
     buffers = {name: value for name, value in model.state_dict().items() if name not in trained}
-    passes = [{**asdict(Forward(one.iteration, None, one.random, one.progress)), 'batch': packed(one.batch),
+    passes = [{**asdict(replace(one, batch=None, terms={})), 'batch': packed(one.batch),
                'terms': {name: float(value) for name, value in one.terms.items()}} for one in forwards]
     save_checkpoint(dict(version=VERSION, forwards=passes, buffers=buffers, **facts), str(path))
 

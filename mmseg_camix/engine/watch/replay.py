@@ -43,6 +43,8 @@ def replay(cfg: Config, file: Path, checkpoint: Path | None = None, device: str 
     model = _model(cfg, saved, weights, device)
     lines = [f'step {", ".join(str(one["iteration"]) for one in saved["forwards"])} of {saved["max_iters"]}, rank '
              f'{saved["rank"]} of {saved["world_size"]}, seed {saved["seed"]}; weights of {weights}; on {device}']
+    if saved['world_size'] > 1 and cfg.model.get('global_batch'):
+        lines.append('the images of the other processes are missing: with global_batch=True the losses differ')
     bad = names_not_finite(dict(model.named_parameters()))
     lines.append(_all('weights', len(bad), bad[:1]))
     probe, found = Probe(), bool(bad)
@@ -69,7 +71,7 @@ def _forward(model: nn.Module, cfg: Config, one: dict, count: int, saved: dict, 
     set_random_states(one['random'])
     device = next(model.parameters()).device
     with probe.on(model):
-        with _autocast(cfg, device):
+        with _autocast(one, device):
             data = model.data_preprocessor(batch, True)
             losses = model(**data, mode='loss')
         total, _ = model.parse_losses(losses)
@@ -86,7 +88,7 @@ def _forward(model: nn.Module, cfg: Config, one: dict, count: int, saved: dict, 
 def _model(cfg: Config, saved: dict, weights: Path, device: torch.device) -> nn.Module:
     """The model as it was before the step."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    model = MODELS.build(dict(cfg.model) | _preprocessor(cfg))
+    model = MODELS.build({**cfg.model, **_preprocessor(cfg), **_acceleration(cfg)})
     content = read_checkpoint(weights, 'cpu')
     model.load_state_dict(content.get('state_dict', content))
     model.load_state_dict(saved['buffers'], strict=False)  # those of this process
@@ -102,6 +104,12 @@ def _preprocessor(cfg: Config) -> dict:
     return {} if own is None else dict(data_preprocessor=own)
 
 
+def _acceleration(cfg: Config) -> dict:
+    """Without what hides modules from the probe, and changes no result."""
+    given = cfg.model.get('acceleration')
+    return {} if given is None else dict(acceleration={**given, 'compile': False, 'checkpointing': False})
+
+
 def _set_clock(model: nn.Module, cfg: Config, one: dict) -> None:
     """What DynamicThresholdHook tells CAMix's significance mask."""
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if hook.get('type') == 'DynamicThresholdHook']
@@ -110,12 +118,10 @@ def _set_clock(model: nn.Module, cfg: Config, one: dict) -> None:
         mask.clock = (one['iteration'], hooks[0].get('t_max') or one['progress'][1])
 
 
-def _autocast(cfg: Config, device: torch.device) -> contextlib.AbstractContextManager:
-    wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type') != 'AmpOptimWrapper':
+def _autocast(one: dict, device: torch.device) -> contextlib.AbstractContextManager:
+    if one['autocast'] is None:
         return contextlib.nullcontext()
-    dtype = wrapper.get('dtype')
-    return torch.autocast(device.type, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    return torch.autocast(device.type, dtype=getattr(torch, one['autocast']))
 
 
 def _all(what: str, count: int, first: list[str]) -> str:
