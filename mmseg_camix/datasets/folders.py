@@ -24,8 +24,10 @@ class FolderDataset(RawSegDataset):
 
     Args:
         data_root: folder that holds both.
-        classes: name -> number in the label files, or several numbers; or names alone, whose numbers
-            are then 0, 1, 2, ... The order is that of the network's outputs.
+        classes: name -> number in the label files, or several numbers. The network's outputs are in the
+            order of the (least) numbers, for a config that mmengine writes sorts the names. Where that
+            differs between sets, give all of them pairs in one order: ``[('road', 1), ('sky', [4, 5])]``.
+            Names alone have the numbers 0, 1, 2, ...
         images: folder of the images below `data_root`; '' for `data_root` itself.
         labels: folder of the labels; None for unlabelled images, as a target training set.
         ignore: further numbers that label files may hold, whose pixels are ignored; 'others' ignores
@@ -48,7 +50,7 @@ class FolderDataset(RawSegDataset):
     def __init__(
         self,
         data_root: str,
-        classes: Mapping[str, int | Sequence[int]] | Sequence[str],
+        classes: Mapping[str, int | Sequence[int]] | Sequence[str | tuple],
         images: str = 'images',
         labels: str | None = 'labels',
         ignore: Sequence[int] | str = (IGNORE,),
@@ -99,17 +101,22 @@ class FolderDataset(RawSegDataset):
                 '`images` and `labels`')
 
 
-def own_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str], ignore: Sequence[int] | str = (IGNORE,),
-                 bits: int = 8) -> Encoding:
+def own_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str | tuple],
+                 ignore: Sequence[int] | str = (IGNORE,), bits: int = 8) -> Encoding:
     """The encoding of label files with classes of one's own; arguments as of `FolderDataset`."""
     if isinstance(classes, str) or not classes:
         raise ValueError(f'classes={classes!r} must be names with their numbers in the label files, dict(road=1, '
-                         "grass=[2, 3]), or names alone, ['road', 'grass']")
+                         "grass=[2, 3]), or pairs, [('road', 1), ('grass', [2, 3])], or names alone, ['road', 'grass']")
     if bits not in (8, 16):
         raise ValueError(f'bits={bits} must be 8 or 16, those of a pixel in the label files')
-    given = classes if isinstance(classes, Mapping) else {name: index for index, name in enumerate(classes)}
-    raw = {name: numbers(ids) for name, ids in given.items()}
+    pairs = list(classes.items()) if isinstance(classes, Mapping) else [
+        (given, index) if isinstance(given, str) else tuple(given) for index, given in enumerate(classes)]
+    raw = {name: numbers(ids) for name, ids in pairs}
+    if len(raw) < len(pairs):
+        raise ValueError(f'classes: a name occurs twice in {[name for name, _ in pairs]}')
     _check_numbers(raw, bits)
+    if isinstance(classes, Mapping):
+        raw = dict(sorted(raw.items(), key=lambda item: min(item[1])))
     if ignore == 'others':
         valid = range(2**bits)
     else:
@@ -123,6 +130,8 @@ def own_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str], ign
 def _check_numbers(raw: Mapping[str, tuple[int, ...]], bits: int) -> None:
     owner: dict[int, str] = {}
     for name, ids in raw.items():
+        if not ids:
+            raise ValueError(f'classes: {name} has no number')
         for number in ids:
             if not isinstance(number, int) or not 0 <= number < 2**bits:
                 raise ValueError(f'classes: {name}={number!r} is not a number from 0 to {2**bits - 1}, as label files '

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from mmseg_camix.datasets import FolderDataset, PairedDataset
@@ -12,7 +13,7 @@ from mmseg_camix.datasets.folders import colours_for, own_encoding
 
 from .tiny import write_grey_label, write_image, write_palette_label
 
-OWN = dict(road=7, grass=[21, 22], sky=3)
+OWN = dict(sky=3, road=7, grass=[21, 22])
 LOAD = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
 
 
@@ -35,7 +36,7 @@ def by_loops(path, classes):
 def test_labels_are_train_ids(folder):
     dataset = FolderDataset(str(folder), OWN, pipeline=LOAD)
     assert len(dataset) == 3
-    assert dataset.metainfo['classes'] == dataset.metainfo['present_classes'] == ('road', 'grass', 'sky')
+    assert dataset.metainfo['classes'] == dataset.metainfo['present_classes'] == ('sky', 'road', 'grass')
     for i in range(3):
         sample = dataset[i]['data_samples']
         assert sample.gt_sem_seg.data[0].tolist() == by_loops(folder / f'labels/park/{i}.png', OWN)
@@ -51,13 +52,13 @@ def test_names_alone_are_numbered_from_zero(folder):
 
 def test_a_number_without_a_class(folder):
     for options in (dict(), dict(ignore=(1, 2))):
-        dataset = FolderDataset(str(folder), dict(road=7, sky=3), pipeline=LOAD, **options)
-        with pytest.raises(ValueError, match=r'labels/park/0.png: ids \[21, 22.*\] are not in the map.*road 7, sky 3.*'
+        dataset = FolderDataset(str(folder), dict(sky=3, road=7), pipeline=LOAD, **options)
+        with pytest.raises(ValueError, match=r'labels/park/0.png: ids \[21, 22.*\] are not in the map.*sky 3, road 7.*'
                                              r"add them to `classes`, or to `ignore` \(ignore='others'"):
             dataset[0]
     for options in (dict(ignore=(21, 22, 255)), dict(ignore='others')):
-        label = FolderDataset(str(folder), dict(road=7, sky=3), pipeline=LOAD, **options)[0]['data_samples']
-        assert label.gt_sem_seg.data[0].tolist() == by_loops(folder / 'labels/park/0.png', dict(road=7, sky=3))
+        label = FolderDataset(str(folder), dict(sky=3, road=7), pipeline=LOAD, **options)[0]['data_samples']
+        assert label.gt_sem_seg.data[0].tolist() == by_loops(folder / 'labels/park/0.png', dict(sky=3, road=7))
 
 
 def test_sixteen_bits(tmp_path):
@@ -104,6 +105,8 @@ def test_a_wrong_folder(folder):
     (dict(a=-1), {}, 'not a number from 0'),
     (dict(a='1'), {}, "a='1' is not a number"),
     (dict(a=1.5), {}, 'a=1.5 is not a number'),
+    (dict(a=[]), {}, 'a has no number'),
+    (['a', 'a'], {}, 'a name occurs twice'),
     (dict(a=1), dict(bits=12), 'bits=12 must be 8 or 16'),
     ([f'c{i}' for i in range(254)], {}, '254 classes are too many'),
 ])
@@ -125,8 +128,22 @@ def test_branches_with_other_classes_are_refused(folder):
     source = FolderDataset(str(folder), OWN)
     with pytest.raises(ValueError, match='different classes'):
         PairedDataset(source, FolderDataset(str(folder), dict(road=7, grass=[21, 22]), ignore='others'))
+    other = dict(sky=22, road=7, grass=[21, 3])  # in the order of numbers: grass, road, sky
     with pytest.raises(ValueError, match='another order'):
-        PairedDataset(source, FolderDataset(str(folder), dict(sky=3, grass=[21, 22], road=7)))
+        PairedDataset(source, FolderDataset(str(folder), other))
+    pairs = [('sky', 22), ('road', 7), ('grass', [21, 3])]
+    assert len(PairedDataset(source, FolderDataset(str(folder), pairs)).datasets) == 2
+
+
+def test_the_order_survives_a_config_that_is_written(folder, tmp_path):
+    """mmengine sorts the keys of what it writes into the work folder, which must not exchange classes."""
+    cfg = Config(dict(data=dict(data_root=str(folder), classes=OWN, pipeline=LOAD)))
+    cfg.dump(str(tmp_path / 'cfg.py'))
+    again = Config.fromfile(tmp_path / 'cfg.py')
+    assert list(again.data.classes) == sorted(OWN) != list(OWN)
+    first, second = (FolderDataset(**one.data) for one in (cfg, again))
+    assert first.metainfo['classes'] == second.metainfo['classes']
+    assert torch.equal(first[0]['data_samples'].gt_sem_seg.data, second[0]['data_samples'].gt_sem_seg.data)
 
 
 def test_worker_processes_get_the_encoding(folder):

@@ -1,0 +1,75 @@
+#!/usr/bin/env python
+"""Look at the data of a config as its training would, before the training does.
+
+Opens the images and labels of source, target, further branches and validation through the config's own
+pipelines, and reports what is wrong (error), what is probably not meant (warning) and what is worth
+knowing (note), each with what to do: unreadable and missing files, numbers without a class, labels of
+another size, class lists, heads and priors that do not fit, crops larger than images, frequencies of the
+classes on both sides, and more. With --out it draws samples with their labels: look at them.
+
+Exit status: 0 without errors, 1 with errors.
+
+examples:
+  python tools/dataset/check.py configs/camix/mini_gta2cs_tiny.py --out work_dirs/check
+  python tools/dataset/check.py CONFIG --samples 0 --jobs 8          # open every file
+  python tools/dataset/check.py CONFIG --json check.json --cfg-options data_root=/data
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+
+from mmseg_camix.analysis.pictures_data import draw_classes, draw_samples
+from mmseg_camix.datasets.doctor import examine, told
+from mmseg_camix.engine.config import load_config
+from mmseg_camix.files import atomic_write
+
+
+def parse_args() -> argparse.Namespace:
+    """Arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='file of the config')
+    parser.add_argument('--samples', type=int, default=500, metavar='N',
+                        help='how many images of each part to open, evenly spread; 0 for all (default: 500)')
+    parser.add_argument('--out', type=Path, metavar='FOLDER', help='draw samples.png and classes.png there')
+    parser.add_argument('--shown', type=int, default=4, metavar='N', help='samples of each part in the picture')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write everything as data')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: one a core)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config')
+    args = parser.parse_args()
+    if args.samples < 0 or args.shown < 1:
+        parser.error('--samples must be 0 or more, --shown 1 or more')
+    return args
+
+
+def main() -> int:
+    """Examine, tell, draw, write."""
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    try:
+        examination = examine(cfg, args.samples, args.jobs)
+    except KeyboardInterrupt:
+        print('interrupted; nothing was written', file=sys.stderr)
+        return 130
+    print(told(examination))
+    if args.json:
+        atomic_write(args.json, json.dumps(dict(config=args.config, **examination.to_dict()), indent=1) + '\n')
+    if args.out:
+        for name, draw in (('samples.png', draw_samples), ('classes.png', draw_classes)):
+            if draw(examination, args.out / name, args.shown):
+                print(f'drew {args.out / name}')
+    return 1 if examination.failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
