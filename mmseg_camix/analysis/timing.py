@@ -11,6 +11,8 @@ from statistics import median
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_rank, is_distributed
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
@@ -89,6 +91,8 @@ class Training:
     batches: Iterator
     watch: StopWatch
     metainfo: dict
+    wrapped: torch.nn.Module
+    """The model in DDP, if there are several processes; else the model."""
 
     @classmethod
     def of(cls, cfg: Config, checkpoint: str | None = None) -> Training:
@@ -107,26 +111,33 @@ class Training:
         for module in model.modules():
             if 'phase' in vars(module):
                 module.phase = watch
+        # Without GPUs, for which a device would have to be named.
+        wrapped = MMDistributedDataParallel(model, broadcast_buffers=False) if is_distributed() else model
         return cls(model, build_optim_wrapper(model, cfg.optim_wrapper), iter(loader), watch,
-                   loader.dataset.metainfo)
+                   loader.dataset.metainfo, wrapped)
 
     def step(self, index: int, max_iters: int = 100_000) -> None:
         """One step on the next batch."""
         model, optimizer, watch = self.model, self.optimizer, self.watch
         with watch('data'):
             batch = model.data_preprocessor(next(self.batches), True)
-        model.set_progress(index, max_iters)
+        model.set_progress(index, max_iters, get_rank())
         model.train()
-        with optimizer.optim_context(model):
-            losses, _ = model.parse_losses(model(**batch, mode='loss'))
-        with watch('backward'):
-            optimizer.backward(losses)
-        with watch('optimiser'):
-            optimizer.step()
-            optimizer.zero_grad()
-        with watch('EMA'):
-            model.update_teacher()
+        self.passes(batch)
+        if optimizer.should_update():
+            with watch('optimiser'):
+                optimizer.step()
+                optimizer.zero_grad()
+            with watch('EMA'):
+                model.update_teacher()
         watch.end_step()
+
+    def passes(self, batch: dict) -> None:
+        """Forward, and one backward pass of the summed losses."""
+        with self.optimizer.optim_context(self.wrapped):
+            losses, _ = self.model.parse_losses(self.wrapped(**batch, mode='loss'))
+        with self.watch('backward'):
+            self.optimizer.backward(self.optimizer.scale_loss(losses))
 
 
 def time_step(cfg: Config, steps: int = 20, warmup: int = 3) -> StepTiming:

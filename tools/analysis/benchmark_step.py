@@ -1,9 +1,11 @@
 #!/usr/bin/env python
-"""Print where the time of a training step goes, phase by phase, with its peak memory.
+"""Print where the time of a training step goes, phase by phase, with its peak memory; or compare options of speed.
 
 examples:
   python tools/analysis/benchmark_step.py configs/dacs/mini_gta2cs_tiny.py
   python tools/analysis/benchmark_step.py CONFIG --steps 50 --threads 2 --json timing.json
+  python tools/analysis/benchmark_step.py CONFIG --options amp=bf16 checkpointing amp=bf16+checkpointing backward=each
+  python tools/analysis/benchmark_step.py CONFIG --steps 2 --warmup 0 --most-gib 20    # fails if it needs more
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 import torch
 from mmengine.config import DictAction
 
+from mmseg_camix.analysis.options import compare_options
 from mmseg_camix.analysis.timing import time_step
 from mmseg_camix.engine.config import is_adapted, load_config
 
@@ -28,6 +31,11 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=20, help='steps that count (default: 20)')
     parser.add_argument('--warmup', type=int, default=3, help='steps before them (default: 3)')
     parser.add_argument('--threads', type=int, help='threads of torch on a CPU')
+    parser.add_argument('--most-gib', type=float, metavar='GIB', help='fail if the peak of the memory is above this')
+    parser.add_argument('--options', nargs='+', metavar='OPTION',
+                        help='compare these with the config as it is, in turns: those of tools/train.py --speed, '
+                             "several joined by '+', and backward=each, one backward pass for each view instead of "
+                             'one for their sum')
     parser.add_argument('--json', type=Path, help='also write the numbers to this file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
@@ -37,10 +45,13 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     if not is_adapted(cfg):
         raise SystemExit(f'{args.config} has no adapted model (model.type={cfg.model.type}); wrap it first')
-    timing = time_step(cfg, args.steps, args.warmup)
+    timing = (compare_options(cfg, args.options, args.steps, args.warmup) if args.options else
+              time_step(cfg, args.steps, args.warmup))
     print(timing.table())
     if args.json:
         args.json.write_text(json.dumps(dataclasses.asdict(timing), indent=1) + '\n')
+    if args.most_gib is not None and not args.options and timing.peak_mib > 1024 * args.most_gib:
+        raise SystemExit(f'{args.config}: the step took {timing.peak_mib / 1024:.1f} GiB, above {args.most_gib:g} GiB')
 
 
 if __name__ == '__main__':

@@ -26,6 +26,7 @@ def accelerate(student: nn.Module, teacher: nn.Module | None, channels_last: boo
         student: a segmentor.
         teacher: its copy, if there is one.
         channels_last: keep images and weights of convolutions in the order of tensor cores (NHWC).
+            Element-wise dropout then leaves out other elements, from the same seed.
         checkpointing: keep only the inputs of blocks and compute the rest again in the backward pass
             (student alone): True for all blocks of the backbone, or names of modules of the segmentor,
             e.g. ``['backbone.layer3', 'decode_head']``.
@@ -46,6 +47,7 @@ def use_channels_last(segmentor: nn.Module) -> None:
     """Weights of convolutions, and the images on their way into the backbone."""
     segmentor.to(memory_format=torch.channels_last)
     segmentor.backbone.register_forward_pre_hook(_to_channels_last)
+    _exchange_class(segmentor, _initialised_as_ever)
 
 
 def _to_channels_last(module: nn.Module, inputs: tuple) -> tuple:
@@ -106,6 +108,22 @@ def _exchange_class(module: nn.Module, make: Callable[[type], type]) -> None:
 
 
 @cache
+def _initialised_as_ever(base: type) -> type:
+    """Random numbers fill weights in the order of memory: from one seed, other weights would come."""
+    def init_weights(self: nn.Module) -> None:
+        self.to(memory_format=torch.contiguous_format)
+        base.init_weights(self)
+        self.to(memory_format=torch.channels_last)
+
+    return _derived(base, init_weights=init_weights)
+
+
+def _derived(base: type, **methods: Callable) -> type:
+    """A subclass that answers to the same name."""
+    return type(base.__name__, (base,), dict(methods, __module__=base.__module__, __doc__=base.__doc__))
+
+
+@cache
 def _recomputing(base: type) -> type:
     def forward(self: nn.Module, *args: object, **kwargs: object) -> object:
         inner = partial(base.forward, self)
@@ -113,7 +131,7 @@ def _recomputing(base: type) -> type:
             return inner(*args, **kwargs)
         return checkpoint(inner, *args, use_reentrant=False, context_fn=partial(_contexts, self), **kwargs)
 
-    return type(base.__name__, (base,), dict(forward=forward, __module__=base.__module__, __doc__=base.__doc__))
+    return _derived(base, forward=forward)
 
 
 def _contexts(module: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
@@ -128,4 +146,4 @@ def _compiled(base: type, backend: str) -> type:
     def forward(self: nn.Module, *args: object, **kwargs: object) -> object:
         return compiled(self, *args, **kwargs)
 
-    return type(base.__name__, (base,), dict(forward=forward, __module__=base.__module__, __doc__=base.__doc__))
+    return _derived(base, forward=forward)

@@ -1,0 +1,104 @@
+"""What options of speed and memory cost and save, measured in turns."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+import torch
+from mmengine.config import Config
+
+from mmseg_camix.engine.speed import apply_options
+
+from .memory import BackwardEach, peak_mib
+from .timing import Training, device_name
+
+PLAIN, EACH = 'as configured', 'backward=each'
+
+
+@dataclass
+class OptionCost:
+    """One column of the comparison."""
+
+    seconds: list[float] = field(default_factory=list)
+    """Of an iteration without its data, one for each round."""
+    peak_mib: float = 0.0
+    """The most that an iteration allocates beyond what the model holds."""
+    loss: float | None = None
+    """Of the first iteration, on the same data and weights for all; None where a step takes several."""
+
+
+@dataclass
+class OptionComparison:
+    """Options by name; the first is the config as it is."""
+
+    costs: dict[str, OptionCost]
+    device: str
+
+    def time_ratio(self, name: str) -> float:
+        """Of an iteration, in plain ones: the median over the rounds."""
+        plain = self.costs[PLAIN].seconds
+        return median(own / other for own, other in zip(self.costs[name].seconds, plain))
+
+    def table(self) -> str:
+        """As Markdown."""
+        plain = self.costs[PLAIN]
+        rows = [f'| {name} | {self.time_ratio(name):.2f} | {cost.peak_mib / plain.peak_mib:.2f} | '
+                f'{_difference(cost.loss, plain.loss)} |' for name, cost in self.costs.items()]
+        return '\n'.join(['| option | time | memory of a step | loss differs by |', '|---|---:|---:|---:|', *rows, '',
+                          f'as configured: {1000 * median(plain.seconds):.0f} ms, {plain.peak_mib:.0f} MiB beyond the '
+                          f'model ({self.device})'])
+
+
+def _difference(loss: float | None, plain: float) -> str:
+    return '' if loss is None else f'{abs(loss / plain - 1):.0e}'
+
+
+def compare_options(cfg: Config, options: Sequence[str], steps: int = 10, warmup: int = 3) -> OptionComparison:
+    """Train with each option in turns, so that all meet the same load of the machine.
+
+    Args:
+        cfg: a config of an adapted model, with its data.
+        options: words for ``--speed``, several of them joined by '+', and 'backward=each'.
+        steps: rounds that count.
+        warmup: rounds before them (in which networks are compiled).
+    """
+    trainings = {name: _training(cfg, name) for name in dict.fromkeys([PLAIN, *options])}
+    costs = {name: OptionCost() for name in trainings}
+    device = next(iter(trainings.values())).watch.device
+    for index in range(warmup + steps):
+        for name, training in trainings.items():
+            seconds, loss = _iterate(training, index)
+            if index == 0:
+                costs[name].loss = loss
+            if index >= warmup:
+                costs[name].seconds.append(seconds)
+    for name, training in trainings.items():
+        costs[name].peak_mib = peak_mib(lambda training=training: _iterate(training, warmup + steps), device)
+    return OptionComparison(costs, device_name(device))
+
+
+def _training(cfg: Config, name: str) -> Training:
+    cfg = copy.deepcopy(cfg)
+    words = [] if name == PLAIN else name.split('+')
+    apply_options(cfg, [word for word in words if word != EACH])
+    # Data are not what is compared, and workers would take their time from the others.
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.pop('prefetch_factor', None)
+    torch.manual_seed(0)
+    return (BackwardEach if EACH in words else Training).of(cfg)
+
+
+def _iterate(training: Training, index: int) -> tuple[float, float | None]:
+    """Seconds of an iteration without its data (a mean over those that make up a step), and its loss."""
+    count, seconds, losses = training.optimizer._accumulative_counts, 0.0, []
+    scale_loss = training.optimizer.scale_loss
+    training.optimizer.scale_loss = lambda loss: losses.append(loss.detach()) or scale_loss(loss)
+    for inner in range(count):
+        training.watch.seconds.clear()
+        training.step(index * count + inner)
+        seconds += sum(values[-1] for name, values in training.watch.seconds.items() if name != 'data')
+    del training.optimizer.scale_loss
+    return seconds / count, float(sum(losses)) if count == 1 else None
