@@ -1,16 +1,20 @@
 """N iterations and N more, resumed, are 2 N: bit for bit, whatever is random, gathered or counted."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import distributed
 
 from mmseg_camix.analysis.same_run import comparable, differences, unequal
 from mmseg_camix.datasets import CLASSES, PairedDataset
 from mmseg_camix.engine.hooks.record_hook import read_record
+from mmseg_camix.engine.processes import prepare_launch
+from tests.gloo import run_in_pair
 from tests.models import tiny
 from tests.models.camix_tiny import save_prior
 from tests.world import SIZE, config, pipeline
@@ -112,6 +116,31 @@ def test_in_the_middle_of_the_very_first_step(world, tmp_path):
         type='OptimWrapper', accumulative_counts=3, optimizer=dict(type='AdamW', lr=0.01)))
     train(cfg, tmp_path / 'whole')
     train(cfg, begun(tmp_path / 'whole', tmp_path / 'parts', 2), resume=True)
+    assert differences(tmp_path / 'whole', tmp_path / 'parts') == []
+
+
+def _resumed_in_a_pair(rank, cfg, folder):
+    """What the two processes differ by from a training without a stop; and whether they differ from one another."""
+    cfg = Config(cfg.to_dict())
+    prepare_launch(cfg, 'pytorch')
+    states = []
+    for name in ('whole', 'parts'):
+        if rank == 0 and name == 'parts':
+            begun(folder / 'whole', folder / 'parts')
+        distributed.barrier()
+        model = train(cfg, folder / name, resume=name == 'parts').model
+        states.append({key: value.clone() for key, value in model.module.state_dict().items()})
+    return dict(differences=list(unequal(*states)), bank=states[0]['objectives.contrast.bank.embeddings'])
+
+
+def test_two_processes_with_gradients_that_wait(world, tmp_path):
+    """Each has gradients, statistics, a memory bank and dropout of its own; one of them writes the checkpoint."""
+    cfg = training(world, tmp_path, 'RCCR', default_hooks=checkpoints(1), optim_wrapper=dict(
+        type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='AdamW', lr=0.01)))
+    cfg.train_dataloader.batch_size = 1
+    found = run_in_pair(dict(job=partial(_resumed_in_a_pair, cfg=cfg, folder=tmp_path)), tmp_path)['job']
+    assert [one['differences'] if isinstance(one, dict) else one for one in found] == [[], []]
+    assert not torch.equal(found[0]['bank'], found[1]['bank'])
     assert differences(tmp_path / 'whole', tmp_path / 'parts') == []
 
 

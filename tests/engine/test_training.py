@@ -34,7 +34,7 @@ class PullThePlug(Hook):
 
 
 def calm():
-    """Without dropout, whose numbers come from torch's global generator, which no checkpoint holds."""
+    """Without dropout."""
     return tiny.small(num_classes=19, dropout=0.0)
 
 
@@ -65,11 +65,11 @@ def hooks(interval=3):
 
 
 @pytest.mark.parametrize(('method', 'loop'), [
-    ('DACS', 'IterBasedTrainLoop'),
-    *((method, 'ResumableTrainLoop') for method in ('DACS', 'NaiveClassMix', 'RCCR', 'SourceOnly'))])
+    ('DACS', 'IterBasedTrainLoop'), ('NaiveClassMix', 'ResumableTrainLoop'), ('SourceOnly', 'ResumableTrainLoop')])
 def test_three_and_three_resumed_are_six(world, tmp_path, method, loop):
+    """Through the tool, stopped in between; dropout included (more of this in test_resume.py)."""
     labels = dict(pseudo_labels=dict(align=dict(prior=list(range(1, 20))))) if method == 'NaiveClassMix' else {}
-    cfg = config(world, tmp_path / 'x', method, calm(), 6, 3, default_hooks=hooks())
+    cfg = config(world, tmp_path / 'x', method, None, 6, 3, default_hooks=hooks())
     cfg.model.update(labels)
     cfg.train_cfg.type = loop
     file = write(cfg, tmp_path / 'cfg.py')

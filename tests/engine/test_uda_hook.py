@@ -1,6 +1,7 @@
 """The hook that moves the teacher, within mmengine's Runner."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -145,7 +146,8 @@ def test_ranks_draw_different_numbers(monkeypatch):
             monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_world_size', lambda: 4)
             monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_rank', lambda rank=rank: rank)
             model = tiny.method('DACS')
-            runner = type('R', (), dict(model=model, seed=seed, iter=3, max_iters=9))
+            runner = type('R', (), dict(model=model, seed=seed, iter=3, max_iters=9,
+                                        message_hub=SimpleNamespace(runtime_info={})))
             UDAHook().before_train_iter(runner, 3)
             seeds.add(model.progress.seed)
     assert len(seeds) == 8
