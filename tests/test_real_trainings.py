@@ -1,0 +1,96 @@
+"""Each config of the real benchmarks trains three iterations on the miniature data, on a CPU.
+
+`data_root`, crop, batch and the length are changed, and nothing else of data, method and optimiser. Two
+configs keep their network; the others have the smallest of its family (MiT-B0, ResNet-18), for the real
+ones take a gigabyte and seconds each to build. MIX_FAST=1 in the environment leaves all but three out.
+"""
+
+import os
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from mmseg_camix.datasets.mini.writer import write_benchmark
+from mmseg_camix.engine.config import load_config
+from mmseg_camix.models import UDASegmentor
+from tests.test_real_configs import REAL, name, offline
+from tests.tools_runner import ROOT, call
+
+CROP = (64, 64)
+ITERATIONS = 3
+FULL = ('camix/gta2cs_daformer', 'dacs/gta2cs_deeplabv2')
+FAST = ('camix/gta2cs_daformer', 'daformer/gta2cs_deeplabv2', 'dacs/synthia2cs_deeplabv2')
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory):
+    """A few images of the miniature benchmark, with what is counted beforehand."""
+    root = tmp_path_factory.mktemp('real')
+    write_benchmark(root, seed=1, train=13, val=1)  # so many have all of DSP's rare classes
+    for source in ('gta', 'synthia'):
+        assert call('dataset/class_stats.py', source, root / source, '--jobs', 1) == 0
+        cfg = load_config(str(ROOT / f'configs/camix/{source}2cs_deeplabv2.py'), dict(data_root=str(root)))
+        cfg.dump(str(root / f'{source}.py'))
+        out = root / 'priors' / f'{source}.npz'
+        assert call('dataset/build_spatial_prior.py', root / f'{source}.py', '--out', out, '--workers', 0) == 0
+    return root
+
+
+def crop_smaller(node):
+    """Wherever a pipeline says how large a crop is."""
+    if isinstance(node, dict):
+        if 'crop_size' in node:
+            node['crop_size'] = CROP
+        for value in node.values():
+            crop_smaller(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            crop_smaller(value)
+
+
+def smallest(segmentor):
+    """Of its family."""
+    if segmentor.backbone.type == 'MiT':
+        segmentor.backbone.variant = 'b0'
+        segmentor.decode_head.in_channels = [32, 64, 160, 256]
+    else:
+        segmentor.backbone.update(depth=18, style='pytorch')
+        segmentor.decode_head.in_channels = 512
+
+
+def small_training(path, root, work_dir):
+    cfg = load_config(str(path), dict(data_root=str(root)), str(work_dir))
+    crop_smaller(cfg._cfg_dict)
+    segmentor = offline(cfg.model.segmentor)
+    segmentor.data_preprocessor.size = CROP
+    if name(path) not in FULL:
+        smallest(segmentor)
+    if 'ignore_top' in (cfg.model.get('pseudo_labels') or {}) or 'DAFormer' in cfg.model.type:
+        cfg.model.pseudo_labels = dict(cfg.model.get('pseudo_labels') or {}, ignore_top=2, ignore_bottom=8)
+    cfg.train_cfg.max_iters = ITERATIONS
+    cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
+    cfg.default_hooks.checkpoint = None
+    cfg.experiment_name = f'{work_dir.parent.name}_{path.parent.name}_{path.stem}'
+    return cfg
+
+
+def chosen(path):
+    skipped = os.environ.get('MIX_FAST') and name(path) not in FAST
+    return pytest.param(path, id=name(path), marks=pytest.mark.skipif(bool(skipped), reason='MIX_FAST'))
+
+
+@pytest.mark.parametrize('path', [chosen(path) for path in REAL])
+def test_three_iterations(path, prepared, tmp_path):
+    runner = Runner.from_cfg(small_training(path, prepared, tmp_path / 'run'))
+    before = [p.clone() for p in runner.model.student.decode_head.parameters()]
+    runner.train()
+    model = runner.model
+    assert isinstance(model, UDASegmentor)
+    assert runner.iter == ITERATIONS
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert any(not torch.equal(p, q) for p, q in zip(before, model.student.decode_head.parameters()))
+    if model.teacher is not None:
+        assert model.teacher.steps_made == ITERATIONS
