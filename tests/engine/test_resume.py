@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import Runner
 from torch import distributed
 
@@ -108,6 +109,21 @@ def test_between_the_iterations_of_an_accumulation(world, tmp_path, stop, pendin
     assert ('ranks' in saved) == pending
     train(cfg, parts, resume=True)
     assert differences(tmp_path / 'whole', parts) == []
+
+
+def test_the_scale_of_mixed_precision(world, tmp_path, monkeypatch):
+    """mmengine's wrapper, which asks for a GPU, with the scaler and the passes of a CPU."""
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
+    scale = dict(init_scale=4.0, growth_interval=2)
+    cfg = training(world, tmp_path, optim_wrapper=dict(
+        type='AmpOptimWrapper', dtype='bfloat16', loss_scale=scale, optimizer=dict(type='AdamW', lr=0.01)))
+    train(cfg, tmp_path / 'whole')
+    scales = [torch.load(tmp_path / f'whole/iter_{i}.pth', weights_only=True)['optimizer']['loss_scaler']['scale']
+              for i in (3, 6)]
+    assert scales == [8.0, 32.0]  # doubled after 2, 4 and 6 iterations
+    train(cfg, begun(tmp_path / 'whole', tmp_path / 'parts'), resume=True)
+    assert differences(tmp_path / 'whole', tmp_path / 'parts') == []
 
 
 def test_in_the_middle_of_the_very_first_step(world, tmp_path):

@@ -45,7 +45,7 @@ def count_failure(hook: CheckpointHook, runner: Runner, what: str, error: OSErro
     """
     hook.save_failures = getattr(hook, 'save_failures', 0) + 1
     limit = hook.args.get('max_save_failures', MAX_FAILURES)
-    text = (f'{what} could not be written to {hook.out_dir}: {error}. {_room(hook.out_dir)}The newest checkpoint '
+    text = (f'{what} could not be written to {hook.out_dir}: {error}. {_room(hook)}The newest checkpoint '
             f'that is there: {hook.last_ckpt or "none"}. ')
     if last or hook.save_failures >= limit:
         why = 'nothing comes after it' if last else f'it is the {hook.save_failures}. in a row to fail'
@@ -61,10 +61,13 @@ def forgive(hook: CheckpointHook) -> None:
     hook.save_failures = 0
 
 
-def _room(folder: str) -> str:
-    if not Path(folder).is_dir():
+def _room(hook: CheckpointHook) -> str:
+    if not Path(hook.out_dir).is_dir():
         return ''
-    return f'{shutil.disk_usage(folder).free / 2**30:.2f} GiB are free there. '
+    free = f'{shutil.disk_usage(hook.out_dir).free / 2**20:.0f} MiB are free there'
+    newest = Path(hook.last_ckpt or '')
+    return f'{free}, the newest takes {newest.stat().st_size / 2**20:.0f} MiB. ' if newest.is_file() else f'{free}. '
+
 
 
 def tolerant(stock: Callable) -> Callable:
