@@ -20,13 +20,15 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+from PIL import Image
+from torch.utils.data import Dataset
 
 from mmseg_camix.engine import testing
 from mmseg_camix.engine.config import complete_for_adaptation, load_config
 from mmseg_camix.engine.hooks.uda_hook import unwrapped
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.evaluation.reported import Row, find
-from mmseg_camix.evaluation.results import compared, markdown, result_of
+from mmseg_camix.evaluation.results import OTHER_IMAGES, compared, is_comparable, markdown, result_of
 from mmseg_camix.files import atomic_write
 
 TTA_SCALES = (0.75, 1.0, 1.25)
@@ -99,15 +101,36 @@ def configure(cfg: Config, args: argparse.Namespace) -> dict:
     return how
 
 
+def described(dataset: Dataset) -> dict:
+    """What was tested on: kind, number and size of the images."""
+    path = getattr(dataset, 'get_data_info', lambda index: {})(0).get('img_path', '')
+    try:
+        size = '{}x{}'.format(*Image.open(path).size)
+    except OSError:  # in an archive or a bucket
+        size = ''
+    return dict(type=type(dataset).__name__, images=len(dataset), size=size)
+
+
 def write(result: dict, row: Row | None, args: argparse.Namespace) -> None:
-    """The files that were asked for."""
-    if args.json:
-        atomic_write(args.json, json.dumps(result, indent=1) + '\n')
-    if args.markdown:
-        atomic_write(args.markdown, markdown(result, row))
-    if row is not None:
-        for size, (mean, printed) in compared(result, row).items():
-            print(f'{row.citation}: {row.shown(printed)} over {size} classes; here {mean:.2f} ({mean - printed:+.2f})')
+    """The files that were asked for; what cannot be written is printed, for it took long to measure."""
+    text = json.dumps(result, indent=1) + '\n'
+    try:
+        if args.json:
+            atomic_write(args.json, text)
+        if args.markdown:
+            atomic_write(args.markdown, markdown(result, row))
+    except OSError as error:
+        print(text)
+        raise SystemExit(f'the result (above) could not be written: {error}') from error
+
+
+def compare(result: dict, row: Row) -> None:
+    """Print the means beside those of the paper."""
+    for size, (mean, printed) in compared(result, row).items():
+        difference = f' ({mean - printed:+.2f})' if is_comparable(result) else ''
+        print(f'{row.citation}: {row.shown(printed)} over {size} classes; here {mean:.2f}{difference}')
+    if not is_comparable(result):
+        print(OTHER_IMAGES)
 
 
 def main() -> None:
@@ -129,13 +152,14 @@ def main() -> None:
         return
     dataset = runner.test_dataloader.dataset
     result = result_of(
-        metrics, os.path.relpath(args.config), args.cfg_options or {}, args.checkpoint,
-        dict(type=type(dataset).__name__, images=len(dataset)), dataset.metainfo['classes'], how,
-        getattr(unwrapped(runner.model), 'predict_with', 'network'), row and row.id)
-    try:
-        write(result, row, args)
-    except ValueError as error:
-        raise SystemExit(f'--paper: {error}') from error
+        metrics, os.path.relpath(args.config), args.cfg_options or {}, args.checkpoint, described(dataset),
+        dataset.metainfo['classes'], how, getattr(unwrapped(runner.model), 'predict_with', 'network'), row and row.id)
+    write(result, row, args)
+    if row is not None:
+        try:
+            compare(result, row)
+        except ValueError as error:
+            raise SystemExit(f'--paper: {error}') from error
 
 
 if __name__ == '__main__':

@@ -32,7 +32,7 @@ def read_results(folder: Path) -> dict[str, list[dict]]:
                              'tools/test.py --paper ROW --json FILE')
         if not is_comparable(result):
             data = result['data']
-            raise SystemExit(f'{path}: measured on {data["images"]} images of {data["type"]}, not on '
+            raise SystemExit(f'{path}: measured on {data["images"]} images of {data["type"]} ({data["size"]}), not on '
                              "the 500 of Cityscapes' validation set; it must not stand beside the papers' numbers")
         found.setdefault(trained(row).id, []).append(result)
     return found

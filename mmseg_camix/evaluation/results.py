@@ -12,6 +12,8 @@ from .reported import CLASSES_OF, Row, mean_over
 
 NETWORKS = ('student', 'teacher')
 PREFIX = 'IoU.'
+OTHER_IMAGES = ("These are not the 500 images of Cityscapes' validation set on which the paper was tested, so that no "
+                'difference is given')
 
 
 def result_of(metrics: Mapping[str, float], config: str, options: Mapping, checkpoint: str, data: Mapping,
@@ -23,7 +25,7 @@ def result_of(metrics: Mapping[str, float], config: str, options: Mapping, check
         config: path of the config.
         options: what was overridden in it.
         checkpoint: path of the checkpoint; its name and digest are kept.
-        data: `type` of the test set and number of `images`.
+        data: `type` of the test set, number of `images`, and their `size` ('2048x1024').
         classes: their names.
         evaluation: `resolution`, `inference`, and the `scales` and `flip` of test-time augmentation.
         tested_with: the network whose numbers stand for the method.
@@ -78,27 +80,29 @@ def compared(result: Mapping, row: Row) -> dict[int, tuple[float, float]]:
 
 
 def is_comparable(result: Mapping) -> bool:
-    """Whether the images were those of the papers: the 500 of Cityscapes' validation set."""
-    return result['data']['type'] in ('RawCityscapesDataset', 'CityscapesDataset') and result['data']['images'] == 500
+    """Whether the images were those of the papers: the 500 of Cityscapes' validation set, at their size."""
+    data = result['data']
+    return 'cityscapes' in data['type'].lower() and (data['images'], data['size']) == (500, '2048x1024')
 
 
 def markdown(result: Mapping, row: Row | None = None) -> str:
     """Title, how it was tested, and one line per mean and class."""
     networks, tested = result['networks'], tested_network(result)
     evaluation, data = result['evaluation'], result['data']
+    differs = row is not None and is_comparable(result)
     lines = [f'# {result["config"]}', '', f'Checkpoint `{result["checkpoint"]["file"]}`, tested on {data["images"]} '
-             f'images of {data["type"]}; {describe(evaluation)}. The method is tested with its {tested}.', '']
-    head = ['IoU (%)', *networks]
-    if row is not None:
-        head += [row.citation, f'{tested} - paper']
+             f'images of {data["type"]}; {describe(evaluation)}. The method is tested with its {tested}.',
+             *_notes(result, row), '']
+    head = ['IoU (%)', *networks, *([row.citation] if row else []), *([f'{tested} - paper'] if differs else [])]
     lines += ['| ' + ' | '.join(head) + ' |', '|---|' + '---:|' * (len(head) - 1)]
     for name, values, printed in _lines(result, row):
         cells = [f'{value:.2f}' if value is not None else '-' for value in values.values()]
         if row is not None:
-            difference = f'{values[tested] - printed:+.2f}' if None not in (values[tested], printed) else ''
-            cells += [row.shown(printed) if printed is not None else '-', difference]
+            cells.append(row.shown(printed) if printed is not None else '-')
+        if differs:
+            cells.append(f'{values[tested] - printed:+.2f}' if None not in (values[tested], printed) else '')
         lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join([*lines, *_notes(result, row)]) + '\n'
+    return '\n'.join(lines) + '\n'
 
 
 def describe(evaluation: Mapping) -> str:
@@ -131,9 +135,9 @@ def _notes(result: Mapping, row: Row | None) -> list[str]:
     for size, printed in row.mIoU.items():
         mean = row.recomputed(size)
         if mean is not None and abs(mean - printed) > 0.1:
-            notes.append(f'The paper prints {row.shown(printed)} over {size} classes; the mean of its own row is {mean:.2f}.')
+            notes.append(f'The paper prints {row.shown(printed)} over {size} classes; the mean of its own row is '
+                         f'{mean:.2f}.')
     if not is_comparable(result):
-        notes.append("These are not the 500 images of Cityscapes' validation set, on which the paper was tested: "
-                     'the difference says nothing about the method.')
+        notes.append(f'{OTHER_IMAGES}.')
     return [f'\n{note}' for note in notes]
 

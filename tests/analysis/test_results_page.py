@@ -108,7 +108,7 @@ def write_result(folder, row, images=500, shift=1.0, name='a', **evaluation):
     (folder / 'x.pth').write_bytes(b'x')
     how = dict(dict(resolution='paper', inference='images at 1024x512, whole', scales=None, flip=False), **evaluation)
     result = result_of(metrics, reported.config, {}, str(folder / 'x.pth'), dict(
-        type='RawCityscapesDataset', images=images), reported.classes, how, 'student', row)
+        type='RawCityscapesDataset', images=images, size='2048x1024'), reported.classes, how, 'student', row)
     (folder / f'{name}.json').write_text(json.dumps(result))
 
 

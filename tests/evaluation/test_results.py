@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_camix.engine.checkpoint import save_checkpoint
 from mmseg_camix.evaluation.reported import rows
-from mmseg_camix.evaluation.results import compared, is_comparable, markdown, networks_of, result_of
+from mmseg_camix.evaluation.results import OTHER_IMAGES, compared, is_comparable, markdown, networks_of, result_of
 from tests.models import tiny
 from tests.tools_runner import call
 from tests.world import VAL, config
@@ -29,7 +29,8 @@ def a_result(tmp_path, row='dsp-synthia', images=500, shift=1.0, tested_with='st
     checkpoint = tmp_path / 'iter_9.pth'
     checkpoint.write_bytes(b'weights')
     return result_of({**metrics, 'mIoU': 1.0}, 'configs/x.py', {'model.a': None}, str(checkpoint),
-                     dict(type='RawCityscapesDataset', images=images), reported.classes, EVALUATION, tested_with, row)
+                     dict(type='RawCityscapesDataset', images=images, size='2048x1024'), reported.classes, EVALUATION,
+                     tested_with, row)
 
 
 def test_metrics_are_nested_by_network():
@@ -57,7 +58,7 @@ def test_differences_are_over_the_classes_of_the_row(tmp_path):
     assert '| mIoU, 13 classes | 60.92 | 61.92 | 63.8 | -2.88 |' in text
     assert '| traffic light | 32.60 | 33.60 | 31.6 | +1.00 |' in text
     assert 'The paper prints 63.8 over 13 classes; the mean of its own row is 59.92.' in text
-    assert 'says nothing about the method' not in text
+    assert OTHER_IMAGES not in text
     assert '| IoU (%) | student | teacher | DSP, Table 2 | student - paper |' in text
 
 
@@ -71,7 +72,14 @@ def test_the_tested_network_is_what_is_compared(tmp_path):
 def test_other_images_are_not_compared_in_silence(tmp_path):
     result = a_result(tmp_path, images=100)
     assert not is_comparable(result)
-    assert 'says nothing about the method' in markdown(result, rows()['dsp-synthia'])
+    text = markdown(result, rows()['dsp-synthia'])
+    assert OTHER_IMAGES in text
+    assert '- paper' not in text
+    assert '| traffic light | 32.60 | 33.60 | 31.6 |' in text
+    for change in (dict(size='192x96'), dict(type='FolderDataset')):
+        right = dict(type='CityscapesDataset', images=500, size='2048x1024')
+        assert is_comparable(dict(result, data=right))
+        assert not is_comparable(dict(result, data=right | change))
 
 
 def test_other_classes_are_refused(tmp_path):
@@ -137,12 +145,14 @@ def test_tool_writes_what_mmseg_measures(trained, tmp_path, capsys):
         assert result['networks'][network]['mIoU'] == pytest.approx(np.mean(list(own.values())), abs=0.01)
         assert {'mIoU16', 'mIoU13'} < set(result['networks'][network])
     assert result['row'] == 'dacs-gta'
-    assert result['data'] == dict(type='RawCityscapesDataset', images=VAL)
+    assert result['data'] == dict(type='RawCityscapesDataset', images=VAL, size='64x48')
     assert result['evaluation'] == dict(resolution='paper', inference='images at 40x28, whole', scales=None, flip=False)
     text = out[1].read_text()
     assert 'DACS, Table 1' in text
-    assert "not the 500 images of Cityscapes' validation set" in text
-    assert 'DACS, Table 1: 52.14 over 19 classes; here ' in capsys.readouterr().out
+    assert OTHER_IMAGES in text
+    printed = capsys.readouterr().out
+    assert 'DACS, Table 1: 52.14 over 19 classes; here ' in printed
+    assert OTHER_IMAGES in printed
 
 
 def test_tool_slides_and_averages(trained, tmp_path):
@@ -168,3 +178,19 @@ def test_a_wrong_number_of_numbers(trained, capsys):
     folder, _ = trained
     assert call('test.py', folder / 'cfg.py', folder / 'x.pth', '--slide', '32') == 2
     assert '--slide takes no numbers, or two' in capsys.readouterr().err
+
+
+def test_a_result_that_cannot_be_written_is_printed(trained, tmp_path, monkeypatch, capsys):
+    """A full disk, a folder without permission: the evaluation took long, its numbers must not be lost."""
+    import mmseg_camix.files
+
+    def full(*args, **kwargs):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(mmseg_camix.files, 'atomic_write', full)
+    folder, _ = trained
+    message = call('test.py', folder / 'cfg.py', folder / 'x.pth', '--work-dir', tmp_path / 'run', '--json',
+                   tmp_path / 'a.json', '--cfg-options', 'custom_hooks=[]')
+    assert 'could not be written: [Errno 28] No space left' in message
+    printed = capsys.readouterr().out
+    assert json.loads(printed[printed.index('{\n'):])['networks']['teacher']['IoU']
