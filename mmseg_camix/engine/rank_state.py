@@ -26,14 +26,14 @@ def gather_rank_states(runner: Runner) -> list[dict] | None:
     return states if states and any(states) else None
 
 
-def restore_rank_state(runner: Runner, states: list[dict]) -> None:
-    """Put this process's state back, after the weights were resumed."""
+def restore_rank_state(runner: Runner, states: list[dict]) -> bool:
+    """Put this process's state back, after the weights were resumed; whether gradients came with it."""
     model = _bare(runner.model)
     if len(states) != get_world_size():
         print_log(f'The checkpoint comes from {len(states)} processes and goes on in {get_world_size()}: all begin '
                   'with the buffers (normalisation statistics, memory banks) of its first process, without '
                   'gradients of an unfinished accumulation', 'current', logging.WARNING)
-        return
+        return False
     state = states[get_rank()]
     if 'buffers' in state:
         model.load_state_dict(state['buffers'], strict=False)
@@ -44,6 +44,7 @@ def restore_rank_state(runner: Runner, states: list[dict]) -> None:
     if gradients:
         print_log(f'Gradients accumulated before iteration {runner.iter} were in the checkpoint: none is lost',
                   'current')
+    return bool(gradients)
 
 
 def _state(runner: Runner) -> dict:

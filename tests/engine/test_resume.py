@@ -2,6 +2,7 @@
 
 import shutil
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import distributed
 
 from mmseg_camix.analysis.same_run import comparable, differences, unequal
 from mmseg_camix.datasets import CLASSES, PairedDataset
+from mmseg_camix.engine import rank_state
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.processes import prepare_launch
 from tests.gloo import run_in_pair
@@ -158,6 +160,17 @@ def test_two_processes_with_gradients_that_wait(world, tmp_path):
     assert [one['differences'] if isinstance(one, dict) else one for one in found] == [[], []]
     assert not torch.equal(found[0]['bank'], found[1]['bank'])
     assert differences(tmp_path / 'whole', tmp_path / 'parts') == []
+
+
+@pytest.mark.parametrize(('before', 'now'), [(1, 2), (2, 1)])
+def test_another_number_of_processes_is_said(monkeypatch, before, now):
+    said, model = [], tiny.method('DACS')
+    monkeypatch.setattr(rank_state, 'get_world_size', lambda: now)
+    monkeypatch.setattr(rank_state, 'print_log', lambda text, *args: said.append(text))
+    states = [dict(gradients={name: torch.ones_like(p) for name, p in model.named_parameters()})] * before
+    assert not rank_state.restore_rank_state(SimpleNamespace(model=model), states)
+    assert said[0].startswith(f'The checkpoint comes from {before} processes and goes on in {now}')
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_a_seed_that_nobody_chose(world, tmp_path):

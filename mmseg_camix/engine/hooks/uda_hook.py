@@ -51,11 +51,11 @@ class UDAHook(Hook):
         refuse_sharding(runner)
         _check_classes(model, runner)
         model.prepare(getattr(runner.train_dataloader.dataset, 'metainfo', None) or {})
-        if self._rank_states and runner.iter > 0:
-            restore_rank_state(runner, self._rank_states)
-        elif model.teacher is not None and model.teacher.steps_made == 0:
+        # Weights that were resumed, not only loaded, may come with gradients for the first step.
+        states, self._rank_states = self._rank_states, None
+        waiting = states is not None and runner.iter > 0 and restore_rank_state(runner, states)
+        if model.teacher is not None and model.teacher.steps_made == 0 and not waiting:
             model.teacher.copy_student(model.student)
-        self._rank_states = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Ranks draw different masks: their seeds are apart, the same in every run."""
@@ -86,7 +86,7 @@ class UDAHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep it until the weights are in place."""
-        self._rank_states = checkpoint.pop(SECTION, None)
+        self._rank_states = checkpoint.pop(SECTION, [{}])
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Running statistics differ between ranks; all evaluate with those of rank 0."""
