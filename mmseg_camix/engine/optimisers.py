@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
@@ -85,9 +85,18 @@ def _merged(single: list[dict], usual: dict) -> list[dict]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Let mmengine's logger say nothing.
+
+    A filter, not `logging.disable`: loggers remember whether a level is enabled, and those of mmengine are
+    not told when it changes, so that they would stay silent for the rest of the training.
+    """
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(_nothing)
     try:
         yield
     finally:
-        logging.disable(before)
+        logger.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False

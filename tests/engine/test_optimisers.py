@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -53,6 +54,21 @@ def test_decay_and_factors_multiply():
     model = Model(MiT('b0'))
     rate = settings(groups(model, layer_decay=0.5, custom_keys={'backbone': dict(lr_mult=4.0)}))
     assert rate[id(model.backbone.layers[3][2].weight)][0] == 2.0
+
+
+@pytest.mark.parametrize('said_before', [True, False])
+def test_mmengines_line_for_each_parameter_goes_and_other_warnings_stay(said_before, tmp_path):
+    logger = MMLogger.get_instance(f'quiet_{said_before}', log_file=str(tmp_path / 'log.txt'))
+    if said_before:
+        logger.warning('before')
+    groups(Model(nn.Linear(2, 2)), custom_keys={'decode_head': dict(lr_mult=10.0)})
+    logger.warning('afterwards')
+    logger.info('and so on')
+    said = (tmp_path / 'log.txt').read_text()
+    assert 'skipped' not in said
+    assert '2 parameters with lr 10' in said
+    assert 'afterwards' in said
+    assert 'and so on' in said
 
 
 def test_wrong_values():
