@@ -121,7 +121,7 @@ class Training:
         model, optimizer, watch = self.model, self.optimizer, self.watch
         with watch('data'):
             batch = model.data_preprocessor(next(self.batches), True)
-        model.set_progress(index, max_iters, get_rank())
+        model.set_progress(index, max_iters, 0 if model.global_batch else get_rank())
         model.train()
         self.passes(batch)
         if optimizer.should_update():
