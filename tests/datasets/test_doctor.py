@@ -107,6 +107,29 @@ def test_broken_images(data, spoil, text):
     assert '(2 of 4 files)' in finding.lines()[0]
 
 
+def test_files_without_permission(data, monkeypatch):
+    """Root may read everything, so that the refusal is made."""
+    import mmengine.fileio
+
+    inner = mmengine.fileio.get
+    refused = str(data / 'source/labels/2.png')
+
+    def get(path, **options):
+        if str(path) == refused:
+            raise PermissionError(13, 'Permission denied', refused)
+        return inner(path, **options)
+
+    monkeypatch.setattr(mmengine.fileio, 'get', get)
+    finding = only(config(data), 'error', 'source')
+    assert 'Permission denied' in finding.text and finding.files == [refused]
+
+
+def test_labels_of_another_depth(data):
+    cv2.imwrite(str(data / 'source/labels/1.png'), np.full(SIZE, 1, np.uint16))
+    finding = only(config(data), 'error', 'source')
+    assert 'a PNG of 16 bits and one channel, but' in finding.text and 'a single-channel 8-bit PNG' in finding.text
+
+
 def test_labels_outside_the_map(data):
     """As FolderDataset's loader says it, and as mmseg's loader passes them on in silence."""
     write_grey_label(data / 'source/labels/3.png', np.full(SIZE, 34))
@@ -378,3 +401,7 @@ def test_tool(data, tmp_path, capsys):
     assert '1 error, 0 warnings, 0 notes' in capsys.readouterr().out
     assert 'no config at nowhere.py' in call('dataset/check.py', 'nowhere.py')
     assert call('dataset/check.py', *arguments, '--samples', -1) == 2
+    (tmp_path / 'file').write_text('')
+    assert call('dataset/check.py', tmp_path / 'cfg.py', '--jobs', 1, '--json', tmp_path / 'file/a.json') == 1
+    printed = capsys.readouterr()
+    assert 'could not be written' in printed.err and 'share of pixels' in printed.out

@@ -15,6 +15,7 @@ from mmseg_camix.engine.config import load_config
 from mmseg_camix.datasets.spatial_prior import SpatialPrior, load_spatial_prior
 from mmseg_camix.datasets.spatial_prior_counting import count_labels
 from mmseg_camix.datasets.spatial_prior_picture import draw_prior, draw_relations
+from mmseg_camix.datasets.transforms.augmented_views import loads_label, type_name
 from mmseg_camix.ops.context import META_GROUPS, close_over, relation_matrix
 from mmseg_camix.ops.relations import compare_relations, pair_names
 
@@ -37,16 +38,9 @@ def source_config(cfg: Config) -> ConfigDict:
     return dataset
 
 
-def type_name(transform: dict) -> str:
-    """'LoadImage' of dict(type='mmseg.LoadImage') and of dict(type=LoadImage)."""
-    kind = transform['type']
-    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
-
-
 def label_transforms(pipeline: list[dict]) -> list[dict]:
     """The transforms that load the label, and not the image."""
-    found = [t for t in pipeline
-             if type_name(t).startswith('Load') and 'Image' not in type_name(t)]
+    found = [t for t in pipeline if loads_label(t)]
     if not found:
         raise SystemExit('the source pipeline loads no labels; its transforms are '
                          f'{[type_name(t) for t in pipeline]}; add LoadIdLabels or '

@@ -28,7 +28,7 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmseg_camix.analysis.pictures_data import draw_classes, draw_samples
-from mmseg_camix.datasets.doctor import examine, told
+from mmseg_camix.datasets.doctor import Examination, examine, told
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write
 
@@ -62,13 +62,22 @@ def main() -> int:
         print('interrupted; nothing was written', file=sys.stderr)
         return 130
     print(told(examination))
+    try:
+        write(examination, args)
+    except OSError as error:
+        print(f'error: the files asked for could not be written: {error}', file=sys.stderr)
+        return 1
+    return 1 if examination.failed else 0
+
+
+def write(examination: Examination, args: argparse.Namespace) -> None:
+    """JSON and pictures, where asked for."""
     if args.json:
         atomic_write(args.json, json.dumps(dict(config=args.config, **examination.to_dict()), indent=1) + '\n')
     if args.out:
         for name, draw in (('samples.png', draw_samples), ('classes.png', draw_classes)):
             if draw(examination, args.out / name, args.shown):
                 print(f'drew {args.out / name}')
-    return 1 if examination.failed else 0
 
 
 if __name__ == '__main__':
