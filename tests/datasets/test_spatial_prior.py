@@ -217,8 +217,19 @@ def test_tool_counts_the_source_of_a_config(tmp_path, capsys):
     assert 'relations from the labels alone: none' in printed
 
 
+@pytest.mark.parametrize(('resize', 'size'), [
+    ("dict(type='RandomFlip', prob=.5)", (18, 28)),  # the labels' own
+    ("dict(type='Resize', scale=(1000, 9), keep_ratio=True)", (9, 14))])
+def test_tool_takes_the_size_of_the_first_label(tmp_path, resize, size):
+    """Where the pipeline keeps the images' format."""
+    config, _ = write_config(tmp_path, resize=resize)
+    out = str(tmp_path / 'x.npz')
+    load_tool().main([config, '--workers', '0', '--out', out])
+    assert load_spatial_prior(out).size == size
+
+
 def test_tool_counts_at_another_size_and_says_what_is_missing(tmp_path):
-    config, labels = write_config(tmp_path, resize="dict(type='RandomFlip', prob=.5)")
+    config, labels = write_config(tmp_path, resize="dict(type='Resize', scale_factor=.5)")
     tool = load_tool()
     with pytest.raises(SystemExit, match='--size WIDTH HEIGHT'):
         tool.main([config, '--workers', '0'])
