@@ -6,6 +6,7 @@ examples:
   python tools/train.py CONFIG --resume                      # go on where the last run stopped
   python tools/train.py CONFIG --cfg-options data_root=/data model.teacher.alpha=0.999
   python tools/train.py CONFIG --speed amp=bf16 checkpointing    # faster, and with less memory
+  python tools/train.py CONFIG --vis tensorboard --cfg-options default_hooks.live.interval=500   # curves, pictures
   tools/dist_train.sh CONFIG 4                                   # four processes, one for each GPU
 """
 
@@ -19,6 +20,7 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from mmseg_camix.engine.config import complete_for_adaptation, load_config
+from mmseg_camix.engine.monitoring import show_in
 from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.engine.speed import DESCRIPTION, apply_options
 
@@ -35,6 +37,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--speed', nargs='+', default=[], metavar='OPTION',
                         help='options of speed and memory, see below')
     parser.add_argument('--amp', action='store_true', help='the same as --speed amp=fp16')
+    parser.add_argument('--vis', nargs='+', default=[], metavar='WHERE',
+                        help='show curves and pictures in tensorboard, wandb or both')
     parser.add_argument('--seed', type=int, help='seed of everything random (default: the config\'s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config, e.g. train_cfg.max_iters=100')
@@ -55,6 +59,8 @@ def main() -> None:
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     apply_options(cfg, [*args.speed, *(['amp=fp16'] if args.amp else [])])
+    if args.vis:
+        show_in(cfg, args.vis)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

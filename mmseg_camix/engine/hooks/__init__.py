@@ -2,8 +2,9 @@
 
 from .collapse_hook import CollapseHook
 from .dynamic_threshold_hook import DynamicThresholdHook
+from .live_view_hook import LiveViewHook
 from .nonfinite_hook import NonFiniteHook
 from .record_hook import RecordMetricsHook
 from .uda_hook import UDAHook
 
-__all__ = ['CollapseHook', 'DynamicThresholdHook', 'NonFiniteHook', 'RecordMetricsHook', 'UDAHook']
+__all__ = ['CollapseHook', 'DynamicThresholdHook', 'LiveViewHook', 'NonFiniteHook', 'RecordMetricsHook', 'UDAHook']

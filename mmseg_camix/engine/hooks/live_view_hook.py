@@ -1,0 +1,114 @@
+"""The hook that shows what a training is doing."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from mmengine.visualization import LocalVisBackend
+
+from mmseg_camix.files import atomic_write
+from mmseg_camix.models.uda.step import Step
+
+from ..watch.step_tap import StepTap
+from .uda_hook import unwrapped
+
+FACTS = ('loss', 'pseudo/confidence', 'significance/kept', 'significance/threshold')
+
+
+@HOOKS.register_module()
+class LiveViewHook(Hook):
+    """Every so often writes one picture of a step: source, target, mixed images, labels, weights, significance.
+
+    It goes to ``<work_dir>/live/iter_N.png``, and to the visualiser's backends (TensorBoard, W&B) as the image
+    ``live``. It shows what the student has seen in this very step; nothing is computed again and nothing is
+    drawn from the training's generators. Images are those of the first process.
+
+    With tools/train.py: ``--cfg-options default_hooks.live.interval=500``.
+
+    Args:
+        interval: iterations between two pictures.
+        images: so many images of the batch are shown.
+        width: of each tile in pixels.
+        folder: within the work folder; None writes no files.
+        first: whether the first iteration is shown too, so that one sees at once that all is well.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, interval: int = 500, images: int = 2, width: int = 192, folder: str | None = 'live',
+                 first: bool = True) -> None:
+        if interval < 1 or images < 1 or width < 32:
+            raise ValueError(f'LiveViewHook: interval={interval} and images={images} must be at least 1, '
+                             f'width={width} at least 32')
+        self.interval, self.images, self.width = interval, images, width
+        self.folder, self.first = folder, first
+        self._tap: StepTap | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Listen to the model's steps."""
+        self.after_train(runner)
+        model = unwrapped(runner.model)
+        if not hasattr(model, 'objectives'):
+            print_log(f'LiveViewHook shows steps of an adapted model, and {type(model).__name__} is a plain one: '
+                      'no pictures', 'current', logging.WARNING)
+            return
+        self._tap = StepTap(model)
+
+    def after_train(self, runner: Runner) -> None:
+        """Listen no longer."""
+        if self._tap is not None:
+            self._tap.close()
+        self._tap = None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Ask for the step that comes."""
+        due = self.every_n_train_iters(runner, self.interval) or (self.first and runner.iter == 0)
+        if self._tap is not None and due and runner.rank == 0:
+            self._tap.want()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Draw it."""
+        step = self._tap and self._tap.take()
+        if step is not None:
+            self._show(runner, self._picture(runner, step))
+
+    def _picture(self, runner: Runner, step: Step) -> np.ndarray:
+        from mmseg_camix.analysis.live_panels import panels_of  # they import OpenCV and matplotlib
+        from mmseg_camix.analysis.live_picture import compose
+        model = unwrapped(runner.model)
+        info = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
+        classes = info.get('classes') or [f'class {index}' for index in range(step.num_classes)]
+        palette = info.get('palette') or _palette(step.num_classes)
+        facts = [f'iteration {runner.iter + 1} of {runner.max_iters}']
+        scalars = runner.message_hub.log_scalars
+        facts += [f'{name.split("/")[-1]} {scalars[f"train/{name}"].current():.3g}' for name in FACTS
+                  if f'train/{name}' in scalars]
+        return compose(panels_of(step, model, palette, self.images), type(model).__name__, ',  '.join(facts),
+                       classes, palette, self.width)
+
+    def _show(self, runner: Runner, picture: np.ndarray) -> None:
+        import cv2
+        if self.folder is not None:
+            path = Path(runner.work_dir) / self.folder / f'iter_{runner.iter + 1}.png'
+            try:
+                atomic_write(path, cv2.imencode('.png', picture[..., ::-1])[1].tobytes(), clean=False)
+            except OSError as error:  # a full disk is no reason to stop
+                print_log(f'no picture of this step: {error}', 'current', logging.WARNING)
+        visualizer = getattr(runner, 'visualizer', None)
+        for backend in getattr(visualizer, '_vis_backends', {}).values():
+            if not (isinstance(backend, LocalVisBackend) and self.folder is not None):  # which has the file already
+                backend.add_image('live', picture, runner.iter + 1)
+
+
+def _palette(count: int) -> list[tuple[int, int, int]]:
+    """Colours for a data set that has none: evenly spread hues."""
+    import colorsys
+    colours = [colorsys.hsv_to_rgb(index / count, 0.65, 0.9) for index in range(count)]
+    return [tuple(round(255 * part) for part in colour) for colour in colours]
