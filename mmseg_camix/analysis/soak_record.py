@@ -100,7 +100,7 @@ def summary(content: dict) -> str:
     result = 'bit for bit those of the undisturbed one' if not different else f'DIFFERENT: {", ".join(different)}'
     rounds = len(content['rounds'])
     return '\n'.join([
-        '| | |', '|---|---:|',
+        f'| seed {settings["seed"]} | |', '|---|---:|',
         f'| kills | {len(kills)} |',
         f'| while it started, before its first iteration | {kinds["start"]} |',
         f'| at a random moment afterwards | {kinds["step"]} |',

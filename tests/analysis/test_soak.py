@@ -114,7 +114,7 @@ def test_what_a_life_has_logged(tmp_path):
 
 
 def test_summary():
-    content = dict(settings=dict(interval=2, iterations=10), rounds=[dict(kills=2, differences=[])], kills=[
+    content = dict(settings=dict(interval=2, iterations=10, seed=0), rounds=[dict(kills=2, differences=[])], kills=[
         dict(kind='save', iteration=4, inside='iter_4.pth', resumes_at=2),
         dict(kind='start', iteration=2, inside=None, resumes_at=2)])
     text = summary(content)
