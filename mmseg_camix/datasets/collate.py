@@ -7,18 +7,51 @@ from collections.abc import Sequence
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor
 
 
 @FUNCTIONS.register_module()
 def branch_collate(items: Sequence[dict]) -> dict:
-    """mmengine's ``pseudo_collate`` for branches, with images of one size stacked in the worker.
+    """mmengine's ``pseudo_collate`` for branches, with images and labels of one size stacked in the worker.
 
-    Each tensor that a worker hands over costs a round trip of its own; a stack is one. Preprocessors
-    that go through the images one by one do not notice.
+    Each tensor that a worker hands over costs a round trip of its own; a stack is one. Labels go as
+    bytes, beside their data samples: the model's preprocessor gives each its own back
+    (:func:`return_labels`).
     """
     batch = pseudo_collate(items)
     for branch in batch.values():
         images = branch['inputs']
         if len({image.shape for image in images}) == 1:
             branch['inputs'] = torch.stack(list(images))
+        labels = _take_labels(branch['data_samples'])
+        if labels is not None:
+            branch['labels'] = labels
     return batch
+
+
+def return_labels(branch: dict, device: torch.device) -> dict:
+    """A branch as ``pseudo_collate`` makes it: each data sample has its label, on this device."""
+    if 'labels' not in branch:
+        return branch
+    labels = branch['labels'].to(device, non_blocking=True).long()
+    for sample, label in zip(branch['data_samples'], labels):
+        sample.gt_sem_seg = PixelData(data=label)
+    return {key: value for key, value in branch.items() if key != 'labels'}
+
+
+def _take_labels(samples: list) -> Tensor | None:
+    """(B, 1, H, W) uint8, taken out of the samples; None where they do not fit into it."""
+    if not all(isinstance(sample, SegDataSample) and sample.keys() == ['gt_sem_seg']
+               and sample.gt_sem_seg.keys() == ['data'] for sample in samples):
+        return None
+    labels = [sample.gt_sem_seg.data for sample in samples]
+    if len({(label.shape, label.dtype) for label in labels}) > 1 or labels[0].dtype != torch.int64:
+        return None
+    stacked = torch.stack(labels)
+    if stacked.numel() == 0 or stacked.min() < 0 or stacked.max() > 255:
+        return None
+    for sample in samples:
+        del sample.gt_sem_seg
+    return stacked.byte()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from mmseg.models.data_preprocessor import SegDataPreProcessor
+from torch import Tensor, nn
+
+from mmseg_camix.datasets.collate import return_labels
 
 
 def with_preprocessor(segmentor: dict, data_preprocessor: dict | None) -> dict:
@@ -28,10 +32,34 @@ class BranchPreprocessor(nn.Module):
     def forward(self, data: dict, training: bool = False) -> dict:
         if 'inputs' in data:
             return self.preprocessor(data, training)
-        branches = {name: self.preprocessor(batch, training) for name, batch in data.items()}
+        branches = {name: self._branch(return_labels(batch, self._device()), training) for name, batch in data.items()}
         return dict(
             inputs={name: batch['inputs'] for name, batch in branches.items()},
             data_samples={name: batch['data_samples'] for name, batch in branches.items()})
+
+    def _device(self) -> torch.device:
+        return getattr(self.preprocessor, 'device', torch.device('cpu'))
+
+    def _branch(self, batch: dict, training: bool) -> dict:
+        """What the segmentor's preprocessor gives; at once for all images where nothing has to be padded."""
+        images, samples, inner = batch['inputs'], batch['data_samples'], self.preprocessor
+        whole = training and type(inner) is SegDataPreProcessor and inner.size is not None and not inner.batch_augments
+        if not (whole and isinstance(images, Tensor) and images.dtype == torch.uint8
+                and all(have >= wanted for have, wanted in zip(images.shape[2:], inner.size))
+                and all(set(sample.keys()) <= {'gt_sem_seg'} for sample in samples)):
+            return inner(batch, training)
+        images = images.to(self._device(), non_blocking=True)
+        if inner.channel_conversion and images.shape[1] == 3:
+            images = images[:, [2, 1, 0]]
+        images = images.float()
+        if inner._enable_normalize:
+            images = images.sub_(inner.mean).div_(inner.std)
+        for sample in samples:
+            shape = sample.gt_sem_seg.shape if 'gt_sem_seg' in sample else None
+            sample.set_metainfo(dict(img_shape=images.shape[2:], pad_shape=shape, padding_size=(0, 0, 0, 0)))
+        if images.device.type != 'cpu':  # labels that came apart are there already
+            samples = [sample.to(images.device) for sample in samples]
+        return dict(inputs=images, data_samples=samples)
 
     @property
     def mean(self) -> list[float]:
