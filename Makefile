@@ -19,7 +19,7 @@ setup: $(READY)
 $(READY): setup.py setup.cfg
 	@echo "Installing into $(VENV) (PyTorch is large; a few minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[tests]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[tests,export]'
 	@$(BIN)/python -c "import importlib.util as u; raise SystemExit(u.find_spec('mmcv') is None)" \
 		|| $(BIN)/python -m pip install -qq --disable-pip-version-check mmcv-lite==2.1.0
 	@touch $@

@@ -3,9 +3,11 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
 from mmseg_camix.engine.checkpoint import save_checkpoint
@@ -76,10 +78,9 @@ def trained(folder: Path, segmentor: dict, method: str = 'DACS', meta: dict | No
     with torch.no_grad():
         for value in model.parameters():
             value.add_(0.02 * torch.randn(value.shape, generator=generator))
-        for name, value in model.named_buffers():
-            if name.endswith(('running_mean', 'running_var')):
-                value.add_(torch.rand(value.shape, generator=generator))
-    _balance(model.eval())
+    for name in model.networks:
+        _settle(model.network(name))
+    model.eval()
     cfg = config(DATA, folder, method=method, segmentor=segmentor, **changes)
     found = dict(iter=7, cfg=cfg.pretty_text, dataset_meta=dict(classes=CLASSES, palette=PALETTE))
     path = folder / 'iter_7.pth'
@@ -87,12 +88,22 @@ def trained(folder: Path, segmentor: dict, method: str = 'DACS', meta: dict | No
     return path, model
 
 
+def noise(seed: int = 5, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """(H, W, 3) uint8; what `write_image` writes."""
+    return np.random.RandomState(seed).randint(0, 256, (*size, 3), np.uint8)
+
+
 @torch.no_grad()
-def _balance(model: nn.Module) -> None:
-    """So that both networks predict several classes: no class leads on average."""
-    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    for name in model.networks:
-        network = model.network(name)
-        head = network.decode_head
-        last = head.conv_seg if hasattr(head, 'conv_seg') else head.classifiers[0]
-        last.bias -= network(image).mean((0, 2, 3))
+def _settle(network: nn.Module) -> None:
+    """Running statistics as of noise, and no class ahead on average: several are predicted."""
+    images = [torch.from_numpy(noise(seed)).permute(2, 0, 1) for seed in (5, 6)]
+    image = network.data_preprocessor(dict(inputs=images))['inputs']
+    norms = [module for module in network.modules() if isinstance(module, _NormBase)]
+    for norm in norms:
+        norm.momentum = 1.0
+    network.train()(image)
+    for norm in norms:
+        norm.momentum = 0.1
+    head = network.eval().decode_head
+    last = head.conv_seg if hasattr(head, 'conv_seg') else head.classifiers[0]
+    last.bias -= network(image).mean((0, 2, 3))

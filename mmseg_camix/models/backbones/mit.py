@@ -51,6 +51,14 @@ class MiT(MixVisionTransformer):
             if isinstance(module, EfficientMultiheadAttention):
                 module.attn.register_forward_pre_hook(_without_weights, with_kwargs=True)
 
+    @staticmethod
+    def as_stock(variant: str = 'b5', drop_path_rate: float = 0.1, out_indices: Sequence[int] = (0, 1, 2, 3),
+                 with_cp: bool = False) -> dict:
+        """mmseg's config of the same network, with the same names of weights; what export writes."""
+        width, depths = VARIANTS[variant]
+        return dict(type='MixVisionTransformer', embed_dims=width, num_layers=list(depths), num_heads=list(_HEADS),
+                    drop_path_rate=drop_path_rate, out_indices=tuple(out_indices), with_cp=with_cp)
+
     @property
     def num_layers_of_decay(self) -> int:
         """Number of blocks, for layer-wise decay of the learning rate."""

@@ -1,0 +1,163 @@
+"""The files of an export, and how to open them again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from mmseg_camix.engine.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from mmseg_camix.engine.config import load_config
+from mmseg_camix.files import atomic_write
+from mmseg_camix.models.uda import adapter
+from mmseg_camix.version import __version__
+
+from .errors import ExportError
+from .plain import PlainNetwork, built, plain_network
+from .segmentor import foreign_modules, in_stock_terms
+
+CONFIG, WEIGHTS, SAFETENSORS, ONNX = 'config.py', 'model.pth', 'model.safetensors', 'model.onnx'
+# How far logits may differ between two programs of the same mathematics, as a share of the largest.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is to be said of an export to mmseg."""
+
+    difference: float
+    """Largest difference of logits between what was written and the network itself."""
+    foreign: dict[str, str]
+    """Class -> module, for those that mmseg does not have."""
+    paths: tuple[str, ...]
+    """What looks like a file's path in the config."""
+
+    @property
+    def packages(self) -> list[str]:
+        """What must be installed besides mmseg."""
+        return sorted({module.split('.')[0] for module in self.foreign.values()})
+
+
+def mmseg_config(network: PlainNetwork) -> tuple[Config, dict[str, str]]:
+    """The network as one flat config of mmseg, and the classes in it that are not mmseg's, with their modules."""
+    segmentor = in_stock_terms(network.segmentor)
+    foreign = foreign_modules([segmentor, network.pipeline])
+    imports = sorted({'mmseg_camix' if module.split('.')[0] == 'mmseg_camix' else module
+                      for module in foreign.values()})
+    meta = dict(classes=network.classes, palette=network.palette)
+    return Config(dict(
+        default_scope='mmseg',
+        **(dict(custom_imports=dict(imports=imports)) if imports else {}),
+        model=segmentor,
+        test_pipeline=network.pipeline,
+        # MMSegInferencer looks for the pipeline here.
+        test_dataloader=dict(batch_size=1, num_workers=0, dataset=dict(
+            type='BaseSegDataset', metainfo=meta, pipeline=network.pipeline)),
+        visualizer=dict(type='SegLocalVisualizer', name='visualizer'),
+    )), foreign
+
+
+def write_mmseg(network: PlainNetwork, folder: Path) -> Report:
+    """Write config and checkpoint, read them again, and compare the logits."""
+    config, foreign = mmseg_config(network)
+    text = config.pretty_text
+    atomic_write(folder / CONFIG, _header(network, foreign) + text)
+    meta = dict(dataset_meta=dict(classes=network.classes, palette=network.palette), cfg=text,
+                mmseg_camix_version=__version__, network=network.name, **network.origin)
+    save_checkpoint(dict(meta=meta, state_dict=network.state), str(folder / WEIGHTS))
+    again = built(Config.fromfile(folder / CONFIG).model.to_dict(), read_checkpoint(folder / WEIGHTS)['state_dict'])
+    difference = logit_difference(network.build(), again, network.crop)
+    return Report(difference, foreign, tuple(sorted(set(_paths(config.to_dict())))))
+
+
+def _paths(node: Any) -> Iterator[str]:
+    if isinstance(node, str) and '/' in node:
+        yield node
+    if isinstance(node, Mapping):
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _paths(item)
+
+
+def write_safetensors(network: PlainNetwork, folder: Path) -> None:
+    """Write the weights as safetensors; classes, colours and the config are in its metadata, as text."""
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise ExportError('safetensors is not installed: pip install safetensors') from error
+    meta = dict(classes=network.classes, palette=network.palette)
+    # Each tensor in its own memory: safetensors refuses shared ones.
+    state = {name: value.detach().clone().contiguous() for name, value in network.state.items()}
+    atomic_write(folder / SAFETENSORS, save(state, metadata=dict(
+        format='pt', dataset_meta=json.dumps(meta), cfg=mmseg_config(network)[0].pretty_text)))
+
+
+@torch.no_grad()
+def logit_difference(one: torch.nn.Module, other: torch.nn.Module, size: tuple[int, int]) -> float:
+    """Largest difference of the logits of two segmentors on a random image of this (height, width).
+
+    Raises:
+        ExportError: it is too large for rounding.
+    """
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    first, second = (adapter.decode(model, adapter.extract(model, image)) for model in (one, other))
+    difference = float((first - second).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(first.abs().max())):
+        raise ExportError(f'the exported network gives other logits: they differ by {difference:.3g}. '
+                          'Please report this with the config')
+    return difference
+
+
+def open_network(path: Path, config: str | None = None, choice: str = 'teacher') -> PlainNetwork:
+    """One network of a checkpoint, or of a folder that an export has written.
+
+    Args:
+        path: a checkpoint, a file of safetensors that was exported, or the folder of an export.
+        config: file of its config; None takes the one in the checkpoint.
+        choice: as in :func:`plain_network`.
+    """
+    if path.is_dir():
+        path, config = _exported(path, config)
+    if not path.is_file():
+        raise ExportError(f'no checkpoint at {path}')
+    checkpoint = _read(path)
+    return plain_network(checkpoint, load_config(config) if config else None, choice, str(path))
+
+
+def _exported(folder: Path, config: str | None) -> tuple[Path, str]:
+    files = [folder / name for name in (WEIGHTS, SAFETENSORS) if (folder / name).is_file()]
+    if not files or not (config or (folder / CONFIG).is_file()):
+        raise ExportError(f'{folder} is no folder of tools/export.py: it has no {CONFIG} with {WEIGHTS} or '
+                          f'{SAFETENSORS}. Give the file of a checkpoint')
+    return files[0], config or str(folder / CONFIG)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if path.suffix == '.safetensors':
+        from safetensors import safe_open
+        with safe_open(path, 'pt') as file:
+            state: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            meta = dict(file.metadata() or {})
+        return dict(state_dict=state, meta=dict(
+            cfg=meta.get('cfg'), dataset_meta=json.loads(meta.get('dataset_meta') or 'null')))
+    checkpoint = read_checkpoint(path, 'cpu')
+    if not isinstance(checkpoint, Mapping):
+        raise CheckpointError(f'{path} holds no dict but a {type(checkpoint).__name__}')
+    return checkpoint
+
+
+def _header(network: PlainNetwork, foreign: Mapping[str, str]) -> str:
+    origin = network.origin
+    came = f'the {network.name} of {origin["method"]}' if origin['method'] else 'a plain segmentor'
+    lines = [f'{came[0].upper()}{came[1:]}, from {origin["checkpoint"]}, exported by mmseg_camix {__version__}.',
+             '    from mmseg.apis import init_model', f"    model = init_model('{CONFIG}', '{WEIGHTS}')"]
+    if foreign:
+        lines.append(f'Not of mmseg, so that custom_imports must find them: {", ".join(sorted(foreign))}.')
+    return ''.join(f'# {line}\n' for line in lines)
