@@ -184,6 +184,12 @@ def test_a_dataset_that_cannot_be_built(data):
     assert 'source' in examine(config(data)).seen, 'the others are examined all the same'
 
 
+def test_nothing_to_measure_with(data):
+    assert found(config(data, val_dataloader=None), 'note') == ['there is no val_dataloader: nothing will be measured']
+    (data / 'val/images').rename(data / 'val/pictures')
+    assert found(config(data), 'note') == [], 'one that cannot be built is there'
+
+
 def test_class_lists_and_heads(data):
     other = [('road', 1), ('sky', 3), ('grass', 2)]
     assert only(config(data, val=dict(classes=other)), 'error', 'val').text == 'the classes of source in another order'

@@ -81,6 +81,9 @@ def examine(cfg: Config, samples: int = 500, jobs: int = 1) -> Examination:
         findings += examine_part(part, seen[name])
     complete = all(len(seen.get(name, ())) == len(part.dataset) for name, part in built.items())
     findings += together(cfg, built, seen, complete)
+    if not any(part.evaluates for part in parts.values()):
+        findings.append(Finding('note', 'config', 'there is no val_dataloader: nothing will be measured',
+                                'a few dozen labelled target images are enough to see whether adaptation works'))
     return Examination(parts, seen, ordered(findings), complete)
 
 
@@ -91,9 +94,6 @@ def together(cfg: Config, parts: Mapping[str, Part], seen: Mapping[str, list[See
              *network.normalisation(cfg), *network.crops(cfg, parts, seen), *network.groups(cfg, classes),
              *network.prior(cfg, parts, seen), *across.aspects(seen), *across.colours(seen), *across.overlaps(parts),
              *across.frequencies(parts, seen, complete)]
-    if not any(name in parts for name in ('val', 'test')):
-        found.append(Finding('note', 'config', 'there is no val_dataloader: nothing will be measured',
-                             'a few dozen labelled target images are enough to see whether adaptation works'))
     if not complete and seen:
         opened = ', '.join(f'{len(samples)} of {len(parts[name].dataset)} in {name}' for name, samples in seen.items())
         found.append(Finding('note', 'config', f'not every file was opened: {opened}', '--samples 0 opens all'))
