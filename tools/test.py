@@ -26,6 +26,7 @@ from torch.utils.data import Dataset
 from mmseg_camix.engine import testing
 from mmseg_camix.engine.config import complete_for_adaptation, load_config
 from mmseg_camix.engine.hooks.uda_hook import unwrapped
+from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.evaluation.reported import Row, find
 from mmseg_camix.evaluation.results import OTHER_IMAGES, compared, is_comparable, markdown, result_of
@@ -139,7 +140,7 @@ def main() -> None:
     if not os.path.isfile(args.checkpoint):
         raise SystemExit(f'no checkpoint at {args.checkpoint}')
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
-    cfg.launcher = args.launcher
+    prepare_launch(cfg, args.launcher)
     cfg.load_from, cfg.resume = args.checkpoint, False
     try:
         row = find(args.paper, args.config) if args.paper else None
