@@ -142,3 +142,13 @@ def test_metrics_report_classes(world, tmp_path):
     cfg.test_evaluator = [dict(type='IoUMetric')]
     with pytest.raises(SystemExit, match='--subsets needs'):
         testing.report_classes(cfg, ['synthia16'])
+
+
+def test_synthia_is_measured_over_its_classes_in_one_pass():
+    from mmseg.registry import METRICS
+
+    from mmseg_camix.datasets.encodings import SYNTHIA_13, SYNTHIA_16
+    for name in ('dacs/synthia2cs_deeplabv2', 'camix/synthia2cs_daformer', 'dacs/mini_synthia2cs_tiny'):
+        metric = METRICS.build(Config.fromfile(ROOT / f'configs/{name}.py').test_evaluator)
+        assert metric.classes == SYNTHIA_16
+        assert metric.subsets == dict(mIoU16=SYNTHIA_16, mIoU13=SYNTHIA_13)

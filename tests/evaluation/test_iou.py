@@ -109,6 +109,14 @@ def test_unknown_classes():
             evaluated(SubsetIoUMetric(**arguments), images())
 
 
+def test_subsets_by_name():
+    pairs = images()
+    by_name = evaluated(SubsetIoUMetric(classes='synthia16', subsets=dict(mIoU13='synthia13')), pairs)
+    assert by_name == evaluated(SubsetIoUMetric(classes=SYNTHIA_16, subsets=dict(mIoU13=SYNTHIA_13)), pairs)
+    with pytest.raises(ValueError, match="no subset of classes has the name 'synthia14'; available: cityscapes19"):
+        SubsetIoUMetric(classes='synthia14')
+
+
 def test_another_ignored_label_and_a_prefix():
     predicted, label = np.zeros((2, 4), int), np.array([[0, 0, 1, 1], [7, 7, 7, 7]])
     metrics = evaluated(SubsetIoUMetric(ignore_index=7, prefix='night'), [(predicted, label)])

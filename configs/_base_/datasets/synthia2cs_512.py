@@ -11,10 +11,6 @@ train_dataloader = dict(
     dataset=dict(
         source=dict(
             _delete_=True, type='SYNTHIADataset', data_root=_base_.data_root + '/synthia', pipeline=synthia_pipeline)))
-SYNTHIA_16 = ('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
-              'vegetation', 'sky', 'person', 'rider', 'car', 'bus', 'motorcycle', 'bicycle')
-SYNTHIA_13 = ('road', 'sidewalk', 'building', 'traffic light', 'traffic sign', 'vegetation', 'sky',
-              'person', 'rider', 'car', 'bus', 'motorcycle', 'bicycle')
-val_evaluator = dict(type='SubsetIoUMetric', classes=SYNTHIA_16,
-                     subsets=dict(mIoU16=SYNTHIA_16, mIoU13=SYNTHIA_13))
+val_evaluator = dict(type='SubsetIoUMetric', classes='synthia16',
+                     subsets=dict(mIoU16='synthia16', mIoU13='synthia13'))
 test_evaluator = val_evaluator
