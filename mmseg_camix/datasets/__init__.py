@@ -1,8 +1,10 @@
 """Datasets, their transforms, and the pairing of source and target."""
 
 from . import transforms
+from .acdc import ACDCDataset
 from .cityscapes import RawCityscapesDataset
 from .collate import branch_collate
+from .dark_zurich import RawDarkZurichDataset
 from .encodings import CLASSES, PALETTE, SYNTHIA_13, SYNTHIA_16
 from .folders import FolderDataset
 from .gta import GTADataset
@@ -16,6 +18,7 @@ __all__ = [
     'PALETTE',
     'SYNTHIA_13',
     'SYNTHIA_16',
+    'ACDCDataset',
     'FolderDataset',
     'GTADataset',
     'LongTailDataset',
@@ -24,6 +27,7 @@ __all__ = [
     'Position',
     'RareClassDataset',
     'RawCityscapesDataset',
+    'RawDarkZurichDataset',
     'SYNTHIADataset',
     'SampleError',
     'branch_collate',

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 
 from ..files import remove_leftovers
+from .acdc import ACDCDataset
 from .cityscapes import RawCityscapesDataset
+from .dark_zurich import RawDarkZurichDataset
 from .gta import GTADataset
 from .label_files import PNG_END, png_header, read_train_ids
 from .parallel import run_parallel, write_output
@@ -35,6 +37,8 @@ FAMILIES: dict[str, Family] = {
         '_gtFine_labelTrainIds.png',
         RawCityscapesDataset.IDS,
     ),
+    'acdc': Family('gt', ACDCDataset.LABEL_SUFFIX, '_gt_labelTrainIds.png', ACDCDataset.IDS),
+    'dark_zurich': Family('gt', RawDarkZurichDataset.LABEL_SUFFIX, '_gt_labelTrainIds.png', RawDarkZurichDataset.IDS),
 }
 
 

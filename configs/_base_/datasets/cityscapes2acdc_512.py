@@ -1,0 +1,54 @@
+# Cityscapes -> ACDC (fog, night, rain, snow): source at 1024x512, target at 960x540, crops of 512x512, both
+# flipped; evaluated on the validation images of all four conditions at their own size.
+# For one condition: train_dataloader.dataset.target.conditions=night val_dataloader.dataset.conditions=night
+data_root = 'data'
+crop_size = (512, 512)
+
+source_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadIdLabels'),
+    dict(type='Resize', scale=(1024, 512)),
+    dict(type='RecordedRandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackUDAInputs'),
+]
+target_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=(960, 540)),
+    dict(type='RecordedRandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackUDAInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=(960, 540)),
+    dict(type='LoadIdLabels'),  # after the resize: predictions are compared at the label's size
+    dict(type='PackUDAInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='PairedSampler'),
+    dataset=dict(
+        type='PairedDataset',
+        source=dict(
+            type='RawCityscapesDataset', data_root=data_root + '/cityscapes', pipeline=source_pipeline),
+        target=dict(
+            type='ACDCDataset',
+            data_root=data_root + '/acdc',
+            labels=False,  # they are never read
+            pipeline=target_pipeline)))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ACDCDataset', data_root=data_root + '/acdc', split='val', test_mode=True, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='SubsetIoUMetric')
+test_evaluator = val_evaluator

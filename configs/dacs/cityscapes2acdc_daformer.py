@@ -1,0 +1,6 @@
+# DACS with DAFormer's network, Cityscapes -> ACDC: an adaptation to adverse weather is this short.
+_base_ = [
+    '../_base_/models/daformer_mitb5.py', '../_base_/datasets/cityscapes2acdc_512.py',
+    '../_base_/schedules/adamw_40k.py', '../_base_/default_runtime.py', '../_base_/uda.py'
+]
+model = dict(_delete_=True, type='DACS', segmentor=_base_.model)
