@@ -139,8 +139,9 @@ class RawSegDataset(BaseSegDataset):
         left_out = read_defects(self.skip).names_of(
             self.data_root, self.data_prefix['img_path'], self.img_suffix, labelled)
         kept = [name for name in names if name not in left_out]
-        print_log(f'{type(self).__name__}: {len(names) - len(kept)} of {len(names)} samples are left out, by '
-                  f'{self.skip}', 'current')
+        if len(kept) < len(names):
+            print_log(f'{type(self).__name__}: {len(names) - len(kept)} of {len(names)} samples are left out, by '
+                      f'{self.skip}', 'current')
         return kept
 
     def _sample(self, name: str, labelled: bool) -> dict:

@@ -72,10 +72,23 @@ def collect(
         if time.monotonic() - saved > SAVE_EVERY:
             _write(folder / STATS_FILE, _summary(files, complete=False))
             saved = time.monotonic()
-    stats = _summary(files, complete=not failures)
-    _write(folder / STATS_FILE, stats)
-    _write(folder / INDEX_FILE, index_by_class(stats))
-    return stats, failures
+    return write_statistics(folder, files, complete=not failures)[0], failures
+
+
+def write_statistics(folder: Path, files: dict[str, dict], complete: bool) -> tuple[dict, bool]:
+    """Write both JSON files, unless they are there with this content.
+
+    Args:
+        folder: where to.
+        files: the entries `files` of the first.
+        complete: whether these are all.
+
+    Returns:
+        The statistics, and whether anything was written.
+    """
+    stats = _summary(files, complete)
+    contents = {STATS_FILE: stats, INDEX_FILE: index_by_class(stats)}
+    return stats, any([_write(folder / name, content) for name, content in contents.items()])
 
 
 def index_by_class(stats: dict) -> dict[str, list]:
@@ -142,5 +155,9 @@ def _summary(files: dict[str, dict], complete: bool) -> dict:
     )
 
 
-def _write(path: Path, content: dict) -> None:
-    write_output(path, json.dumps(content), clean=True)
+def _write(path: Path, content: dict) -> bool:
+    text = json.dumps(content)
+    if path.is_file() and path.read_text() == text:
+        return False
+    write_output(path, text, clean=True)
+    return True

@@ -8,14 +8,15 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..files import atomic_write
 from ..ops.prior import prior_from_counts
 from ..ops.relations import auto_relations, relation_strength
+from .parallel import write_output
 
 VERSION = 1
 TOOL = 'python tools/dataset/build_spatial_prior.py CONFIG --out FILE.npz'
@@ -71,7 +72,7 @@ class SpatialPrior:
         content = {name: np.asarray(value) for name, value in asdict(self).items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, version=VERSION, **content)
-        atomic_write(path, buffer.getbuffer())
+        write_output(Path(path), buffer.getvalue(), clean=True)
 
 
 def load_spatial_prior(

@@ -1,10 +1,14 @@
 """Counts where classes are and which of them touch, over many labels, streaming and in parallel."""
 import hashlib
+import io
 import multiprocessing
+import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,7 +17,10 @@ import torch
 from tqdm import tqdm
 
 from ..ops.relations import GRID, all_contacts, count_contacts
+from .parallel import write_output
 from .spatial_prior import SpatialPrior
+
+SAVE_EVERY = 30.0  # seconds between savings of what is counted so far
 
 
 @dataclass
@@ -96,6 +103,8 @@ def count_labels(
     chunk: int = 16,
     sigma: float = 0.0,
     epsilon: float = 1e-4,
+    kept: Path | None = None,
+    key: str = '',
 ) -> SpatialPrior:
     """Counts classes per location and their contacts, streaming: memory depends on no set's size.
 
@@ -109,18 +118,26 @@ def count_labels(
         progress: shows a bar.
         chunk: labels that a process counts before it reports.
         sigma, epsilon: stored as options of `SpatialPrior.probabilities`.
+        kept: file for what is counted so far, from which a run that was killed goes on; whoever saves the result
+            removes it.
+        key: of the items and all options; what was kept under another one is counted again.
     """
     if not len(items):
         raise ValueError('there are no labels to count; is the source dataset empty?')
     cells = (-(-size[0] // stride), -(-size[1] // stride))
-    total = _empty(len(class_names), cells)
+    total, done = _go_on(kept, key, _empty(len(class_names), cells))
     count = partial(
         _count_chunk, reader=reader, num_classes=len(class_names), size=size, cells=cells
     )
-    with tqdm(total=len(items), disable=not progress, unit='label') as bar:
-        for part in _run(count, _chunks(items, chunk), workers):
+    todo, saved = [one for one in enumerate(_chunks(items, chunk)) if one[0] not in done], time.monotonic()
+    with tqdm(total=len(items), initial=total.num_images, disable=not progress, unit='label') as bar:
+        for index, part in _run(count, todo, workers):
             total.add(part)
+            done.add(index)
             bar.update(part.num_images)
+            if kept and (time.monotonic() - saved > SAVE_EVERY or len(done) * chunk >= len(items)):
+                _keep(kept, key, total, done)
+                saved = time.monotonic()
     digest = hashlib.sha256(repr((total.digest, size, tuple(class_names))).encode()).hexdigest()
     return SpatialPrior(
         *total.tables,
@@ -134,10 +151,38 @@ def count_labels(
 
 
 def _run(
-    count: Callable[[list[Any]], _Counts], chunks: Iterable[list[Any]], workers: int
-) -> Iterator[_Counts]:
+    count: Callable[[list[Any]], _Counts], chunks: Iterable[tuple[int, list[Any]]], workers: int
+) -> Iterator[tuple[int, _Counts]]:
+    """Counts of numbered chunks, with their numbers, in any order."""
+    count = partial(_numbered, count=count)
     if workers == 0:
         yield from map(count, chunks)
         return
     with multiprocessing.Pool(workers, initializer=_one_thread) as pool:
         yield from pool.imap_unordered(count, chunks)
+
+
+def _numbered(one: tuple[int, list[Any]], count: Callable[[list[Any]], _Counts]) -> tuple[int, _Counts]:
+    return one[0], count(one[1])
+
+
+def _keep(path: Path, key: str, total: _Counts, done: set[int]) -> None:
+    tables = {f'table{i}': table for i, table in enumerate(total.tables)}
+    buffer = io.BytesIO()
+    np.savez(buffer, key=key, done=sorted(done), num_images=total.num_images, digest=f'{total.digest:x}', **tables)
+    write_output(path, buffer.getvalue(), clean=True)
+
+
+def _go_on(path: Path | None, key: str, empty: _Counts) -> tuple[_Counts, set[int]]:
+    """What was kept under this key, or nothing."""
+    if path is None or not path.is_file():
+        return empty, set()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if file['key'] != key:
+                return empty, set()
+            tables = [file[f'table{i}'] for i in range(len(empty.tables))]
+            counts = _Counts(tables, int(file['num_images']), int(str(file['digest']), 16))
+            return counts, set(file['done'].tolist())
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return empty, set()

@@ -25,7 +25,7 @@ class BuildReport:
         folder: of the cache.
         digests: of the pixels of each entry, by its path below the folder.
         made: how many were made now; the others were there.
-        removed: entries whose image is no longer in the dataset.
+        removed: entries whose image is no longer there.
         size: bytes of all files together.
         failures: one message for each image that could not be read.
     """
@@ -60,8 +60,9 @@ def build_cache(infos: Iterable[dict], recipe: Recipe, root: str, out: Path, job
     if not (report.folder / RECIPE_FILE).is_file():
         write_output(report.folder / RECIPE_FILE, recipe.file(), clean=True)
     for path in set(_tidy(report.folder)) - paths.keys():
-        path.unlink()
-        report.removed += 1
+        if not os.path.exists(os.path.join(root, _name(path, report).removesuffix(SUFFIX))):
+            path.unlink()
+            report.removed += 1
     again, todo = set(again), []
     for path, info in paths.items():
         entry = None if path in again else _current(path, info)
