@@ -67,6 +67,10 @@ class FeatureDistance(Objective):
             raise ValueError('feature distance compares the maps of the backbone, but this segmentor has a neck '
                              'between them and its head; leave the neck or this objective out')
         backbone = copy.deepcopy(model.student.backbone) if self.encoder_cfg is None else MODELS.build(self.encoder_cfg)
+        if self.index in getattr(backbone, 'fresh_maps', ()):
+            raise ValueError(f'feature distance: map {self.index} of {type(backbone).__name__} comes from layers that '
+                             'start at random, near which nothing should stay; choose another index, or leave this '
+                             'objective out (None)')
         self._encoder = [backbone.requires_grad_(False)]
         self.num_classes = model.num_classes
 

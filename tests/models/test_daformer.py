@@ -122,10 +122,32 @@ def test_what_cannot_work_teaches():
     fpn = tiny.segmentors()['a neck']
     with pytest.raises(ValueError, match='has a neck'):
         tiny.method('DAFormer', fpn)
+    vgg = tiny.encoder_decoder(dict(type='DeepLabVGG16', fc_channels=4), dict(
+        type='DeepLabV2Head', in_channels=4, num_classes=5, dilations=(1,)))
+    with pytest.raises(ValueError, match='map -1 of DeepLabVGG16 comes from layers that start at random'):
+        tiny.method('DAFormer', vgg)
     model = method()
     model.objectives['features'].classes = None
     with pytest.raises(RuntimeError, match='model.prepare'):
         tiny.losses_of(model, tiny.batch())
+
+
+def test_a_vit_is_compared_where_its_pyramid_adds_nothing():
+    vit = dict(type='TimmViT', name='vit_tiny_patch16_224', arguments=dict(depth=1, embed_dim=8, num_heads=1))
+    head = dict(type='DAFormerHead', in_channels=[8] * 4, embed_dims=4, channels=4, num_classes=5)
+    features = dict(things=('building', 'wall'), index=1)
+    with pytest.raises(ValueError, match='map 1 of TimmViT'):
+        tiny.method('DAFormer', tiny.encoder_decoder(vit, head), objectives=dict(features=features))
+    model = tiny.method('DAFormer', tiny.encoder_decoder(vit, head), objectives=dict(features=dict(features, index=-1)))
+    encoder, student = model.objectives['features']._encoder[0], model.student.backbone.eval()
+    encoder.network.load_state_dict(student.network.state_dict())  # the same pretrained network, ...
+    torch.nn.init.normal_(encoder.pyramid.scales[1].weight)  # ... and another pyramid
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        one, other = student(image), encoder(image)
+    assert torch.equal(one[-1], other[-1])
+    assert torch.equal(one[2], other[2])
+    assert not torch.equal(one[1], other[1])
 
 
 def test_ignored_rows_have_no_weight():

@@ -25,7 +25,7 @@ def unwrapped_weights(checkpoint: Any, source: str = 'the checkpoint') -> State:
     """The name -> tensor dict within a checkpoint, without the `module.` of parallel training."""
     state = checkpoint
     for _ in range(2):
-        if isinstance(state, Mapping) and not _is_state(state):
+        if isinstance(state, Mapping):  # also if a tensor, say the iteration, lies beside them
             state = next((state[key] for key in _WRAPPINGS if isinstance(state.get(key), Mapping)), state)
     if not _is_state(state):
         keys = ', '.join(map(str, list(state)[:_SHOWN])) if isinstance(state, Mapping) else type(state).__name__

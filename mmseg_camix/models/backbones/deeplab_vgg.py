@@ -29,6 +29,7 @@ class DeepLabVGG16(BaseModule):
 
     family = 'vgg'
     starts_at_random = ('fc6.', 'fc7.')
+    fresh_maps = (0, -1)  # indices of maps that such layers give
 
     def __init__(self, fc_channels: int = 1024, init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg if init_cfg is not None else dict(type='Kaiming', layer='Conv2d'))

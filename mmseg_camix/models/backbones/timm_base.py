@@ -79,35 +79,42 @@ class TimmBackbone(BaseModule):
 
     def adapt_weights(self, state: State, prefix: str | None = None) -> tuple[State, list[str]]:
         """Weights under timm's names, or those that timm converts, to ours; and the names left out."""
-        if prefix is not None:
-            state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-        elif all(name.startswith('backbone.') for name in state):
-            state = {name.removeprefix('backbone.'): value for name, value in state.items()}
+        if prefix is None:  # a segmentor, or what its authors trained DINO with
+            prefix = 'backbone.' if any(name.startswith('backbone.') for name in state) else ''
+        left = [name for name in state if not name.startswith(prefix)]
+        state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         if any(name.startswith('network.') for name in state):  # a backbone of ours
-            return {name: value for name, value in state.items() if name.startswith(('network.', 'pyramid.'))}, []
+            return {name: value for name, value in state.items() if name.startswith(('network.', 'pyramid.'))}, left
         own = self.network.state_dict()
         parts = {name.split('.')[0] for name in own}
-        taken, left = {}, []
+        taken = {}
         for name, value in self._converted(state).items():
-            ours = name if name in own else _flattened(name)
+            ours = next((other for other in renamings(name) if other in own), renamings(name)[1])
             if ours.split('.')[0] in parts:
                 taken[f'network.{ours}'] = value
             else:
                 left.append(name)
         if not taken:
-            raise WeightsError(f"no weights of timm's {self.name} found; the file begins with: {shown(state)}")
+            raise WeightsError(f"no weights of timm's {self.name} found under {prefix!r}, neither in its names nor in "
+                               f'those that timm converts; the file begins with: {shown([*state, *left])}')
         return taken, left
+
+    def _of_the_whole(self) -> dict:
+        """Arguments of the network that the feature network is a part of."""
+        return {key: value for key, value in self.arguments.items() if key != 'out_indices'}
 
     def _converted(self, state: State) -> State:
         """Through timm's own conversion, which knows the authors' names and resizes position embeddings."""
         plain = self.network
         if self.features_only:
-            plain = timm.create_model(self.name, pretrained=False, num_classes=0, **{
-                key: value for key, value in self.arguments.items() if key != 'out_indices'})
+            plain = timm.create_model(self.name, pretrained=False, num_classes=0, **self._of_the_whole())
         convert = getattr(sys.modules[type(plain).__module__], 'checkpoint_filter_fn', None)
         return state if convert is None else convert(dict(state), plain)
 
 
-def _flattened(name: str) -> str:
-    """timm's feature networks join the first two parts: `stages.0.x` is `stages_0.x`."""
-    return name.replace('.', '_', 1)
+def renamings(name: str) -> tuple[str, str, str]:
+    """What timm's feature networks may call a part: as it is, flattened, or within `model`.
+
+    The second joins the first two parts: `stages.0.x` is `stages_0.x`.
+    """
+    return name, name.replace('.', '_', 1), f'model.{name}'

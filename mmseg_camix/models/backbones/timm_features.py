@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from functools import cached_property
 
+import timm
+import torch
 from mmseg.registry import MODELS
-from torch import Tensor
+from timm.models import group_parameters
+from torch import Tensor, nn
 
-from .timm_base import TimmBackbone
-
-_STAGE = re.compile(r'(?:stages|stage|layers|layer|blocks)[._]?(\d+)')
+from .timm_base import TimmBackbone, renamings
 
 
 @MODELS.register_module()
 class TimmFeatures(TimmBackbone):
     """Any network of timm that knows `features_only`: ConvNeXt, Swin, EfficientNet, ResNet, ...
+
+    Images of any size, where the network can be made to take them (Swin is told to); those with a window
+    or position embedding of fixed size are given theirs: ``arguments=dict(img_size=512)``.
 
     Args:
         name: timm's name, e.g. 'convnext_tiny'.
@@ -42,20 +46,34 @@ class TimmFeatures(TimmBackbone):
         self.out_strides = tuple(info.reduction())
         # Swin and its like give channels last.
         self._channels_last = str(getattr(self.network, 'output_fmt', 'NCHW')).endswith('NHWC')
-        names = [f'network.{name}' for name, _ in self.network.named_parameters()]
-        numbers = sorted({int(found[1]) for found in map(_STAGE.search, names) if found})
-        self._depths = {number: depth for depth, number in enumerate(numbers, 1)}
+
+    def _create(self, pretrained: bool = False) -> nn.Module:
+        network = super()._create(pretrained)
+        if getattr(getattr(network, 'patch_embed', None), 'strict_img_size', False):
+            self.arguments.setdefault('strict_img_size', False)
+            network = super()._create(pretrained)
+        return network
 
     def run(self, image: Tensor) -> list[Tensor]:
         features = self.network(image)
         return [x.permute(0, 3, 1, 2).contiguous() for x in features] if self._channels_last else list(features)
 
+    @cached_property
+    def _depths(self) -> dict[str, int]:
+        """Parameter -> its stage as timm groups them, 0 the stem."""
+        with torch.device('meta'):  # names alone are wanted
+            whole = timm.create_model(self.name, pretrained=False, num_classes=0, **self._of_the_whole())
+        if not hasattr(whole, 'group_matcher'):
+            raise ValueError(f'layer_decay: timm does not say how deep the parts of {self.name} lie; leave it out')
+        groups = group_parameters(whole, whole.group_matcher(coarse=True), reverse=True)
+        own = {name for name, _ in self.network.named_parameters()}
+        return {ours: depth for name, depth in groups.items() for ours in renamings(name) if ours in own}
+
     @property
     def num_layers_of_decay(self) -> int:
         """Number of stages, for layer-wise decay of the learning rate."""
-        return len(self._depths)
+        return max(self._depths.values())
 
     def layer_of(self, name: str) -> int:
         """Depth of a parameter by its name: 0 the stem, k the k-th stage."""
-        found = _STAGE.search(name)
-        return self._depths[int(found[1])] if found else 0
+        return self._depths[name.removeprefix('network.')]

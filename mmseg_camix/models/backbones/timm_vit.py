@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .pyramid import SimplePyramid
@@ -40,18 +40,30 @@ class TimmViT(TimmBackbone):
                  arguments: dict | None = None, init_cfg: dict | list | None = None) -> None:
         options = dict(dynamic_img_size=True, drop_path_rate=drop_path_rate) | dict(arguments or {})
         super().__init__(name, pretrained, frozen, options, init_cfg)
-        if not hasattr(self.network, 'forward_intermediates') or not hasattr(self.network, 'blocks'):
-            raise ValueError(f"'{name}' is not a plain vision transformer; use TimmFeatures(name='{name}')")
         depth = len(self.network.blocks)
         self.blocks = tuple(range(depth)[block] for block in blocks)
         if pyramid and len(self.blocks) not in (1, 4):
             raise ValueError(f'TimmViT: the pyramid has 4 scales and needs 1 or 4 blocks, not {len(self.blocks)}')
-        self.norm, self.patch = norm, tuple(self.network.patch_embed.patch_size)
+        self.norm, self.patch = norm, tuple(self.network.patch_embed.feat_ratio(as_scalar=False))
         width = self.network.embed_dim
         self.pyramid = SimplePyramid(width) if pyramid else None
+        # Indices of maps that layers give which start at random.
+        self.fresh_maps = (0, 1, -4, -3) if pyramid else ()
         self.out_channels = (width,) * (4 if pyramid else len(self.blocks))
         rescales = SimplePyramid.rescales if pyramid else (1.0,) * len(self.blocks)
         self.out_strides = tuple(self.patch[0] / scale for scale in rescales)
+
+    def _create(self, pretrained: bool = False) -> nn.Module:
+        try:
+            network = super()._create(pretrained)
+        except TypeError as error:
+            if 'dynamic_img_size' not in str(error):
+                raise
+            network = None
+        if hasattr(network, 'forward_intermediates') and hasattr(network, 'blocks'):
+            return network
+        raise ValueError(f"'{self.name}' is not a plain vision transformer for images of any size; use TimmFeatures("
+                         f"name='{self.name}'), with arguments=dict(img_size=CROP) where its size is fixed")
 
     def run(self, image: Tensor) -> list[Tensor]:
         size = tuple(-(-side // patch) * patch for side, patch in zip(image.shape[2:], self.patch))

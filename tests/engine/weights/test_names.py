@@ -159,6 +159,25 @@ def test_configs_name_a_file(tmp_path):
         torch.testing.assert_close(value, expected[name].to(value.dtype), msg=name)
 
 
+def test_files_of_safetensors(tmp_path):
+    from safetensors.torch import save_file
+    state = hugging_face_mit(segformer_mit())
+    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / 'mit.safetensors')
+    net = _initialised('MiT', str(tmp_path / 'mit.safetensors'), variant='b0')
+    torch.testing.assert_close(net.layers[3][2].weight, segformer_mit()['norm4.weight'])
+
+
+def test_a_file_that_is_not_there_says_what_to_do():
+    with pytest.raises(WeightsError, match="no file of weights at 'pretrained/no.pth'.*networks.md.*init_cfg=None"):
+        _initialised('MiT', 'pretrained/no.pth', variant='b0')
+
+
+def test_weights_beside_other_tensors_are_found():
+    state = segformer_mit()
+    found = unwrapped_weights(dict(iteration=torch.tensor(7), model=dict(state_dict=state)))
+    assert found.keys() == state.keys()
+
+
 def test_stock_networks_of_mmseg_take_them_too(tmp_path):
     torch.save(resnet((3, 4, 6, 3)), tmp_path / 'r.pth')
     net = _initialised('ResNet', str(tmp_path / 'r.pth'), depth=50)

@@ -1,5 +1,7 @@
 """Networks of timm as backbones; no weights are downloaded."""
 
+import re
+
 import pytest
 import timm
 import torch
@@ -15,21 +17,34 @@ DINOV2 = dict(name='vit_small_patch14_dinov2', arguments=SMALL)
 DINOV3 = dict(name='vit_small_patch16_dinov3', arguments=SMALL)
 
 
-@pytest.mark.parametrize('name', ['resnet10t', 'convnext_atto', 'efficientnet_b0', 'swin_tiny_patch4_window7_224'])
+# Networks of different builds; regnet's names have no word for stages, densenet's layers are no stages.
+@pytest.mark.parametrize('name', ['resnet10t', 'convnext_atto', 'efficientnet_b0', 'regnetx_002', 'densenet121',
+                                  'swin_tiny_patch4_window7_224'])
 def test_maps_have_the_channels_and_strides_that_are_announced(name):
-    arguments = dict(depths=(1, 1, 1, 1)) if name.startswith('swin') else {}
-    if name.startswith('swin'):
-        arguments['img_size'] = 64
-    net = TimmFeatures(name, arguments=arguments).eval()
+    arguments = dict(swin=dict(depths=(1, 1, 1, 1)), densenet=dict(block_config=(1, 1, 1, 1)))
+    net = TimmFeatures(name, arguments=arguments.get(re.match('[a-z]+', name)[0])).eval()
     with torch.no_grad():
-        maps = net(torch.rand(1, 3, 64, 64))
+        maps = net(torch.rand(1, 3, 64, 96))  # Swin, too, takes any size
     assert len(maps) == len(net.out_channels) == 4
     for x, channels, stride in zip(maps, net.out_channels, net.out_strides):
-        assert tuple(x.shape) == (1, channels, 64 // stride, 64 // stride)
+        assert tuple(x.shape) == (1, channels, 64 // stride, 96 // stride)
     depths = [net.layer_of(f'network.{n}') for n, _ in net.network.named_parameters()]
     assert min(depths) == 0
     assert max(depths) == net.num_layers_of_decay >= 4
     assert depths == sorted(depths)  # parameters come in the order of the layers
+    assert len(set(depths)) == net.num_layers_of_decay + 1
+
+
+def test_decay_without_known_depths_is_refused():
+    with pytest.raises(ValueError, match='does not say how deep the parts of poolformer_s12'):
+        TimmFeatures('poolformer_s12').num_layers_of_decay  # noqa: B018
+
+
+def test_a_hybrid_has_the_stride_of_its_convolutions_too():
+    net = TimmViT('vit_tiny_r_s16_p8_224', arguments=dict(depth=1)).eval()
+    assert net.out_strides == (8, 16, 32, 64)
+    with torch.no_grad():
+        assert [tuple(x.shape[2:]) for x in net(torch.rand(1, 3, 50, 64))] == [(8, 8), (4, 4), (2, 2), (1, 1)]
 
 
 @pytest.mark.parametrize('kind', [DINOV2, DINOV3])
@@ -110,18 +125,20 @@ def test_frozen_stays_frozen_and_the_pyramid_learns():
 def test_unknown_names_and_wrong_kinds_teach():
     with pytest.raises(ValueError, match='timm has no network .convnext_nano9.; similar: convnext'):
         TimmFeatures('convnext_nano9')
-    with pytest.raises(ValueError, match="use TimmFeatures"):
-        TimmViT('resnet10t', arguments=dict(dynamic_img_size=None, drop_path_rate=0.0))
+    for name in ('resnet10t', 'beit_base_patch16_224'):  # they take no dynamic_img_size
+        with pytest.raises(ValueError, match='is not a plain vision transformer.*use TimmFeatures'):
+            TimmViT(name)
     with pytest.raises(ValueError, match='choose one'):
         TimmFeatures('resnet10t', pretrained=True, init_cfg=dict(type='PretrainedBackbone', checkpoint='x'))
 
 
-@pytest.mark.parametrize('name', ['resnet10t', 'convnext_atto'])
+@pytest.mark.parametrize('name', ['resnet10t', 'convnext_atto', 'vit_tiny_patch16_224'])
 def test_weights_of_the_whole_network_fit_its_features(name, tmp_path):
     torch.manual_seed(0)
-    whole = timm.create_model(name, pretrained=False).eval()
+    arguments = dict(depth=2, img_size=64) if name.startswith('vit') else {}
+    whole = timm.create_model(name, pretrained=False, **arguments).eval()
     torch.save(whole.state_dict(), tmp_path / 'w.pth')
-    net = TimmFeatures(name, out_indices=(-1,)).eval()
+    net = TimmFeatures(name, out_indices=(-1,), arguments=arguments).eval()
     PretrainedBackbone(str(tmp_path / 'w.pth'))(net)
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -142,6 +159,47 @@ def test_weights_of_a_vit_at_another_size(kind, tmp_path):
     torch.save({'nothing.weight': torch.ones(1)}, tmp_path / 'x.pth')
     with pytest.raises(WeightsError, match='no weights of timm'):
         PretrainedBackbone(str(tmp_path / 'x.pth'))(net)
+
+
+def authors_dino(version, registers, width=24, depth=2, patch=14):
+    """The names and shapes of Meta's files: DINOv2 has embedded positions, DINOv3 rotates."""
+    shapes = {'cls_token': (1, 1, width), 'mask_token': (1, width), 'patch_embed.proj.weight': (width, 3, patch, patch),
+              'patch_embed.proj.bias': (width,), 'norm.weight': (width,), 'norm.bias': (width,)}
+    shapes |= {'pos_embed': (1, 1 + 37 * 37, width)} if version == 2 else {'rope_embed.periods': (3,)}
+    if registers:
+        shapes['register_tokens' if version == 2 else 'storage_tokens'] = (1, registers, width)
+    for i in range(depth):
+        for part, rows, columns in (('attn.qkv', 3, 1), ('attn.proj', 1, 1), ('mlp.fc1', 4, 1), ('mlp.fc2', 1, 4)):
+            shapes |= {f'blocks.{i}.{part}.weight': (rows * width, columns * width),
+                       f'blocks.{i}.{part}.bias': (rows * width,)}
+        shapes |= {f'blocks.{i}.{part}': (width,) for part in (
+            'norm1.weight', 'norm1.bias', 'norm2.weight', 'norm2.bias', 'ls1.gamma', 'ls2.gamma')}
+        if version == 3:
+            shapes[f'blocks.{i}.attn.qkv.bias_mask'] = (3 * width,)
+    return {name: torch.randn(shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(('name', 'version', 'registers'), [
+    ('vit_small_patch14_dinov2', 2, 0), ('vit_small_patch14_reg4_dinov2', 2, 4), ('vit_small_patch16_dinov3', 3, 4)])
+@pytest.mark.parametrize('trainer', [False, True])
+def test_weights_of_dino_as_its_authors_publish_them(name, version, registers, trainer, tmp_path):
+    theirs = authors_dino(version, registers, patch=int(name.split('patch')[1][:2]))
+    state = theirs if not trainer else {'teacher': {f'backbone.{k}': v for k, v in theirs.items()} | {
+        'dino_head.mlp.0.weight': torch.ones(1)}}
+    torch.save(state, tmp_path / 'w.pth')
+    net = TimmViT(name, arguments=dict(SMALL, depth=2))
+    PretrainedBackbone(str(tmp_path / 'w.pth'))(net)
+    for i, block in enumerate(net.network.blocks):
+        torch.testing.assert_close(block.attn.proj.weight, theirs[f'blocks.{i}.attn.proj.weight'])
+        scale = block.ls1.gamma if version == 2 else block.gamma_1
+        torch.testing.assert_close(scale, theirs[f'blocks.{i}.ls1.gamma'])
+    if registers:
+        torch.testing.assert_close(net.network.reg_token, theirs[
+            'register_tokens' if version == 2 else 'storage_tokens'])
+    del theirs['blocks.1.ls2.gamma']
+    torch.save(theirs, tmp_path / 'partial.pth')
+    with pytest.raises(WeightsError, match='missing 1: network.blocks.1.(ls2.gamma|gamma_2)'):
+        PretrainedBackbone(str(tmp_path / 'partial.pth'))(net)
 
 
 def test_usable_in_a_segmentor():
