@@ -26,11 +26,11 @@ def stamp(path: str | os.PathLike) -> Stamp:
 
 def list_files(root: str | os.PathLike, folder: str, suffix: str, without: str = '') -> dict[str, Stamp]:
     """All files below a folder whose names have an end (and not another one): path below `root` -> stamp."""
-    found = {}
+    found, start = {}, len(os.path.join(root, ''))
     for entry in _walk(os.path.join(root, folder)):
         if entry.name.endswith(suffix) and not (without and entry.name.endswith(without)):
             status = entry.stat()
-            found[os.path.relpath(entry.path, root).replace(os.sep, '/')] = [status.st_size, status.st_mtime_ns]
+            found[entry.path[start:].replace(os.sep, '/')] = [status.st_size, status.st_mtime_ns]
     return found
 
 
