@@ -1,0 +1,90 @@
+"""What a user points at - files, folders, patterns - as a list of images and videos with names for the results."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGES = ('.png', '.jpg', '.jpeg', '.jpe', '.jp2', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm')
+VIDEOS = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv')
+
+
+class InputsError(ValueError):
+    """Nothing can be predicted on what was given; says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image or a video."""
+
+    path: Path
+    name: Path
+    """Of its result: relative, without suffix. Below a folder that was given, the path within it."""
+    is_video: bool
+
+
+def find_items(inputs: Iterable[str], out: Path) -> list[Item]:
+    """Images and videos, in the order given, those of a folder sorted.
+
+    Args:
+        inputs: files (of any suffix), folders (searched through, hidden files left out), or patterns
+            such as 'a/**/*.jpg' for shells that do not expand them.
+        out: folder of the results. What is found in it by searching is no input, but the result of an earlier call.
+
+    Raises:
+        InputsError: something is not there, or two inputs would have the same result.
+    """
+    items: list[Item] = []
+    for given in inputs:
+        items.extend(_found(given, out.resolve()))
+    _refuse_clashes(items)
+    return items
+
+
+def _found(given: str, out: Path) -> list[Item]:
+    path = Path(given)
+    if path.is_file():
+        return [_item(path, Path(path.name))]
+    if path.is_dir():
+        root, files = path, sorted(path.rglob('*'))
+    elif glob.has_magic(given):
+        root, files = _fixed_part(path), [Path(file) for file in sorted(glob.glob(given, recursive=True))]
+    else:
+        raise InputsError(f'{given}: no such file or folder')
+    files = [file for file in files if _is_input(file, root)]
+    if not files:
+        raise InputsError(f'{given}: no image or video there; known are {", ".join(IMAGES + VIDEOS)}')
+    ours = [file for file in files if out not in file.resolve().parents]
+    if not ours:
+        raise InputsError(f'{given}: all of its images lie in --out, {out}, where results are written; choose another')
+    return [_item(file, file.relative_to(root)) for file in ours]
+
+
+def _item(path: Path, name: Path) -> Item:
+    return Item(path, name.with_name(name.stem), path.suffix.lower() in VIDEOS)
+
+
+def _is_input(file: Path, root: Path) -> bool:
+    hidden = any(part.startswith('.') for part in file.relative_to(root).parts)
+    return not hidden and file.suffix.lower() in IMAGES + VIDEOS and file.is_file()
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder before the first part with a wildcard."""
+    parts: list[str] = []
+    for part in pattern.parts:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return Path(*parts)
+
+
+def _refuse_clashes(items: Sequence[Item]) -> None:
+    seen: dict[tuple[Path, bool], Path] = {}
+    for item in items:
+        key = (item.name, item.is_video)
+        if seen.setdefault(key, item.path) != item.path:
+            raise InputsError(f'{seen[key]} and {item.path} would both be written as {item.name}; call once for each, '
+                              'with another --out')

@@ -1,0 +1,87 @@
+"""Videos in and out, through OpenCV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+SUFFIX = '.mp4'
+_DEFAULT_RATE = 25.0
+
+
+class VideoReader:
+    """Frames of a video file, (H, W, 3) BGR.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it cannot be opened, or has no frame.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._capture = cv2.VideoCapture(str(path))
+        found, self._first = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not found:
+            raise OSError(f'{path}: the video is damaged or of an unknown format')
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate < 1000 else _DEFAULT_RATE
+        # What the file says of itself; 0 where it does not.
+        self.announced = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.count = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        found, frame = True, self._first
+        while found:
+            self.count += 1
+            yield frame
+            found, frame = self._capture.read()
+        self._capture.release()
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether fewer frames came than announced (by one is rounding: some formats tell a duration)."""
+        return self.count < self.announced - 1
+
+
+class VideoWriter:
+    """An MPEG-4 video that is there as a whole or not at all.
+
+    Args:
+        path: the file, ending in '.mp4'.
+        rate: frames per second.
+    """
+
+    def __init__(self, path: Path, rate: float) -> None:
+        self.path, self.rate = path, rate
+        self._partial = path.with_name(f'.{path.stem}.{os.getpid()}.partial{path.suffix}')
+        self._writer: cv2.VideoWriter | None = None
+
+    def write(self, frame: np.ndarray) -> None:
+        """(H, W, 3) uint8 BGR; all of one size. An odd last row or column is lost: the format has none."""
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            size = frame.shape[1], frame.shape[0]
+            self._writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter_fourcc(*'mp4v'), self.rate, size)
+            if not self._writer.isOpened():
+                raise RuntimeError(f'this OpenCV cannot write {self.path}; write frames instead, with --frames')
+        self._writer.write(np.ascontiguousarray(frame))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self._writer is None:
+            return
+        self._writer.release()
+        if kind is None:
+            self._partial.replace(self.path)
+        else:
+            self._partial.unlink(missing_ok=True)

@@ -1,0 +1,231 @@
+"""The command line of predictions, on a training's checkpoint and on an export."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import Compose, pseudo_collate
+
+from mmseg_camix.datasets.encodings import PALETTE, get_encoding
+from mmseg_camix.engine.checkpoint import read_checkpoint
+from mmseg_camix.export.files import open_network
+from mmseg_camix.inference.videos import VideoReader, VideoWriter
+from tests.datasets.tiny import write_image
+from tests.export import networks
+from tests.models import tiny
+from tests.tools_runner import call
+from tests.world import config
+
+RAW = list(get_encoding('cityscapes').raw_ids.values())
+
+
+def write_video(path, seeds, size=(32, 48)):
+    """Blocks that change slowly, so that compression keeps them nearly."""
+    with VideoWriter(path, 12.5) as writer:
+        for seed in seeds:
+            coarse = np.random.RandomState(seed).randint(0, 256, (size[0] // 16, size[1] // 16, 3), np.uint8)
+            writer.write(coarse.repeat(16, 0).repeat(16, 1))
+    return path
+
+
+@pytest.fixture(scope='module')
+def place(world, tmp_path_factory):
+    """A folder with a training's checkpoint, images, a video, and damaged ones."""
+    folder = tmp_path_factory.mktemp('predict')
+    segmentor = tiny.encoder_decoder(networks.resnet(), tiny.fcn(64, num_classes=19))
+    cfg = config(world, folder / 'x', segmentor=segmentor, max_iters=1)
+    cfg.dump(str(folder / 'cfg.py'))
+    assert call('train.py', folder / 'cfg.py', '--work-dir', folder / 'run') == 0
+    for name, seed, size in (('a', 1, (40, 56)), ('deep/b', 2, (40, 56)), ('deep/c', 3, (64, 48))):
+        write_image(folder / f'images/{name}.png', seed, size)
+    write_video(folder / 'clip.mp4', range(5))
+    (folder / 'damaged').mkdir()
+    write_image(folder / 'damaged/fine.png', 1, (40, 56))
+    content = (folder / 'damaged/fine.png').read_bytes()
+    (folder / 'damaged/half.png').write_bytes(content[:len(content) // 2])
+    (folder / 'damaged/empty.jpg').write_bytes(b'')
+    (folder / 'damaged/video.mp4').write_bytes((folder / 'clip.mp4').read_bytes()[:500])
+    return folder
+
+
+@pytest.fixture(scope='module')
+def expected(place):
+    """(network, image file) -> (H, W), by mmseg's own test_step on weights taken out by hand."""
+    state = read_checkpoint(place / 'run/iter_1.pth')['state_dict']
+    segmentor = tiny.encoder_decoder(networks.resnet(), tiny.fcn(64, num_classes=19))
+    pipeline = Compose([dict(type='LoadImage'), dict(type='PackUDAInputs')])
+
+    def predict(prefix, path):
+        model = tiny.build(segmentor).eval()
+        model.load_state_dict({key.removeprefix(prefix): value for key, value in state.items()
+                               if key.startswith(prefix)})
+        with torch.no_grad():
+            sample = model.test_step(pseudo_collate([pipeline(dict(img_path=str(path)))]))[0]
+        return sample.pred_sem_seg.data[0].numpy()
+
+    return predict
+
+
+def read(path):
+    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert found is not None, path
+    return found
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
+
+
+@pytest.mark.parametrize(('options', 'prefix'), [([], 'teacher.model.'), (['--student'], 'student.'),
+                                                 (['--tested', '--batch-size', 4], 'student.')])
+def test_labels_of_a_folder(place, expected, tmp_path, capsys, options, prefix):
+    assert call('predict.py', place / 'run/iter_1.pth', place / 'images', '--out', tmp_path, '--as', 'labels',
+                *options) == 0
+    assert files(tmp_path) == ['a.png', 'deep/b.png', 'deep/c.png']
+    for name in files(tmp_path):
+        np.testing.assert_array_equal(read(tmp_path / name), expected(prefix, place / 'images' / name))
+    said = capsys.readouterr()
+    assert f'3 predicted, 0 already there, 0 unreadable -> {tmp_path}' in said.out
+    assert '3/3' in said.err
+
+
+def test_colours_overlays_and_raw_ids(place, expected, tmp_path):
+    image = place / 'images/a.png'
+    label = expected('teacher.model.', image)
+    colours = np.array(PALETTE, np.uint8)[label][..., ::-1]
+    for options, wanted in ((['--as', 'colour'], colours), (['--as', 'labels', '--ids', 'raw'], np.array(RAW)[label]),
+                            (['--opacity', 0.25], (0.75 * read(image) + 0.25 * colours).round())):
+        assert call('predict.py', place / 'cfg.py', place / 'run/iter_1.pth', image, '--out', tmp_path, *options) == 0
+        found = read(tmp_path / 'a.png')
+        assert found.shape == wanted.shape
+        assert np.abs(found.astype(float) - wanted).max() <= (1 if '--opacity' in options else 0)
+
+
+def test_an_export_predicts_the_same(place, expected, tmp_path):
+    assert call('export.py', place / 'run/iter_1.pth', '--out', tmp_path / 'export', '--formats', 'mmseg',
+                'safetensors') == 0
+    for number, model in enumerate(('export', 'export/model.pth', 'export/model.safetensors')):
+        out = tmp_path / str(number)
+        assert call('predict.py', tmp_path / model, place / 'images/a.png', '--out', out, '--as', 'labels') == 0
+        np.testing.assert_array_equal(read(out / 'a.png'), expected('teacher.model.', place / 'images/a.png'))
+
+
+def test_a_video_gives_a_video(place, tmp_path, capsys):
+    assert call('predict.py', place / 'run/iter_1.pth', place / 'clip.mp4', place / 'images/a.png', '--out', tmp_path,
+                '--as', 'colour') == 0
+    assert files(tmp_path) == ['a.png', 'clip.mp4']
+    reader = VideoReader(tmp_path / 'clip.mp4')
+    frames = list(reader)
+    assert (len(frames), reader.rate, frames[0].shape) == (5, 12.5, (32, 48, 3))
+    assert '6 predicted' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('options', [['--as', 'labels'], ['--as', 'labels', '--batch-size', 2]])
+def test_frames_of_a_video_are_labelled_as_images_are(place, expected, tmp_path, options):
+    assert call('predict.py', place / 'run/iter_1.pth', place / 'clip.mp4', '--out', tmp_path, *options) == 0
+    assert files(tmp_path) == [f'clip/{i:06}.png' for i in range(5)]
+    for number, frame in enumerate(VideoReader(place / 'clip.mp4')):
+        cv2.imwrite(str(tmp_path / 'frame.png'), frame)
+        np.testing.assert_array_equal(read(tmp_path / f'clip/{number:06}.png'),
+                                      expected('teacher.model.', tmp_path / 'frame.png'))
+
+
+def test_frames_as_pictures(place, tmp_path):
+    assert call('predict.py', place / 'run/iter_1.pth', place / 'clip.mp4', '--out', tmp_path, '--frames') == 0
+    assert read(tmp_path / 'clip/000004.png').shape == (32, 48, 3)
+
+
+def test_unreadable_files_are_named_and_counted(place, tmp_path, capsys):
+    assert call('predict.py', place / 'run/iter_1.pth', place / 'damaged', '--out', tmp_path) == 1
+    said = capsys.readouterr()
+    assert files(tmp_path) == ['fine.png']
+    assert '1 predicted, 0 already there, 3 unreadable' in said.out
+    for name in ('half.png', 'empty.jpg', 'video.mp4'):
+        assert said.err.count(f'damaged/{name}: ') == 1
+    assert 'ann_file' not in said.err
+
+
+def test_going_on(place, tmp_path, capsys):
+    arguments = [place / 'run/iter_1.pth', place / 'images', place / 'clip.mp4', '--out', tmp_path]
+    assert call('predict.py', *arguments) == 0
+    (tmp_path / 'deep/b.png').unlink()
+    (tmp_path / 'a.png').write_bytes(b'left alone')
+    before = (tmp_path / 'clip.mp4').stat().st_mtime_ns
+    capsys.readouterr()
+    assert call('predict.py', *arguments, '--skip-existing') == 0
+    assert '1 predicted, 3 already there' in capsys.readouterr().out
+    assert (tmp_path / 'a.png').read_bytes() == b'left alone'
+    assert (tmp_path / 'clip.mp4').stat().st_mtime_ns == before
+    assert call('predict.py', *arguments) == 0
+    assert read(tmp_path / 'a.png').shape == (40, 56, 3)
+
+
+def test_interrupted(place, tmp_path, monkeypatch, capsys):
+    """What was finished is whole, what was not is not there, and a second call does the rest."""
+    from mmseg_camix.inference.predictor import Predictor
+    label, calls = Predictor.label, []
+
+    def interrupting(self, prepared):
+        calls.append(len(prepared))
+        if len(calls) == 6:  # three images, then the third frame
+            raise KeyboardInterrupt
+        return label(self, prepared)
+
+    monkeypatch.setattr(Predictor, 'label', interrupting)
+    arguments = [place / 'run/iter_1.pth', place / 'images', place / 'clip.mp4', '--out', tmp_path]
+    assert call('predict.py', *arguments) == 130
+    assert 'stopped; --skip-existing goes on' in capsys.readouterr().err
+    assert files(tmp_path) == ['a.png', 'deep/b.png', 'deep/c.png']
+    assert call('predict.py', *arguments, '--skip-existing') == 0
+    assert 'clip.mp4' in files(tmp_path)
+
+
+def test_a_video_that_breaks_off(place, tmp_path, capsys):
+    writer = cv2.VideoWriter(str(tmp_path / 'whole.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 10, (48, 32))
+    for seed in range(20):
+        writer.write(np.random.RandomState(seed).randint(0, 256, (32, 48, 3), np.uint8))
+    writer.release()
+    content = (tmp_path / 'whole.avi').read_bytes()
+    (tmp_path / 'half.avi').write_bytes(content[:len(content) // 2])
+    assert call('predict.py', place / 'run/iter_1.pth', tmp_path / 'half.avi', '--out', tmp_path / 'o') == 1
+    found = re.search(r'half.avi: the video broke off after (\d+) of 20 frames', capsys.readouterr().err)
+    assert 5 < int(found[1]) < 15
+    assert len(list(VideoReader(tmp_path / 'o/half.mp4'))) == int(found[1])
+
+
+def test_own_classes(tmp_path):
+    path, model = networks.trained(tmp_path, dict(tiny.small(num_classes=3)), meta=None)
+    checkpoint = read_checkpoint(path)
+    palette = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    checkpoint['meta']['dataset_meta'] = dict(classes=('grass', 'mud', 'road'), palette=palette)
+    torch.save(checkpoint, tmp_path / 'own.pth')
+    write_image(tmp_path / 'a.png', 1, (40, 56))
+    assert call('predict.py', tmp_path / 'own.pth', tmp_path / 'a.png', '--out', tmp_path / 'o', '--as', 'colour') == 0
+    assert set(np.unique(read(tmp_path / 'o/a.png'))) <= set(range(1, 10))
+    assert open_network(tmp_path / 'own.pth').classes == ('grass', 'mud', 'road')
+
+
+@pytest.mark.parametrize(('arguments', 'error'), [
+    (['nowhere.pth', '{images}', '--out', 'o'], 'no checkpoint at nowhere.pth'),
+    (['nowhere.py', '{model}', '{images}', '--out', 'o'], 'no config at nowhere.py'),
+    (['{config}', '{model}', '--out', 'o'], 'no INPUT: '),
+    (['{model}', 'nothing', '--out', 'o'], 'nothing: no such file or folder'),
+    (['{images}', '{images}', '--out', 'o'], 'is no folder of tools/export.py'),
+    (['{model}', '{images}', '--out', 'o', '--opacity', '2'], 'opacity=2.0 must lie in [0, 1]'),
+    (['{model}', '{images}/a.png', '--out', '{images}'], 'would replace it; choose another --out'),
+    (['{model}', '{images}', '--out', '{images}'], 'all of its images lie in --out'),
+    (['{model}', '{images}', '--out', 'o', '--batch-size', '0'], '--batch-size 0: must be at least 1'),
+    (['{model}', '{images}', '--out', 'o', '--ids', 'raw'], '--ids raw is about --as labels'),
+    (['{model}', '{images}', '--out', 'o', '--device', 'tpu9'], 'error: --device tpu9: '),
+    (['{model}', '{images}', '--out', '{model}/o'], 'error: '),
+])
+def test_mistakes(place, tmp_path, monkeypatch, capsys, arguments, error):
+    monkeypatch.chdir(tmp_path)
+    names = dict(images=place / 'images', model=place / 'run/iter_1.pth', config=place / 'cfg.py')
+    code = call('predict.py', *(one.format(**names) for one in arguments))
+    assert code not in (0, None)
+    assert error in capsys.readouterr().err + str(code)
+    assert not files(tmp_path)
+    assert len(files(place / 'images')) == 3

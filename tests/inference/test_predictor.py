@@ -1,0 +1,142 @@
+"""Label maps as mmseg predicts them, whatever the image's size."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.dataset import Compose, pseudo_collate
+from torch.nn.functional import interpolate
+
+from mmseg_camix.inference import predictor as module
+from mmseg_camix.inference.predictor import Predictor, label_map, sliding_logits
+from tests.datasets.tiny import write_image
+from tests.models import tiny
+
+PLAIN = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+RESIZED = [PLAIN[0], dict(type='Resize', scale=(40, 32)), PLAIN[1]]
+SLIDE = dict(mode='slide', crop_size=(16, 24), stride=(10, 12))
+
+
+def segmentor(**changes):
+    model = tiny.build(tiny.small(dropout=0.0, **changes)).eval()
+    with torch.no_grad():
+        model.decode_head.conv_seg.weight.mul_(100)
+    return model
+
+
+def by_mmseg(model, pipeline, path):
+    with torch.no_grad():
+        sample = model.test_step(pseudo_collate([Compose(pipeline)(dict(img_path=str(path)))]))[0]
+    return sample.pred_sem_seg.data[0].numpy()
+
+
+def ours(model, pipeline, *paths):
+    predictor = Predictor(model, pipeline)
+    return predictor.label([predictor.prepare(predictor.read(str(path)), str(path)) for path in paths])
+
+
+@pytest.mark.parametrize('pipeline', [PLAIN, RESIZED, [dict(type='LoadImage', to_float32=True), *RESIZED[1:]]])
+@pytest.mark.parametrize('test_cfg', [dict(mode='whole'), SLIDE])
+def test_as_mmseg(tmp_path, pipeline, test_cfg):
+    model = segmentor()
+    model.test_cfg = ConfigDict(test_cfg)
+    write_image(tmp_path / 'a.png', 1, (50, 70))
+    expected = by_mmseg(model, pipeline, tmp_path / 'a.png')
+    assert len(np.unique(expected)) > 1
+    found, = ours(model, pipeline, tmp_path / 'a.png')
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_batch_of_images_of_several_sizes(tmp_path):
+    model = segmentor()
+    paths = [tmp_path / f'{i}.png' for i in range(3)]
+    for i, path in enumerate(paths):
+        write_image(path, i, (50 + 10 * i, 70))
+    found = ours(model, RESIZED, *paths)
+    for label, path in zip(found, paths):
+        np.testing.assert_array_equal(label, by_mmseg(model, RESIZED, path))
+
+
+def test_padding_is_cut_off(tmp_path):
+    config = tiny.small(dropout=0.0)
+    config['data_preprocessor']['test_cfg'] = dict(size_divisor=32)
+    model = tiny.build(config).eval()
+    write_image(tmp_path / 'a.png', 1, (50, 70))
+    found, = ours(model, PLAIN, tmp_path / 'a.png')
+    np.testing.assert_array_equal(found, by_mmseg(model, PLAIN, tmp_path / 'a.png'))
+
+
+def test_a_single_logit(tmp_path):
+    """Two classes by one sigmoid with a threshold, as mmseg has it."""
+    head = tiny.linear_head(num_classes=2, out_channels=1, threshold=0.4, loss_decode=dict(
+        type='CrossEntropyLoss', use_sigmoid=True))
+    model = tiny.build(tiny.encoder_decoder(dict(type='PassThrough'), head)).eval()
+    write_image(tmp_path / 'a.png', 1, (50, 70))
+    expected = by_mmseg(model, PLAIN, tmp_path / 'a.png')
+    assert set(np.unique(expected)) == {0, 1}
+    np.testing.assert_array_equal(ours(model, PLAIN, tmp_path / 'a.png')[0], expected)
+
+
+@pytest.mark.parametrize(('size', 'window', 'stride'), [
+    ((40, 56), (16, 24), (10, 12)), ((40, 56), (64, 64), (32, 32)), ((40, 56), (40, 20), (40, 20)),
+    ((41, 33), (16, 48), (16, 16))])
+def test_windows_are_those_of_mmseg_bit_for_bit(size, window, stride):
+    model = segmentor()
+    model.test_cfg = ConfigDict(mode='slide', crop_size=window, stride=stride)
+    image = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        expected = model.slide_inference(image, [dict(img_shape=size)] * 2)
+        assert torch.equal(sliding_logits(model, image, window, stride), expected)
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize(('given', 'size'), [((5, 7), (40, 33)), ((20, 30), (7, 9)), ((6, 6), (6, 6)), ((1, 1), (5, 4)),
+                                             ((9, 4), (1, 1)), ((4, 4), (1, 50))])
+def test_bands_make_no_difference(given, size, align_corners):
+    logits = torch.randn(5, *given, generator=torch.Generator().manual_seed(0))
+    whole = interpolate(logits[None], size, mode='bilinear', align_corners=align_corners)[0]
+    top = whole.topk(2, 0).values
+    clear = top[0] - top[1] > 1e-4  # nearer than rounding, either will do
+    assert clear.float().mean() > 0.9
+    for band_values in (1, 5 * size[1] * 3, 10**9):
+        found = label_map(logits, size, align_corners, band_values=band_values)
+        assert torch.equal(found[clear], whole.argmax(0)[clear]), band_values
+
+
+def test_a_large_image_is_never_interpolated_at_once(monkeypatch):
+    seen = []
+
+    def watched(*args, **kwargs):
+        seen.append(result := interpolate(*args, **kwargs))
+        return result
+
+    monkeypatch.setattr(module, 'interpolate', watched)
+    assert label_map(torch.randn(5, 8, 8), (400, 300), False, band_values=20_000).shape == (400, 300)
+    assert max(one.numel() for one in seen) <= 20_000
+    assert sum(one.numel() for one in seen) == 5 * 400 * 300
+
+
+def test_many_classes():
+    model = segmentor(num_classes=300)
+    predictor = Predictor(model, PLAIN)
+    with torch.no_grad():
+        model.decode_head.conv_seg.bias[280] += 1e6
+    found, = predictor.label([predictor.prepare(np.zeros((32, 32, 3), np.uint8))])
+    assert found.dtype == np.uint16
+    assert (found == 280).all()
+
+
+def test_damaged_images(tmp_path):
+    predictor = Predictor(segmentor(), PLAIN)
+    write_image(tmp_path / 'a.png', 1)
+    content = (tmp_path / 'a.png').read_bytes()
+    (tmp_path / 'half.png').write_bytes(content[:len(content) // 2])
+    (tmp_path / 'text.png').write_text('hello')
+    for name in ('half.png', 'text.png', 'nothing.png'):
+        with pytest.raises(OSError, match=name):
+            predictor.read(str(tmp_path / name))
+    somebodys = Predictor(segmentor(), [dict(type='LoadImageFromFile', ignore_empty=True), PLAIN[1]])
+    for name in ('text.png', 'nothing.png'):  # one raises an AssertionError, the other gives None
+        with pytest.raises(OSError, match=name):
+            somebodys.read(str(tmp_path / name))
