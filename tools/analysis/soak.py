@@ -46,9 +46,10 @@ def parse_args() -> argparse.Namespace:
                         help='Markdown file with a section "soak" to fill; the record goes beside it, into a folder of '
                              'its name')
     args = parser.parse_args()
-    if not 0 <= args.in_save <= 0.9 or args.kills < 1 or not 1 <= args.interval <= args.iterations:
-        parser.error('--in-save must lie in [0, 0.9], --kills be at least 1, and --interval lie between 1 and '
-                     '--iterations')
+    lengths = args.iterations >= 8 and 1 <= args.interval <= args.iterations
+    if not 0 <= args.in_save <= 0.9 or args.kills < 1 or not lengths:
+        parser.error('--in-save must lie in [0, 0.9], --kills be at least 1, --iterations at least 8, and --interval '
+                     'lie between 1 and --iterations')
     return args
 
 
