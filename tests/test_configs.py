@@ -96,7 +96,7 @@ def test_one_iteration(path, prepared, tmp_path):
 def protocol(cfg):
     """All but the method: data, network, schedule, evaluation."""
     found = cfg.to_dict()
-    for key in ('model', 'filename', 'custom_hooks'):
+    for key in ('model', 'filename', 'custom_hooks', 'dsp_released'):  # the last a part of models
         found.pop(key, None)
     branches = found['train_dataloader']['dataset']
     if branches['source']['type'] == 'RareClassDataset':  # the same images, drawn otherwise
