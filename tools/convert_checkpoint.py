@@ -26,6 +26,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmseg_camix.engine.checkpoint.errors import CheckpointError
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.engine.weights import WeightsError
 from mmseg_camix.engine.weights.initialiser import read_weights
@@ -63,10 +64,11 @@ def main() -> int:
     try:
         state = network_of_file(read_weights(args.checkpoint), args.network, args.checkpoint)
         weights, report = segmentor_weights(state, segmentor, args.network, args.allow_unmapped)
-    except WeightsError as error:
+    except (WeightsError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     print('\n'.join(report.lines()))
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=weights, meta=dict(converted_from=Path(args.checkpoint).name)), args.out)
     print(f'wrote {len(weights)} weights to {args.out}')
     return 0

@@ -1,4 +1,5 @@
-# The same data as DAFormer trains: both domains are flipped, and crops of one class alone are drawn again.
+# The same data as DAFormer trains: both domains are flipped, and source crops of one class alone are drawn
+# again. The released code does so with target crops too, by the target's labels, which are never read here.
 _base_ = './synthia2cs_512.py'
 source_pipeline = [
     dict(type='LoadImage'),

@@ -140,15 +140,20 @@ def test_the_tool(tmp_path, capsys):
     config = tmp_path / 'config.py'
     config.write_text(f"default_scope = 'mmseg'\nmodel = {encoder_decoder(MIT, HEAD)!r}\n")
     torch.save(dict(state_dict=daformer()), tmp_path / 'theirs.pth')
-    assert call('convert_checkpoint.py', config, tmp_path / 'theirs.pth', tmp_path / 'ours.pth') == 0
+    ours = tmp_path / 'new/folder/ours.pth'
+    assert call('convert_checkpoint.py', config, tmp_path / 'theirs.pth', ours) == 0
     said = capsys.readouterr().out
     assert 'unmapped 0' in said
     assert 'mapped' in said
     model = build(MIT, HEAD)
-    weights = torch.load(tmp_path / 'ours.pth', weights_only=True)['state_dict']
+    weights = torch.load(ours, weights_only=True)['state_dict']
     model.load_state_dict(weights, strict=False)
     torch.save(dict(state_dict=hrda()), tmp_path / 'hrda.pth')
     assert call('convert_checkpoint.py', config, tmp_path / 'hrda.pth', tmp_path / 'no.pth') == 1
     assert 'scale_attention' in capsys.readouterr().err
     assert not (tmp_path / 'no.pth').exists()
     assert call('convert_checkpoint.py', config, tmp_path / 'none.pth', tmp_path / 'no.pth') == 1
+    (tmp_path / 'page.pth').write_text('<html>404</html>')
+    capsys.readouterr()
+    assert call('convert_checkpoint.py', config, tmp_path / 'page.pth', tmp_path / 'no.pth') == 1
+    assert 'page.pth was not opened' in capsys.readouterr().err
