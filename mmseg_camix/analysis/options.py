@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmseg_camix.engine.speed import apply_options
 
 from .memory import BackwardEach, peak_mib
-from .timing import Training, device_name
+from .timing import CLOCKS, Training, device_name
 
 PLAIN, EACH = 'as configured', 'backward=each'
 
@@ -56,7 +56,8 @@ def _difference(loss: float | None, plain: float) -> str:
     return '' if loss is None else f'{abs(loss / plain - 1):.0e}'
 
 
-def compare_options(cfg: Config, options: Sequence[str], steps: int = 10, warmup: int = 3) -> OptionComparison:
+def compare_options(cfg: Config, options: Sequence[str], steps: int = 10, warmup: int = 3,
+                    clock: str = 'wall') -> OptionComparison:
     """Train with each option in turns, so that all meet the same load of the machine.
 
     Args:
@@ -64,10 +65,13 @@ def compare_options(cfg: Config, options: Sequence[str], steps: int = 10, warmup
         options: words for ``--speed``, several of them joined by '+', and 'backward=each'.
         steps: rounds that count.
         warmup: rounds before them (in which networks are compiled).
+        clock: one of :data:`~mmseg_camix.analysis.timing.CLOCKS`.
     """
     trainings = {name: _training(cfg, name) for name in dict.fromkeys([PLAIN, *options])}
     costs = {name: OptionCost() for name in trainings}
     device = next(iter(trainings.values())).watch.device
+    for training in trainings.values():
+        training.watch.clock = CLOCKS[clock]
     for index in range(warmup + steps):
         for name, training in trainings.items():
             seconds, loss = _iterate(training, index)

@@ -83,3 +83,14 @@ def test_the_model_trains_while_it_is_timed(world, tmp_path):
         patch.setattr(teacher.EMATeacher, 'update', update)
         timing.time_step(config(world, tmp_path), steps=2, warmup=1)
     assert made == [1, 2, 3]
+
+
+def test_the_clock_of_the_thread_leaves_waiting_out(world, tmp_path):
+    watch = StopWatch(torch.device('cpu'), timing.CLOCKS['thread'])
+    with watch('phase'):
+        time.sleep(0.05)
+    watch.end_step()
+    assert watch.seconds['phase'][0] < 0.03
+    found = timing.time_step(config(world, tmp_path), steps=1, warmup=0, clock='thread')
+    assert found.total > 0
+    assert "the thread's own time" in found.table()

@@ -20,7 +20,7 @@ import torch
 from mmengine.config import DictAction
 
 from mmseg_camix.analysis.options import compare_options
-from mmseg_camix.analysis.timing import time_step
+from mmseg_camix.analysis.timing import CLOCKS, time_step
 from mmseg_camix.engine.config import is_adapted, load_config
 
 
@@ -36,6 +36,9 @@ def main() -> None:
                         help='compare these with the config as it is, in turns: those of tools/train.py --speed, '
                              "several joined by '+', and backward=each, one backward pass for each view instead of "
                              'one for their sum')
+    parser.add_argument('--clock', choices=list(CLOCKS), default='wall',
+                        help="'thread' counts the time of the training's own thread: with --threads 1, for a CPU that "
+                             'others use too (default: wall)')
     parser.add_argument('--json', type=Path, help='also write the numbers to this file')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
@@ -45,8 +48,8 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     if not is_adapted(cfg):
         raise SystemExit(f'{args.config} has no adapted model (model.type={cfg.model.type}); wrap it first')
-    timing = (compare_options(cfg, args.options, args.steps, args.warmup) if args.options else
-              time_step(cfg, args.steps, args.warmup))
+    timing = (compare_options(cfg, args.options, args.steps, args.warmup, args.clock) if args.options else
+              time_step(cfg, args.steps, args.warmup, args.clock))
     print(timing.table())
     if args.json:
         args.json.write_text(json.dumps(dataclasses.asdict(timing), indent=1) + '\n')
