@@ -117,7 +117,8 @@ class NonFiniteHook(Hook):
     def _decide(self, gradient: Tensor) -> tuple[bool, bool]:
         """(a loss is not finite, a gradient is not finite), the same on all ranks."""
         terms = [term for one in self._forwards for term in one.terms.values()]
-        found = torch.stack([any_not_finite(terms, gradient.device), gradient]).int()
+        loss = ~torch.stack(terms).isfinite().all() if terms else torch.zeros_like(gradient)
+        found = torch.stack([loss, gradient]).int()
         if is_distributed():
             torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
         loss, gradient = found.tolist()  # waits for the device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 
 import torch
@@ -21,34 +22,40 @@ class BufferSnapshot:
     def __init__(self, model: nn.Module) -> None:
         self._places = [(module._buffers, name) for module in model.modules() for name in module._buffers
                         if name not in module._non_persistent_buffers_set]
-        self._taken: list[tuple[dict, str, Tensor]] = []
-        self._copies: list[Tensor] = []
-        self._groups: list[list[int]] = []
+        self._live: list[Tensor | None] = []
+        self._copies: list[Tensor | None] = []
+        self._pairs: list[tuple[list[Tensor], list[Tensor]]] = []
 
     @torch.no_grad()
     def take(self) -> None:
         """Remember the buffers as they are now."""
-        self._taken = [(owner, name, owner[name]) for owner, name in self._places if owner.get(name) is not None]
-        live = [buffer for _, _, buffer in self._taken]
-        if [_kind(one) for one in live] != [_kind(one) for one in self._copies]:
-            self._allocate(live)
-        for group in self._groups:
-            torch._foreach_copy_([self._copies[i] for i in group], [live[i] for i in group])
+        live = [owner[name] for owner, name in self._places]
+        if len(live) != len(self._live) or not all(map(operator.is_, live, self._live)):
+            self._meet(live)
+        for copies, buffers in self._pairs:
+            torch._foreach_copy_(copies, buffers)
 
     @torch.no_grad()
     def restore(self) -> None:
         """Put everything back: values that were overwritten, and tensors that were exchanged."""
-        for (owner, name, buffer), copy in zip(self._taken, self._copies):
-            buffer.copy_(copy)
+        for (owner, name), buffer, copy in zip(self._places, self._live, self._copies):
+            if buffer is not None:
+                buffer.copy_(copy)
             owner[name] = buffer
 
-    def _allocate(self, live: list[Tensor]) -> None:
-        self._copies = [torch.empty_like(one) for one in live]
-        groups: dict[tuple, list[int]] = defaultdict(list)
-        for index, one in enumerate(live):
-            groups[one.device, one.dtype].append(index)
-        self._groups = list(groups.values())
+    def _meet(self, live: list[Tensor | None]) -> None:
+        """Tensors were exchanged for others: make room where they have another size."""
+        known = self._copies or [None] * len(live)
+        self._copies = [one if _alike(one, buffer) else None if buffer is None else torch.empty_like(buffer)
+                        for one, buffer in zip(known, live)]
+        groups: dict[tuple, tuple[list, list]] = defaultdict(lambda: ([], []))
+        for copy, buffer in zip(self._copies, live):
+            if buffer is not None:
+                for each, one in zip(groups[buffer.device, buffer.dtype], (copy, buffer)):
+                    each.append(one)
+        self._live, self._pairs = live, list(groups.values())
 
 
-def _kind(tensor: Tensor) -> tuple:
-    return tensor.shape, tensor.dtype, tensor.device
+def _alike(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is not None and other is not None and \
+        (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
