@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -84,6 +85,7 @@ def _guarded(task: Callable[[Any], Any], item: Any) -> tuple[Any, Any, str | Non
 def _start_worker(parent: int) -> None:
     # One thread of OpenCV per process: the processes are what runs in parallel.
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends the workers
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

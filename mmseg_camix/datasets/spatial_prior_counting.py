@@ -2,6 +2,7 @@
 import hashlib
 import io
 import multiprocessing
+import signal
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,6 +91,7 @@ def _chunks(items: Iterable[Any], length: int) -> Iterator[list[Any]]:
 def _one_thread() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
 
 
 def count_labels(
@@ -130,14 +132,18 @@ def count_labels(
         _count_chunk, reader=reader, num_classes=len(class_names), size=size, cells=cells
     )
     todo, saved = [one for one in enumerate(_chunks(items, chunk)) if one[0] not in done], time.monotonic()
-    with tqdm(total=len(items), initial=total.num_images, disable=not progress, unit='label') as bar:
-        for index, part in _run(count, todo, workers):
-            total.add(part)
-            done.add(index)
-            bar.update(part.num_images)
-            if kept and (time.monotonic() - saved > SAVE_EVERY or len(done) * chunk >= len(items)):
-                _keep(kept, key, total, done)
-                saved = time.monotonic()
+    try:
+        with tqdm(total=len(items), initial=total.num_images, disable=not progress, unit='label') as bar:
+            for index, part in _run(count, todo, workers):
+                total.add(part)
+                done.add(index)
+                bar.update(part.num_images)
+                if kept and time.monotonic() - saved > SAVE_EVERY:
+                    _keep(kept, key, total, done)
+                    saved = time.monotonic()
+    finally:  # also after Ctrl-C
+        if kept and todo:
+            _keep(kept, key, total, done)
     digest = hashlib.sha256(repr((total.digest, size, tuple(class_names))).encode()).hexdigest()
     return SpatialPrior(
         *total.tables,

@@ -32,8 +32,9 @@ def assert_same(one, other):
         np.testing.assert_array_equal(getattr(one, table), getattr(other, table))
 
 
-def test_only_what_is_missing_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(counting, 'SAVE_EVERY', 0.0)
+@pytest.mark.parametrize('seconds', [0.0, 1e9])  # saved at once; saved by the interruption
+def test_only_what_is_missing_is_read(tmp_path, monkeypatch, seconds):
+    monkeypatch.setattr(counting, 'SAVE_EVERY', seconds)
     expected, kept = count(Reader()), tmp_path / 'kept.npz'
     with pytest.raises(KeyboardInterrupt):
         count(Reader(last=10), kept)

@@ -20,7 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmseg_camix.analysis.input_formats import compare_formats
-from mmseg_camix.analysis.input_photos import SIZES, write_photos
+from mmseg_camix.analysis.input_photos import SIZES, facts, write_photos
 from mmseg_camix.analysis.input_timing import InputTiming, time_crops, time_input
 
 CONFIGS = {'DACS': 'configs/_base_/datasets/gta2cs_512.py', 'DAFormer': 'configs/_base_/datasets/gta2cs_512_flip.py'}
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
                      *(timing.row() for timing in crops), '']))
     for timing in timings:
         print(f'{timing.title}: the cache has {timing.cache_bytes / 1e6:.2f} MB an image')
-    print(f'images of {" and ".join("{}x{}".format(*size) for size in SIZES.values())}')
+    print('\n'.join(facts(args.out, name) for name in SIZES))
 
 
 if __name__ == '__main__':

@@ -82,6 +82,8 @@ def main(argv: list[str] | None = None) -> int:
         outcome = prepare(args.family, Path(root), Path(out), options, asked)
     except (NotReady, CannotWrite, FileNotFoundError, ValueError) as error:
         sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('interrupted; what is done is kept: run the same command again')
     print(outcome.summary())
     for problem in outcome.problems[:20]:
         print(f'error: {problem}', file=sys.stderr)

@@ -111,16 +111,18 @@ def scan(root: Path, pairs: list[Pair], ids: str, labelled: Container[str], fold
                if known.get(str(pair), {}).get('stamps') == list(pair.stamps)}
     todo, problems, saved = [pair for pair in pairs if str(pair) not in entries], [], time.monotonic()
     task = partial(_look_at, root=root, ids=ids)
-    for pair, entry, failure in run_parallel(task, todo, jobs, title):
-        if failure is None:
-            entries[str(pair)] = entry
-        else:
-            problems.append(failure)
-        if time.monotonic() - saved > SAVE_EVERY:
+    try:
+        for pair, entry, failure in run_parallel(task, todo, jobs, title):
+            if failure is None:
+                entries[str(pair)] = entry
+            else:
+                problems.append(failure)
+            if time.monotonic() - saved > SAVE_EVERY:
+                _write_ledger(folder / LEDGER, ids, entries)
+                saved = time.monotonic()
+    finally:  # also after Ctrl-C
+        if todo:
             _write_ledger(folder / LEDGER, ids, entries)
-            saved = time.monotonic()
-    if todo:
-        _write_ledger(folder / LEDGER, ids, entries)
     for pair in pairs:  # the same pair may be sound in one run and lack its label in the next
         if pair.image and not pair.label and pair.part in labelled and str(pair) in entries:
             entries[str(pair)] = dict(entries[str(pair)], defect=['no_label', 'there is no label of this image'])

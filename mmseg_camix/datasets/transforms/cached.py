@@ -20,8 +20,8 @@ BUILD = 'python tools/dataset/prepare.py FAMILY {root} --config CONFIG --cache'
 class Cached(BaseTransform):
     """Stands for the transforms that load and resize; gives what they gave when the cache was made.
 
-    The readers put it into their pipeline by their option `cache`. By hand, for other datasets: put
-    the transforms that load and resize into `transforms`.
+    The readers put it into their pipeline by their option `cache`. For other datasets make the cache
+    by `datasets.cache.build_cache`, and let this transform replace those that load and resize.
 
     Required keys: img_path, and seg_map_path if the transforms load labels. Added keys: those of the
     transforms.
