@@ -48,8 +48,10 @@ def mmseg_config(network: PlainNetwork) -> tuple[Config, dict[str, str]]:
     """The network as one flat config of mmseg, and the classes in it that are not mmseg's, with their modules."""
     segmentor = in_stock_terms(network.segmentor)
     foreign = foreign_modules([segmentor, network.pipeline])
-    imports = sorted({'mmseg_camix' if module.split('.')[0] == 'mmseg_camix' else module
-                      for module in foreign.values()})
+    if any(_is_ours(module) for module in foreign.values()):  # then they may all be: they compute the same to the bit
+        segmentor = network.segmentor
+        foreign = foreign_modules([segmentor, network.pipeline])
+    imports = sorted({'mmseg_camix' if _is_ours(module) else module for module in foreign.values()})
     meta = dict(classes=network.classes, palette=network.palette)
     return Config(dict(
         default_scope='mmseg',
@@ -61,6 +63,10 @@ def mmseg_config(network: PlainNetwork) -> tuple[Config, dict[str, str]]:
             type='BaseSegDataset', metainfo=meta, pipeline=network.pipeline)),
         visualizer=dict(type='SegLocalVisualizer', name='visualizer'),
     )), foreign
+
+
+def _is_ours(module: str) -> bool:
+    return module.split('.')[0] == 'mmseg_camix'
 
 
 def write_mmseg(network: PlainNetwork, folder: Path) -> Report:

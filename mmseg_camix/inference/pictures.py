@@ -47,5 +47,7 @@ def raw_ids(classes: Sequence[str]) -> np.ndarray:
 
 
 def png(picture: np.ndarray) -> bytes:
-    """(H, W) or (H, W, 3) BGR as the content of a PNG file."""
+    """(H, W) numbers (8 bits, or 16) or (H, W, 3) BGR as the content of a PNG file."""
+    if picture.dtype == np.int16:
+        picture = picture.astype(np.uint16)
     return cv2.imencode('.png', picture)[1].tobytes()

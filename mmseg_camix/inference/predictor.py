@@ -56,7 +56,7 @@ class Predictor:
 
     @torch.inference_mode()
     def label(self, prepared: Sequence[dict]) -> list[np.ndarray]:
-        """(H, W) uint8 (more than 256 classes: uint16) of each image, at the size that it was loaded with."""
+        """(H, W) of each image, at the size that it was loaded with; dtype as of :func:`label_map`."""
         batch = self.segmentor.data_preprocessor(pseudo_collate(list(prepared)), False)
         inputs, samples = batch['inputs'], batch['data_samples']
         logits = self._logits(inputs, [sample.metainfo for sample in samples])
@@ -76,8 +76,7 @@ class Predictor:
         if sample.get('flip', False):
             logits = logits.flip(2 if sample.flip_direction == 'horizontal' else 1)
         threshold = self.segmentor.decode_head.threshold if len(logits) == 1 else None
-        found = label_map(logits, sample.ori_shape, self.segmentor.align_corners, threshold)
-        return found.cpu().numpy().astype(np.uint8 if len(logits) <= 256 else np.uint16)
+        return label_map(logits, sample.ori_shape, self.segmentor.align_corners, threshold).cpu().numpy()
 
 
 def _loader(config: dict) -> object:
@@ -131,7 +130,7 @@ def label_map(logits: Tensor, size: Sequence[int], align_corners: bool, threshol
         band_values: how many values may be interpolated at once.
 
     Returns:
-        (H, W) long.
+        (H, W) uint8; of more than 256 classes int16.
     """
     height, width = size
     rows = max(1, band_values // (len(logits) * width))
@@ -157,5 +156,5 @@ def _band(logits: Tensor, start: int, stop: int, size: Sequence[int], align_corn
 
 def _decided(logits: Tensor, threshold: float | None) -> Tensor:
     if threshold is not None:
-        return (logits[0].sigmoid() > threshold).long()
-    return logits.argmax(0)
+        return (logits[0].sigmoid() > threshold).byte()
+    return logits.argmax(0).to(torch.uint8 if len(logits) <= 256 else torch.int16)

@@ -1,6 +1,7 @@
 """One network out of a training: which one, what is left out, and what the config keeps."""
 
 import copy
+import dataclasses
 import sys
 
 import pytest
@@ -141,6 +142,20 @@ def test_our_encoder_in_stock_terms(variant):
         m.drop_prob for m in ours.modules() if hasattr(m, 'drop_prob')]
 
 
+def test_our_encoder_stays_where_our_head_does(deeplab):
+    """mmseg's would compute the same only up to rounding."""
+    network = open_network(deeplab[0])
+    mit = dict(network.segmentor, backbone=dict(type='MiT', variant='b0'))
+    config, foreign = mmseg_config(dataclasses.replace(network, segmentor=mit))
+    assert config.model.backbone.type == 'MixVisionTransformer'
+    assert not foreign
+    ours = dict(mit, decode_head=dict(type='DAFormerHead', in_channels=[32, 64, 160, 256], num_classes=19))
+    config, foreign = mmseg_config(dataclasses.replace(network, segmentor=ours))
+    assert config.model.backbone.type == 'MiT'
+    assert sorted(foreign) == ['DAFormerHead', 'MiT']
+    assert config.custom_imports.imports == ['mmseg_camix']
+
+
 def test_a_plain_training(tmp_path):
     model = tiny.build(networks.without_weights(networks.deeplab()))
     cfg = Config(dict(model=networks.deeplab(), data_preprocessor=dict(type='SegDataPreProcessor')))
@@ -157,6 +172,14 @@ def test_a_method_without_a_teacher(tmp_path):
     network = open_network(path)
     assert network.name == 'student'
     assert_same(network, model.student)
+
+
+def test_a_projector_stays_behind(tmp_path):
+    path, model = trained(tmp_path, tiny.small(num_classes=19), method='RCCR')
+    assert any('projector' in name for name in read_checkpoint(path)['state_dict'])
+    network = open_network(path)
+    assert set(network.state) == {name for name in model.student.state_dict() if not name.startswith('auxiliary_head')}
+    assert_same(network, model.network('teacher'))
 
 
 def test_the_preprocessor_of_the_wrapper(deeplab):

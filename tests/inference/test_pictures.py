@@ -51,8 +51,9 @@ def test_mistakes():
             drawing('overlay', CLASSES, PALETTE, opacity)
 
 
-@pytest.mark.parametrize('picture', [LABEL, IMAGE, LABEL.astype(np.uint16) * 300])
-def test_files(picture):
+@pytest.mark.parametrize(('picture', 'dtype'), [(LABEL, np.uint8), (IMAGE, np.uint8),
+                                                (LABEL.astype(np.int16) * 300, np.uint16)])
+def test_files(picture, dtype):
     found = cv2.imdecode(np.frombuffer(png(picture), np.uint8), cv2.IMREAD_UNCHANGED)
-    assert found.dtype == picture.dtype
+    assert found.dtype == dtype
     np.testing.assert_array_equal(found, picture)
