@@ -99,6 +99,12 @@ def gradients(rank: int) -> dict:
     return found
 
 
+def accelerated(rank: int) -> dict:
+    """DACS with options of speed, in DDP."""
+    options = dict(checkpointing=['backbone', 'decode_head'], channels_last=True, compile='eager')
+    return train(MMDistributedDataParallel(model_of('DACS', global_batch=True, acceleration=options)), 'DACS', 2, rank)
+
+
 def collectives(rank: int) -> dict:
     processes = Processes.of_training()
     rows = torch.arange(4.0).view(2, 2) + 10 * rank

@@ -12,7 +12,7 @@ from tests.gloo import WORLD, run_in_pair
 from tests.models import tiny
 from tests.world import config
 
-JOBS = (jobs.collectives, jobs.gradients, jobs.no_unused_parameters, jobs.backward_passes)
+JOBS = (jobs.collectives, jobs.gradients, jobs.accelerated, jobs.no_unused_parameters, jobs.backward_passes)
 # Cases whose numbers depend on how images are spread, unless the batch is common.
 DEPENDS = ('DACS', 'DACS, aligned, valid pixels', 'CAMix', 'DSP, official', 'RCCR', 'RCCR, official', 'DAFormer')
 
@@ -58,6 +58,12 @@ def test_two_processes_train_as_one(pair, name, each):
         for key, value in expected.items():
             own = found[name][each][key]
             torch.testing.assert_close(own, value, atol=1e-5, rtol=1e-5, msg=lambda text, key=key: f'{key}: {text}')
+
+
+def test_options_of_speed_change_nothing(pair):
+    for found, plain in zip(pair['accelerated'], pair['gradients']):
+        for key, value in plain['DACS'][1].items():
+            torch.testing.assert_close(found[key], value, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize('name', DEPENDS)

@@ -153,6 +153,18 @@ def test_ranks_draw_different_numbers(monkeypatch):
     assert len(seeds) == 8
 
 
+def test_with_one_batch_in_common_ranks_draw_the_same_numbers(monkeypatch):
+    """Each then takes the rows of its own images."""
+    for rank in range(3):
+        monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_world_size', lambda: 3)
+        monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_rank', lambda rank=rank: rank)
+        model = tiny.method('DACS', global_batch=True)
+        runner = type('R', (), dict(model=model, seed=5, iter=3, max_iters=9,
+                                    message_hub=SimpleNamespace(runtime_info={})))
+        UDAHook().before_train_iter(runner, 3)
+        assert model.progress.seed == 5
+
+
 def test_a_model_that_is_not_adapted_is_told_so(world, tmp_path):
     """`_base_/uda.py` inherited, and the model not wrapped."""
     cfg = config(world, tmp_path, method=None)
