@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.engine.watch.diagnosis import NonFiniteError
 from mmseg_camix.engine.watch.evidence import load_evidence
+from mmseg_camix.engine.watch.replay import replay
 from tests.engine.fragile import States, fragile_config, same
 from tests.gloo import run_in_pair
 
@@ -17,11 +18,16 @@ CASES = dict(loss=dict(kind='loss'),
              stopped=dict(kind='loss', hook=dict(max_total=1)))
 
 
-def training(case, world, folder, rank):
-    """Step 1 breaks in the second process alone; returns what each process saw of it."""
+def config_of(case, world, folder):
     cfg = fragile_config(world, folder / case, at=(1,), max_iters=3, val_cfg=None, val_dataloader=None,
                          val_evaluator=None, **CASES[case])
     cfg.model.objectives.fragile.ranks = [1]
+    return cfg
+
+
+def training(case, world, folder, rank):
+    """Step 1 breaks in the second process alone; returns what each process saw of it."""
+    cfg = config_of(case, world, folder)
     cfg.custom_hooks.append(dict(type='CollapseHook', interval=1))
     prepare_launch(cfg, 'pytorch')
     runner, states = Runner.from_cfg(cfg), States()
@@ -67,9 +73,24 @@ def test_both_skip(answers, case):
     assert not torch.tensor(bad['found']['terms']['fragile.loss_fragile']).isfinite()
 
 
+@pytest.mark.parametrize(('name', 'breaks'), [('iter_1', False), ('iter_1_rank1', True)])
+def test_each_process_is_replayed_by_its_own_file(answers, world, name, breaks):
+    """Batch, seed and statistics are its own, the weights are those of both."""
+    folder, _ = answers
+    found, report = replay(config_of('loss', world, folder), folder / f'loss/nonfinite/{name}.pth')
+    assert found is breaks
+    assert f'rank {int(breaks)} of 2' in report
+    assert '(was' not in report
+    assert report.count('fragile.loss_fragile: inf') == breaks
+
+
 def test_both_stop(answers):
     for one in answers[1]['stopped']:
         assert 'stopped in iteration 1: 1 steps in a row (1 in all)' in one['error']
+    one, other = (pair['error'] for pair in answers[1]['stopped'])
+    assert 'losses     not finite in another process' in one
+    assert 'losses     fragile.loss_fragile is inf' in other
+    assert 'Look at\n  - the objective behind fragile.loss_fragile' in other
 
 
 def test_pseudo_labels_are_counted_together(answers):

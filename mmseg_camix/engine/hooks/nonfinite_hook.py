@@ -140,7 +140,7 @@ class NonFiniteHook(Hook):
         self._forwards = []
 
     def _skipped(self, runner: Runner) -> None:
-        loss, gradient = self._verdict
+        loss, _ = self._verdict
         counts = self._counts
         if not loss and _scale_will_fall(self._optimizer):
             self._count(runner, overflows=counts['overflows'] + 1)
@@ -148,7 +148,7 @@ class NonFiniteHook(Hook):
         self._count(runner, skipped=counts['skipped'] + 1, consecutive=counts['consecutive'] + 1)
         stops = counts['consecutive'] == self.max_consecutive or counts['skipped'] == self.max_total
         bad = next((one for one in self._forwards if bool(any_not_finite(one.terms.values()))), self._forwards[-1])
-        diagnosis = diagnose(self._model, self._optimizer, bad, gradient, self._gradients)
+        diagnosis = diagnose(self._model, self._optimizer, bad, self._verdict, self._gradients)
         saved = self._save(runner, diagnosis) if stops or counts['saved'] < self.max_files else None
         print_log(f'iteration {runner.iter}: {diagnosis.line()}. The step was skipped ({counts["consecutive"]} in a '
                   f'row, {counts["skipped"]} in all){f"; its inputs are in {saved}" if saved else ""}',

@@ -25,6 +25,8 @@ class Diagnosis:
 
     terms: dict[str, float]
     """Name -> loss of one forward pass, the first whose losses are not all finite."""
+    loss: bool = False
+    """Whether a loss of any process is not finite."""
     gradient: bool = False
     """Whether gradients are not finite."""
     gradients: list[str] = field(default_factory=list)
@@ -49,7 +51,7 @@ class Diagnosis:
         """The finding in one line."""
         found = [f'{name} is {self.terms[name]}' for name in self.bad_terms]
         if not found:
-            found.append('all losses are finite')
+            found.append('a loss of another process is not finite' if self.loss else 'all losses are finite')
         if self.gradient:
             found.append(f'{len(self.gradients) or "some"} of {self.trained} gradients are not finite')
         return ', '.join(found)
@@ -58,6 +60,8 @@ class Diagnosis:
         """The finding in full."""
         finite = [f'{name} {value:.4g}' for name, value in self.terms.items() if math.isfinite(value)]
         losses = [f'{name} is {self.terms[name]}' for name in self.bad_terms]
+        if self.loss and not losses:
+            losses.append('not finite in another process')
         rows = dict(
             losses='; '.join([*losses, f'finite: {", ".join(finite) or "none"}']),
             gradients=self._gradients(),
@@ -82,8 +86,10 @@ class Diagnosis:
                     'checkpoint, or look at the file of load_from']
         if self.inputs:
             return ['the images are not finite: look at the files named in the data samples, and at their pipeline']
-        found = [f'the objective behind {name}: a logarithm or a division by something that can be 0'
-                 for name in self.bad_terms[:2]]
+        found = []
+        if len(self.bad_terms) < len(self.terms):  # else it is not the losses, but what they are given
+            found += [f'the objective behind {name}: a logarithm or a division by something that can be 0'
+                      for name in self.bad_terms]
         found.append('the learning rate: a tenth of it, a longer warm-up (LinearLR), or '
                      'optim_wrapper.clip_grad=dict(max_norm=...)')
         if not self.precision.startswith('fp32'):
@@ -91,14 +97,22 @@ class Diagnosis:
         return found
 
 
-def diagnose(model: nn.Module, optimizer: OptimWrapper, forward: Forward, gradient: bool,
+def diagnose(model: nn.Module, optimizer: OptimWrapper, forward: Forward, verdict: tuple[bool, bool],
              gradients: list[str]) -> Diagnosis:
-    """Look at everything; waits for the device."""
+    """Look at everything; waits for the device.
+
+    Args:
+        model: the model, without DDP around it.
+        optimizer: its optimiser.
+        forward: the pass to look at.
+        verdict: whether a loss, and whether a gradient is not finite.
+        gradients: names of parameters whose gradient is not finite.
+    """
     parameters = dict(model.named_parameters())
     trained = sum(parameter.requires_grad for parameter in parameters.values())
     clipped = getattr(optimizer, 'clip_grad_kwargs', None) is not None
     values = {name: float(value) for name, value in forward.terms.items()}
-    return Diagnosis(values, gradient, gradients, trained, names_not_finite(parameters),
+    return Diagnosis(values, *verdict, gradients, trained, names_not_finite(parameters),
                      names_not_finite(dict(tensors_of(forward.batch))), optimizer.param_groups[0]['lr'],
                      precision(optimizer, forward.autocast), clipped)
 
