@@ -56,6 +56,20 @@ def test_testing_on_another_dataloader(trained, tmp_path):
     assert 'source_val_dataloader' in message
 
 
+def test_a_checkpoint_of_another_network_is_refused(trained, tmp_path):
+    cfg = Config.fromfile(trained / 'cfg.py')
+    cfg.model.segmentor = tiny.small(num_classes=19, dropout=0.0)
+    cfg.model.segmentor.decode_head.channels = 12
+    cfg.dump(str(tmp_path / 'other.py'))
+    message = call('test.py', tmp_path / 'other.py', trained / 'run/iter_2.pth', '--work-dir', tmp_path)
+    assert 'iter_2.pth is of another network: ' in message
+    assert 'decode_head' in message
+    plain = torch.load(trained / 'run/iter_2.pth')['state_dict']
+    plain = {key.removeprefix('student.'): value for key, value in plain.items() if key.startswith('student.')}
+    torch.save(dict(state_dict=plain), tmp_path / 'plain.pth')
+    assert call('test.py', trained / 'cfg.py', tmp_path / 'plain.pth', '--work-dir', tmp_path) == 0
+
+
 def test_saved_predictions_are_those_of_the_network_that_predicts(trained, tmp_path):
     """Both networks are evaluated and write the same files; the one that the method is tested with stays."""
     for network in ('student', 'teacher'):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict
+from torch import nn
 
 from mmseg_camix.datasets.transforms.augmented_views import loads_label, type_name
+from mmseg_camix.engine.checkpoint import read_checkpoint
+from mmseg_camix.engine.weights.fitting import shown, unwrapped_weights
 from mmseg_camix.evaluation import SUBSETS
+from mmseg_camix.models.uda.loading import hand_to_student
 
 RESOLUTIONS = ('paper', 'native')
 
@@ -111,3 +115,19 @@ def described(cfg: Config, scales: Sequence[float] | None) -> dict:
     return dict(resolution='paper' if 'EvaluateAtResizedShape' in names else 'native',
                 inference=f'{seen}{windows or ", whole"}', scales=None if scales is None else list(scales),
                 flip=scales is not None)
+
+
+def refuse_other_network(model: nn.Module, checkpoint: str) -> None:
+    """Stop where the checkpoint does not hold every weight of the network that is to be tested.
+
+    mmengine would say so in the log, test what is half random, and end as if all were well.
+    """
+    own = {name: value.shape for name, value in model.state_dict().items() if not name.endswith('num_batches_tracked')}
+    found = dict(unwrapped_weights(read_checkpoint(checkpoint), checkpoint))
+    if hasattr(model, 'student'):  # a plain segmentor's weights are loaded into the student
+        own = {name: shape for name, shape in own.items() if name.startswith('student.')}
+        hand_to_student(found, '')
+    lacking = [name for name, shape in own.items() if name not in found or found[name].shape != shape]
+    if lacking:
+        raise SystemExit(f'{checkpoint} is of another network: {len(lacking)} of {len(own)} weights are missing or '
+                         f'have another shape ({shown(lacking)}); test it with the config that it was trained with')
