@@ -100,6 +100,7 @@ def _iterate(training: Training, index: int) -> tuple[float, float | None]:
     count, seconds, losses = training.optimizer._accumulative_counts, 0.0, []
     scale_loss = training.optimizer.scale_loss
     training.optimizer.scale_loss = lambda loss: losses.append(loss.detach()) or scale_loss(loss)
+    torch.manual_seed(index)  # dropout
     for inner in range(count):
         training.watch.seconds.clear()
         training.step(index * count + inner)

@@ -13,7 +13,7 @@ from tests.world import config
 def test_rounds_alternate_and_ratios_are_of_the_same_round(monkeypatch):
     calls = []
 
-    def run(cfg, count, common, steps, warmup):
+    def run(cfg, count, common, steps, warmup, clock):
         calls.append((count, common))
         return {(1, False): 1.0, (2, False): 1.25, (2, True): 2.0}[count, common] * len(calls)
 
@@ -39,7 +39,7 @@ def test_a_process_of_its_own_measures_itself(world, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.multiprocessing, 'spawn', lambda work, arguments, count: work(0, *arguments))
     cfg = config(world, tmp_path / 'x', segmentor=tiny.small(num_classes=19))
     try:
-        assert 0 < processes._run(cfg, 1, True, 2, 1) < 60
+        assert 0 < processes._run(cfg, 1, True, 2, 1, 'thread') < 60
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

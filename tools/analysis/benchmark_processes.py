@@ -18,6 +18,7 @@ import torch
 from mmengine.config import DictAction
 
 from mmseg_camix.analysis.processes import compare_processes
+from mmseg_camix.analysis.timing import CLOCKS
 from mmseg_camix.engine.config import is_adapted, load_config
 
 
@@ -31,6 +32,9 @@ def main() -> None:
     parser.add_argument('--warmup', type=int, default=3, help='steps before them (default: 3)')
     parser.add_argument('--rounds', type=int, default=3, help='repetitions (default: 3)')
     parser.add_argument('--threads', type=int, default=1, help='threads of each process (default: 1)')
+    parser.add_argument('--clock', choices=list(CLOCKS), default='wall',
+                        help="'thread' counts each process's own time, without waiting for the others: what cores of "
+                             'their own would allow, also where the machine is busy (default: wall)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
     args = parser.parse_args()
@@ -40,7 +44,7 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     if not is_adapted(cfg):
         raise SystemExit(f'{args.config} has no adapted model (model.type={cfg.model.type}); wrap it first')
-    print(compare_processes(cfg, args.processes, args.steps, args.warmup, args.rounds).table())
+    print(compare_processes(cfg, args.processes, args.steps, args.warmup, args.rounds, args.clock).table())
 
 
 if __name__ == '__main__':
