@@ -40,6 +40,8 @@ def results(job: dict) -> dict[str, np.ndarray]:
         found = dict(logits=model(image).numpy(), classes=np.array(model.dataset_meta['classes']),
                      palette=np.array(model.dataset_meta['palette']))
     found['inference_model'] = inference_model(model, job['image']).pred_sem_seg.data[0].numpy()
+    if not job['inferencer']:
+        return found
     inferencer = MMSegInferencer(f'{job["folder"]}/config.py', f'{job["folder"]}/model.pth', device='cpu')
     inferencer.show_progress = False
     result = inferencer(job['image'], return_vis=True)
