@@ -126,6 +126,14 @@ def test_a_soft_paste_counts_where_the_target_is_alone():
     assert measure(step, model.views, 0.9)[-2:].tolist() == list(agreement_by_loops(model, step))
 
 
+def test_a_target_that_shines_through_is_not_counted():
+    """Half opaque over the source, none of its pixels is the target alone."""
+    model, step = looked_at('iDACS', views=dict(mixed=dict(opacity=0.5)))
+    assert measure(step, model.views, 0.9)[-2:].tolist() == [0, 0]
+    model, step = looked_at('iDACS')
+    assert measure(step, model.views, 0.9)[-1] > 100
+
+
 def test_a_method_whose_student_sees_no_target():
     model, step = looked_at('DACS', objectives=dict(mixed=None))
     found = Reading.of(measure(step, model.views, 0.9))

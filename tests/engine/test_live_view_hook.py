@@ -88,6 +88,14 @@ def test_a_soft_paste_mixes_the_colours_of_its_labels():
     assert panel.weights[b][y, x] == pytest.approx(1)
 
 
+def test_weights_include_the_factor_of_the_whole_view():
+    model, step = looked_at('DACS', pseudo_labels=dict(threshold=0.25, per='image', scope='view'))
+    scale = step.views['mixed'].scale.flatten()
+    assert 0 < float(scale.max()) < 1
+    mixed = panels_of(step, model, PALETTE, 2)[2]
+    assert [float(one.max()) for one in mixed.weights] == pytest.approx(scale.tolist())
+
+
 def square(value, size=8):
     return np.full((size, size), value)
 

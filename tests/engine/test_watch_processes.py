@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.engine.watch.diagnosis import NonFiniteError
 from mmseg_camix.engine.watch.evidence import load_evidence
-from mmseg_camix.engine.watch.replay import replay
+from mmseg_camix.engine.watch.replay import rebuilt, replay
 from tests.engine.fragile import States, fragile_config, same
 from tests.gloo import run_in_pair
 
@@ -82,6 +82,20 @@ def test_each_process_is_replayed_by_its_own_file(answers, world, name, breaks):
     assert f'rank {int(breaks)} of 2' in report
     assert '(was' not in report
     assert report.count('fragile.loss_fragile: inf') == breaks
+
+
+def test_buffers_are_those_of_the_process(answers, world):
+    """Running statistics differ; only those of the first process are with the weights."""
+    folder, _ = answers
+    name = 'student.backbone.norm.running_mean'
+    found = []
+    for file in ('iter_1.pth', 'iter_1_rank1.pth'):
+        saved = load_evidence(folder / 'loss/nonfinite' / file)
+        model = rebuilt(config_of('loss', world, folder), saved, folder / 'loss/nonfinite/iter_1_weights.pth',
+                        torch.device('cpu'))
+        found.append(model.state_dict()[name])
+        assert torch.equal(found[-1], saved['buffers'][name])
+    assert not torch.equal(*found)
 
 
 def test_both_stop(answers):

@@ -40,7 +40,7 @@ def replay(cfg: Config, file: Path, checkpoint: Path | None = None, device: str 
     weights = checkpoint or weights_beside(file)
     if not weights.is_file():
         raise FileNotFoundError(f'no weights at {weights}; name a checkpoint of the same training with --checkpoint')
-    model = _model(cfg, saved, weights, device)
+    model = rebuilt(cfg, saved, weights, device)
     lines = [f'step {", ".join(str(one["iteration"]) for one in saved["forwards"])} of {saved["max_iters"]}, rank '
              f'{saved["rank"]} of {saved["world_size"]}, seed {saved["seed"]}; weights of {weights}; on {device}']
     if saved['world_size'] > 1 and cfg.model.get('global_batch'):
@@ -85,7 +85,7 @@ def _forward(model: nn.Module, cfg: Config, one: dict, count: int, saved: dict, 
     return lines
 
 
-def _model(cfg: Config, saved: dict, weights: Path, device: torch.device) -> nn.Module:
+def rebuilt(cfg: Config, saved: dict, weights: Path, device: torch.device) -> nn.Module:
     """The model as it was before the step."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build({**cfg.model, **_preprocessor(cfg), **_acceleration(cfg)})
