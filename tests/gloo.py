@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 import torch.multiprocessing
 from torch import distributed
@@ -15,13 +16,15 @@ WORLD = 2
 def run_in_pair(jobs: dict[str, Callable[[int], object]], folder: Path) -> dict[str, list]:
     """Run jobs one after the other in two processes; name -> what each of the two gave (plain data and tensors).
 
-    The processes are forked, for importing everything again would take longer than the tests; with GPUs in
-    use that is not possible, and they hide them.
+    The processes are forked, for importing everything again takes longer than the tests. A GPU in use cannot be
+    taken along, so then they start anew and do not see it.
     """
-    context = torch.multiprocessing.get_context('fork')
+    context = torch.multiprocessing.get_context('spawn' if torch.cuda.is_available() else 'fork')
     started = [context.Process(target=_work, args=(rank, jobs, folder)) for rank in range(WORLD)]
-    for process in started:
-        process.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('CUDA_VISIBLE_DEVICES', '')
+        for process in started:
+            process.start()
     for process in started:
         process.join(180)
     for process in started:
