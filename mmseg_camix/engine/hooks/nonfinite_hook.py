@@ -106,7 +106,7 @@ class NonFiniteHook(Hook):
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         """Take the gradients away where they, or a loss, are not finite: the optimiser then does nothing."""
         parameters = [one for group in optimizer.param_groups for one in group['params'] if one.grad is not None]
-        self._verdict = self._decide(any_not_finite(one.grad for one in parameters))
+        self._verdict = self._decide(any_not_finite((one.grad for one in parameters), _device(self._optimizer)))
         if not any(self._verdict):
             return
         gradients = {name: one.grad for name, one in self._model.named_parameters() if one.grad is not None}

@@ -68,7 +68,8 @@ def _forward(model: nn.Module, cfg: Config, one: dict, count: int, saved: dict, 
     if one.get('progress') is not None:
         model.set_progress(*one['progress'])
         _set_clock(model, cfg, one)
-    set_random_states(one['random'])
+    if one['random'] is not None:  # None: the model has no preprocessor that is called
+        set_random_states(one['random'])
     device = next(model.parameters()).device
     with probe.on(model):
         with _autocast(one, device):
