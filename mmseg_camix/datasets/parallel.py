@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,27 @@ def run_parallel(
     if jobs <= 1:
         yield from tqdm(map(guarded, items), total=len(items), desc=title, unit='file')
         return
-    with ProcessPoolExecutor(jobs, initializer=_start_worker, initargs=(os.getpid(),)) as pool:
+    with forking_opencv(), ProcessPoolExecutor(jobs, initializer=_start_worker, initargs=(os.getpid(),)) as pool:
         futures = [pool.submit(guarded, item) for item in items]
         try:
             for future in tqdm(as_completed(futures), total=len(items), desc=title, unit='file'):
                 yield future.result()
         finally:  # Ctrl-C and errors end the run now, not after the queue
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def forking_opencv() -> Iterator[None]:
+    """Let processes be forked within: OpenCV ends its threads before and may have them again afterwards.
+
+    A forked process has the locks of the parent's threads, but not the threads, and would wait for them for ever.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _guarded(task: Callable[[Any], Any], item: Any) -> tuple[Any, Any, str | None]:

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from ..ops.relations import GRID, all_contacts, count_contacts
-from .parallel import write_output
+from .parallel import forking_opencv, write_output
 from .spatial_prior import SpatialPrior
 
 SAVE_EVERY = 30.0  # seconds between savings of what is counted so far
@@ -164,7 +164,7 @@ def _run(
     if workers == 0:
         yield from map(count, chunks)
         return
-    with multiprocessing.Pool(workers, initializer=_one_thread) as pool:
+    with forking_opencv(), multiprocessing.Pool(workers, initializer=_one_thread) as pool:
         yield from pool.imap_unordered(count, chunks)
 
 

@@ -21,7 +21,7 @@ from mmseg_camix.datasets import (
 )
 from mmseg_camix.datasets.cache import CacheError, Entry, Recipe, build_cache, verify_cache
 from mmseg_camix.datasets.fixed_part import length_of_fixed_part
-from mmseg_camix.datasets.parallel import CannotWrite
+from mmseg_camix.datasets.parallel import CannotWrite, forking_opencv
 from mmseg_camix.datasets.transforms import Cached
 
 from .tiny import write_image
@@ -264,7 +264,8 @@ def test_a_full_disk_ends_the_run_and_nothing_is_lost(gta, monkeypatch, number, 
 def test_a_kill_leaves_whole_entries_and_the_next_run_completes(gta):
     expected = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
     shutil.rmtree(expected.folder)
-    process = os.fork()
+    with forking_opencv():
+        process = os.fork()
     if process == 0:  # the child dies while it writes its third entry
         real, calls = Path.replace, iter(range(10))
         Path.replace = lambda path, target: (next(calls) == 3 and os.kill(os.getpid(), signal.SIGKILL),

@@ -9,13 +9,11 @@ import shutil
 import signal
 import sys
 import time
-from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 
-from mmseg_camix.datasets.parallel import run_parallel
+from mmseg_camix.datasets.parallel import forking_opencv
 
 from .preparing import digests, main, make_gta, results, write_config
 
@@ -36,7 +34,8 @@ def run_in_a_child(root, config, last=None):
     Returns their number, or None if it was killed.
     """
     read, write = os.pipe()
-    process = os.fork()
+    with forking_opencv():
+        process = os.fork()
     if process == 0:
         torch.set_num_threads(1)
         count = [0]
@@ -97,34 +96,3 @@ def test_kill_after_kill(undisturbed, tmp_path):
     assert killed.count(True) > KILLS // 2  # the last ones may find nothing left to do
     assert digests('gta', root, config) == expected_digests
     assert results(root) == expected
-
-
-def stop(path, folder):
-    """A task that never ends, and says which process does it."""
-    (folder / str(os.getpid())).touch()
-    time.sleep(60)
-
-
-def is_alive(process):
-    try:
-        return Path(f'/proc/{process}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
-    except OSError:
-        return False
-
-
-@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks at processes as Linux shows them')
-def test_workers_end_with_a_parent_that_is_killed(tmp_path):
-    process = os.fork()
-    if process == 0:
-        list(run_parallel(partial(stop, folder=tmp_path), ['a', 'b'], 2, 'never'))
-        os._exit(0)
-    while len(list(tmp_path.iterdir())) < 2:
-        time.sleep(0.02)
-    workers = [int(file.name) for file in tmp_path.iterdir()]
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    for _ in range(300):
-        if not any(map(is_alive, workers)):
-            return
-        time.sleep(0.02)
-    raise AssertionError('workers outlive their parent')

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..parallel import forking_opencv
 from . import labels as L
 from .render import default_size, render
 from .styles import DOMAINS
@@ -202,7 +203,7 @@ def _results(root: Path, jobs: list[Job], workers: int) -> Iterator[None]:
     # fork, where there is one: workers then need not import everything again
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context('fork' if 'fork' in methods else 'spawn')
-    with context.Pool(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with forking_opencv(), context.Pool(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         yield from pool.imap_unordered(_Worker(root), jobs, chunksize=4)
 
 

@@ -1,0 +1,97 @@
+"""Work in parallel: results and failures, whoever has used OpenCV before, and workers that do not outlive a kill."""
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmseg_camix.datasets import spatial_prior_counting as counting
+from mmseg_camix.datasets.mini.writer import write_benchmark
+from mmseg_camix.datasets.parallel import CannotWrite, forking_opencv, run_parallel
+
+
+def double(item):
+    if item == 'bad':
+        raise ValueError('no number')
+    if item == 'full':
+        raise CannotWrite('disk')
+    return 2 * item
+
+
+@pytest.mark.parametrize('jobs', [1, 3])
+def test_each_item_comes_back_with_its_result_or_message(jobs):
+    found = {item: (result, failure) for item, result, failure in run_parallel(double, [1, 'bad', 5], jobs, 'title')}
+    assert found == {1: (2, None), 5: (10, None), 'bad': (None, 'bad: ValueError: no number')}
+    assert list(run_parallel(double, [], jobs, 'title')) == []
+    with pytest.raises(CannotWrite, match='disk'):
+        list(run_parallel(double, ['full', *range(50)], jobs, 'title'))
+
+
+def after_opencv(work, seconds=60):
+    """Do some work in a process in which OpenCV has threads; whether it came to an end."""
+    with forking_opencv():
+        process = os.fork()
+    if process == 0:
+        os.setsid()
+        cv2.setNumThreads(4)
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 5)
+        work()
+        os._exit(0 if cv2.getNumThreads() == 4 else 3)  # as it was
+    for _ in range(seconds * 50):
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return status == 0
+        time.sleep(0.02)
+    os.killpg(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return False
+
+
+def read(item):
+    return np.full((6, 9), item, np.uint8)
+
+
+@pytest.mark.parametrize('work', [
+    lambda folder: list(run_parallel(double, range(4), 2, 'title')),
+    lambda folder: counting.count_labels(range(4), read, 'abcd', (6, 9), workers=2, chunk=1, progress=False),
+    lambda folder: write_benchmark(folder, ('synthia',), train=2, val=0, height=32, workers=2),
+], ids=['run_parallel', 'count_labels', 'write_benchmark'])
+def test_workers_are_forked_from_a_process_that_has_used_opencv(tmp_path, work):
+    assert after_opencv(partial(work, tmp_path))
+
+
+def stop(item, folder):
+    """A task that never ends, and says which process does it."""
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+def is_alive(process):
+    try:
+        return Path(f'/proc/{process}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks at processes as Linux shows them')
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    with forking_opencv():
+        process = os.fork()
+    if process == 0:
+        list(run_parallel(partial(stop, folder=tmp_path), ['a', 'b'], 2, 'never'))
+        os._exit(0)
+    while len(list(tmp_path.iterdir())) < 2:
+        time.sleep(0.02)
+    workers = [int(file.name) for file in tmp_path.iterdir()]
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    for _ in range(500):
+        if not any(map(is_alive, workers)):
+            return
+        time.sleep(0.02)
+    raise AssertionError('workers outlive their parent')
