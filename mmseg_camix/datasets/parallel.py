@@ -19,7 +19,8 @@ from ..files import atomic_write
 
 _FULL = {errno.ENOSPC: 'the disk is full', errno.EDQUOT: 'the quota of this disk is used up'}
 _REFUSED = {errno.EACCES: 'no permission to write', errno.EPERM: 'no permission to write',
-            errno.EROFS: 'the disk is read-only'}
+            errno.EROFS: 'the disk is read-only', errno.ENOENT: 'no folder can be made here',
+            errno.ENOTDIR: 'no folder can be made here'}
 
 
 class CannotWrite(RuntimeError):

@@ -105,3 +105,14 @@ def test_bases_of_adaptations_to_adverse_weather(tmp_path, base, reader, make, c
     sample = val[0]['data_samples']
     assert sample.img_shape == (540, 960)
     assert sample.gt_sem_seg.shape == sample.ori_shape == (12, 20)  # compared at its own size
+
+
+def test_an_adaptation_to_adverse_weather_is_a_short_config():
+    path = ROOT / 'configs/dacs/cityscapes2acdc_daformer.py'
+    assert len(path.read_text().splitlines()) < 10
+    cfg, like = load_config(str(path)), load_config(str(ROOT / 'configs/dacs/gta2cs_daformer.py'))
+    assert cfg.model == like.model  # network, method and schedule are those of the other adaptations
+    assert cfg.optim_wrapper == like.optim_wrapper
+    assert cfg.train_cfg == like.train_cfg
+    target = cfg.train_dataloader.dataset.target
+    assert (target.type, target.labels, cfg.val_dataloader.dataset.split) == ('ACDCDataset', False, 'val')

@@ -98,8 +98,10 @@ def test_a_part_of_a_download_is_refused_with_what_is_missing(gta, capsys):
     assert not (gta / 'defects.json').exists()
     with pytest.raises(SystemExit, match=r"RGB: no file ends in '.png'. ROOT is the folder of SYNTHIA"):
         main('synthia', gta)
-    with pytest.raises(SystemExit, match=r'nowhere/images: no file ends'):
+    with pytest.raises(SystemExit, match=r'nowhere: no such folder; ROOT is the folder of GTA'):
         main('gta', gta / 'nowhere')
+    with pytest.raises(SystemExit, match=r'00001.png/.*no folder can be made here; choose a folder'):
+        main('gta', gta, '--out', gta / 'images/00001.png/out')
 
 
 def test_a_second_run_does_nothing_and_says_so(gta, tmp_path, capsys):

@@ -111,6 +111,8 @@ def prepare(family: str, root: Path, out: Path, options: Options, recorded: dict
 
 
 def _refuse_incomplete(root: Path, layout: Layout, pairs: dict[str, list[Pair]], any_count: bool) -> None:
+    if not root.is_dir():
+        raise NotReady(f'{root}: no such folder; ROOT is the folder of {layout.reader.DOWNLOAD}')
     wrong = []
     for part in layout.parts:
         images = sum(pair.image is not None for pair in pairs[part.name])
@@ -219,8 +221,7 @@ def _derive(layout: Layout, root: Path, out: Path, nodes: list[dict], options: O
 def _convert(layout: Layout, root: Path, options: Options, outcome: Outcome) -> None:
     written, there, failures = convert(layout.family, root, options.jobs)
     outcome.did |= written > 0
-    outcome.add('train ids', f'{written + there} label files end in {layout.derived_suffix}'
-                             + (f'; {len(failures)} defective ones were left out' if failures else ''))
+    outcome.add('train ids', f'{written + there} files end in {layout.derived_suffix}, {len(failures)} not made')
     folders = {part.labels for part in layout.parts if part.labels}
     outcome.folders += [(str(root / folder), layout.derived_suffix) for folder in sorted(folders)]
 
