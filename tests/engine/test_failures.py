@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from mmseg_camix.analysis.same_run import differences
 from mmseg_camix.datasets import SampleError
@@ -53,6 +54,25 @@ def test_a_worker_that_is_killed(undisturbed, tmp_path):
     assert not (tmp_path / 'parts/iter_6.pth').exists()
     train(cfg, tmp_path / 'parts', resume=True)
     assert differences(whole, tmp_path / 'parts') == []
+
+
+def test_a_worker_that_is_killed_while_it_hands_over(undisturbed, tmp_path, monkeypatch):
+    """What torch then raises depends on the moment; a connection that breaks for another reason is left alone."""
+    cfg = training(undisturbed[0].data_root, tmp_path, workers=2)
+    alive = []
+
+    def reset(self):
+        if not alive:
+            for worker in self._workers:
+                os.kill(worker.pid, signal.SIGKILL)
+        raise ConnectionResetError('reset by peer')
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, '_next_data', reset)
+    with pytest.raises(WorkerDiedError, match=r'worker \(pid.*reset by peer.*out of memory.*--resume, which goes on'):
+        train(cfg, tmp_path / 'killed')
+    alive.append(True)
+    with pytest.raises(ConnectionResetError):
+        train(cfg, tmp_path / 'alive')
 
 
 def test_the_last_checkpoint_is_cut_short(undisturbed, tmp_path):

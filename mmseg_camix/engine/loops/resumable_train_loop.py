@@ -37,7 +37,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         """Train."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        with _explained():
+        with self._explained():
             self._go_to_position()
             if self._iter > 0:
                 self._validate_if_due()
@@ -74,17 +74,30 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         hub.update_info(VALIDATED, self._iter)
         runner.val_loop.run()
 
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say of a worker's death what it means."""
+        try:
+            yield
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            said = str(error).strip()
+            if not isinstance(error, RuntimeError):  # it died while it handed a batch over
+                said = self._death(error)
+            if not re.match(r'DataLoader worker \(pid', said):
+                raise
+            raise WorkerDiedError(
+                f'{said} A process that loads data is gone. Mostly the system has run out of memory and '
+                'ended it (`dmesg` says so), or /dev/shm is too small for the batches (in Docker: --shm-size=8g). Set '
+                'train_dataloader.num_workers and prefetch_factor lower, or give it more memory. No checkpoint is '
+                'harmed: start again with --resume, which goes on exactly from the last one') from error
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Say of a worker's death what it means."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not re.match(r'DataLoader worker \(pid', str(error)):
-            raise
-        raise WorkerDiedError(
-            f'{str(error).strip()} A process that loads data is gone. Mostly the system has run out of memory and '
-            'ended it (`dmesg` says so), or /dev/shm is too small for the batches (in Docker: --shm-size=8g). Set '
-            'train_dataloader.num_workers and prefetch_factor lower, or give it more memory. No checkpoint is '
-            'harmed: start again with --resume, which goes on exactly from the last one') from error
+    def _death(self, error: Exception) -> str:
+        """What to say if this error came from workers that are gone, else nothing."""
+        workers = getattr(getattr(self.dataloader_iterator, '_iterator', None), '_workers', [])
+        try:
+            for worker in workers:
+                worker.join(0.1)
+        except RuntimeError as signalled:  # torch learns of it while we wait, and says so itself
+            return f'{str(signalled).strip()} {error!r}.'
+        dead = ', '.join(str(worker.pid) for worker in workers if not worker.is_alive())
+        return dead and f'DataLoader worker (pid(s) {dead}) broke off: {error!r}.'
