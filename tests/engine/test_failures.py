@@ -1,6 +1,5 @@
 """What may happen to a training in the middle of the night: nothing of it in silence."""
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -42,7 +41,7 @@ class KillWorker(Hook):
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if batch_idx == 4:
-            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+            os.kill(runner.train_loop.dataloader_iterator._iterator._workers[0].pid, signal.SIGKILL)
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs workers that are forked')
