@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ class KillWorker(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if batch_idx == 4:
             os.kill(runner.train_loop.dataloader_iterator._iterator._workers[0].pid, signal.SIGKILL)
+            time.sleep(5)  # until torch hears of it; the few iterations left might be over before
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs workers that are forked')
