@@ -16,8 +16,8 @@ rows = [
     # Table IV; the same trainings as in the suite of the DACS family, whose results are taken over.
     dict(name='Source only', config='configs/source_only/mini_gta2cs_tiny.py', source_val=True),
     dict(name='Mean teacher', config=_baseline + 'mean_teacher.py'),
-    dict(name='CutMix', config=_baseline + 'cutmix.py'),
-    dict(name='CowMix', config=_baseline + 'cowmix.py'),
+    dict(name='CutMix', config=_baseline + 'cutmix.py', seeds=1),
+    dict(name='CowMix', config=_baseline + 'cowmix.py', seeds=1),
     dict(name='DACS', config='configs/dacs/mini_gta2cs_tiny.py'),
     dict(name='iDACS', config='configs/dacs/mini_gta2cs_tiny_inverse.py'),
     # Table V (a). The row with both is also "In-Out" of Table V (b) and "CE" of Table VI: without

@@ -27,10 +27,10 @@ def entries_of(row: Row, runs: list[Run], results: Results) -> list[dict]:
 
 
 def markdown_table(rows: list[Row], runs: list[Run], results: Results) -> str:
-    """One line per row: mIoU of both networks on the target, seeds, minutes of a run."""
+    """One line per row: mIoU of both networks on the target, classes lost, seeds, and how to run it."""
     source_val = any(row.source_val for row in rows)
     head = ['method', 'student mIoU', 'teacher mIoU', *(['source val mIoU'] if source_val else []),
-            'classes below 1 %', 'seeds', 'core minutes', 'config']
+            'classes below 1 %', 'seeds', 'config']
     lines = ['| ' + ' | '.join(head) + ' |', '|---|' + '---:|' * (len(head) - 2) + '---|']
     for row in rows:
         entries = entries_of(row, runs, results)
@@ -39,11 +39,21 @@ def markdown_table(rows: list[Row], runs: list[Run], results: Results) -> str:
         cells = [row.name, *(spread(_values(entries, f'{name}/mIoU')) for name in NETWORKS)]
         if source_val:
             cells.append(spread([e['source_val'] for e in entries if 'source_val' in e]))
-        minutes = mean(entry['seconds'] * entry['threads'] / 60 for entry in entries)
-        cells += [f'{mean(_lost_classes(entry) for entry in entries):.1f}', str(len(entries)),
-                  f'{minutes:.1f}', _link(row)]
+        cells += [f'{mean(_lost_classes(entry) for entry in entries):.1f}', str(len(entries)), _link(row)]
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
+
+
+def not_run(rows: list[Row], runs: list[Run], results: Results) -> str:
+    """A sentence that names what the table lacks, with the seeds of rows that have some; else empty."""
+    lacking = []
+    for row in rows:
+        seeds = [run.seed for run in runs if run.row.name == row.name]
+        missing = [run.seed for run in runs if run.row.name == row.name and results.get(run) is None]
+        if missing:
+            which = '' if len(missing) == len(seeds) else f' ({", ".join(f"seed {seed}" for seed in missing)})'
+            lacking.append(f'"{row.name}"{which}')
+    return f'Not run yet: {"; ".join(lacking)}.' if lacking else ''
 
 
 def _values(entries: list[dict], key: str) -> list[float]:

@@ -6,7 +6,15 @@ import cv2
 import pytest
 
 from mmseg_camix.analysis.benchmark import Results, Row, Run
-from mmseg_camix.analysis.tables import class_table, entries_of, markdown_table, plot_curves, replace_section, spread
+from mmseg_camix.analysis.tables import (
+    class_table,
+    entries_of,
+    markdown_table,
+    not_run,
+    plot_curves,
+    replace_section,
+    spread,
+)
 
 
 @pytest.fixture
@@ -43,11 +51,17 @@ def test_spread():
 def test_table(made_up):
     lines = markdown_table(*made_up).splitlines()
     assert cells(lines[0]) == ['method', 'student mIoU', 'teacher mIoU', 'source val mIoU', 'classes below 1 %',
-                               'seeds', 'core minutes', 'config']
+                               'seeds', 'config']
     assert len(lines) == 4  # the row without results is left out
-    assert cells(lines[2]) == ['Source only', '21.0 ± 1.0', '-', '78.0 ± 0.0', '1.0', '3', '3.0', '`so.py`']
-    assert cells(lines[3]) == ['DACS', '41.2', '42.2', '-', '1.0', '1', '3.0', '`dacs.py` with `x=1`']
+    assert cells(lines[2]) == ['Source only', '21.0 ± 1.0', '-', '78.0 ± 0.0', '1.0', '3', '`so.py`']
+    assert cells(lines[3]) == ['DACS', '41.2', '42.2', '-', '1.0', '1', '`dacs.py` with `x=1`']
     assert len({line.count('|') for line in lines}) == 1
+
+
+def test_what_was_not_run_is_named(made_up):
+    rows, runs, results = made_up
+    assert not_run(rows, runs, results) == 'Not run yet: "DACS" (seed 1, seed 2); "New".'
+    assert not_run(rows[:1], runs, results) == ''
 
 
 def test_table_without_source_val(made_up):

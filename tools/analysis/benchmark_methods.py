@@ -21,7 +21,7 @@ from pathlib import Path
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
 from mmseg_camix.analysis.benchmark import Results, load_suite, run_missing, runs_of
-from mmseg_camix.analysis.tables import class_table, markdown_table, plot_curves, replace_section
+from mmseg_camix.analysis.tables import class_table, markdown_table, not_run, plot_curves, replace_section
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,8 +65,9 @@ def main() -> None:
     plot = args.docs / 'benchmark' / f'{name}.png'
     plot_curves(rows, every, results, plot, title)
     table = markdown_table(rows, every, results)
-    content = f'{table}\n\n![{title}](benchmark/{name}.png)\n\n{class_table(rows, every, results)}'
-    replace_section(args.docs / 'benchmark.md', name, content)
+    parts = [table, not_run(rows, every, results), f'![{title}](benchmark/{name}.png)',
+             class_table(rows, every, results)]
+    replace_section(args.docs / 'benchmark.md', name, '\n\n'.join(part for part in parts if part))
     print(table)
     raise SystemExit(1 if failed else 0)
 
