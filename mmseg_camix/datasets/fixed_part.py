@@ -5,20 +5,16 @@ from copy import deepcopy
 
 from torch.utils.data import Dataset
 
+from ..type_names import type_name
+
 # Transforms that draw nothing. `Resize` is mmcv's and mmseg's, to one size; RandomResize is another.
 FIXED = ('Cached', 'LoadImage', 'LoadIdLabels', 'LoadImageFromFile', 'LoadAnnotations', 'Resize',
          'EvaluateAtResizedShape')
 
 
-def transform_name(transform: dict | Callable) -> str:
-    """'Resize' of dict(type='mmseg.Resize'), of dict(type=Resize), and of a built Resize."""
-    kind = transform['type'] if isinstance(transform, dict) else type(transform)
-    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
-
-
 def length_of_fixed_part(pipeline: Sequence[dict | Callable]) -> int:
     """With how many transforms that draw nothing a pipeline begins."""
-    fixed = [transform_name(transform) in FIXED for transform in pipeline]
+    fixed = [type_name(transform) in FIXED for transform in pipeline]
     return (fixed + [False]).index(False)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import mmseg.registry
 from mmengine.registry import Registry
 
-from mmseg_camix.datasets.transforms.augmented_views import type_name
+from mmseg_camix.type_names import type_name
 
 from .errors import ExportError
 
@@ -73,7 +73,7 @@ def foreign_modules(config: Any) -> dict[str, str]:
     for kind in types_in(config):
         module = registered(kind).__module__
         if module.split('.')[0] not in _STOCK_PACKAGES:
-            found[type_name(dict(type=kind))] = module
+            found[type_name(kind)] = module
     return found
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import PIL
 from mmseg.registry import TRANSFORMS
 
+from ...type_names import type_name
 from ..encodings import get_encoding
-from ..fixed_part import transform_name
 
 RECIPE_FILE = 'recipe.json'
 
@@ -32,7 +32,7 @@ class Recipe:
     @classmethod
     def of(cls, transforms: Sequence[dict], info: Mapping[str, Any]) -> 'Recipe':
         """From the first part of a pipeline and the description of any sample of the dataset."""
-        plain = tuple(_plain(dict(t, type=transform_name(t))) for t in transforms)
+        plain = tuple(_plain(dict(t, type=type_name(t))) for t in transforms)
         loads_labels = any(t['type'] in ('LoadIdLabels', 'LoadAnnotations') for t in plain)
         return cls(plain, _label_facts(info) if loads_labels else {})
 

@@ -7,9 +7,10 @@ from typing import Any
 from mmseg.registry import DATASETS
 
 from ...engine.config import load_config
+from ...type_names import type_name
 from ..base import RawSegDataset
 from ..defects import DEFECTS_FILE
-from ..fixed_part import length_of_fixed_part, transform_name
+from ..fixed_part import length_of_fixed_part
 from .layouts import Layout
 
 
@@ -18,7 +19,7 @@ def configs_of(config: str, layout: Layout) -> list[dict]:
     nodes = list(_nodes(load_config(config).train_dataloader.dataset))
     mine = [node for node in nodes if _reader(node) is layout.reader]
     if not mine:
-        names = sorted({transform_name(node) for node in nodes})
+        names = sorted({type_name(node) for node in nodes})
         raise ValueError(f'{config}: no dataset of its training is a {layout.reader.__name__} (there are: '
                          f'{", ".join(names)}); give --config one that trains on {layout.family}')
     return mine

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from mmseg.registry import TRANSFORMS
 
+from ...type_names import type_name
 from ..base import RawSegDataset
-from ..fixed_part import run, transform_name
+from ..fixed_part import run
 from ..label_files import png_header, read_bytes
 from ..parallel import write_output
 from ..spatial_prior import SpatialPrior, load_spatial_prior
@@ -58,7 +59,7 @@ def build_prior(dataset: RawSegDataset, pipeline: list[dict], size: tuple[int, i
     """
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     width, height = _size(pipeline, size, infos[0]['seg_map_path'])
-    loads = [t for t in pipeline if transform_name(t) in ('LoadIdLabels', 'LoadAnnotations')]
+    loads = [t for t in pipeline if type_name(t) in ('LoadIdLabels', 'LoadAnnotations')]
     classes = dataset.metainfo['classes']
     labels = [[info['seg_map_path'], stamp(info['seg_map_path'])] for info in infos]
     facts = [labels, loads, repr(infos[0]['label_ids']), repr(infos[0]['label_map']), classes, width, height, STRIDE]
@@ -93,7 +94,7 @@ def _read(record: Path, path: Path) -> dict:
 
 def _size(pipeline: list[dict], size: tuple[int, int], label: str) -> tuple[int, int]:
     for transform in pipeline:
-        if transform_name(transform) == 'Resize' and transform.get('scale') and not transform.get('keep_ratio'):
+        if type_name(transform) == 'Resize' and transform.get('scale') and not transform.get('keep_ratio'):
             return tuple(transform['scale'])
     own = png_header(read_bytes(label), label)[:2]
     return size if own[0] >= size[0] else own

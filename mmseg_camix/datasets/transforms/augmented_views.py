@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from mmcv.transforms import BaseTransform, Compose
 from mmseg.registry import TRANSFORMS
 
+from mmseg_camix.type_names import type_name
+
 
 @TRANSFORMS.register_module()
 class AugmentedViews(BaseTransform):
@@ -46,12 +48,6 @@ class AugmentedViews(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(scales={self.scales}, flip={self.flip})'
-
-
-def type_name(transform: dict) -> str:
-    """'LoadImage' of dict(type='mmseg.LoadImage') and of dict(type=LoadImage)."""
-    kind = transform['type']
-    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
 
 
 def loads_label(transform: dict) -> bool:

@@ -8,10 +8,11 @@ from pathlib import Path
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from ...type_names import type_name
 from ..cache.building import sources_of
 from ..cache.entries import CacheError, Entry, entry_path
 from ..cache.recipe import RECIPE_FILE, Recipe
-from ..fixed_part import length_of_fixed_part, transform_name
+from ..fixed_part import length_of_fixed_part
 
 BUILD = 'python tools/dataset/prepare.py FAMILY {root} --config CONFIG --cache'
 
@@ -36,7 +37,7 @@ class Cached(BaseTransform):
     def __init__(self, transforms: Sequence[dict], root: str, folder: str = 'cache', lazy: bool = False) -> None:
         self.transforms, self.root, self.folder, self.lazy = list(transforms), root, folder, lazy
         if length_of_fixed_part(self.transforms) < len(self.transforms):
-            raise ValueError(f'Cached: of {[transform_name(t) for t in self.transforms]} not all only load and resize; '
+            raise ValueError(f'Cached: of {[type_name(t) for t in self.transforms]} not all only load and resize; '
                              'put what draws at random after Cached')
         self._place: Path | None = None
 
@@ -90,9 +91,9 @@ def use_cache(pipeline: Sequence[dict | Callable], root: str, folder: str) -> li
     fixed = length_of_fixed_part(pipeline)
     first, rest = list(pipeline[:fixed]), list(pipeline[fixed:])
     if not fixed or not all(isinstance(transform, dict) for transform in first):
-        names = [transform_name(transform) for transform in pipeline]
+        names = [type_name(transform) for transform in pipeline]
         raise ValueError(f'cache={folder!r}: the pipeline {names} does not begin with configs of transforms that load '
                          'and resize, which the cache replaces')
-    lazy = bool(rest) and transform_name(rest[0]) in ('RandomCrop', 'RecordedRandomCrop', 'CropWithClass')
+    lazy = bool(rest) and type_name(rest[0]) in ('RandomCrop', 'RecordedRandomCrop', 'CropWithClass')
     cached = dict(type='Cached', transforms=copy.deepcopy(first), root=root, folder=os.fspath(folder), lazy=lazy)
     return [cached, *rest]
