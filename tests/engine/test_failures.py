@@ -1,5 +1,6 @@
 """What may happen to a training in the middle of the night: nothing of it in silence."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -57,9 +58,13 @@ def test_a_worker_that_is_killed(undisturbed, tmp_path):
     assert differences(whole, tmp_path / 'parts') == []
 
 
-def test_a_worker_that_is_killed_while_it_hands_over(undisturbed, tmp_path, monkeypatch):
+@pytest.mark.parametrize('resume', [False, True])
+def test_a_worker_that_is_killed_while_it_hands_over(undisturbed, tmp_path, monkeypatch, resume):
     """What torch then raises depends on the moment; a connection that breaks for another reason is left alone."""
     cfg = training(undisturbed[0].data_root, tmp_path, workers=2)
+    for name in ('killed', 'alive'):
+        if resume:
+            begun(undisturbed[1], tmp_path / name)
     alive = []
 
     def reset(self):
@@ -70,10 +75,37 @@ def test_a_worker_that_is_killed_while_it_hands_over(undisturbed, tmp_path, monk
 
     monkeypatch.setattr(_MultiProcessingDataLoaderIter, '_next_data', reset)
     with pytest.raises(WorkerDiedError, match=r'worker \(pid.*reset by peer.*out of memory.*--resume, which goes on'):
-        train(cfg, tmp_path / 'killed')
+        train(cfg, tmp_path / 'killed', resume)
     alive.append(True)
     with pytest.raises(ConnectionResetError):
-        train(cfg, tmp_path / 'alive')
+        train(cfg, tmp_path / 'alive', resume)
+
+
+class Stop(Hook):
+    """An error in the middle."""
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize('resume', [False, True])
+@pytest.mark.parametrize('persistent', [False, True])
+def test_no_worker_outlives_its_training(undisturbed, tmp_path, persistent, resume):
+    cfg, whole = undisturbed
+    cfg = training(cfg.data_root, tmp_path, workers=2)
+    cfg.train_dataloader.persistent_workers = persistent
+    for name in ('failed', 'ended'):
+        if resume:
+            begun(whole, tmp_path / name)
+    before = multiprocessing.active_children()
+    with pytest.raises(ZeroDivisionError):
+        train(cfg, tmp_path / 'failed', resume, hooks=[Stop()])
+    runner = train(cfg, tmp_path / 'ended', resume)
+    assert set(multiprocessing.active_children()) <= set(before)
+    assert differences(whole, tmp_path / 'ended') == []
+    again = iter(runner.train_dataloader)  # whoever wants data of it still gets some
+    assert next(again)
+    again._shutdown_workers()
 
 
 def test_the_last_checkpoint_is_cut_short(undisturbed, tmp_path):

@@ -37,14 +37,17 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         """Train."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        with self._explained():
-            self._go_to_position()
-            if self._iter > 0:
-                self._validate_if_due()
-            while self._iter < self._max_iters and not self.stop_training:
-                self.runner.model.train()
-                self.run_iter(next(self.dataloader_iterator))
-                self._validate_if_due()
+        try:
+            with self._explained():
+                self._go_to_position()
+                if self._iter > 0:
+                    self._validate_if_due()
+                while self._iter < self._max_iters and not self.stop_training:
+                    self.runner.model.train()
+                    self.run_iter(next(self.dataloader_iterator))
+                    self._validate_if_due()
+        finally:
+            self._end_workers()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
@@ -93,7 +96,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def _death(self, error: Exception) -> str:
         """What to say if this error came from workers that are gone, else nothing."""
-        workers = getattr(getattr(self.dataloader_iterator, '_iterator', None), '_workers', [])
+        workers = getattr(self._batches, '_workers', [])
         try:
             for worker in workers:
                 worker.join(0.1)
@@ -101,3 +104,19 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             return f'{str(signalled).strip()} {error!r}.'
         dead = ', '.join(str(worker.pid) for worker in workers if not worker.is_alive())
         return dead and f'DataLoader worker (pid(s) {dead}) broke off: {error!r}.'
+
+    @property
+    def _batches(self) -> Iterator:
+        """torch's iterator, which mmengine's wraps until a training is resumed."""
+        return getattr(self.dataloader_iterator, '_iterator', self.dataloader_iterator)
+
+    def _end_workers(self) -> None:
+        """Now, and not when Python finds this loop among its garbage.
+
+        By then the queues to the workers may be gone, and torch waits five seconds for each of them: in a
+        notebook or a test, where the process goes on.
+        """
+        end = getattr(self._batches, '_shutdown_workers', None)
+        if end is not None:
+            end()
+            self.dataloader._iterator = None  # the loader keeps persistent workers; it shall start new ones
