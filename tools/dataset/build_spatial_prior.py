@@ -15,9 +15,10 @@ from mmseg_camix.engine.config import load_config
 from mmseg_camix.datasets.spatial_prior import SpatialPrior, load_spatial_prior
 from mmseg_camix.datasets.spatial_prior_counting import count_labels
 from mmseg_camix.datasets.spatial_prior_picture import draw_prior, draw_relations
-from mmseg_camix.datasets.transforms.augmented_views import loads_label, type_name
+from mmseg_camix.datasets.transforms.augmented_views import loads_label
 from mmseg_camix.ops.context import META_GROUPS, close_over, relation_matrix
 from mmseg_camix.ops.relations import compare_relations, pair_names
+from mmseg_camix.type_names import type_name
 
 
 class LabelReader:
