@@ -38,6 +38,8 @@ class FolderDataset(RawSegDataset):
         img_suffix: end of an image's file name; None takes what the folder has.
         seg_map_suffix: end of its label's.
         pipeline: transforms.
+        cache: folder of caches below `data_root` ('cache') that tools/dataset/build_cache.py has made: images come
+            from there, loaded and resized. The samples are the same, pixel by pixel.
         indices: use only the first n samples, or these.
         test_mode: as in mmseg.
         lazy_init: do not look for files yet.
@@ -60,6 +62,7 @@ class FolderDataset(RawSegDataset):
         img_suffix: str | None = None,
         seg_map_suffix: str = '.png',
         pipeline: Sequence[dict | Callable] = (),
+        cache: str = '',
         indices: int | Sequence[int] | None = None,
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -74,9 +77,9 @@ class FolderDataset(RawSegDataset):
         folders = dict(img_path=images) if labels is None else dict(img_path=images, seg_map_path=labels)
         metainfo = dict(classes=names, palette=palette or colours_for(names), present_classes=names)
         super().__init__(
-            data_root=data_root, data_prefix=folders, ann_file=ann_file, pipeline=pipeline, img_suffix=img_suffix,
-            seg_map_suffix=seg_map_suffix, metainfo=metainfo, indices=indices, test_mode=test_mode,
-            lazy_init=lazy_init, serialize_data=serialize_data, backend_args=backend_args)
+            data_root=data_root, data_prefix=folders, ann_file=ann_file, pipeline=pipeline, cache=cache,
+            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, metainfo=metainfo, indices=indices,
+            test_mode=test_mode, lazy_init=lazy_init, serialize_data=serialize_data, backend_args=backend_args)
 
     def load_data_list(self) -> list[dict]:
         """List images and labels; the images' suffix is found, unless given."""

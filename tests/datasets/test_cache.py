@@ -167,7 +167,7 @@ def test_changed_sources_and_missing_entries_are_errors(gta):
     with pytest.raises(CacheError, match=r'00001.png or its label has changed since; make the cache again by python'):
         cached[0]
     (report.folder / 'images/00002.png.cache').unlink()
-    with pytest.raises(CacheError, match=r'00002.png.cache: not in the cache; run tools/dataset/prepare.py again'):
+    with pytest.raises(CacheError, match=r'00002.png.cache: not in the cache; make it anew by .*build_cache.py'):
         cached[1]
     assert cached[2]['inputs'].shape == (3, 9, 11)
 
@@ -185,7 +185,7 @@ def test_damaged_entries(gta, damage, message):
     path = report.folder / 'images/00002.png.cache'
     path.write_bytes(damage(path.read_bytes()))
     cached = GTADataset(str(gta), pipeline=PIPELINE, cache='cache')
-    with pytest.raises(CacheError, match=rf'00002.png.cache: {message}.*; run tools/dataset/prepare.py again'):
+    with pytest.raises(CacheError, match=rf'00002.png.cache: {message}.*; make it anew by .*build_cache.py'):
         cached[1]
     assert verify_cache(report) == [path]
     mended = built(dataset, PIPELINE, again=[path])

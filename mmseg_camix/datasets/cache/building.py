@@ -42,6 +42,10 @@ class BuildReport:
         """Of the whole cache."""
         return hashlib.sha256(repr(sorted(self.digests.items())).encode()).hexdigest()
 
+    def summary(self) -> str:
+        """For people."""
+        return f'{self.folder}: {len(self.digests)} images, {self.size / 1e9:.2f} GB'
+
 
 def build_cache(infos: Iterable[dict], recipe: Recipe, root: str, out: Path, jobs: int = 1,
                 again: Iterable[Path] = ()) -> BuildReport:

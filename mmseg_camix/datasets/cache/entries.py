@@ -21,7 +21,7 @@ from .tiles import TiledArray, compress_tiles
 MAGIC = b'mmseg_camix cache 1\n'
 SUFFIX = '.cache'
 ARRAYS = ('img', 'gt_seg_map')
-REMEDY = 'run tools/dataset/prepare.py again with the same options, which makes it anew'
+REMEDY = 'make it anew by python tools/dataset/build_cache.py CONFIG --verify'
 
 
 class CacheError(RuntimeError):

@@ -16,8 +16,8 @@ from .layouts import Layout
 
 def configs_of(config: str, layout: Layout) -> list[dict]:
     """The configs of the datasets that read this family, in the training of a config."""
-    nodes = list(_nodes(load_config(config).train_dataloader.dataset))
-    mine = [node for node in nodes if _reader(node) is layout.reader]
+    nodes = [node for _, node in dataset_configs(load_config(config).train_dataloader.dataset)]
+    mine = [node for node in nodes if reader_of(node) is layout.reader]
     if not mine:
         names = sorted({type_name(node) for node in nodes})
         raise ValueError(f'{config}: no dataset of its training is a {layout.reader.__name__} (there are: '
@@ -32,19 +32,20 @@ def build_reader(node: dict, root: Path, out: Path) -> tuple[RawSegDataset, list
     return DATASETS.build(options), pipeline[:length_of_fixed_part(pipeline)]
 
 
-def _nodes(value: Any) -> Iterator[dict]:
-    """All configs of datasets within a config of one."""
+def dataset_configs(value: Any, place: str = '') -> Iterator[tuple[str, dict]]:
+    """All configs of datasets within a config of one, each with the keys that lead to it: 'source.dataset'."""
     if isinstance(value, dict):
         if 'type' in value:
-            yield value
+            yield place, value
         for key, part in value.items():
             if key != 'pipeline':
-                yield from _nodes(part)
+                yield from dataset_configs(part, f'{place}.{key}' if place else key)
     elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _nodes(part)
+        for index, part in enumerate(value):
+            yield from dataset_configs(part, f'{place}.{index}' if place else str(index))
 
 
-def _reader(node: dict) -> type | None:
+def reader_of(node: dict) -> type | None:
+    """The class of a dataset, None if no such is registered."""
     kind = node['type']
     return DATASETS.get(kind) if isinstance(kind, str) else kind

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from mmengine.registry import DefaultScope
 
-from ..cache import Recipe, build_cache, verify_cache
+from ..cache import Recipe
 from ..class_stats import INDEX_FILE, STATS_FILE, write_statistics
 from ..conversion import convert
 from ..defects import DEFECTS_FILE, KINDS, Defects
 from ..parallel import write_output
+from .caching import fill_cache, recipes_of
 from .configs import build_reader, configs_of
 from .layouts import LAYOUTS, Layout
 from .priors import build_prior, default_path
@@ -214,7 +215,7 @@ def _derive(layout: Layout, root: Path, out: Path, nodes: list[dict], options: O
         kept = '; made by somebody else, and kept: delete it, or choose --prior-out' if how == 'kept' else ''
         outcome.add('prior', f'{path}: {prior.num_images} labels at {prior.size[1]}x{prior.size[0]}{kept}')
     if options.cache:
-        for recipe, infos in _recipes(readers).values():
+        for recipe, infos in recipes_of(readers):
             _cache(recipe, infos, root, out, options, outcome)
 
 
@@ -226,25 +227,10 @@ def _convert(layout: Layout, root: Path, options: Options, outcome: Outcome) -> 
     outcome.folders += [(str(root / folder), layout.derived_suffix) for folder in sorted(folders)]
 
 
-def _recipes(readers: list) -> dict[str, tuple[Recipe, list[dict]]]:
-    """Each way of loading, with the samples of all datasets that load so."""
-    found: dict[str, tuple[Recipe, list[dict]]] = {}
-    for dataset, pipeline in readers:
-        infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-        recipe = Recipe.of(pipeline, infos[0])
-        _, listed = found.setdefault(recipe.name, (recipe, []))
-        listed += infos
-    return found
-
-
 def _cache(recipe: Recipe, infos: list[dict], root: Path, out: Path, options: Options, outcome: Outcome) -> None:
-    report = build_cache(infos, recipe, str(root), out / 'cache', options.jobs)
-    if options.verify and not report.failures and (damaged := verify_cache(report, options.jobs)):
-        print(f'{len(damaged)} files of the cache are damaged, and made anew: {damaged[0]}, ...')
-        report = build_cache(infos, recipe, str(root), out / 'cache', options.jobs, again=damaged)
+    report = fill_cache(infos, recipe, str(root), out / 'cache', options.jobs, options.verify)
     outcome.problems += report.failures
     outcome.did |= report.made + report.removed > 0
     outcome.digests[f'cache {report.folder.name}'] = report.digest
     outcome.folders.append((str(report.folder), '.cache'))
-    outcome.add('cache', f'{report.folder}: {len(report.digests)} images, {report.size / 1e9:.2f} GB, '
-                         f'of {recipe.summary()}')
+    outcome.add('cache', f'{report.summary()}, of {recipe.summary()}')

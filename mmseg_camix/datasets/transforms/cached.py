@@ -14,7 +14,7 @@ from ..cache.entries import CacheError, Entry, entry_path
 from ..cache.recipe import RECIPE_FILE, Recipe
 from ..fixed_part import length_of_fixed_part
 
-BUILD = 'python tools/dataset/prepare.py FAMILY {root} --config CONFIG --cache'
+BUILD = 'python tools/dataset/build_cache.py CONFIG'
 
 
 @TRANSFORMS.register_module()
@@ -52,7 +52,7 @@ class Cached(BaseTransform):
             found = sorted(path.parent.name for path in every.glob('*/' + RECIPE_FILE))
             raise CacheError(
                 f'{every / recipe.name}: there is no cache for {recipe.summary()} (there are: '
-                f'{", ".join(found) or "none"}); make it by {BUILD.format(root=self.root)}, or remove the option '
+                f'{", ".join(found) or "none"}); make it by {BUILD}, or remove the option '
                 '`cache`')
         self._place = every / recipe.name
 
@@ -66,7 +66,7 @@ class Cached(BaseTransform):
         entry = Entry(entry_path(self._place, results['img_path'], self.root))
         if not entry.is_current(sources_of(results, entry)):
             raise CacheError(f'{entry.path}: {results["img_path"]} or its label has changed since; make the cache '
-                             f'again by {BUILD.format(root=self.root)}')
+                             f'again by {BUILD}')
         results['img'] = entry.image() if self.lazy else entry.whole_image()
         label = entry.label()
         if label is not None:

@@ -1,0 +1,69 @@
+"""Cache the images and labels of a training as they are after loading and resizing, for fast input."""
+
+import argparse
+import os
+import sys
+
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+
+import mmseg_camix  # noqa: F401  (registers the datasets)
+from mmseg_camix.datasets.parallel import CannotWrite
+from mmseg_camix.datasets.preparation.caching import NeededCache, caches_of, fill_cache
+
+EPILOG = """\
+examples:
+  python tools/dataset/build_cache.py configs/own.py
+  python tools/dataset/build_cache.py configs/dacs/gta2cs_daformer.py --jobs 8
+
+The caches of all datasets on which the config trains go to DATA_ROOT/cache, without loss: FolderDataset and the
+readers of the public sets. Interrupt it and start it again at will: it makes what is missing, and makes anew what
+has changed.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    """Command line options."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of the training')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
+    parser.add_argument('--verify', action='store_true', help='read all of it again, and mend what is damaged')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, key=value')
+    return parser.parse_args()
+
+
+def build(cache: NeededCache, jobs: int, verify: bool) -> list[str]:
+    """Make one cache and say so; returns what could not be read."""
+    report = fill_cache(cache.infos, cache.recipe, cache.root, os.path.join(cache.root, 'cache'), jobs, verify)
+    print(f'{report.summary()} ({report.made} made now), of {cache.recipe.summary()}')
+    return report.failures
+
+
+def main() -> int:
+    """Run the tool; returns its exit code."""
+    args = parse_args()
+    init_default_scope('mmseg')
+    try:
+        needed, others = caches_of(args.config, args.cfg_options)
+        failures = [failure for cache in needed for failure in build(cache, args.jobs, args.verify)]
+    except (CannotWrite, FileNotFoundError, ValueError) as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('interrupted; what is done is kept: run the same command again')
+    for other in others:
+        print(f'not cached: {other}; FolderDataset and the readers of this project have the option `cache`')
+    for failure in failures[:20]:
+        print(f'error: {failure}', file=sys.stderr)
+    if failures:
+        print(f'{len(failures)} files could not be read (see above): repair them, and run the same command again',
+              file=sys.stderr)
+        return 1
+    if needed:
+        options = ' \\\n    '.join(f'{place}.cache=cache' for cache in needed for place in cache.places)
+        print(f'to use it:  python tools/train.py {args.config} --cfg-options \\\n    {options}')
+    return 0 if needed else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
