@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmseg.registry import TRANSFORMS
 from torch import Tensor
 
@@ -57,6 +59,8 @@ class ContextMask(Mask):
             raise ValueError("groups='auto' reads the relations from the file of the prior; give prior=FILE")
         if isinstance(groups, str) and groups != 'auto':
             raise ValueError(f"groups='{groups}' must be a list such as ['I', 'II'], or 'auto', or None")
+        if not 0 <= ratio <= 1:
+            raise ValueError(f'ratio={ratio} must lie in [0, 1]')
         self.prior_file, self.groups, self.ratio = prior, groups, ratio
         self.smooth, self.epsilon, self.agreeing = smooth, epsilon, agreeing
         # Settings that follow from files and class names, not state: never in a checkpoint.
@@ -84,6 +88,10 @@ class ContextMask(Mask):
             relations = found.relations()
         elif self.groups:
             relations = ops.relation_matrix(self.groups, classes)
+            if not relations.any():
+                print_log(f'ContextMask: groups={list(self.groups)} name no two of the classes {", ".join(classes)}: '
+                          "no class brings another; give groups of these, or groups='auto', or None",
+                          'current', logging.WARNING)
         self.relations = None if relations is None else relations.to(self._place.device)
         self._ready = True
 
@@ -94,9 +102,8 @@ class ContextMask(Mask):
         image = step.views[self.of].image
         probs = upsample(step.teacher_logits, image.shape[2:], step.align_corners).softmax(1)
         prior = None if self.prior is None else self._cropped(step, probs)
-        mask = ops.contextual_mask(probs, prior, self.relations, step.generator, self.ratio, self.agreeing)[0]
-        shown = step.shown(self.of, image)
-        return mask if shown is None else mask & shown[:, None]
+        return ops.contextual_mask(probs, prior, self.relations, step.generator, self.ratio, self.agreeing,
+                                   step.shown(self.of, image))[0]
 
     def _cropped(self, step: Step, probs: Tensor) -> Tensor:
         """The prior where each sample's crop lies, (B, C, H, W)."""

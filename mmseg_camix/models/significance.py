@@ -66,6 +66,9 @@ class SignificanceMask(nn.Module):
         if noise < 0 or clamp < 0 or (t_max is not None and t_max < 1):
             raise ValueError(f'significance: noise={noise} and clamp={clamp} must be at least 0, t_max={t_max} '
                              'at least 1 (None for the end of the training)')
+        if gamma > 0:
+            raise ValueError(f'significance: gamma={gamma} must not be positive: the threshold rises with '
+                             'exp(gamma (1 - t / t_max)^2); the paper has gamma=-5')
         self.passes, self.noise, self.clamp = passes, noise, clamp
         self.beta, self.gamma, self.form, self.bound, self.t_max = beta, gamma, form, bound, t_max
         self.copies_at_once, self.scale = copies_at_once, scale
@@ -81,19 +84,22 @@ class SignificanceMask(nn.Module):
 
     @torch.no_grad()
     def forward(self, step: Step, image: Tensor) -> Tensor:
-        """image (B, 3, H, W) of the target; returns U_T, (B, H, W) bool."""
+        """image (B, 3, H, W) of the target; returns U_T, (B, H, W) bool, False on padding."""
         with self.phase('significance forward'):
             probs = ops.mean_probabilities(self._passes(step, image))
         self.entropy = ops.predictive_entropy(probs)
-        bound = ops.largest_entropy(self.entropy) if self.bound == 'sample' else math.log(step.num_classes)
+        shown = step.shown('target', image)
+        cells = None if shown is None else ops.resize_mask(shown, self.entropy.shape[1:])
+        bound = ops.largest_entropy(self.entropy, cells) if self.bound == 'sample' else math.log(step.num_classes)
         threshold = ops.dynamic_threshold(*self._time(step), bound, self.beta, self.gamma, self.form)
         significant = ops.significance_mask(self.entropy, threshold)
         if not isinstance(threshold, Tensor):  # filled on the device: a copy would wait for it
             threshold = torch.full((), threshold, device=image.device)
         self._statistics = {
             'significance/threshold': threshold.mean(),
-            'significance/kept': significant.float().mean()}
-        return ops.upsample_mask(significant, image.shape[2:])
+            'significance/kept': _share(significant, cells)}
+        mask = ops.resize_mask(significant, image.shape[2:])
+        return mask if shown is None else mask & shown
 
     def statistics(self) -> dict[str, Tensor]:
         """Threshold and kept share of target pixels at the last step."""
@@ -136,3 +142,9 @@ class SignificanceMask(nn.Module):
         cast = torch.autocast(images.device.type, dtype=dtype) if dtype else nullcontext()
         with step.teacher.frozen_statistics(), cast:
             return step.teacher(images)
+
+
+def _share(significant: Tensor, shown: Tensor | None) -> Tensor:
+    if shown is None:
+        return significant.float().mean()
+    return (significant & shown).sum() / shown.sum().clamp_min(1)

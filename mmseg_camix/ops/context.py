@@ -51,6 +51,9 @@ def _pairs(group: str | Group, index: Mapping[str, int]) -> list[tuple[str, str]
     members = META_GROUPS[group] if named else group
     if not isinstance(members, Mapping):
         members = {puller: members for puller in members}
+    if any(isinstance(others, str) for others in members.values()):
+        raise TypeError(f'group {group!r}: what a class pulls must be a list of classes, such as '
+                        "{'rider': ['bicycle']}")
     names = set(members).union(*members.values())
     unknown = sorted(names - set(index))
     if unknown and not named:
@@ -106,7 +109,8 @@ def modulate(probs: Tensor, prior: Tensor) -> Tensor:
 
 def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | None,
                     generator: torch.Generator | None = None,
-                    ratio: float = 0.5, agreeing: bool = False) -> tuple[Tensor, Tensor]:
+                    ratio: float = 0.5, agreeing: bool = False,
+                    shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The region of half of the classes present and their relatives (Algorithm 1, Eq. 1).
 
     Args:
@@ -116,11 +120,15 @@ def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | Non
         generator: the source of randomness, on the device of ``probs``.
         ratio: the share of the classes present that is chosen.
         agreeing: leave out the pixels at which the prior has overruled the prediction.
+        shown: (B, H, W) bool, False on padding, whose classes are not present and which is not
+            pasted; None if there is none.
 
     Returns:
-        the mask (B, 1, H, W) bool, and the label that it was cut from (B, H, W) long.
+        the mask (B, 1, H, W) bool, and the label that it was cut from, (B, H, W) long, 255 on padding.
     """
     label = probs.argmax(1) if prior is None else modulate(probs, prior)
+    if shown is not None:
+        label = label.masked_fill(~shown, 255)
     present = present_classes(label, probs.shape[1])
     chosen = choose_half(present, generator, ratio)
     if relations is not None:

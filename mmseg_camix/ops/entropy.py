@@ -45,9 +45,14 @@ def predictive_entropy(probs: Tensor) -> Tensor:
     return torch.special.xlogy(probs, probs).sum(1).neg().clamp_min(0)
 
 
-def largest_entropy(entropy: Tensor) -> Tensor:
-    """K_sup of Eq. 7: each sample's largest entropy, (B, H, W) -> (B,)."""
-    return entropy.amax((1, 2))
+def largest_entropy(entropy: Tensor, shown: Tensor | None = None) -> Tensor:
+    """K_sup of Eq. 7: each sample's largest entropy, (B, H, W) -> (B,).
+
+    Args:
+        entropy: (B, H, W) float.
+        shown: (B, H, W) bool, False on padding, which has no say; None if there is none.
+    """
+    return (entropy if shown is None else entropy.masked_fill(~shown, 0)).amax((1, 2))
 
 
 def ramp(gamma: float, t: int, t_max: int) -> float:
@@ -97,12 +102,12 @@ def significance_mask(entropy: Tensor, threshold: Tensor | float) -> Tensor:
     return entropy < threshold
 
 
-def upsample_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Nearest neighbour, so that a binary mask stays binary: (B, h, w) bool -> (B, H, W) bool."""
     if mask.shape[-2:] == tuple(size):
         return mask
-    enlarged = F.interpolate(mask[:, None].to(torch.uint8), size=size, mode='nearest-exact')
-    return enlarged[:, 0].bool()
+    resized = F.interpolate(mask[:, None].to(torch.uint8), size=size, mode='nearest-exact')
+    return resized[:, 0].bool()
 
 
 def entropy_quantiles(entropy: Tensor, levels: Sequence[float] = (0.1, 0.5, 0.9),

@@ -68,6 +68,30 @@ def test_no_significant_pixel():
     assert all(bool((p.grad == 0).all()) for p in model.student.parameters())
 
 
+# ------------------------------------------------------------------ images smaller than the crop
+
+
+@pytest.mark.parametrize('at', [0, 90])  # CAMix; its warm-up, where the padding stays in view
+def test_what_was_padded_plays_no_part(at):
+    """Neither its classes nor its entropy, whatever the teacher makes of it."""
+    found = []
+    for value in (-9.0, 9.0):
+        model = camix(70, significance=dict(passes=2, form='official', gamma=0.0), views=dict(mixed=dict(at=at)))
+        data = data_of(model)
+        for sample in data['data_samples']['target']:
+            sample.set_metainfo(dict(img_shape=(10, 12)))
+        target = data['inputs']['target']
+        target.mul_(0.2).add_(1)  # one class, of a teacher that is rather sure
+        target[:, :, 10:], target[:, :, :, 12:] = value, value
+        step = step_of(model, data)
+        mixed, statistics = step.views['mixed'].target, step.statistics
+        found.append([*step.masks.values(), mixed.label, mixed.weight, mixed.significance,
+                      *(statistics[f'significance/{name}'] for name in ('threshold', 'kept')), statistics['pseudo/q']])
+        assert step.teacher_logits[:, :, 10:].argmax(1).unique() == (0 if value < 0 else 4)
+    for one, other in zip(*found):
+        assert torch.equal(one, other)
+
+
 # ------------------------------------------------------------------ warm-up, cost
 
 

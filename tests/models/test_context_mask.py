@@ -162,6 +162,16 @@ def test_groups(groups, pairs):
     assert relations_of(groups=groups) == pairs
 
 
+def test_groups_without_a_pair_are_said(monkeypatch):
+    """The default names Cityscapes' classes: on others it would be no context at all, in silence."""
+    said = []
+    monkeypatch.setattr('mmseg_camix.models.context_mask.print_log', lambda text, *others: said.append(text))
+    assert relations_of()
+    assert not said
+    assert not relations_of(('sky', 'tree', 'house'))
+    assert "groups=['I', 'II'] name no two of the classes sky, tree, house: no class brings another" in said[0]
+
+
 def test_groups_through_a_config():
     """As a config gives them: dicts of mmengine, and names given on the command line."""
     model = camix(context=dict(groups=['I', dict(rider=['bicycle'])]))
@@ -209,7 +219,8 @@ def test_relatives_come_along():
 @pytest.mark.parametrize(('context', 'message'), [
     (dict(groups='I'), r"groups='I' must be a list such as \['I', 'II'\], or 'auto', or None"),
     (dict(groups='auto'), 'reads the relations from the file of the prior; give prior=FILE'),
-    (dict(of='source'), "of='source' must be 'target'")])
+    (dict(of='source'), "of='source' must be 'target'"),
+    (dict(ratio=50), r'ratio=50 must lie in \[0, 1\]')])
 def test_bad_arguments(context, message):
     with pytest.raises(TableError, match=message):
         camix(context=context)

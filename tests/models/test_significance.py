@@ -172,6 +172,17 @@ def test_smaller_passes():
     assert set(fast.unique().tolist()) <= {0.0, 1.0}
 
 
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_smaller_passes_are_enlarged_as_the_head_has_it(align_corners):
+    segmentor = tiny.per_pixel((SIZE, SIZE), align_corners=align_corners)
+    model = camix(70, significance=dict(passes=1, noise=0.0, scale=0.5), segmentor=segmentor)
+    data = data_of(model)
+    step_of(model, data)
+    small = nn.functional.interpolate(data['inputs']['target'], (SIZE // 2, SIZE // 2), mode='bilinear')
+    logits = nn.functional.interpolate(model.teacher(small), (SIZE, SIZE), mode='bilinear', align_corners=align_corners)
+    torch.testing.assert_close(model.pseudo_labels.significance.entropy, ops.predictive_entropy(logits.softmax(1)))
+
+
 def test_low_precision():
     _, full = run(dict())
     _, low = run(dict(dtype='bf16'))
@@ -232,6 +243,7 @@ def test_a_certain_network_is_significant_everywhere():
     (dict(scale=0.0), r'scale=0.0 in \(0, 1\]'),
     (dict(scale=1.5), 'scale=1.5'),
     (dict(noise=-1.0), 'noise=-1.0'),
+    (dict(gamma=5.0), 'gamma=5.0 must not be positive'),
     (dict(t_max=0), 't_max=0 at least 1')])
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):

@@ -97,6 +97,7 @@ def test_named_groups_leave_out_what_the_label_set_lacks():
     ([('car', 'lorry')], ValueError, "lacks: \\['lorry'\\]"),
     ([('lorry',)], ValueError, "lacks: \\['lorry'\\]"),
     ([{'rider': ('bike',)}], ValueError, "lacks: \\['bike'\\]"),
+    ([{'rider': 'bicycle'}], TypeError, "must be a list of classes, such as {'rider': \\['bicycle'\\]}"),
     ('II', TypeError, "write \\['II'\\]"),
 ])
 def test_unknown_groups_are_refused_with_the_valid_names(groups, error, message):
@@ -210,6 +211,17 @@ def test_pixels_that_the_prior_overruled_can_be_left_out():
         overruled += int(every[b, 0, y, x] and own != label[b, y, x])
         assert agreed[b, 0, y, x] == (every[b, 0, y, x] and own == label[b, y, x])
     assert overruled > 10
+
+
+def test_the_classes_of_padding_are_not_present():
+    """Two classes are shown and one is drawn, however many the padding has; void takes no part."""
+    label = torch.tensor([[0, 1, 2], [0, 1, 3]]).expand(40, 2, 3)
+    probs = torch.nn.functional.one_hot(label, 4).permute(0, 3, 1, 2).float()
+    shown = (label < 2)
+    mask, found = contextual_mask(probs, None, None, torch.Generator().manual_seed(0), shown=shown)
+    assert torch.equal(found, torch.where(shown, label, 255))
+    inside = {tuple(one.flatten().tolist()) for one in mask}
+    assert inside == {(True, False, False) * 2, (False, True, False) * 2}
 
 
 def test_table_is_complete():

@@ -79,6 +79,7 @@ def test_uniform_distribution_has_the_largest_entropy():
     assert E.predictive_entropy(uniform).flatten().tolist() == pytest.approx([math.log(19)] * 4)
     spread = torch.tensor([[[.1, .7], [.3, .2]], [[.1, .2], [.9, 0.]]])
     assert E.largest_entropy(spread).tolist() == pytest.approx([.7, .9])
+    assert E.largest_entropy(spread, spread < .5).tolist() == pytest.approx([.3, .2])
 
 
 def test_ramp_rises_from_exp_gamma_to_one():
@@ -123,7 +124,7 @@ def test_significance_is_strict_and_by_sample():
 @pytest.mark.parametrize('size', [(8, 6), (7, 11), (4, 3)])
 def test_upsampled_mask_takes_the_nearest_cell(size):
     mask = torch.rand(2, 4, 3, generator=torch.Generator().manual_seed(2)) < .5
-    large = E.upsample_mask(mask, size)
+    large = E.resize_mask(mask, size)
     assert large.dtype == torch.bool
     for y in range(size[0]):
         for x in range(size[1]):
@@ -148,7 +149,7 @@ def test_significance_never_waits_for_the_device(device, form):
     with no_sync():
         entropy = E.predictive_entropy(E.mean_probabilities(passes))
         threshold = E.dynamic_threshold(5, 10, E.largest_entropy(entropy), form=form)
-        mask = E.upsample_mask(E.significance_mask(entropy, threshold), (16, 16))
+        mask = E.resize_mask(E.significance_mask(entropy, threshold), (16, 16))
         quantiles = E.entropy_quantiles(entropy)
     assert mask.shape == (2, 16, 16)
     assert mask.device == quantiles.device == passes[0].device

@@ -45,10 +45,16 @@ def test_blur_spreads_a_spike_like_a_gaussian():
         assert ratio[10 + dy, 10 + dx] == pytest.approx(float(ratio[10 - dy, 10 - dx]), rel=1e-5)
 
 
-def test_blur_keeps_a_constant_up_to_the_border():
-    counts = torch.tensor([1., 3.]).view(2, 1, 1).expand(2, 4, 5)
-    prior = prior_from_counts(counts, sigma=3., epsilon=0.)
-    assert torch.allclose(prior[1], torch.full((4, 5), .75))
+@pytest.mark.parametrize('sigma', [.7, 3.])
+def test_blur_by_loops_repeats_the_border(sigma):
+    counts = torch.randint(0, 50, (2, 4, 5), generator=torch.Generator().manual_seed(3)).double()
+    reach = range(-round(3 * sigma), round(3 * sigma) + 1)
+    prior = prior_from_counts(counts, sigma, epsilon=0.)
+    for y in range(4):
+        for x in range(5):
+            smooth = sum(math.exp(-(dy * dy + dx * dx) / (2 * sigma**2))
+                         * counts[:, min(max(y + dy, 0), 3), min(max(x + dx, 0), 4)] for dy in reach for dx in reach)
+            assert prior[:, y, x].tolist() == pytest.approx((smooth / smooth.sum()).tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize('arguments', [dict(sigma=-1.), dict(epsilon=-1e-3)])
