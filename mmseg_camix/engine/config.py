@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -17,7 +19,8 @@ NAMED_HOOKS = dict(**WATCHES, live='LiveViewHook')
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
     """Read a config, apply ``--cfg-options``, and settle the work folder.
 
-    The option ``data_root`` reaches every data set, as users expect of it.
+    The option ``data_root`` reaches every data set, and ``crop_size`` every crop and the preprocessor, as users
+    expect of them.
     """
     if not os.path.isfile(path):
         raise SystemExit(f'no config at {path}; those of the project are under configs/')
@@ -26,6 +29,9 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     root = options.pop('data_root', None)
     if root is not None:
         move_data_root(cfg, root)
+    crop = options.pop('crop_size', None)
+    if crop is not None:
+        change_crop_size(cfg, crop)
     cfg.merge_from_dict(options)
     name = os.path.splitext(os.path.basename(path))[0]
     folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
@@ -52,6 +58,36 @@ def _move_root(node: dict, old: str, new: str) -> None:
             for item in value:
                 if isinstance(item, dict):
                     _move_root(item, old, new)
+
+
+def change_crop_size(cfg: Config, size: int | Sequence[int]) -> None:
+    """Give all training crops another size.
+
+    Args:
+        cfg: a config with ``crop_size``, the size of all its crops.
+        size: (height, width), or one number for both.
+    """
+    old = cfg.get('crop_size')
+    if not old:
+        raise SystemExit('the config has no crop_size to change; set that of each pipeline, and data_preprocessor.size')
+    new = (size, size) if isinstance(size, int) else tuple(size)
+    if len(new) != 2 or not all(isinstance(side, int) and side > 0 for side in new):
+        raise SystemExit(f'crop_size={size!r} must be one number of pixels, or height,width')
+    _change_crops(cfg._cfg_dict, tuple(old), new)
+
+
+def _change_crops(node: Any, old: tuple[int, ...], new: tuple[int, int]) -> None:
+    """Replace the size of the transforms that crop, and of the preprocessors that pad to it."""
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            _change_crops(item, old, new)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            crops = key == 'crop_size' or (key == 'size' and 'mean' in node)
+            if crops and isinstance(value, (list, tuple)) and tuple(value) == old:
+                node[key] = new
+            elif key != 'test_cfg':  # its crop is that of the sliding window
+                _change_crops(value, old, new)
 
 
 def is_adapted(cfg: Config) -> bool:

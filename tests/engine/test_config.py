@@ -3,9 +3,16 @@
 import pytest
 from mmengine.config import Config
 
-from mmseg_camix.engine.config import complete_for_adaptation, is_adapted, load_config, move_data_root
+from mmseg_camix.engine.config import (
+    change_crop_size,
+    complete_for_adaptation,
+    is_adapted,
+    load_config,
+    move_data_root,
+)
 from mmseg_camix.files import atomic_write
 from mmseg_camix.models.uda.methods import DACS
+from tests.tools_runner import ROOT
 
 TEXT = """
 data_root = 'data/mini'
@@ -49,6 +56,44 @@ def test_moving_twice():
 def test_no_data_root_to_move():
     with pytest.raises(SystemExit, match='no data_root to change'):
         move_data_root(Config(dict(x=1)), 'c')
+
+
+def crops_of(node):
+    """Every `crop_size` and `size` of a config, wherever it stands, as tuples."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for key, value in items:
+        if key == 'crop_size' or (key == 'size' and isinstance(value, (list, tuple))):
+            yield tuple(value)
+        else:
+            yield from crops_of(value)
+
+
+@pytest.mark.parametrize('name', [
+    'dsp/gta2cs_daformer', 'dsp/synthia2cs_deeplabv2_official', 'daformer/gta2cs_daformer', '_base_/own_data',
+    'camix/mini_gta2cs_tiny_daformer', 'dacs/cityscapes2acdc_daformer', 'source_only/synthia2cs_deeplabv2'])
+def test_crop_size_reaches_every_crop(name):
+    path = str(ROOT / f'configs/{name}.py')
+    before, after = (list(crops_of(load_config(path, options).to_dict())) for options in ({}, dict(crop_size=[64, 80])))
+    assert len(before) == len(after) >= 4  # the variable, two pipelines, the preprocessor
+    assert set(after) == {(64, 80)}
+
+
+def test_crop_size_leaves_the_sliding_window_and_other_crops_alone():
+    cfg = Config(dict(crop_size=(8, 8), model=dict(
+        test_cfg=dict(mode='slide', crop_size=(8, 8)), data_preprocessor=dict(mean=[0], size=(8, 8)),
+        pool=dict(size=(8, 8))), pipelines=[[dict(type='A', crop_size=(8, 8))], [dict(type='A', crop_size=(4, 4))]]))
+    change_crop_size(cfg, 6)
+    assert cfg.model.test_cfg.crop_size == (8, 8) and cfg.model.pool.size == (8, 8)
+    assert cfg.model.data_preprocessor.size == cfg.crop_size == cfg.pipelines[0][0].crop_size == (6, 6)
+    assert cfg.pipelines[1][0].crop_size == (4, 4)
+
+
+@pytest.mark.parametrize('size', [0, [8], [8, 8, 8], '8x8', [8, -1]])
+def test_a_wrong_crop_size(size):
+    with pytest.raises(SystemExit, match='must be one number of pixels, or height,width'):
+        change_crop_size(Config(dict(crop_size=(8, 8))), size)
+    with pytest.raises(SystemExit, match='no crop_size to change'):
+        change_crop_size(Config(dict(x=1)), 8)
 
 
 def test_a_wrong_path():
