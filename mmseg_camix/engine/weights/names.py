@@ -68,6 +68,23 @@ _HUGGING_FACE: tuple[Rule, ...] = (
     (r'^block\.(\d)\.(\d+)\.mlp\.dwconv\.dwconv', r'layers.\1.1.\2.ffn.layers.1'),
     (r'^block\.(\d)\.(\d+)\.mlp\.dense2', r'layers.\1.1.\2.ffn.layers.4'),
 )
+# transformers 5 renames what it loads, and gives the old names back when it saves a file itself.
+_HUGGING_FACE_5: tuple[Rule, ...] = (
+    (r'^stages\.(\d)\.patch_embeddings\.proj', r'layers.\1.0.projection'),
+    (r'^stages\.(\d)\.patch_embeddings\.layer_norm', r'layers.\1.0.norm'),
+    (r'^stages\.(\d)\.layer_norm\.', r'layers.\1.2.'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.q_proj\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@0'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.k_proj\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@1'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.v_proj\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@2'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.o_proj', r'layers.\1.1.\2.attn.attn.out_proj'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.sequence_reduction\.sequence_reduction', r'layers.\1.1.\2.attn.sr'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.sequence_reduction\.layer_norm', r'layers.\1.1.\2.attn.norm'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.layernorm_before', r'layers.\1.1.\2.norm1'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.layernorm_after', r'layers.\1.1.\2.norm2'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.mlp\.fc1', r'layers.\1.1.\2.ffn.layers.0'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.mlp\.dwconv\.dwconv', r'layers.\1.1.\2.ffn.layers.1'),
+    (r'^stages\.(\d)\.blocks\.(\d+)\.mlp\.fc2', r'layers.\1.1.\2.ffn.layers.4'),
+)
 
 NAMINGS: tuple[Naming, ...] = (
     # torchvision, mmseg, and DeepLab's caffe weights (prefix `Scale.`) agree on the names.
@@ -79,6 +96,8 @@ NAMINGS: tuple[Naming, ...] = (
            classifiers=('head.',)),
     Naming("Hugging Face's SegFormer", 'mit', 'patch_embeddings.0.proj.weight', _HUGGING_FACE,
            classifiers=('classifier.',)),
+    Naming("Hugging Face's SegFormer in transformers 5", 'mit', 'stages.0.patch_embeddings.proj.weight',
+           _HUGGING_FACE_5, classifiers=('classifier.',)),
 )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 
 import timm
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmseg_camix.engine.weights.fitting import State, WeightsError, shown
 
@@ -25,6 +27,8 @@ class TimmBackbone(BaseModule):
     """
 
     features_only = False
+    multiple = (1, 1)
+    """Images whose height and width are no multiples of it are resized to the next."""
 
     def __init__(self, name: str, pretrained: bool, frozen: bool, arguments: dict,
                  init_cfg: dict | list | None = None) -> None:
@@ -33,6 +37,8 @@ class TimmBackbone(BaseModule):
             raise ValueError('pretrained=True takes the weights of timm and init_cfg those of a file: choose one')
         self.name, self.pretrained, self.frozen, self.arguments = name, pretrained, frozen, dict(arguments)
         self.network = self._create()
+        # timm has initialised it. mmengine would call its `init_weights` once more, over weights that were loaded.
+        self.network.is_init = True
         if frozen:
             self.network.requires_grad_(False)
 
@@ -50,9 +56,17 @@ class TimmBackbone(BaseModule):
     def init_weights(self) -> None:
         """From timm, from `init_cfg`, or as timm made them at random."""
         if self.pretrained and not self.is_init:
-            self.network.load_state_dict(self._create(pretrained=True).state_dict())
-            self.is_init = True
+            whole = self._download()
+            self.network.load_state_dict({name: whole[name] for name in self.network.state_dict()})
         super().init_weights()
+
+    def _download(self) -> State:
+        try:
+            return self._create(pretrained=True).state_dict()
+        except OSError as error:
+            raise WeightsError(
+                f'timm could not download the weights of {self.name} ({error}). From a file: pretrained=False and '
+                "init_cfg=dict(type='PretrainedBackbone', checkpoint=FILE)") from error
 
     def train(self, mode: bool = True) -> TimmBackbone:
         """A frozen network stays in evaluation mode."""
@@ -64,7 +78,7 @@ class TimmBackbone(BaseModule):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """image (B, 3, H, W) to feature maps, the finest first."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.run(image)
+            features = self.run(_resized(image, self.multiple))
         return self.finish(features)
 
     def run(self, image: Tensor) -> list[Tensor]:
@@ -85,31 +99,58 @@ class TimmBackbone(BaseModule):
         state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         if any(name.startswith('network.') for name in state):  # a backbone of ours
             return {name: value for name, value in state.items() if name.startswith(('network.', 'pyramid.'))}, left
-        own = self.network.state_dict()
-        parts = {name.split('.')[0] for name in own}
         taken = {}
+        place = self._places()
         for name, value in self._converted(state).items():
-            ours = next((other for other in renamings(name) if other in own), renamings(name)[1])
-            if ours.split('.')[0] in parts:
-                taken[f'network.{ours}'] = value
-            else:
+            ours = place(name)
+            if ours is None:
                 left.append(name)
+            else:
+                taken[f'network.{ours}'] = value
         if not taken:
             raise WeightsError(f"no weights of timm's {self.name} found under {prefix!r}, neither in its names nor in "
                                f'those that timm converts; the file begins with: {shown([*state, *left])}')
         return taken, left
 
-    def _of_the_whole(self) -> dict:
-        """Arguments of the network that the feature network is a part of."""
-        return {key: value for key, value in self.arguments.items() if key != 'out_indices'}
+    def _places(self) -> Callable[[str], str | None]:
+        """From a name of timm's to ours; None for what our network was cut off from.
+
+        A name that neither has, within a part that ours has, stays as it is, so that it is refused.
+        """
+        own, whole = self.network.state_dict(), self._whole('meta').state_dict()
+        parts = {name.removeprefix('model.').split('.')[0] for name in own}
+
+        def place(name: str) -> str | None:
+            plain, flat, _ = options = renamings(name)
+            strange = name not in whole and not parts.isdisjoint((plain.split('.')[0], flat.split('.')[0]))
+            return next((option for option in options if option in own), name if strange else None)
+        return place
+
+    def _whole(self, device: str) -> nn.Module:
+        """The network that ours is a part of; on 'meta' it has names and shapes alone."""
+        arguments = {key: value for key, value in self.arguments.items() if key != 'out_indices'}
+        with torch.device(device):
+            return timm.create_model(self.name, pretrained=False, num_classes=0, **arguments)
 
     def _converted(self, state: State) -> State:
         """Through timm's own conversion, which knows the authors' names and resizes position embeddings."""
-        plain = self.network
-        if self.features_only:
-            plain = timm.create_model(self.name, pretrained=False, num_classes=0, **self._of_the_whole())
+        plain = self._whole('cpu') if self.features_only else self.network
         convert = getattr(sys.modules[type(plain).__module__], 'checkpoint_filter_fn', None)
         return state if convert is None else convert(dict(state), plain)
+
+
+def _resized(image: Tensor, multiple: tuple[int, int]) -> Tensor:
+    size = tuple(-(-side // unit) * unit for side, unit in zip(image.shape[2:], multiple))
+    same = size == tuple(image.shape[2:])
+    return image if same else F.interpolate(image, size, mode='bilinear', align_corners=False)
+
+
+def in_order(indices: Sequence[int], count: int, what: str) -> tuple[int, ...]:
+    """Indices of maps counted from 0. timm gives maps in its own order and each once, however they are named."""
+    numbers = [index + count if index < 0 else index for index in indices]
+    if numbers and numbers[0] >= 0 and numbers[-1] < count and numbers == sorted(set(numbers)):
+        return tuple(numbers)
+    raise ValueError(f'{what}={tuple(indices)} must ascend within 0 to {count - 1}, or -{count} to -1')
 
 
 def renamings(name: str) -> tuple[str, str, str]:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .pyramid import SimplePyramid
-from .timm_base import TimmBackbone
+from .timm_base import TimmBackbone, in_order
 
 
 @MODELS.register_module()
@@ -23,7 +22,7 @@ class TimmViT(TimmBackbone):
     Args:
         name: timm's name, e.g. 'vit_large_patch14_dinov2' or 'vit_base_patch16_dinov3'.
         blocks: whose output is taken, of 0 to depth - 1 or from the end: one for all four scales,
-            or one for each.
+            or one for each, in this order. What comes after the last of them is left out.
         pyramid: False gives the maps of `blocks` as they are, all at the patch's stride.
         norm: whether the network's last normalisation is applied to each map.
         pretrained: True downloads timm's weights when weights are initialised.
@@ -40,11 +39,13 @@ class TimmViT(TimmBackbone):
                  arguments: dict | None = None, init_cfg: dict | list | None = None) -> None:
         options = dict(dynamic_img_size=True, drop_path_rate=drop_path_rate) | dict(arguments or {})
         super().__init__(name, pretrained, frozen, options, init_cfg)
-        depth = len(self.network.blocks)
-        self.blocks = tuple(range(depth)[block] for block in blocks)
+        self.blocks = in_order(blocks, len(self.network.blocks), f'{name}: blocks')
         if pyramid and len(self.blocks) not in (1, 4):
             raise ValueError(f'TimmViT: the pyramid has 4 scales and needs 1 or 4 blocks, not {len(self.blocks)}')
+        # Later blocks and a pooling of its own would have parameters without gradients.
+        self.network.prune_intermediate_layers(list(self.blocks), prune_norm=not norm)
         self.norm, self.patch = norm, tuple(self.network.patch_embed.feat_ratio(as_scalar=False))
+        self.multiple = self.patch
         width = self.network.embed_dim
         self.pyramid = SimplePyramid(width) if pyramid else None
         # Indices of maps that layers give which start at random.
@@ -60,15 +61,12 @@ class TimmViT(TimmBackbone):
             if 'dynamic_img_size' not in str(error):
                 raise
             network = None
-        if hasattr(network, 'forward_intermediates') and hasattr(network, 'blocks'):
+        if all(hasattr(network, part) for part in ('forward_intermediates', 'prune_intermediate_layers', 'blocks')):
             return network
         raise ValueError(f"'{self.name}' is not a plain vision transformer for images of any size; use TimmFeatures("
                          f"name='{self.name}'), with arguments=dict(img_size=CROP) where its size is fixed")
 
     def run(self, image: Tensor) -> list[Tensor]:
-        size = tuple(-(-side // patch) * patch for side, patch in zip(image.shape[2:], self.patch))
-        if size != tuple(image.shape[2:]):
-            image = F.interpolate(image, size, mode='bilinear', align_corners=False)
         return list(self.network.forward_intermediates(
             image, indices=list(self.blocks), norm=self.norm, output_fmt='NCHW', intermediates_only=True))
 

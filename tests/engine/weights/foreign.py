@@ -78,6 +78,28 @@ def _hugging_face_block(into: State, name: str, value: Tensor) -> None:
     into[name] = value
 
 
+def hugging_face_5_mit(original: State) -> State:
+    """The same as version 5 of transformers holds it in memory; taken from what it was seen to do."""
+    renamed: State = {}
+    for name, value in hugging_face_mit(original).items():
+        part, _, rest = name.removeprefix('segformer.encoder.').partition('.')
+        stage, _, rest = rest.partition('.')
+        if part in ('patch_embeddings', 'layer_norm'):
+            name = f'segformer.stages.{stage}.{part}.{rest}'
+        elif part == 'block':
+            number, _, rest = rest.partition('.')
+            for old, new in (('attention.self.sr', 'attention.sequence_reduction.sequence_reduction'),
+                             ('attention.self.layer_norm', 'attention.sequence_reduction.layer_norm'),
+                             ('attention.self.query', 'attention.q_proj'), ('attention.self.key', 'attention.k_proj'),
+                             ('attention.self.value', 'attention.v_proj'), ('layer_norm_1', 'layernorm_before'),
+                             ('attention.output.dense', 'attention.o_proj'), ('layer_norm_2', 'layernorm_after'),
+                             ('mlp.dense', 'mlp.fc')):
+                rest = rest.replace(old, new)
+            name = f'segformer.stages.{stage}.blocks.{number}.{rest}'
+        renamed[name] = value
+    return renamed
+
+
 def resnet(depths: tuple[int, ...], prefix: str = '', classes: int = 1000, counter: bool = True,
            deeplab: int = 0) -> State:
     """A bottleneck ResNet as torchvision names it; `deeplab` classifiers as the DACS family's code."""

@@ -3,13 +3,11 @@
 import re
 
 import pytest
-import timm
 import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_camix.engine.weights import PretrainedBackbone, WeightsError
 from mmseg_camix.models.backbones import SimplePyramid, TimmFeatures, TimmViT
 
 SMALL = dict(depth=3, embed_dim=24, num_heads=2)
@@ -35,9 +33,10 @@ def test_maps_have_the_channels_and_strides_that_are_announced(name):
     assert len(set(depths)) == net.num_layers_of_decay + 1
 
 
-def test_decay_without_known_depths_is_refused():
-    with pytest.raises(ValueError, match='does not say how deep the parts of poolformer_s12'):
-        TimmFeatures('poolformer_s12').num_layers_of_decay  # noqa: B018
+@pytest.mark.parametrize('name', ['poolformer_s12', 'rdnet_tiny'])
+def test_decay_without_known_depths_is_refused(name):
+    with torch.device('meta'), pytest.raises(ValueError, match=f'does not say how deep the parts of {name}'):
+        TimmFeatures(name).num_layers_of_decay  # noqa: B018
 
 
 def test_a_hybrid_has_the_stride_of_its_convolutions_too():
@@ -77,15 +76,28 @@ def test_maps_of_blocks_are_those_of_the_network():
     torch.testing.assert_close(last, tokens[:, 1:].mT.unflatten(2, (2, 3)))
 
 
-def test_the_position_embedding_is_interpolated():
+def resampling(old, new):
+    """(new, old) weights of the cubic kernel with a = -1/2 between the centres of cells."""
+    scale = old / new
+    distance = [[abs(k + 0.5 - (i + 0.5) * scale) / max(scale, 1.0) for k in range(old)] for i in range(new)]
+    weights = torch.tensor([[1.5 * d**3 - 2.5 * d**2 + 1 if d < 1 else -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2 if d < 2
+                             else 0.0 for d in row] for row in distance])
+    return weights / weights.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize('size', [(28, 56), (84, 42), (518, 518)])
+def test_the_position_embedding_is_interpolated(size):
     torch.manual_seed(0)
-    net = TimmViT(**DINOV2, pyramid=False).eval()
-    nn.init.normal_(net.network.pos_embed)
+    net = TimmViT('vit_small_patch14_dinov2', pyramid=False, norm=False, arguments=dict(SMALL, depth=1, img_size=84))
+    nn.init.normal_(net.eval().network.pos_embed)
+    first, others = net.network.pos_embed.detach()[0].split([1, 36])  # of the class token, of the patches
+    rows, columns = (resampling(6, side // 14) for side in size)
+    positions = torch.einsum('ri,cj,ijd->rcd', rows, columns, others.unflatten(0, (6, 6))).flatten(0, 1)
+    image = torch.rand(1, 3, *size)
     with torch.no_grad():
-        small, large = (net(torch.zeros(1, 3, side, side))[0] for side in (28, 56))
-    assert not torch.allclose(small.mean((2, 3)), large.mean((2, 3)))  # other places, other positions
-    # (a blank image differs from place to place by its positions alone)
-    assert float(large.std((2, 3)).mean()) > 1e-3
+        tokens = net.network.patch_embed.proj(image).flatten(2).mT + positions
+        expected = net.network.blocks[0](torch.cat([net.network.cls_token + first, tokens], 1))
+        torch.testing.assert_close(net(image)[0].flatten(2).mT, expected[:, 1:], rtol=1e-3, atol=1e-4)
 
 
 def test_pyramid_by_hand():
@@ -108,6 +120,39 @@ def test_four_blocks_feed_four_scales():
     assert net.blocks == (0, 1, 2, 3)
     with pytest.raises(ValueError, match='1 or 4 blocks, not 2'):
         TimmViT(**DINOV2, blocks=(0, 1))
+    for wrong in ((0, 1, 1, 2), (2, 1, 0, -1), (3,), (-4,)):  # timm would give fewer maps, or in its own order
+        with pytest.raises(ValueError, match=r'must ascend within 0 to 2, or -3 to -1'):
+            TimmViT(**DINOV2, blocks=wrong)
+
+
+@pytest.mark.parametrize(('name', 'blocks', 'norm'), [
+    ('eva02_tiny_patch14_224', (-1,), True), ('vit_base_patch16_siglip_224', (-1,), True),  # with poolings of their own
+    ('vit_small_patch14_dinov2', (1,), True), ('vit_small_patch14_dinov2', (0, 1), False)])
+def test_every_parameter_learns(name, blocks, norm):
+    """One without a gradient stops a training in several processes."""
+    net = TimmViT(name, blocks=blocks, norm=norm, pyramid=False, arguments=dict(SMALL, embed_dim=32))
+    sum(x.square().sum() for x in net(torch.rand(1, 3, 32, 32))).backward()
+    assert [k for k, p in net.named_parameters() if p.grad is None] == []
+    assert len(net.network.blocks) == net.num_layers_of_decay == net.blocks[-1] + 1
+
+
+def test_maps_that_a_network_lacks_are_refused():
+    for name, wrong in (('resnet10t', (1, 5)), ('levit_128s', None)):
+        with pytest.raises(ValueError, match=rf'{name}: out_indices=.* must ascend within 0 to [24], or -[35] to -1'):
+            TimmFeatures(name, out_indices=wrong)
+    with pytest.raises(ValueError, match='must ascend'):
+        TimmFeatures('resnet10t', out_indices=(4, 0))
+
+
+def test_sizes_that_a_network_does_not_take():
+    image = torch.rand(1, 3, 70, 65)
+    with pytest.raises(ValueError, match='dla46_c does not take images of 70x65 pixels.*multiple_of=32 resizes'):
+        TimmFeatures('dla46_c')(image)
+    net = TimmFeatures('dla46_c', multiple_of=32).eval()
+    resized = nn.functional.interpolate(image, (96, 96), mode='bilinear', align_corners=False)
+    with torch.no_grad():
+        for one, other in zip(net(image), net(resized)):
+            assert torch.equal(one, other)
 
 
 def test_frozen_stays_frozen_and_the_pyramid_learns():
@@ -130,76 +175,6 @@ def test_unknown_names_and_wrong_kinds_teach():
             TimmViT(name)
     with pytest.raises(ValueError, match='choose one'):
         TimmFeatures('resnet10t', pretrained=True, init_cfg=dict(type='PretrainedBackbone', checkpoint='x'))
-
-
-@pytest.mark.parametrize('name', ['resnet10t', 'convnext_atto', 'vit_tiny_patch16_224'])
-def test_weights_of_the_whole_network_fit_its_features(name, tmp_path):
-    torch.manual_seed(0)
-    arguments = dict(depth=2, img_size=64) if name.startswith('vit') else {}
-    whole = timm.create_model(name, pretrained=False, **arguments).eval()
-    torch.save(whole.state_dict(), tmp_path / 'w.pth')
-    net = TimmFeatures(name, out_indices=(-1,), arguments=arguments).eval()
-    PretrainedBackbone(str(tmp_path / 'w.pth'))(net)
-    image = torch.rand(1, 3, 64, 64)
-    with torch.no_grad():
-        theirs = whole.forward_intermediates(image, intermediates_only=True, norm=False)[-1]
-        torch.testing.assert_close(net(image)[0], theirs)
-
-
-@pytest.mark.parametrize('kind', [DINOV2, DINOV3])
-def test_weights_of_a_vit_at_another_size(kind, tmp_path):
-    torch.manual_seed(0)
-    whole = timm.create_model(kind['name'], pretrained=False, num_classes=7, img_size=112, **SMALL)
-    torch.save(dict(model=whole.state_dict()), tmp_path / 'w.pth')
-    net = TimmViT(**kind)
-    pyramid = {k: v.clone() for k, v in net.pyramid.state_dict().items()}
-    PretrainedBackbone(str(tmp_path / 'w.pth'))(net)
-    torch.testing.assert_close(net.network.blocks[2].mlp.fc1.weight, whole.blocks[2].mlp.fc1.weight)
-    assert all(torch.equal(v, pyramid[k]) for k, v in net.pyramid.state_dict().items())
-    torch.save({'nothing.weight': torch.ones(1)}, tmp_path / 'x.pth')
-    with pytest.raises(WeightsError, match='no weights of timm'):
-        PretrainedBackbone(str(tmp_path / 'x.pth'))(net)
-
-
-def authors_dino(version, registers, width=24, depth=2, patch=14):
-    """The names and shapes of Meta's files: DINOv2 has embedded positions, DINOv3 rotates."""
-    shapes = {'cls_token': (1, 1, width), 'mask_token': (1, width), 'patch_embed.proj.weight': (width, 3, patch, patch),
-              'patch_embed.proj.bias': (width,), 'norm.weight': (width,), 'norm.bias': (width,)}
-    shapes |= {'pos_embed': (1, 1 + 37 * 37, width)} if version == 2 else {'rope_embed.periods': (3,)}
-    if registers:
-        shapes['register_tokens' if version == 2 else 'storage_tokens'] = (1, registers, width)
-    for i in range(depth):
-        for part, rows, columns in (('attn.qkv', 3, 1), ('attn.proj', 1, 1), ('mlp.fc1', 4, 1), ('mlp.fc2', 1, 4)):
-            shapes |= {f'blocks.{i}.{part}.weight': (rows * width, columns * width),
-                       f'blocks.{i}.{part}.bias': (rows * width,)}
-        shapes |= {f'blocks.{i}.{part}': (width,) for part in (
-            'norm1.weight', 'norm1.bias', 'norm2.weight', 'norm2.bias', 'ls1.gamma', 'ls2.gamma')}
-        if version == 3:
-            shapes[f'blocks.{i}.attn.qkv.bias_mask'] = (3 * width,)
-    return {name: torch.randn(shape) for name, shape in shapes.items()}
-
-
-@pytest.mark.parametrize(('name', 'version', 'registers'), [
-    ('vit_small_patch14_dinov2', 2, 0), ('vit_small_patch14_reg4_dinov2', 2, 4), ('vit_small_patch16_dinov3', 3, 4)])
-@pytest.mark.parametrize('trainer', [False, True])
-def test_weights_of_dino_as_its_authors_publish_them(name, version, registers, trainer, tmp_path):
-    theirs = authors_dino(version, registers, patch=int(name.split('patch')[1][:2]))
-    state = theirs if not trainer else {'teacher': {f'backbone.{k}': v for k, v in theirs.items()} | {
-        'dino_head.mlp.0.weight': torch.ones(1)}}
-    torch.save(state, tmp_path / 'w.pth')
-    net = TimmViT(name, arguments=dict(SMALL, depth=2))
-    PretrainedBackbone(str(tmp_path / 'w.pth'))(net)
-    for i, block in enumerate(net.network.blocks):
-        torch.testing.assert_close(block.attn.proj.weight, theirs[f'blocks.{i}.attn.proj.weight'])
-        scale = block.ls1.gamma if version == 2 else block.gamma_1
-        torch.testing.assert_close(scale, theirs[f'blocks.{i}.ls1.gamma'])
-    if registers:
-        torch.testing.assert_close(net.network.reg_token, theirs[
-            'register_tokens' if version == 2 else 'storage_tokens'])
-    del theirs['blocks.1.ls2.gamma']
-    torch.save(theirs, tmp_path / 'partial.pth')
-    with pytest.raises(WeightsError, match='missing 1: network.blocks.1.(ls2.gamma|gamma_2)'):
-        PretrainedBackbone(str(tmp_path / 'partial.pth'))(net)
 
 
 def test_usable_in_a_segmentor():
