@@ -12,14 +12,8 @@ train_dataloader = dict(
             classes=('rider', 'bus', 'train', 'motorcycle', 'bicycle'),
             k=2,
             stats=_base_.data_root + '/gta/sample_class_stats.json',
-            dataset=dict(
-                type='GTADataset',
-                data_root=_base_.data_root + '/gta',
-                pipeline=[
-                    dict(type='LoadImage'),
-                    dict(type='LoadIdLabels'),
-                    dict(type='Resize', scale=(1280, 720), interpolation='bicubic', backend='pillow'),
-                    dict(type='CropWithClass', crop_size=_base_.crop_size),
-                    dict(type='PackUDAInputs'),
-                ]))))
+            # The source again, whose crops hold the class.
+            dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
+                dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
+                for step in _base_.train_dataloader.dataset.source.pipeline]))))
 model = dict(_delete_=True, type='DSP', segmentor=_base_.model)

@@ -9,18 +9,10 @@ train_dataloader = dict(
             type='LongTailDataset',
             classes=5,  # the K least frequent
             k=2,
-            dataset=dict(
-                type='GTADataset',
-                data_root=_base_.data_root + '/gta',
-                ann_file='train.txt',
-                pipeline=[
-                    dict(type='LoadImage'),
-                    dict(type='LoadIdLabels'),
-                    dict(type='Resize', scale=(240, 135)),
-                    dict(type='CropWithClass', crop_size=_base_.crop_size),
-                    dict(type='RandomFlip', prob=0.5),
-                    dict(type='PackUDAInputs'),
-                ]))))
+            # The source again, whose crops hold the class.
+            dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
+                dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
+                for step in _base_.train_dataloader.dataset.source.pipeline]))))
 model = dict(
     _delete_=True,
     type='DSP',

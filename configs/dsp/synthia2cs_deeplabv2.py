@@ -10,14 +10,8 @@ train_dataloader = dict(
             classes=('wall', 'traffic light', 'bus', 'bicycle'),
             k=2,
             stats=_base_.data_root + '/synthia/sample_class_stats.json',
-            dataset=dict(
-                type='SYNTHIADataset',
-                data_root=_base_.data_root + '/synthia',
-                pipeline=[
-                    dict(type='LoadImage'),
-                    dict(type='LoadIdLabels'),
-                    dict(type='Resize', scale=(1280, 760), interpolation='bicubic', backend='pillow'),
-                    dict(type='CropWithClass', crop_size=_base_.crop_size),
-                    dict(type='PackUDAInputs'),
-                ]))))
+            # The source again, whose crops hold the class.
+            dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
+                dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
+                for step in _base_.train_dataloader.dataset.source.pipeline]))))
 model = dict(_delete_=True, type='DSP', segmentor=_base_.model)
