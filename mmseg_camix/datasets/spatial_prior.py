@@ -6,6 +6,8 @@ The file holds counts, so that smoothing and epsilon can be changed without coun
 
 import io
 import os
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,14 +94,7 @@ def load_spatial_prior(
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: there is no spatial prior yet; build it by: {TOOL}')
-    with np.load(path, allow_pickle=False) as file:
-        content = dict(file)
-    version = int(content.pop('version', -1))
-    if version != VERSION:
-        raise ValueError(
-            f'{path}: version {version} of the file format, but this code reads '
-            f'{VERSION}; build it anew: {TOOL}'
-        )
+    content = _read(path)
     scalars = dict(num_images=int, digest=str, sigma=float, epsilon=float)
     content.update({name: cast(content[name][()]) for name, cast in scalars.items()})
     content['class_names'] = tuple(content['class_names'].tolist())
@@ -109,6 +104,21 @@ def load_spatial_prior(
     if aspect is not None:
         refuse_other_aspect(path, prior.size, aspect, max_stretch)
     return prior
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = dict(file)
+        version = int(content.pop('version'))
+    except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f'{path} is damaged, or no file of a spatial prior; build it anew: {TOOL}') from error
+    if version != VERSION:
+        raise ValueError(
+            f'{path}: version {version} of the file format, but this code reads '
+            f'{VERSION}; build it anew: {TOOL}'
+        )
+    return content
 
 
 def _refuse_other_classes(path: str, prior: SpatialPrior, expected: Sequence[str] | None) -> None:

@@ -1,7 +1,5 @@
-"""The counted prior against loops over pixels; its file; the tool that builds it."""
-import importlib.util
+"""The counted prior against loops over pixels, and its file."""
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -163,6 +161,24 @@ def test_file_of_another_version_is_refused(tmp_path, monkeypatch):
         load_spatial_prior(path)
 
 
+@pytest.mark.parametrize('damage', [lambda data: b'', lambda data: b'nothing of the kind', lambda data: data[:-40],
+                                    lambda data: data[:200] + bytes(300) + data[500:]])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    path = tmp_path / 'prior.npz'
+    build(random_labels()).save(str(path))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r'prior\.npz is damaged, or no file of a spatial prior; build it anew'):
+        load_spatial_prior(str(path))
+
+
+@pytest.mark.parametrize('name', ['other.npz', 'other.npy'])
+def test_a_file_of_another_kind_is_named(tmp_path, name):
+    np.savez(tmp_path / 'other.npz', counts=np.zeros(3))
+    np.save(tmp_path / 'other.npy', np.zeros(3))
+    with pytest.raises(ValueError, match=f'{name} is damaged, or no file of a spatial prior'):
+        load_spatial_prior(str(tmp_path / name))
+
+
 def test_pictures_are_drawn(tmp_path):
     prior = build(random_labels())
     draw_prior(prior.probabilities(), CLASSES, str(tmp_path / 'a.png'), columns=2)
@@ -172,69 +188,3 @@ def test_pictures_are_drawn(tmp_path):
         picture = cv2.imread(str(tmp_path / f'{name}.png'))
         assert min(picture.shape[:2]) > 100
         assert len(np.unique(picture)) > 20
-
-
-def load_tool():
-    path = Path(__file__).parents[2] / 'tools/dataset/build_spatial_prior.py'
-    spec = importlib.util.spec_from_file_location('build_spatial_prior', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-CONFIG = """
-source = dict(
-    type='mmseg.BaseSegDataset', data_root={root!r}, img_suffix='.png', seg_map_suffix='.png',
-    data_prefix=dict(img_path='labels', seg_map_path='labels'),
-    metainfo=dict(classes=('road', 'sky', 'car')),
-    pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), {resize}])
-train_dataloader = dict(dataset=dict(type='PairedDataset', source=source, target=dict(type='X')))
-"""
-RESIZE = "dict(type='Resize', scale=(14, 9))"
-
-
-def write_config(folder, resize=RESIZE):
-    (folder / 'city' / 'labels').mkdir(parents=True)
-    labels = random_labels(4, (18, 28))
-    for i, label in enumerate(labels):
-        cv2.imwrite(str(folder / 'city' / 'labels' / f'{i}.png'), label)
-    (folder / 'config.py').write_text(CONFIG.format(root=str(folder / 'city'), resize=resize))
-    return str(folder / 'config.py'), labels
-
-
-def test_tool_counts_the_source_of_a_config(tmp_path, capsys):
-    config, labels = write_config(tmp_path)
-    tool = load_tool()
-    tool.main([config, '--workers', '0', '--stride', '1', '--smooth', '3'])
-    prior = load_spatial_prior(str(tmp_path / 'priors' / 'city.npz'), CLASSES)
-    assert np.array_equal(prior.counts, build(labels).counts)
-    assert prior.sigma == 3.
-    tool.main([config, '--reuse', '--relations', '--picture', str(tmp_path / 'p.png')])
-    assert (tmp_path / 'p.png').exists()
-    assert (tmp_path / 'p_relations.png').exists()
-    printed = capsys.readouterr().out
-    assert 'I+II+III+IV+V' in printed
-    assert 'relations from the labels alone: none' in printed
-
-
-@pytest.mark.parametrize(('resize', 'size'), [
-    ("dict(type='RandomFlip', prob=.5)", (18, 28)),  # the labels' own
-    ("dict(type='Resize', scale=(1000, 9), keep_ratio=True)", (9, 14))])
-def test_tool_takes_the_size_of_the_first_label(tmp_path, resize, size):
-    """Where the pipeline keeps the images' format."""
-    config, _ = write_config(tmp_path, resize=resize)
-    out = str(tmp_path / 'x.npz')
-    load_tool().main([config, '--workers', '0', '--out', out])
-    assert load_spatial_prior(out).size == size
-
-
-def test_tool_counts_at_another_size_and_says_what_is_missing(tmp_path):
-    config, labels = write_config(tmp_path, resize="dict(type='Resize', scale_factor=.5)")
-    tool = load_tool()
-    with pytest.raises(SystemExit, match='--size WIDTH HEIGHT'):
-        tool.main([config, '--workers', '0'])
-    out = str(tmp_path / 'x.npz')
-    tool.main([config, '--workers', '0', '--size', '28', '18', '--out', out])
-    assert load_spatial_prior(out).size == (18, 28)
-    with pytest.raises(SystemExit, match='loads no labels'):
-        tool.label_transforms([dict(type='LoadImageFromFile')])

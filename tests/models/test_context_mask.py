@@ -49,7 +49,9 @@ def test_a_prior_of_another_resolution(tmp_path):
 
 def test_smoothing_and_epsilon_can_be_changed_without_counting(prior):
     plain, even = (cropped(camix(context=dict(prior=prior, epsilon=e)), None) for e in (None, 1e6))
+    smooth = cropped(camix(context=dict(prior=prior, smooth=8)), None)
     assert plain.std() > 0.1
+    assert smooth.std() < 0.5 * plain.std()
     torch.testing.assert_close(even, torch.full_like(even, 1 / len(NAMES)), atol=1e-4, rtol=0)
 
 

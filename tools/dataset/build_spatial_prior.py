@@ -1,9 +1,10 @@
 """Count where the source's classes are and which of them touch: the spatial prior of CAMix."""
 import argparse
 import os
+import sys
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import init_default_scope
@@ -12,6 +13,8 @@ import mmseg_camix  # noqa: F401  (registers the datasets)
 from mmcv.transforms import Compose
 from mmseg.registry import DATASETS
 from mmseg_camix.engine.config import load_config
+from mmseg_camix.datasets.parallel import CannotWrite
+from mmseg_camix.datasets.preparation.priors import LabelReader
 from mmseg_camix.datasets.spatial_prior import SpatialPrior, load_spatial_prior
 from mmseg_camix.datasets.spatial_prior_counting import count_labels
 from mmseg_camix.datasets.spatial_prior_picture import draw_prior, draw_relations
@@ -21,21 +24,16 @@ from mmseg_camix.ops.relations import compare_relations, pair_names
 from mmseg_camix.type_names import type_name
 
 
-class LabelReader:
-    """The label-loading part of a pipeline: the sample's description -> (H, W) train ids."""
-
-    def __init__(self, transforms: list[dict]) -> None:
-        self.load = Compose(transforms)
-
-    def __call__(self, info: dict) -> np.ndarray:
-        return self.load(dict(info))['gt_seg_map']
-
-
 def source_config(cfg: Config) -> ConfigDict:
     """The config of the labelled source dataset: the branch `source`, or the whole dataset."""
+    if not cfg.get('train_dataloader'):
+        raise SystemExit('the config has no train_dataloader; give one that trains, such as those of configs/camix/')
     dataset = cfg.train_dataloader.dataset
     while 'source' in dataset or 'dataset' in dataset:
         dataset = dataset['source'] if 'source' in dataset else dataset['dataset']
+    if 'pipeline' not in dataset:
+        raise SystemExit(f"{dataset.get('type')} has no pipeline of its own; name a plain dataset as the source of the "
+                         'config')
     return dataset
 
 
@@ -82,8 +80,36 @@ def count(args: argparse.Namespace, source: ConfigDict) -> SpatialPrior:
     dataset = DATASETS.build(source)
     items = items_of(dataset)
     size = tuple(args.size[::-1]) if args.size else resized_size(source.pipeline, items[0])
-    return count_labels(items, reader, dataset.metainfo['classes'], size, args.stride,
-                        args.workers, sigma=args.smooth, epsilon=args.epsilon)
+    return count_labels(items, reader, dataset.metainfo['classes'], size, args.stride, args.workers, **_options(args))
+
+
+def made(args: argparse.Namespace, source: ConfigDict, path: str) -> SpatialPrior:
+    """Counts the source and writes the file; or reads it, and writes it where its options are to change."""
+    options = _options(args)
+    prior = replace(load_spatial_prior(path), **options) if args.reuse else count(args, source)
+    if options or not args.reuse:
+        prior.save(path)
+    print(f'{"wrote" if options or not args.reuse else "read"} {path}: {prior.num_images} labels, '
+          f'{len(prior.class_names)} classes, counted at {prior.size[1]}x{prior.size[0]}, digest {prior.digest[:16]}')
+    return prior
+
+
+def _options(args: argparse.Namespace) -> dict[str, float]:
+    """Those that change the prior and not its counts, where they are given."""
+    return {name: value for name, value in dict(sigma=args.smooth, epsilon=args.epsilon).items() if value is not None}
+
+
+def check_place(path: str) -> None:
+    """Fails before all labels are counted, not after it."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise SystemExit(f'error: {path} is a folder; name a file in it')
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f'error: {folder} cannot be made ({error.strerror}); choose another place') from error
+    if not os.access(folder, os.W_OK):
+        raise SystemExit(f'error: no permission to write into {folder}; choose another place')
 
 
 def report_relations(prior: SpatialPrior, picture: str | None) -> None:
@@ -112,30 +138,39 @@ def report_relations(prior: SpatialPrior, picture: str | None) -> None:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        epilog='example: python tools/dataset/build_spatial_prior.py configs/camix/CONFIG.py '
-               '--picture prior.png --relations')
+        description=__doc__, epilog='example: python tools/dataset/build_spatial_prior.py configs/camix/CONFIG.py '
+                                    '--picture prior.png --relations')
     parser.add_argument('config', help='its train_dataloader names the source dataset')
     parser.add_argument('--out', help='default: the folder `priors` beside the data root')
     parser.add_argument('--size', type=int, nargs=2, metavar=('W', 'H'),
                         help="count at this size instead of the source pipeline's Resize")
     parser.add_argument('--stride', type=int, default=4,
-                        help='pixels per side of a cell; 1 keeps every pixel apart')
-    parser.add_argument('--smooth', type=float, default=0.0,
-                        help='sigma of a Gaussian blur, in pixels at the size of counting')
-    parser.add_argument('--epsilon', type=float, default=1e-4,
-                        help='added to each probability, so that no class is impossible anywhere')
+                        help='pixels per side of a cell; 1 keeps every pixel apart (default: %(default)s)')
+    parser.add_argument('--smooth', type=float, help='sigma of a Gaussian blur, in pixels at the size of counting '
+                                                     '(default: 0)')
+    parser.add_argument('--epsilon', type=float, help='added to each probability, so that no class is impossible '
+                                                      'anywhere (default: 1e-4)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
-                        help='processes; 0 counts in this one')
+                        help='processes; 0 counts in this one (default: %(default)s)')
     parser.add_argument('--picture', metavar='PNG', help='draw a heat map per class')
     parser.add_argument('--relations', action='store_true',
                         help='tell (and draw, with --picture) which classes belong together, '
                              'compared with Table I of CAMix')
     parser.add_argument('--reuse', action='store_true',
-                        help='take the counts of the file at --out instead of counting again')
+                        help='take the counts of the file at --out instead of counting again; --smooth and '
+                             '--epsilon, if given, are changed in it')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config, e.g. data_root=/data')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name, least in dict(stride=1, smooth=0, epsilon=0, workers=0).items():
+        value = getattr(args, name)
+        if value is not None and not value >= least:
+            parser.error(f'--{name} {value} must be at least {least}')
+    if args.size and min(args.size) < 1:
+        parser.error(f'--size {args.size[0]} {args.size[1]} must be a width and a height in pixels')
+    if args.size and args.reuse:
+        parser.error('--size needs another count; leave --reuse out')
+    return args
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -145,13 +180,14 @@ def main(argv: list[str] | None = None) -> None:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     source = source_config(cfg)
     path = args.out or default_path(source.get('data_root'))
-    if args.reuse:
-        prior = load_spatial_prior(path)
-    else:
-        prior = count(args, source)
-        prior.save(path)
-        print(f'wrote {path}: {prior.num_images} labels, {len(prior.class_names)} classes, counted '
-              f'at {prior.size[1]}x{prior.size[0]}, digest {prior.digest[:16]}')
+    for place in filter(None, (path, args.picture)):
+        check_place(place)
+    try:
+        prior = made(args, source, path)
+    except (FileNotFoundError, CannotWrite, ValueError) as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('interrupted; nothing was written')
     if args.picture:
         draw_prior(prior.probabilities(), prior.class_names, args.picture)
         print(f'wrote {args.picture}')
