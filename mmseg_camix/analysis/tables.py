@@ -99,7 +99,7 @@ def plot_curves(rows: list[Row], runs: list[Run], results: Results, path: Path, 
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(figsize=(8, 5), layout='constrained')
+    figure, axes = plt.subplots(figsize=(10, 5), layout='constrained')
     for index, row in enumerate(row for row in rows if row.curve):
         entries = entries_of(row, runs, results)
         if not entries:
@@ -113,7 +113,7 @@ def plot_curves(rows: list[Row], runs: list[Run], results: Results, path: Path, 
                           color=line.get_color(), alpha=0.15)
     axes.set(title=title, xlabel='iteration', ylabel='target mIoU of the student (%)')
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(loc='outside right upper', fontsize=8)  # beside the curves, of which some go anywhere
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
