@@ -3,7 +3,8 @@
 
 Says what became of every name in the file, and writes nothing unless every weight of our network has
 found its own. The result is a plain segmentor: it loads into the config's segmentor, or as the
-student of any method around it.
+student of any method around it. It carries its config and its classes, so that predict.py and
+export.py need no other.
 
 examples:
   python tools/convert_checkpoint.py configs/daformer/gta2cs_daformer.py daformer.pth ours.pth
@@ -11,26 +12,30 @@ examples:
   python tools/convert_checkpoint.py configs/daformer/gta2cs_daformer.py hrda.pth ours.pth \\
       --allow-unmapped decode_head.scale_attention.
   python tools/test.py configs/source_only/gta2cs_daformer.py ours.pth
+  python tools/predict.py ours.pth photos --out predicted
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_camix.engine.checkpoint.errors import CheckpointError
+from mmseg_camix.engine.checkpoint import CheckpointError, save_checkpoint
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.engine.weights import WeightsError
 from mmseg_camix.engine.weights.initialiser import read_weights
+from mmseg_camix.engine.weights.fitting import State
 from mmseg_camix.engine.weights.published import NETWORKS, network_of_file, segmentor_weights
+from mmseg_camix.export.files import mmseg_config
+from mmseg_camix.export.plain import plain_network
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,22 +59,32 @@ def build_segmentor(cfg: Config) -> nn.Module:
     return MODELS.build(cfg.model.segmentor if 'segmentor' in cfg.model else cfg.model)
 
 
+def description(weights: State, meta: Mapping, cfg: Config, source: str) -> dict:
+    """What others need to know of the network: its config, names and colours of its classes, whence it came."""
+    network = plain_network(dict(state_dict=weights, meta=meta), cfg, source=source)
+    return dict(dataset_meta=dict(classes=network.classes, palette=network.palette),
+                cfg=mmseg_config(network)[0].pretty_text, converted_from=Path(source).name)
+
+
 def main() -> int:
     """Convert; returns the exit code."""
     args = parse_args()
     if not Path(args.checkpoint).is_file():
         print(f'error: no checkpoint at {args.checkpoint}', file=sys.stderr)
         return 1
-    segmentor = build_segmentor(load_config(args.config, args.cfg_options))
+    cfg = load_config(args.config, args.cfg_options)
+    segmentor = build_segmentor(cfg)
     try:
-        state = network_of_file(read_weights(args.checkpoint), args.network, args.checkpoint)
+        theirs = read_weights(args.checkpoint)
+        state = network_of_file(theirs, args.network, args.checkpoint)
         weights, report = segmentor_weights(state, segmentor, args.network, args.allow_unmapped)
     except (WeightsError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     print('\n'.join(report.lines()))
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(state_dict=weights, meta=dict(converted_from=Path(args.checkpoint).name)), args.out)
+    meta = theirs.get('meta')
+    meta = description(weights, meta if isinstance(meta, Mapping) else {}, cfg, args.checkpoint)
+    save_checkpoint(dict(state_dict=weights, meta=meta), args.out)
     print(f'wrote {len(weights)} weights to {args.out}')
     return 0
 

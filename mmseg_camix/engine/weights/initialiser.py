@@ -64,8 +64,13 @@ def read_weights(checkpoint: str) -> Any:
                            'or docs/networks.md says where it comes from; without weights: '
                            '--cfg-options model.segmentor.backbone.init_cfg=None')
     if Path(checkpoint).suffix == '.safetensors':
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
-        return load_file(checkpoint)
+        try:
+            return load_file(checkpoint)
+        except (OSError, SafetensorError) as error:  # an address, too; only torch's files are downloaded
+            raise WeightsError(f'{checkpoint} was not opened: it is damaged, or no file on this machine ({error})'
+                               ) from error
     return CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='current')
 
 

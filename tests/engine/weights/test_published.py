@@ -1,12 +1,18 @@
 """Published checkpoints, built with their public names and shapes, become ours."""
 
+from argparse import Namespace
+
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from mmseg.apis import init_model
 from mmseg.registry import MODELS
 
 from mmseg_camix.engine.weights import WeightsError
+from mmseg_camix.engine.weights.initialiser import read_weights
 from mmseg_camix.engine.weights.published import network_of_file, segmentor_weights
+from mmseg_camix.export.files import open_network
 from tests.models.tiny import encoder_decoder
 from tests.tools_runner import call
 
@@ -138,16 +144,25 @@ def test_what_is_unknown_or_lacks_is_refused():
 
 def test_the_tool(tmp_path, capsys):
     config = tmp_path / 'config.py'
-    config.write_text(f"default_scope = 'mmseg'\nmodel = {encoder_decoder(MIT, HEAD)!r}\n")
-    torch.save(dict(state_dict=daformer()), tmp_path / 'theirs.pth')
+    method = dict(type='SourceOnly', segmentor=encoder_decoder(MIT, HEAD))
+    config.write_text(f"default_scope = 'mmseg'\nmodel = {method!r}\n")
+    names = ('road', 'tree', 'sky', 'car', 'bus')
+    theirs = dict(state_dict=daformer(), meta=dict(CLASSES=names, PALETTE=[[i, 2, 3] for i in range(5)]))
+    torch.save(theirs, tmp_path / 'theirs.pth')
     ours = tmp_path / 'new/folder/ours.pth'
     assert call('convert_checkpoint.py', config, tmp_path / 'theirs.pth', ours) == 0
     said = capsys.readouterr().out
     assert 'unmapped 0' in said
     assert 'mapped' in said
-    model = build(MIT, HEAD)
-    weights = torch.load(ours, weights_only=True)['state_dict']
-    model.load_state_dict(weights, strict=False)
+    written = torch.load(ours, weights_only=True)
+    assert written['meta']['converted_from'] == 'theirs.pth'
+    again = init_model(str(config), str(ours), 'cpu')
+    assert again.dataset_meta == dict(classes=names, palette=theirs['meta']['PALETTE'])
+    network = open_network(ours)  # as predict.py and export.py do, without a config
+    assert (network.classes, network.name) == (names, 'segmentor')
+    for state in (network.state, again.student.state_dict()):
+        assert state.keys() == written['state_dict'].keys()
+        assert all(torch.equal(state[name], value) for name, value in written['state_dict'].items())
     torch.save(dict(state_dict=hrda()), tmp_path / 'hrda.pth')
     assert call('convert_checkpoint.py', config, tmp_path / 'hrda.pth', tmp_path / 'no.pth') == 1
     assert 'scale_attention' in capsys.readouterr().err
@@ -157,3 +172,22 @@ def test_the_tool(tmp_path, capsys):
     capsys.readouterr()
     assert call('convert_checkpoint.py', config, tmp_path / 'page.pth', tmp_path / 'no.pth') == 1
     assert 'page.pth was not opened' in capsys.readouterr().err
+
+
+def test_files_of_old_and_with_foreign_things(tmp_path):
+    """torch of 2020 wrote another format; programs keep their options and optimisers beside the weights."""
+    weight = torch.ones(3, requires_grad=True)
+    checkpoint = dict(model=dict(x=weight.detach()), args=Namespace(lr=0.1), iteration=np.int64(3),
+                      optimizer=torch.optim.SGD([weight], lr=0.1).state_dict())
+    for zipped in (True, False):
+        torch.save(checkpoint, tmp_path / 'w.pth', _use_new_zipfile_serialization=zipped)
+        state = network_of_file(read_weights(str(tmp_path / 'w.pth')), 'student')
+        assert list(state) == ['x']
+        assert torch.equal(state['x'], torch.ones(3))
+
+
+def test_damaged_safetensors_and_addresses_of_them(tmp_path):
+    (tmp_path / 'w.safetensors').write_bytes(b'404' * 99)
+    for name in (str(tmp_path / 'w.safetensors'), 'https://example.org/w.safetensors'):
+        with pytest.raises(WeightsError, match=r'w\.safetensors was not opened: it is damaged, or no file on'):
+            read_weights(name)
