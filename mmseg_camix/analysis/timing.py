@@ -18,6 +18,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import MODELS
 
+from mmseg_camix.engine.testing import refuse_other_network
+
 # Phases that run a network; everything else is overhead of the method.
 NETWORK_PHASES = ('forward', 'backward')
 CLOCKS: dict[str, Callable[[], float]] = {'wall': time.perf_counter, 'thread': time.thread_time}
@@ -106,7 +108,7 @@ class Training:
         model = MODELS.build(cfg.model).to(device)
         model.init_weights()
         if checkpoint is not None:
-            load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent')
+            _load(model, str(checkpoint))
         if model.teacher is not None and model.teacher.steps_made == 0:
             model.teacher.copy_student(model.student)
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
@@ -142,6 +144,14 @@ class Training:
             losses, _ = self.model.parse_losses(self.wrapped(**batch, mode='loss'))
         with self.watch('backward'):
             self.optimizer.backward(self.optimizer.scale_loss(losses))
+
+
+def _load(model: torch.nn.Module, checkpoint: str) -> None:
+    try:
+        refuse_other_network(model, checkpoint)
+    except FileNotFoundError as error:
+        raise SystemExit(f'error: {error}') from error
+    load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
 
 
 def time_step(cfg: Config, steps: int = 20, warmup: int = 3, clock: str = 'wall') -> StepTiming:

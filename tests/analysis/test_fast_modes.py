@@ -1,13 +1,17 @@
 """The fast options of the significance mask: what is timed, and how masks are compared."""
 
+import re
 import time
 
 import pytest
 import torch
 
+from mmseg_camix.analysis import fast_modes
 from mmseg_camix.analysis.fast_modes import AGAIN, EXACT, Comparison, Overlap, compare
 from mmseg_camix.analysis.timing import StopWatch
+from mmseg_camix.models.significance import SignificanceMask
 from tests.models import tiny
+from tests.tools_runner import call
 from tests.world import config
 
 
@@ -44,15 +48,20 @@ def cfg(world, tmp_path):
     return found
 
 
-def test_comparison(cfg, tmp_path):
+def test_comparison(cfg, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(fast_modes, 'SignificanceMask',
+                        lambda **options: made.append(SignificanceMask(**options)) or made[-1])
     decided = tiny.build(cfg.model)  # an untrained network is unsure of every pixel alike
     with torch.no_grad():
         decided.student.decode_head.conv_seg.weight.mul_(200)
     torch.save(dict(state_dict=decided.state_dict(), meta={}), tmp_path / 'w.pth')
     options = {'same': {}, 'sure of all': dict(beta=99.0), 'one': dict(passes=1)}
-    found = compare(cfg, str(tmp_path / 'w.pth'), steps=2, options=options)
+    found = compare(cfg, str(tmp_path / 'w.pth'), steps=2, progress=0.25, options=options)
     assert list(found.overlaps) == [EXACT, AGAIN, 'same', 'sure of all', 'one']
     assert found.overlaps[EXACT].kept == found.overlaps['same'].kept == 1  # one noise for all options
+    assert [mask.passes for mask in made] == [3, 3, 3, 3, 1]  # as the config has it, where the option says nothing
+    assert {mask.clock for mask in made} == {(250, 1000)}
     everything = found.overlaps['sure of all']
     assert everything.other == everything.pixels == 2 * 2 * 32 * 32
     assert everything.kept == pytest.approx(everything.exact / everything.pixels)
@@ -72,6 +81,29 @@ def test_weights_of_a_source_model(cfg, tmp_path):
     model = Training.of(cfg, str(tmp_path / 'w.pth')).model
     for name, p in segmentor.student.named_parameters():
         assert torch.equal(model.teacher.model.get_parameter(name), p)
+
+
+def test_a_checkpoint_of_another_network_is_refused(cfg, tmp_path):
+    """mmengine would load nothing of it, and the masks would be those of an untrained network."""
+    other = tiny.build(dict(type='SourceOnly', segmentor=tiny.small(num_classes=7)))
+    torch.save(dict(state_dict=other.state_dict(), meta={}), tmp_path / 'w.pth')
+    with pytest.raises(SystemExit, match=r'w\.pth is of another network'):
+        compare(cfg, str(tmp_path / 'w.pth'), steps=1, options={})
+    with pytest.raises(SystemExit, match=r'nowhere\.pth can not be found'):
+        compare(cfg, str(tmp_path / 'nowhere.pth'), steps=1, options={})
+
+
+@pytest.mark.parametrize(('tool', 'arguments', 'message'), [
+    ('compare_significance', ['--steps', 0], '--steps must be at least 1'),
+    ('compare_significance', ['--progress', 7], r'--progress lie in \[0, 1\]'),
+    ('benchmark_step', ['--warmup', -1], '--warmup at least 0'),
+    ('draw_mixes', ['--count', 0], '--count must be at least 1'),
+    ('draw_mixes', ['--start', -1], '--start at least 0'),
+    ('draw_mixes', ['--out', '.'], 'is a folder; name a file in it'),
+    ('draw_significance', ['w.pth', '--width', 3], '--width at least 64')])
+def test_odd_options(tool, arguments, message, capsys):
+    assert call(f'analysis/{tool}.py', 'nowhere.py', *arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_a_method_without_significance(cfg):

@@ -158,6 +158,8 @@ def test_each_condition_counts():
     assert not auto_relations(*tables, min_lift=1e6).any()
     assert not auto_relations(*tables, min_images=61).any()
     assert not auto_relations(*tables, min_share=1.1).any()
+    without = auto_relations(*tables, min_lift=0, min_share=0, min_images=0)
+    assert torch.equal(without, ~torch.eye(len(without), dtype=torch.bool))
 
 
 def test_a_light_touches_its_pole_little_but_stands_on_it():

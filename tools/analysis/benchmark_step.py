@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
     args = parser.parse_args()
+    if args.steps < 1 or args.warmup < 0:
+        parser.error('--steps must be at least 1, --warmup at least 0')
     if args.threads:
         torch.set_num_threads(args.threads)
     cfg = load_config(args.config, args.cfg_options)

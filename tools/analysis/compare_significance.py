@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
     args = parser.parse_args()
+    if args.steps < 1 or not 0 <= args.progress <= 1:
+        parser.error('--steps must be at least 1, --progress lie in [0, 1]')
     if args.threads:
         torch.set_num_threads(args.threads)
     MMLogger.get_instance('mmengine', log_level='WARNING')

@@ -36,6 +36,10 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override entries of the config')
     args = parser.parse_args()
+    if args.count < 1 or args.start < 0 or args.width < 64:
+        parser.error('--count must be at least 1, --start at least 0, --width at least 64')
+    if args.out.is_dir():
+        parser.error(f'--out {args.out} is a folder; name a file in it')
     MMLogger.get_instance('mmengine', log_level='WARNING')
     cfg = load_config(args.config, args.cfg_options)
     for line in draw_significance(cfg, args.checkpoints, args.out, args.count, args.width, args.start):
