@@ -13,6 +13,7 @@ from .png import SIGNATURE as PNG_SIGNATURE
 from .png import decode
 
 PNG_END = b'IEND\xaeB`\x82'
+JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 GREY, PALETTE_TYPE = 0, 3  # PNG colour types with one channel
 AGAIN = ('unpack or download this file again, or leave it out: list the other names in `ann_file`, or let '
          'tools/dataset/prepare.py list what is damaged, and give the dataset that list as `skip`')
@@ -28,7 +29,23 @@ def read_bytes(path: str, backend_args: dict | None = None) -> bytes:
         raise OSError(f'{path}: the file is empty; {AGAIN}')
     if data.startswith(PNG_SIGNATURE) and data.rfind(PNG_END) < 0:
         raise OSError(f'{path}: the PNG is truncated (its end marker is missing); {AGAIN}')
+    if data.startswith(JPEG_START) and not _has_its_end(data):
+        raise OSError(f'{path}: the JPEG is truncated (its end marker is missing); {AGAIN}')
     return data
+
+
+def _has_its_end(jpeg: bytes) -> bool:
+    """Whether an end marker follows the pixels; OpenCV before 4.11 fills up with grey what is cut off.
+
+    The header's segments are passed over, for a thumbnail among them has an end marker of its own.
+    """
+    at = len(JPEG_START)
+    while jpeg[at:at + 1] == b'\xff':
+        marker = jpeg[at + 1:at + 2]
+        if marker == b'\xda':  # the pixels
+            return jpeg.rfind(JPEG_END, at) > at
+        at += 1 if marker == b'\xff' else 2 + int.from_bytes(jpeg[at + 2:at + 4], 'big')
+    return True  # of an unknown kind, of which OpenCV says what it thinks
 
 
 def png_header(data: bytes, path: str) -> tuple[int, int, int, int]:

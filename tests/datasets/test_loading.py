@@ -134,6 +134,25 @@ def test_damaged_files(tmp_path, kind, damage, message):
         load(dict(img_path=str(path), seg_map_path=str(path)))
 
 
+@pytest.mark.parametrize('options', [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 1)])
+@pytest.mark.parametrize('thumbnail', [False, True])
+def test_truncated_jpegs(options, thumbnail, tmp_path):
+    image = np.random.RandomState(0).randint(0, 256, (40, 60, 3), np.uint8)
+    data = cv2.imencode('.jpg', image, list(options))[1].tobytes()
+    if thumbnail:  # in the header, with an end marker of its own; and a byte that fills up, which the format allows
+        small = cv2.imencode('.jpg', image[:8, :8])[1].tobytes()
+        data = data[:2] + b'\xff\xe1' + (len(small) + 2).to_bytes(2, 'big') + small + b'\xff' + data[2:]
+    path = tmp_path / 'a.jpg'
+    for whole in (data, data + b'\xff\xda more'):  # cameras append things
+        path.write_bytes(whole)
+        found = LoadImage()(dict(img_path=str(path)))['img']
+        np.testing.assert_array_equal(found, cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR))
+    for cut in (1, 2, 50, len(data) // 3):
+        path.write_bytes(data[:-cut])
+        with pytest.raises(OSError, match=r'a\.jpg: the JPEG is truncated'):
+            LoadImage()(dict(img_path=str(path)))
+
+
 def test_not_a_png_and_missing_files(tmp_path):
     (tmp_path / 'label.png').write_bytes(b'GIF89a' + bytes(30))
     with pytest.raises(OSError, match='label.png: not a PNG'):
