@@ -134,7 +134,7 @@ def counts_from_stats(dataset: Dataset, path: str) -> np.ndarray:
     """The same from the JSON of the class-statistics tool, whose classes are matched by name."""
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path}: no class statistics; count them with `python tools/dataset/class_stats.py '
-                                f'FAMILY {Path(path).parent}` (FAMILY is gta, synthia, ...), which writes {STATS_FILE}, '
+                                f'FAMILY {Path(path).parent}` (gta, synthia, ...), which writes {STATS_FILE}, '
                                 'or leave `stats` out to count when training starts')
     stats = json.loads(Path(path).read_text())
     columns = {name: column for column, name in enumerate(stats['classes'])}
