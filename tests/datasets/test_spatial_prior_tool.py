@@ -1,6 +1,7 @@
 """The tool that builds the spatial prior of a config."""
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -53,6 +54,17 @@ def test_tool_counts_the_source_of_a_config(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert 'I+II+III+IV+V' in printed
     assert 'relations from the labels alone: none' in printed
+
+
+def test_a_group_is_judged_by_the_pairs_of_its_members(capsys):
+    names = ('pole', 'traffic light', 'traffic sign', 'car', 'truck')
+    found = torch.zeros(5, 5, dtype=torch.bool)
+    for i, j in ((0, 1), (0, 3), (3, 4)):
+        found[i, j] = found[j, i] = True
+    load_tool().report_relations(SimpleNamespace(relations=lambda: found, class_names=names), None)
+    first = ' '.join(capsys.readouterr().out.splitlines()[2].split())
+    assert first == ("I pairs : precision 0.50 recall 0.33 (2 found, 3 in the table) missing ['pole - traffic sign', "
+                     "'traffic light - traffic sign'] extra ['pole - car']")
 
 
 @pytest.mark.parametrize(('resize', 'size'), [

@@ -102,6 +102,17 @@ def test_noise_is_that_of_the_step():
     assert not torch.equal(entropies[0], entropies[1])
 
 
+def test_processes_with_one_batch_give_an_image_the_noise_that_it_has_in_one():
+    model = camix(significance=dict(passes=2))
+    data = data_of(model)
+    step, mask = step_of(model, data), model.pseudo_labels.significance
+    whole = mask.entropy
+    for rank in range(BATCH):
+        step.generator.rank, step.generator.world = rank, BATCH
+        mask(step, data['inputs']['target'][rank::BATCH])
+        torch.testing.assert_close(mask.entropy, whole[rank::BATCH])
+
+
 # ------------------------------------------------------------------ running statistics
 
 
