@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmseg.registry import MODELS
 
+CONFIG_FILES = ('.py', '.json', '.yaml', '.yml')
 # Hooks under default_hooks that are known by name: `default_hooks.live.interval=100` suffices. The first two
 # watch every adapted training; `default_hooks.nonfinite=None` leaves one out.
 WATCHES = dict(nonfinite='NonFiniteHook', collapse='CollapseHook')
@@ -24,6 +25,8 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     """
     if not os.path.isfile(path):
         raise SystemExit(f'no config at {path}; those of the project are under configs/')
+    if not path.endswith(CONFIG_FILES):
+        raise SystemExit(f'{path} is no config; a config is a file that ends in {", ".join(CONFIG_FILES)}')
     cfg = Config.fromfile(path)
     options = dict(options or {})
     root = options.pop('data_root', None)

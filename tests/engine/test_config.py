@@ -99,6 +99,8 @@ def test_a_wrong_crop_size(size):
 def test_a_wrong_path():
     with pytest.raises(SystemExit, match='no config at configs/nothing.py; .* under configs/'):
         load_config('configs/nothing.py')
+    with pytest.raises(SystemExit, match=r'README.md is no config; a config is a file that ends in \.py'):
+        load_config(str(ROOT / 'README.md'))
 
 
 def test_work_folder(file):
