@@ -25,7 +25,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     """
     if not os.path.isfile(path):
         raise SystemExit(f'no config at {path}; those of the project are under configs/')
-    if not path.endswith(CONFIG_FILES):
+    if not str(path).endswith(CONFIG_FILES):
         raise SystemExit(f'{path} is no config; a config is a file that ends in {", ".join(CONFIG_FILES)}')
     cfg = Config.fromfile(path)
     options = dict(options or {})
