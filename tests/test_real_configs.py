@@ -1,5 +1,7 @@
 """The configs of the real benchmarks: what they say. That each trains is in test_real_trainings.py."""
 
+import inspect
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -7,6 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 
+from mmseg_camix.datasets import RareClassDataset
 from tests.tools_runner import ROOT
 
 REAL = sorted(path for network in ('deeplabv2', 'daformer') for path in (ROOT / 'configs').glob(f'*/*2cs_{network}*.py')
@@ -59,6 +62,11 @@ def test_protocol(path):
     assert next(t for t in pipeline if 'Crop' in t.type).get('cat_max_ratio', 1.0) == (0.75 if daformer else 1.0)
     method = path.parent.name
     assert rare == (method == 'daformer' or (method, daformer) == ('camix', True))
+    if rare:
+        bound = inspect.signature(RareClassDataset).bind(**{k: v for k, v in source.items() if k != 'type'})
+        bound.apply_defaults()
+        sampling = [bound.arguments[name] for name in ('temperature', 'min_pixels', 'crop_share', 'tries')]
+        assert sampling == [0.01, 3000, 0.5, 10]
     kind, rate, decay, length = ('AdamW', 6e-5, 0.01, 40000) if daformer else ('SGD', 2.5e-4, 5e-4, 250000)
     if method == 'camix':
         kind, rate, decay, length = (kind, rate, decay, 90000) if daformer else ('Adam', rate, 5e-5, length)
@@ -66,6 +74,11 @@ def test_protocol(path):
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == (kind, rate, decay)
     assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == length
     assert cfg.optim_wrapper.paramwise_cfg.custom_keys.decode_head.lr_mult == 10
+    assert optimizer.get('betas', (0.9, 0.999)) == (0.9, 0.999)
+    assert optimizer.get('momentum') == (0.9 if kind == 'SGD' else None)
+    warm_up, poly = [s for s in cfg.param_scheduler if s.type == 'LinearLR'], cfg.param_scheduler[-1]
+    assert [(s.start_factor, s.begin, s.end) for s in warm_up] == ([(1e-6, 0, 1500)] if daformer else [])
+    assert (poly.type, poly.power, poly.eta_min, poly.begin) == ('PolyLR', 1.0 if daformer else 0.9, 0.0, 0)
     assert [t.type for t in cfg.val_dataloader.dataset.pipeline] == [
         'LoadImage', 'LoadIdLabels', 'Resize', 'EvaluateAtResizedShape', 'PackUDAInputs']
 
@@ -75,6 +88,17 @@ def test_the_network_is_one_of_the_bases(path):
     """Which are built in their real size below."""
     base = 'daformer_mitb5' if 'daformer' in path.stem else 'deeplabv2_r101'
     assert Config.fromfile(path).model.segmentor == read(f'_base_/models/{base}').model
+
+
+def test_images_as_the_weights_know_them():
+    """BGR without a deviation is caffe's, RGB ImageNet's."""
+    caffe, imagenet = (read(f'_base_/models/{base}').model for base in ('deeplabv2_r101', 'daformer_mitb5'))
+    for model, mean, std, swapped in ((caffe, [104.00698793, 116.66876762, 122.67891434], [1.0] * 3, False),
+                                      (imagenet, [123.675, 116.28, 103.53], [58.395, 57.12, 57.375], True)):
+        found = model.data_preprocessor
+        assert (found.mean, found.std, found.bgr_to_rgb) == (mean, std, swapped)
+    assert caffe.decode_head.dilations == (6, 12)
+    assert (imagenet.backbone.drop_path_rate, imagenet.decode_head.dropout_ratio) == (0.1, 0.1)
 
 
 def test_camix_on_daformer_is_made_of_both():

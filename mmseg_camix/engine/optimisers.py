@@ -72,14 +72,12 @@ class GroupedConstructor(DefaultOptimWrapperConstructor):
 
 
 def _merged(single: list[dict], usual: dict) -> list[dict]:
-    """Groups of one parameter each, merged where all settings agree; frozen ones left out."""
+    """Groups of one parameter each, merged where all settings agree. mmengine has left out the frozen ones."""
     merged: dict[tuple, dict] = {}
     for group in single:
-        trained = [p for p in group['params'] if p.requires_grad]
         settings = usual | {key: value for key, value in group.items() if key != 'params'}
-        if trained:
-            key = tuple(sorted(settings.items()))
-            merged.setdefault(key, dict(settings, params=[]))['params'].extend(trained)
+        key = tuple(sorted(settings.items()))
+        merged.setdefault(key, dict(settings, params=[]))['params'].extend(group['params'])
     return list(merged.values())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mmseg.registry import DATASETS
 
-from mmseg_camix.datasets import GTADataset, PairedDataset, Position, RareClassDataset
+from mmseg_camix.datasets import GTADataset, PairedDataset, Position, RareClassDataset, rare_class
 from mmseg_camix.datasets.class_stats import collect
 from mmseg_camix.datasets.rare_class import rare_class_probabilities
 from mmseg_camix.datasets.transforms import LoadIdLabels, LoadImage, RecordedRandomCrop
@@ -145,8 +145,23 @@ def test_crops_are_drawn_again_without_loading_again(root, change, monkeypatch):
     assert calls['RecordedRandomCrop'] > 20
 
 
-def test_a_class_without_images_is_not_drawn(root):
-    dataset = rare(root, min_pixels=90)  # the rider has 48 pixels
+@pytest.mark.parametrize(('crop_share', 'crops'), [(-1.0, 1), (1e6, 4)])
+def test_how_much_of_the_class_a_crop_needs(root, crop_share, crops, monkeypatch):
+    calls = Counter()
+    monkeypatch.setattr(RecordedRandomCrop, 'transform', counted(RecordedRandomCrop, calls))
+    dataset = rare(root, crop_share=crop_share, tries=3)
+    for _ in range(5):
+        dataset[0]
+    assert calls['RecordedRandomCrop'] == 5 * crops
+
+
+def test_a_class_without_images_is_not_drawn(root, monkeypatch):
+    said = []
+    monkeypatch.setattr(rare_class, 'print_log', lambda message, *args: said.append(message))
+    assert rare(root, min_pixels=47).images.keys() > {rare(root).metainfo['classes'].index('rider')}
+    assert not said
+    dataset = rare(root, min_pixels=48)  # the rider has 48 pixels, and more are asked for
+    assert any('48 pixels of rider; they are not drawn' in message for message in said)
     rider = dataset.metainfo['classes'].index('rider')
     assert rider not in dataset.images
     np.random.seed(0)  # noqa: NPY002

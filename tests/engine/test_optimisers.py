@@ -47,6 +47,7 @@ def test_the_learning_rate_falls_with_depth():
     assert rate[id(model.decode_head.weight)] == rate[id(model.backbone.pyramid.scales[1].weight)] == 1
     for block, expected in zip(net.blocks, (0.125, 0.25, 0.5)):
         assert rate[id(block.mlp.fc1.weight)] == expected
+    assert rate[id(net.norm.weight)] == 0.5
     assert rate[id(net.patch_embed.proj.weight)] == rate[id(net.pos_embed)] == 0.0625
 
 
@@ -80,6 +81,8 @@ def test_wrong_values():
 
 def test_a_step_moves_everything_that_is_trained():
     model = Model(nn.Linear(2, 2))
+    # What is not trained has no group, even where nobody else has its settings.
+    assert len(groups(model, custom_keys={'backbone': dict(lr_mult=2.0), 'head': dict(lr_mult=2.0)})) == 1
     found = groups(model)
     assert len(found) == 1
     before = [p.clone() for p in model.parameters()]

@@ -84,7 +84,8 @@ def test_the_encoder_has_the_weights_that_the_student_starts_from(tmp_path):
     first = method()
     torch.save({f'backbone.{k}': v + 1 for k, v in first.student.backbone.state_dict().items()}, tmp_path / 'w.pth')
     model = tiny.build(dict(type='DAFormer', segmentor=tiny.small(), **THINGS))
-    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'), prefix='backbone.')
+    init = [dict(type='Normal', layer='Conv2d'),  # which draws
+            dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'), prefix='backbone.')]
     for backbone in (model.student.backbone, model.objectives['features']._encoder[0]):
         backbone.init_cfg = init
     model.init_weights()

@@ -51,8 +51,7 @@ class PretrainedBackbone:
     def _renamed(self, module: nn.Module, weights: State) -> tuple[State, list[str]]:
         if hasattr(module, 'adapt_weights'):  # a backbone that knows its own library's names
             return module.adapt_weights(weights, self.prefix)
-        family = getattr(module, 'family', None) or family_of(module)
-        own, left, naming = backbone_weights(weights, family, self.prefix)
+        own, left, naming = backbone_weights(weights, family_of(module), self.prefix)
         print_log(f'recognised the naming: {naming.title}', 'current')
         return own, left
 
@@ -75,7 +74,9 @@ def read_weights(checkpoint: str) -> Any:
 
 
 def family_of(module: nn.Module) -> str:
-    """Which naming suits one of mmseg's own backbones."""
+    """Which naming suits a backbone: it says so, or is one of mmseg's own."""
+    if hasattr(module, 'family'):
+        return module.family
     from mmseg.models.backbones import MixVisionTransformer, ResNet
     for family, kind in (('mit', MixVisionTransformer), ('resnet', ResNet)):
         if isinstance(module, kind):
@@ -87,5 +88,5 @@ def family_of(module: nn.Module) -> str:
 def _mark_initialised(module: nn.Module) -> None:
     """So that mmengine does not initialise the parts once more, over the weights."""
     for part in module.modules():
-        if hasattr(part, '_is_init'):
-            part._is_init = True
+        if hasattr(part, 'init_weights'):  # of mmengine, mmcv, or another library
+            part.is_init = True

@@ -83,8 +83,7 @@ def segmentor_weights(state: State, segmentor: nn.Module, network: str = 'studen
         WeightsError: something has no place, or something of ours stays empty; nothing is partial.
     """
     own, report = _network_of(state, network)
-    family = _family(segmentor.backbone)
-    found, rest, naming = backbone_weights(own, family)
+    found, rest, naming = backbone_weights(own, family_of(segmentor.backbone))
     report.backbone = f'backbone, recognised as: {naming.title}'
     theirs = segmentor.backbone.state_dict()
     rest += [name for name in found if name not in theirs]
@@ -140,10 +139,6 @@ def _drop(name: str, report: Report) -> None:
             report.dropped.setdefault(reason, []).append(name)
             return
     report.unmapped.append(name)
-
-
-def _family(backbone: nn.Module) -> str:
-    return getattr(backbone, 'family', None) or family_of(backbone)
 
 
 def _fitted(segmentor: nn.Module, converted: State) -> State:

@@ -60,8 +60,9 @@ def hugging_face_mit(original: State) -> State:
             renamed[f'layer_norm.{stage}.{rest}'] = value
         else:
             _hugging_face_block(renamed, f'block.{stage}.{rest}', value)
-    return {name if name.startswith('classifier') else f'segformer.encoder.{name}': value
-            for name, value in renamed.items()}
+    named = {name if name.startswith('classifier') else f'segformer.encoder.{name}': value
+             for name, value in renamed.items()}
+    return dict(sorted(named.items()))  # as in files of safetensors: key, query, value
 
 
 def _hugging_face_block(into: State, name: str, value: Tensor) -> None:

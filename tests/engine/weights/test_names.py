@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmcv.cnn import ConvModule
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -192,6 +193,19 @@ def test_vgg_keeps_its_new_layers(tmp_path):
     other = _initialised('DeepLabVGG16', str(tmp_path / 'vgg.pth'))
     torch.testing.assert_close(other.features[0].weight, net.features[0].weight)
     assert float(other.fc6.weight.detach().std()) > 0
+
+
+def test_what_was_loaded_is_not_initialised_again(tmp_path):
+    class WithConvModule(DeepLabVGG16):  # mmcv's, which initialises itself where mmengine asks it to
+        def __init__(self, **arguments):
+            super().__init__(4, **arguments)
+            self.fc7 = ConvModule(4, 4, 1)
+
+    torch.save(WithConvModule().state_dict(), tmp_path / 'w.pth')
+    net = WithConvModule(init_cfg=dict(type='PretrainedBackbone', checkpoint=str(tmp_path / 'w.pth')))
+    net.init_weights()
+    for name, value in torch.load(tmp_path / 'w.pth').items():
+        assert torch.equal(net.state_dict()[name], value), name
 
 
 def test_files_that_would_run_something_are_not_run(tmp_path):

@@ -81,6 +81,22 @@ def hrda():
                     | daformer_head('decode_head.scale_attention.', context=False, seed=2))
 
 
+def test_mic_has_a_copy_of_its_teacher():
+    copies = {f'mic.teacher.{name}': value for name, value in hrda().items() if name.startswith('ema_model.')}
+    weights, report = segmentor_weights(hrda() | copies, build(MIT, HEAD), 'teacher', ['decode_head.scale_attention.'])
+    assert list(report.dropped["MIC's own copy of the teacher"]) == list(copies)
+    torch.testing.assert_close(weights['backbone.layers.1.2.weight'], segformer_mit()['norm2.weight'] + 1)
+
+
+def test_deeplabv2_of_daformers_code():
+    state = {f'model.backbone.{name}': value for name, value in resnet((3, 4, 6, 3)).items() if 'fc' not in name}
+    heads = {name.replace('layer5.conv2d_list', 'model.decode_head.aspp_modules').replace('.weight', '.conv.weight')
+             .replace('.bias', '.conv.bias'): value for name, value in dacs(module=False).items() if 'layer5' in name}
+    weights, _ = segmentor_weights(state | heads, build(RESNET, dict(type='DeepLabV2Head', num_classes=5)))
+    torch.testing.assert_close(weights['decode_head.classifiers.1.bias'], dacs(module=False)[
+        'layer5.conv2d_list.1.bias'])
+
+
 def test_hrda_needs_to_be_told_that_its_attention_goes():
     model = build(MIT, HEAD)
     with pytest.raises(WeightsError, match='decode_head.scale_attention.*allow-unmapped'):
@@ -120,11 +136,12 @@ def test_the_teacher_of_the_dacs_family():
         segmentor_weights(network_of_file(dict(model=dacs()), 'teacher'), model, 'teacher')
 
 
-def test_dsp_has_a_projection_that_goes():
+@pytest.mark.parametrize(('method', 'name'), [('DSP', 'c1.weight'), ('RCCR', 'proj_head.project.0.weight')])
+def test_projections_go(method, name):
     model = build(RESNET, dict(type='DeepLabV2Head', num_classes=5))
-    _, report = segmentor_weights(dacs({'c1.weight': torch.ones(256, 2048, 1, 1)}, module=False), model)
-    assert any('DSP' in reason for reason in report.dropped)
-    assert 'DSP' in '\n'.join(report.lines())
+    _, report = segmentor_weights(dacs({name: torch.ones(256, 2048, 1, 1)}, module=False), model)
+    assert any(method in reason for reason in report.dropped)
+    assert method in '\n'.join(report.lines())
 
 
 def test_what_is_unknown_or_lacks_is_refused():

@@ -39,6 +39,11 @@ def test_strides_and_channels():
     assert net.out_channels == (32, 64, 160, 256)
 
 
+def test_stochastic_depth_grows_to_what_was_asked_for():
+    drops = [block.ffn.dropout_layer for stage in MiT('b0', drop_path_rate=0.35).layers for block in stage[1]]
+    assert [getattr(drop, 'drop_prob', 0.0) for drop in drops] == pytest.approx([0.05 * i for i in range(8)])
+
+
 def test_unknown_variants_are_listed():
     with pytest.raises(ValueError, match='b0, b1, b2, b3, b4, b5'):
         MiT('b6')
@@ -122,6 +127,7 @@ def test_head_equals_the_reference(fusion):
 def test_dropout_and_sizes():
     head = DAFormerHead(WIDTHS, 5)
     assert head.dropout.p == 0.1
+    assert DAFormerHead(WIDTHS, 5, dropout_ratio=0.3).dropout.p == 0.3
     assert head.align_corners is False
     assert tuple(head(levels()).shape) == (2, 5, 24, 20)
 

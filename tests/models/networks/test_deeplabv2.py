@@ -46,12 +46,15 @@ def test_strides_and_dilations_of_the_blocks(resnet):
 
 
 def test_normalisation_uses_batch_statistics_but_is_not_trained():
-    net = DeepLabResNet(18, style='pytorch')
+    net, calm = (DeepLabResNet(18, style='pytorch', norm_eval=calm) for calm in (False, True))
+    for one in (net, calm):  # mmseg's `train` returns nothing
+        one.train()
     before = net.bn1.running_mean.clone()
     sum(x.sum() for x in net(torch.rand(2, 3, 32, 32))).backward()
     assert not torch.equal(net.bn1.running_mean, before)
     assert net.bn1.weight.grad is None
     assert net.conv1.weight.grad is not None
+    assert not calm.bn1.training
 
 
 @pytest.mark.parametrize('rates', [(6,), (6, 12), (6, 12, 18, 24), (1, 2)])
@@ -98,7 +101,7 @@ def test_vgg_stride_count_and_names():
         (out,) = net(torch.zeros(1, 3, 64, 48))
     assert tuple(out.shape) == (1, 1024, 8, 6)
     convs = [m for m in net.features if isinstance(m, nn.Conv2d)]
-    assert [c.dilation[0] for c in convs] == [1] * 10 + [2] * 3
+    assert [c.dilation[0] for c in (*convs, net.fc6, net.fc7)] == [1] * 10 + [2] * 3 + [4] * 2
 
 
 def test_registered_under_their_names():
