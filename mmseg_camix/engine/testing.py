@@ -11,7 +11,7 @@ from mmseg_camix.datasets.transforms.augmented_views import loads_label
 from mmseg_camix.engine.checkpoint import read_checkpoint
 from mmseg_camix.engine.weights.fitting import shown, unwrapped_weights
 from mmseg_camix.evaluation import SUBSETS
-from mmseg_camix.models.uda.loading import hand_to_student
+from mmseg_camix.models.uda.loading import hand_to_networks
 from mmseg_camix.type_names import type_name
 
 RESOLUTIONS = ('paper', 'native')
@@ -125,9 +125,9 @@ def refuse_other_network(model: nn.Module, checkpoint: str) -> None:
     """
     own = {name: value.shape for name, value in model.state_dict().items() if not name.endswith('num_batches_tracked')}
     found = dict(unwrapped_weights(read_checkpoint(checkpoint), checkpoint))
-    if hasattr(model, 'student'):  # a plain segmentor's weights are loaded into the student
+    if hasattr(model, 'student'):  # a plain segmentor's weights are loaded into both networks
         own = {name: shape for name, shape in own.items() if name.startswith('student.')}
-        hand_to_student(found, '')
+        hand_to_networks(found, '', teacher=False)
     lacking = [name for name, shape in own.items() if name not in found or found[name].shape != shape]
     if lacking:
         raise SystemExit(f'{checkpoint} is of another network: {len(lacking)} of {len(own)} weights are missing or '

@@ -64,7 +64,7 @@ def test_a_plain_segmentor_is_evaluated_as_it_is(world, tmp_path):
 
 
 def test_a_teacher_that_made_no_step_is_not_reported(world, tmp_path):
-    """The checkpoint of a plain segmentor fills the student alone; the teacher's weights are random."""
+    """It is the student at best: so it is after the checkpoint of a plain segmentor was loaded."""
     runner = runner_of(world, tmp_path)
     runner.model.teacher.steps.zero_()
     runner.model.predict_with = 'teacher'

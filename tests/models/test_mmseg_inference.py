@@ -48,6 +48,17 @@ def test_init_model_and_inference_model(trained, network):
     np.testing.assert_array_equal(found, expected(ours, network, image))
 
 
+@pytest.mark.parametrize('network', ['student', 'teacher'])
+def test_the_checkpoint_of_a_plain_segmentor(trained, tmp_path, network):
+    """It fills both networks: a method that is tested with its teacher must not answer with a random one."""
+    cfg, _, image, ours = trained
+    meta = dict(dataset_meta=dict(classes=['road'] * 19, palette=[[0, 0, 0]] * 19))  # as mmseg writes it
+    torch.save(dict(state_dict=ours.network('student').state_dict(), meta=meta), tmp_path / 'plain.pth')
+    model = init_model(cfg, str(tmp_path / 'plain.pth'), 'cpu', cfg_options={'model.predict_with': network})
+    found = inference_model(model, image).pred_sem_seg.data[0].numpy()
+    np.testing.assert_array_equal(found, expected(ours, 'student', image))
+
+
 def test_an_array(trained):
     import cv2
     cfg, checkpoint, image, ours = trained

@@ -20,7 +20,7 @@ from . import adapter, passes, tables
 from .acceleration import accelerate
 from .branches import branch_view, check_branches
 from .inference import InferenceConfig
-from .loading import hand_to_student
+from .loading import hand_to_networks
 from .preprocessor import BranchPreprocessor, with_preprocessor
 from .processes import Processes
 from .randomness import StepGenerators
@@ -245,6 +245,6 @@ class UDASegmentor(InferenceConfig, BaseModel):
             objective.after_step()
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
-        """A checkpoint of a plain segmentor is loaded into the student."""
-        hand_to_student(state_dict, prefix)
+        """A checkpoint of a plain segmentor is loaded into both networks."""
+        hand_to_networks(state_dict, prefix, self.teacher is not None)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
