@@ -78,7 +78,7 @@ def protocol_digest(row: Row, data_root: str | Path = DATA_ROOT) -> str:
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'source_val_dataloader'):
         for option in ('num_workers', 'persistent_workers', 'collate_fn'):
             (content.get(loader) or {}).pop(option, None)
-    content.get('optim_wrapper', {}).get('optimizer', {}).pop('fused', None)  # how, not what
+    content.get('optim_wrapper', {}).get('optimizer', {}).pop('fused', None)  # rounding alone
     method = MODELS.get(cfg.model.type)
     content['defaults'] = getattr(method, 'defaults', None)
     drawn = Path(data_root) / 'mini.json'

@@ -58,6 +58,16 @@ def test_samples_are_the_same(place, capsys):
     assert capsys.readouterr().out.count('(0 made now)') == 2
 
 
+def test_another_disk(place, capsys):
+    """As for data that one may only read."""
+    option = f'train_dataloader.dataset.target.cache={place}/fast'
+    assert call('dataset/build_cache.py', 'own.py', '--jobs', 1, '--cfg-options', option) == 0
+    assert option in capsys.readouterr().out
+    assert len(list((place / 'fast').glob('*/images/deep/*.cache'))) == 3
+    assert not (place / 'data/cam/cache').exists() and (place / 'data/sim/cache').is_dir()
+    assert samples(**{'train_dataloader.dataset.target.cache': f'{place}/fast'})
+
+
 def test_what_has_changed_is_made_anew(place, capsys):
     assert call('dataset/build_cache.py', 'own.py', '--jobs', 1) == 0
     options = {f'train_dataloader.dataset.{name}.cache': 'cache' for name in PLACES}
@@ -85,5 +95,8 @@ def test_datasets_of_others_are_named(place, capsys):
     changes = ['train_dataloader.dataset.donor=None', 'train_dataloader.dataset.target.type=BaseSegDataset']
     assert call('dataset/build_cache.py', 'own.py', '--jobs', 1, '--cfg-options', *changes) == 0
     assert 'not cached: train_dataloader.dataset.target (BaseSegDataset)' in capsys.readouterr().out
+    nothing_fixed = ['train_dataloader.dataset.donor=None', 'train_dataloader.dataset.target.pipeline.0.type=LoadOwn']
+    assert call('dataset/build_cache.py', 'own.py', '--jobs', 1, '--cfg-options', *nothing_fixed) == 0
+    assert 'not cached: train_dataloader.dataset.target (FolderDataset)' in capsys.readouterr().out
     changes.append('train_dataloader.dataset.source.type=BaseSegDataset')
     assert call('dataset/build_cache.py', 'own.py', '--cfg-options', *changes) == 1

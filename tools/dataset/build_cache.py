@@ -16,8 +16,9 @@ examples:
   python tools/dataset/build_cache.py configs/own.py
   python tools/dataset/build_cache.py configs/dacs/gta2cs_daformer.py --jobs 8
 
-The caches of all datasets on which the config trains go to DATA_ROOT/cache, without loss: FolderDataset and the
-readers of the public sets. Interrupt it and start it again at will: it makes what is missing, and makes anew what
+The caches of all datasets on which the config trains go to DATA_ROOT/cache, or to where their option `cache` says
+(--cfg-options train_dataloader.dataset.source.cache=/fast/disk), without loss: FolderDataset and the readers of
+the public sets. Interrupt it and start it again at will: it makes what is missing, and makes anew what
 has changed.
 """
 
@@ -35,7 +36,8 @@ def parse_args() -> argparse.Namespace:
 
 def build(cache: NeededCache, jobs: int, verify: bool) -> list[str]:
     """Make one cache and say so; returns what could not be read."""
-    report = fill_cache(cache.infos, cache.recipe, cache.root, os.path.join(cache.root, 'cache'), jobs, verify)
+    folder = os.path.join(cache.root, cache.option)
+    report = fill_cache(cache.infos, cache.recipe, cache.root, folder, jobs, verify)
     print(f'{report.summary()} ({report.made} made now), of {cache.recipe.summary()}')
     return report.failures
 
@@ -52,7 +54,8 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.exit('interrupted; what is done is kept: run the same command again')
     for other in others:
-        print(f'not cached: {other}; FolderDataset and the readers of this project have the option `cache`')
+        print(f'not cached: {other}; the option `cache` is of FolderDataset and the readers of this project, for '
+              'pipelines that begin with loading and resizing')
     for failure in failures[:20]:
         print(f'error: {failure}', file=sys.stderr)
     if failures:
@@ -60,7 +63,7 @@ def main() -> int:
               file=sys.stderr)
         return 1
     if needed:
-        options = ' \\\n    '.join(f'{place}.cache=cache' for cache in needed for place in cache.places)
+        options = ' \\\n    '.join(f'{place}.cache={cache.option}' for cache in needed for place in cache.places)
         print(f'to use it:  python tools/train.py {args.config} --cfg-options \\\n    {options}')
     return 0 if needed else 1
 

@@ -18,13 +18,15 @@ class NeededCache:
     """A cache that serves some datasets of a training.
 
     Args:
-        root: their data root; the cache goes to its folder 'cache'.
+        root: their data root.
+        option: their option `cache`: the folder of caches below the root, unless absolute.
         recipe: how they load and resize.
         infos: the descriptions of all their samples.
         places: where the datasets stand in the config, 'train_dataloader.dataset.source'.
     """
 
     root: str
+    option: str
     recipe: Recipe
     infos: list[dict] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
@@ -32,18 +34,20 @@ class NeededCache:
 
 def caches_of(config: str, options: dict | None = None) -> tuple[list[NeededCache], list[str]]:
     """The caches that the training of a config needs, and the places of datasets that have no such option."""
-    needed: dict[tuple[str, str], NeededCache] = {}
+    needed: dict[tuple[str, str, str], NeededCache] = {}
     others = []
     for place, node in dataset_configs(load_config(config, options).train_dataloader.dataset):
         place = '.'.join(filter(None, ('train_dataloader.dataset', place)))
         reader = reader_of(node)
-        if reader is None or not issubclass(reader, RawSegDataset):
-            others += [f'{place} ({type_name(node)})'] if 'pipeline' in node else []
+        pipeline = [dict(transform) for transform in node.get('pipeline', ())]
+        fixed = pipeline[:length_of_fixed_part(pipeline)]
+        if reader is None or not issubclass(reader, RawSegDataset) or not fixed:
+            others += [f'{place} ({type_name(node)})'] if pipeline else []
             continue
-        pipeline = [dict(transform) for transform in node['pipeline']]
         dataset = DATASETS.build(dict(node, cache=''))
-        for recipe, infos in recipes_of([(dataset, pipeline[:length_of_fixed_part(pipeline)])]):
-            cache = needed.setdefault((dataset.data_root, recipe.name), NeededCache(dataset.data_root, recipe))
+        root, option = dataset.data_root, node.get('cache') or 'cache'
+        for recipe, infos in recipes_of([(dataset, fixed)]):
+            cache = needed.setdefault((root, option, recipe.name), NeededCache(root, option, recipe))
             cache.infos += infos
             cache.places.append(place)
     return list(needed.values()), others
