@@ -30,10 +30,10 @@ from torch import nn
 
 from mmseg_camix.engine.checkpoint import CheckpointError, save_checkpoint
 from mmseg_camix.engine.config import load_config
-from mmseg_camix.engine.weights import WeightsError
-from mmseg_camix.engine.weights.initialiser import read_weights
-from mmseg_camix.engine.weights.fitting import State
-from mmseg_camix.engine.weights.published import NETWORKS, network_of_file, segmentor_weights
+from mmseg_camix.weights import WeightsError
+from mmseg_camix.weights.initialiser import read_weights
+from mmseg_camix.weights.fitting import State
+from mmseg_camix.weights.published import NETWORKS, network_of_file, segmentor_weights
 from mmseg_camix.export.files import mmseg_config
 from mmseg_camix.export.plain import plain_network
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
 from mmseg_camix.engine.checkpoint import CheckpointError
-from mmseg_camix.engine.weights import WeightsError
+from mmseg_camix.weights import WeightsError
 from mmseg_camix.export import ExportError
 from mmseg_camix.export.files import ONNX, SAFETENSORS, WEIGHTS, open_network, write_mmseg, write_safetensors
 from mmseg_camix.export.onnx import write_onnx

@@ -1,5 +1,5 @@
-"""Engine: hooks, loops, grouping of parameters, and the reading of weights."""
+"""Engine: hooks, loops, and grouping of parameters."""
 
-from . import hooks, loops, optimisers, speed, weights
+from . import hooks, loops, optimisers, speed
 
-__all__ = ['hooks', 'loops', 'optimisers', 'speed', 'weights']
+__all__ = ['hooks', 'loops', 'optimisers', 'speed']

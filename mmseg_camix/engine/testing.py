@@ -9,10 +9,10 @@ from torch import nn
 
 from mmseg_camix.datasets.transforms.augmented_views import loads_label
 from mmseg_camix.engine.checkpoint import read_checkpoint
-from mmseg_camix.engine.weights.fitting import shown, unwrapped_weights
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.models.uda.loading import hand_to_networks
 from mmseg_camix.type_names import type_name
+from mmseg_camix.weights.fitting import shown, unwrapped_weights
 
 RESOLUTIONS = ('paper', 'native')
 

@@ -12,12 +12,12 @@ from mmseg.registry import MODELS, TRANSFORMS
 
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
 from mmseg_camix.engine.checkpoint import read_checkpoint, save_checkpoint
-from mmseg_camix.engine.weights import WeightsError
 from mmseg_camix.export import ExportError
 from mmseg_camix.export.files import mmseg_config, open_network, write_mmseg, write_safetensors
 from mmseg_camix.export.metainfo import dataset_meta
 from mmseg_camix.export.plain import plain_network
 from mmseg_camix.models.uda import adapter
+from mmseg_camix.weights import WeightsError
 from tests.export import networks
 from tests.export.networks import DATA, trained
 from tests.models import tiny

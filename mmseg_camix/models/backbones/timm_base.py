@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmseg_camix.engine.weights.fitting import State, WeightsError, shown
+from mmseg_camix.weights.fitting import State, WeightsError, shown
 
 
 class TimmBackbone(BaseModule):

@@ -4,8 +4,8 @@ import pytest
 import timm
 import torch
 
-from mmseg_camix.engine.weights import PretrainedBackbone, WeightsError
 from mmseg_camix.models.backbones import TimmFeatures, TimmViT
+from mmseg_camix.weights import PretrainedBackbone, WeightsError
 
 from .test_timm import DINOV2, DINOV3, SMALL
 

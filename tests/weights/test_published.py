@@ -9,10 +9,10 @@ from mmengine.registry import DefaultScope
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
 
-from mmseg_camix.engine.weights import WeightsError
-from mmseg_camix.engine.weights.initialiser import read_weights
-from mmseg_camix.engine.weights.published import network_of_file, segmentor_weights
 from mmseg_camix.export.files import open_network
+from mmseg_camix.weights import WeightsError
+from mmseg_camix.weights.initialiser import read_weights
+from mmseg_camix.weights.published import network_of_file, segmentor_weights
 from tests.models.tiny import encoder_decoder
 from tests.tools_runner import call
 

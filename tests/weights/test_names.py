@@ -8,8 +8,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmseg_camix.engine.weights import WeightsError, backbone_weights, fit, unwrapped_weights
 from mmseg_camix.models.backbones import DeepLabResNet, DeepLabVGG16, MiT
+from mmseg_camix.weights import WeightsError, backbone_weights, fit, unwrapped_weights
 
 from .foreign import HEADS, RATIOS, State, hugging_face_5_mit, hugging_face_mit, resnet, segformer_mit
 
