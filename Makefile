@@ -1,27 +1,33 @@
-# `make demo` and `make test` install what is missing into .venv, once, and then do their work.
+# Every target first installs what it needs into .venv, once.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# One test process per core; one thread each, so that they do not compete.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-slow test-all lint docs clean
 
 help:
-	@echo "make demo   install, draw the miniature benchmark, train, evaluate, show a table and a picture"
-	@echo "make test   install, run the test suite"
-	@echo "make setup  install only"
-	@echo "make lint   check style"
-	@echo "make clean  remove $(VENV), data/mini and work_dirs/demo"
+	@echo "make demo       draw the miniature benchmark, train, evaluate, show a table and a picture"
+	@echo "make test       run the tests (under 5 minutes on two cores)"
+	@echo "make test-slow  run the slow tests"
+	@echo "make test-all   run both"
+	@echo "make lint       check style, types and the layers of the package"
+	@echo "make docs       build the documentation site in site/"
+	@echo "make setup      install only"
+	@echo "make clean      remove $(VENV), site, data/mini and work_dirs/demo"
 
 setup: $(READY)
 
-# An mmcv of either edition is kept; mmcv-lite is installed only where there is none.
-$(READY): setup.py setup.cfg
+# An existing mmcv of either edition is kept; mmcv-lite is installed only where there is none.
+$(READY): setup.py pyproject.toml
 	@echo "Installing into $(VENV) (PyTorch is large; a few minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[tests,export]'
+	@$(PIP) -e '.[tests,lint,export]'
 	@$(BIN)/python -c "import importlib.util as u; raise SystemExit(u.find_spec('mmcv') is None)" \
-		|| $(BIN)/python -m pip install -qq --disable-pip-version-check mmcv-lite==2.1.0
+		|| $(PIP) mmcv-lite==2.1.0
 	@touch $@
 	@echo "Installed."
 
@@ -29,10 +35,22 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	$(PYTEST) -m 'not slow'
+
+test-slow: setup
+	$(PYTEST) -m slow
+
+test-all: setup
+	$(PYTEST)
 
 lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+docs: setup
+	@$(BIN)/python -c "import mkdocstrings, material" 2>/dev/null || $(PIP) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
 
 clean:
-	rm -rf $(VENV) data/mini work_dirs/demo
+	rm -rf $(VENV) site data/mini work_dirs/demo

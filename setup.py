@@ -1,4 +1,4 @@
-"""Packaging; everything declarative is in setup.cfg."""
+"""Lets old tools install the package; everything declarative is in pyproject.toml."""
 
 from setuptools import setup
 
