@@ -9,6 +9,6 @@ from .version import __version__
 # First of all, for the sub-packages below import mmseg, which needs these preparations.
 compat.prepare()
 
-from . import datasets, engine, evaluation, models, weights  # noqa: E402
+from . import cache, datasets, engine, evaluation, models, weights  # noqa: E402
 
-__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'weights']
+__all__ = ['__version__', 'cache', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'weights']

@@ -1,4 +1,5 @@
 """Files that are there as a whole or not at all, whatever stops the writer."""
+import errno
 import os
 import re
 import socket
@@ -7,6 +8,10 @@ from pathlib import Path
 _PARTIAL = re.compile(r'\..+\.(?P<host>[^.]+)-(?P<pid>\d+)-(?P<life>[0-9a-f]+)\.partial')
 # In a container that is started again, a process has the number of its predecessor.
 _LIFE = os.urandom(4).hex()
+_FULL = {errno.ENOSPC: 'the disk is full', errno.EDQUOT: 'the quota of this disk is used up'}
+_REFUSED = {errno.EACCES: 'no permission to write', errno.EPERM: 'no permission to write',
+            errno.EROFS: 'the disk is read-only', errno.ENOENT: 'no folder can be made here',
+            errno.ENOTDIR: 'no folder can be made here'}
 
 
 def atomic_write(path: str | os.PathLike, data: str | bytes | memoryview, clean: bool = True,
@@ -36,6 +41,25 @@ def atomic_write(path: str | os.PathLike, data: str | bytes | memoryview, clean:
         raise
     if durable:
         _sync_folder(path.parent)
+
+
+class CannotWrite(RuntimeError):
+    """A result cannot be written, and the next one could not either."""
+
+
+def write_output(path: Path, data: str | bytes, clean: bool = False, durable: bool = True) -> None:
+    """`atomic_write`, whose errors say what to do; the old content of `path` stays."""
+    try:
+        atomic_write(path, data, clean, durable)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise CannotWrite(f'{path}: {_FULL[error.errno]} ({len(data)} bytes were to be written); what is done so '
+                              'far is kept: free some space, or choose another --out, and run the same command '
+                              'again') from error
+        if error.errno in _REFUSED:
+            raise CannotWrite(f'{path}: {_REFUSED[error.errno]}; choose a folder that is yours with --out, or change '
+                              'its permissions') from error
+        raise
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -124,7 +124,7 @@ def test_results_are_over_the_five_classes(adapted):
 
 
 def test_the_prior_is_of_the_five_classes(adapted):
-    from mmseg_camix.datasets.spatial_prior import load_spatial_prior
+    from mmseg_camix.spatial_prior import load_spatial_prior
     prior = load_spatial_prior(str(adapted / 'data/priors/simulator.npz'), CLASSES)
     assert (prior.size, prior.num_images) == ((HEIGHT, WIDTH), 12)
     top, bottom = prior.counts[:, 0].sum(1), prior.counts[:, -1].sum(1)

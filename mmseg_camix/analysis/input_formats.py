@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from mmcv.image import imresize
 
-from ..datasets.cache.tiles import TILE, _compress, _decompress
+from ..cache.tiles import TILE, _compress, _decompress
 from ..datasets.png import decode
 
 CROP = 512

@@ -14,10 +14,10 @@ import torch
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from ..datasets.cache import Recipe, build_cache
-from ..datasets.conversion import FAMILIES, convert
+from ..cache import Recipe, build_cache
 from ..datasets.fixed_part import again_and_again, length_of_fixed_part
 from ..datasets.seeding import seeded
+from ..preparation.conversion import FAMILIES, convert
 
 # This project's transforms, and those of mmseg that do the same.
 MMSEG = dict(LoadImage='LoadImageFromFile', LoadIdLabels='LoadAnnotations', RecordedRandomCrop='RandomCrop',

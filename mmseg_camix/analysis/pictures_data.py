@@ -12,11 +12,11 @@ import numpy as np
 from mmcv.transforms import Compose
 from PIL import Image, ImageDraw, ImageFont
 
-from mmseg_camix.datasets.doctor.examine import Examination, facts
-from mmseg_camix.datasets.doctor.parts import Part
 from mmseg_camix.datasets.folders import colours_for
 from mmseg_camix.datasets.seeding import seeded
 from mmseg_camix.datasets.transforms.augmented_views import type_name
+from mmseg_camix.doctor.examine import Examination, facts
+from mmseg_camix.doctor.parts import Part
 from mmseg_camix.files import atomic_write
 
 TILE, GAP, MARGIN, HEADER, CAPTION = 340, 10, 28, 46, 20

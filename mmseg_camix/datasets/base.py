@@ -9,7 +9,7 @@ from mmseg.datasets import BaseSegDataset
 
 from .defects import read_defects
 from .encodings import CLASSES, PALETTE, get_encoding
-from .transforms.cached import Cached, use_cache
+from .fixed_part import use_cache
 
 
 class RawSegDataset(BaseSegDataset):
@@ -118,8 +118,8 @@ class RawSegDataset(BaseSegDataset):
         """List the samples, and find the cache."""
         super().full_init()
         for transform in self.pipeline.transforms:
-            if isinstance(transform, Cached) and len(self):
-                transform.prepare(self.get_data_info(0))
+            if hasattr(transform, 'find_cache') and len(self):
+                transform.find_cache(self.get_data_info(0))
 
     def prepare_data(self, idx: int) -> dict:
         """Run the pipeline; where it gives nothing, fail instead of taking another image."""

@@ -1,7 +1,8 @@
 """The part of a pipeline that does the same every time, loading and resizing, apart from what draws."""
 
+import copy
+import os
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
 
 from torch.utils.data import Dataset
 
@@ -41,4 +42,23 @@ def again_and_again(dataset: Dataset, index: int) -> Iterator[dict]:
     loaded = run(transforms[:fixed], dataset.get_data_info(index))
     while True:
         # A copy, because some transforms change what they are given.
-        yield refuse_none(run(transforms[fixed:], deepcopy(loaded)), index)
+        yield refuse_none(run(transforms[fixed:], copy.deepcopy(loaded)), index)
+
+
+def use_cache(pipeline: Sequence[dict | Callable], root: str, folder: str) -> list[dict | Callable]:
+    """The same pipeline, whose first part comes from the cache.
+
+    Args:
+        pipeline: configs of transforms.
+        root: the data root.
+        folder: of all caches, below `root` unless absolute.
+    """
+    fixed = length_of_fixed_part(pipeline)
+    first, rest = list(pipeline[:fixed]), list(pipeline[fixed:])
+    if not fixed or not all(isinstance(transform, dict) for transform in first):
+        names = [type_name(transform) for transform in pipeline]
+        raise ValueError(f'cache={folder!r}: the pipeline {names} does not begin with configs of transforms that load '
+                         'and resize, which the cache replaces')
+    lazy = bool(rest) and type_name(rest[0]) in ('RandomCrop', 'RecordedRandomCrop', 'CropWithClass')
+    cached = dict(type='Cached', transforms=copy.deepcopy(first), root=root, folder=os.fspath(folder), lazy=lazy)
+    return [cached, *rest]

@@ -11,8 +11,7 @@ from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
-from .class_stats import STATS_FILE
-from .transforms.cached import Cached
+STATS_FILE = 'sample_class_stats.json'
 
 
 @DATASETS.register_module()
@@ -122,7 +121,7 @@ def _label(dataset: Dataset, index: int) -> np.ndarray:
     results = dataset.get_data_info(index)
     for transform in dataset.pipeline.transforms:
         # A cached label is resized already, as this one must not be.
-        for step in transform.originals() if isinstance(transform, Cached) else [transform]:
+        for step in transform.originals() if hasattr(transform, 'originals') else [transform]:
             results = step(results)
             if 'gt_seg_map' in results:
                 return results['gt_seg_map']

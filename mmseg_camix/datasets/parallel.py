@@ -1,6 +1,5 @@
 """Work on many files: in parallel, with progress, and ended at once where going on is of no use."""
 
-import errno
 import os
 import signal
 import threading
@@ -9,37 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
 from tqdm import tqdm
 
-from ..files import atomic_write
-
-_FULL = {errno.ENOSPC: 'the disk is full', errno.EDQUOT: 'the quota of this disk is used up'}
-_REFUSED = {errno.EACCES: 'no permission to write', errno.EPERM: 'no permission to write',
-            errno.EROFS: 'the disk is read-only', errno.ENOENT: 'no folder can be made here',
-            errno.ENOTDIR: 'no folder can be made here'}
-
-
-class CannotWrite(RuntimeError):
-    """A result cannot be written, and the next one could not either."""
-
-
-def write_output(path: Path, data: str | bytes, clean: bool = False, durable: bool = True) -> None:
-    """`atomic_write`, whose errors say what to do; the old content of `path` stays."""
-    try:
-        atomic_write(path, data, clean, durable)
-    except OSError as error:
-        if error.errno in _FULL:
-            raise CannotWrite(f'{path}: {_FULL[error.errno]} ({len(data)} bytes were to be written); what is done so '
-                              'far is kept: free some space, or choose another --out, and run the same command '
-                              'again') from error
-        if error.errno in _REFUSED:
-            raise CannotWrite(f'{path}: {_REFUSED[error.errno]}; choose a folder that is yours with --out, or change '
-                              'its permissions') from error
-        raise
+from ..files import CannotWrite
 
 
 def run_parallel(

@@ -10,10 +10,10 @@ from mmengine.logging import print_log
 from mmseg.registry import TRANSFORMS
 from torch import Tensor
 
-from mmseg_camix.datasets.spatial_prior import load_spatial_prior, refuse_other_aspect
 from mmseg_camix.ops import context as ops
 from mmseg_camix.ops.losses import upsample
 from mmseg_camix.ops.prior import crop_prior
+from mmseg_camix.spatial_prior import load_spatial_prior, refuse_other_aspect
 
 from .masks import Mask
 from .uda.step import Step

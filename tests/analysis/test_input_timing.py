@@ -8,8 +8,8 @@ from mmseg.registry import DATASETS
 
 from mmseg_camix.analysis import input_formats, input_photos
 from mmseg_camix.analysis.input_timing import InputTiming, as_in_mmseg, interleaved, refuse_other_pixels, time_input
-from tests.datasets.preparing import make_gta
 from tests.datasets.tiny import write_grey_label
+from tests.preparation.preparing import make_gta
 
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='Resize', scale=(34, 18)),
             dict(type='RecordedRandomCrop', crop_size=(9, 11), cat_max_ratio=0.75),

@@ -7,9 +7,9 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmseg_camix.datasets import CLASSES, LongTailDataset, Position
-from mmseg_camix.datasets.class_stats import STATS_FILE, collect
 from mmseg_camix.datasets.long_tail import compose, count_pixels, counts_from_stats, long_tail
 from mmseg_camix.datasets.seeding import seeded
+from mmseg_camix.preparation.class_stats import STATS_FILE, collect
 
 from .tiny import write_image, write_palette_label
 

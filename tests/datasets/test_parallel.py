@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from mmseg_camix.datasets import spatial_prior_counting as counting
 from mmseg_camix.datasets.mini.writer import write_benchmark
-from mmseg_camix.datasets.parallel import CannotWrite, forking_opencv, run_parallel
+from mmseg_camix.datasets.parallel import forking_opencv, run_parallel
+from mmseg_camix.files import CannotWrite
+from mmseg_camix.preparation import prior_counting as counting
 
 
 def double(item):

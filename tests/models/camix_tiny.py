@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from mmseg_camix.datasets.spatial_prior import SpatialPrior
 from mmseg_camix.ops.relations import all_contacts, count_contacts
+from mmseg_camix.spatial_prior import SpatialPrior
 
 from . import tiny
 

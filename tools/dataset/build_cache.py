@@ -8,8 +8,8 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 import mmseg_camix  # noqa: F401  (registers the datasets)
-from mmseg_camix.datasets.parallel import CannotWrite
-from mmseg_camix.datasets.preparation.caching import NeededCache, caches_of, fill_cache
+from mmseg_camix.files import CannotWrite
+from mmseg_camix.preparation.caching import NeededCache, caches_of, fill_cache
 
 EPILOG = """\
 examples:

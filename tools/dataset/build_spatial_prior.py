@@ -13,11 +13,11 @@ import mmseg_camix  # noqa: F401  (registers the datasets)
 from mmcv.transforms import Compose
 from mmseg.registry import DATASETS
 from mmseg_camix.engine.config import load_config
-from mmseg_camix.datasets.parallel import CannotWrite
-from mmseg_camix.datasets.preparation.priors import LabelReader
-from mmseg_camix.datasets.spatial_prior import SpatialPrior, load_spatial_prior
-from mmseg_camix.datasets.spatial_prior_counting import count_labels
-from mmseg_camix.datasets.spatial_prior_picture import draw_prior, draw_relations
+from mmseg_camix.files import CannotWrite
+from mmseg_camix.preparation.priors import LabelReader
+from mmseg_camix.spatial_prior import SpatialPrior, load_spatial_prior
+from mmseg_camix.preparation.prior_counting import count_labels
+from mmseg_camix.preparation.prior_pictures import draw_prior, draw_relations
 from mmseg_camix.datasets.transforms.augmented_views import loads_label
 from mmseg_camix.ops.context import META_GROUPS, close_over, relation_matrix
 from mmseg_camix.ops.relations import compare_relations, pair_names

@@ -28,7 +28,7 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmseg_camix.analysis.pictures_data import draw_classes, draw_samples
-from mmseg_camix.datasets.doctor import Examination, examine, told
+from mmseg_camix.doctor import Examination, examine, told
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write
 

@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from mmseg_camix.datasets.class_stats import INDEX_FILE, STATS_FILE, collect
-from mmseg_camix.datasets.conversion import FAMILIES
-from mmseg_camix.datasets.parallel import CannotWrite
+from mmseg_camix.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
+from mmseg_camix.preparation.conversion import FAMILIES
+from mmseg_camix.files import CannotWrite
 
 DESCRIPTION = f"""\
 Count the pixels of each of the 19 classes in each raw label file, and print the totals. Writes
@@ -14,7 +14,7 @@ Count the pixels of each of the 19 classes in each raw label file, and print the
   {STATS_FILE}   per file and in total: pixels of each class, pixels ignored
   {INDEX_FILE}   per class: the files that have it, with pixels, most first
 
-(their fields are described in mmseg_camix/datasets/class_stats.py). Rare-class sampling and
+(their fields are described in mmseg_camix/preparation/class_stats.py). Rare-class sampling and
 long-tail pasting read them.
 
 Interrupt it at any time and start it again: files that are counted and have not changed are

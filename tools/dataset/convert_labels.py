@@ -4,8 +4,8 @@ import argparse
 import os
 import sys
 
-from mmseg_camix.datasets.conversion import FAMILIES, convert
-from mmseg_camix.datasets.parallel import CannotWrite
+from mmseg_camix.preparation.conversion import FAMILIES, convert
+from mmseg_camix.files import CannotWrite
 
 DESCRIPTION = """\
 Write train-id PNGs (8-bit, grey; 0 to 18 = the classes of Cityscapes, 255 = ignore) beside the raw

@@ -1,13 +1,11 @@
-"""Transforms for mmseg's pipelines: loading with clear errors, a cache of it, and the record of a crop's place."""
+"""Transforms for mmseg's pipelines: loading with clear errors, and the record of a crop's place."""
 
 from .augmented_views import AugmentedViews
-from .cached import Cached
 from .formatting import PackUDAInputs
 from .geometry import CropWithClass, EvaluateAtResizedShape, RecordedRandomCrop
 from .loading import LoadIdLabels, LoadImage
 
 __all__ = [
-    'Cached',
     'AugmentedViews',
     'CropWithClass',
     'EvaluateAtResizedShape',

@@ -1,0 +1,145 @@
+"""What source labels say about where classes are and which of them touch, and its file.
+
+The file holds counts, so that smoothing and epsilon can be changed without counting again.
+`preparation.prior_counting` makes them.
+"""
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .files import write_output
+from .ops.prior import prior_from_counts
+from .ops.relations import auto_relations, relation_strength
+
+VERSION = 1
+TOOL = 'python tools/dataset/build_spatial_prior.py CONFIG --out FILE.npz'
+
+
+@dataclass(frozen=True, eq=False)
+class SpatialPrior:
+    """Counts over a labelled set.
+
+    Args:
+        counts: (C, h, w) int64, pixels of each class in each cell.
+        area, above, beside: int64, classes and their contacts, see `ops.relations.count_contacts`.
+        touching, together: (C, C) int64, images in which two classes touch, and which show both.
+        class_names: in the order of the train ids.
+        size: (height, width) of the labels as they were counted, after the pipeline's resize.
+        num_images: how many labels were counted.
+        digest: of the counted labels and the classes; independent of their order.
+        sigma: Gaussian blur for `probabilities`, in pixels of `size`.
+        epsilon: least probability for `probabilities`.
+    """
+
+    counts: np.ndarray
+    area: np.ndarray
+    above: np.ndarray
+    beside: np.ndarray
+    touching: np.ndarray
+    together: np.ndarray
+    class_names: tuple[str, ...]
+    size: tuple[int, int]
+    num_images: int
+    digest: str
+    sigma: float = 0.0
+    epsilon: float = 1e-4
+
+    def probabilities(self, sigma: float | None = None, epsilon: float | None = None) -> Tensor:
+        """Q: (C, h, w) float32, sums to 1 over C; None takes the options stored in the file."""
+        sigma = self.sigma if sigma is None else sigma
+        epsilon = self.epsilon if epsilon is None else epsilon
+        cells = sigma * self.counts.shape[1] / self.size[0]
+        return prior_from_counts(torch.from_numpy(self.counts), cells, epsilon)
+
+    def relations(self, **options: float) -> Tensor:
+        """(C, C) bool, from the contacts alone; options of `ops.relations.auto_relations`."""
+        tables = (self.area, self.above, self.beside, self.touching, self.together)
+        return auto_relations(*map(torch.from_numpy, tables), **options)
+
+    def relation_strength(self) -> Tensor:
+        """(C, C) double: contacts as a multiple of chance, see `ops.relations`."""
+        return relation_strength(*map(torch.from_numpy, (self.area, self.above, self.beside)))
+
+    def save(self, path: str) -> None:
+        """Write the file in one piece: an interrupted run leaves no half of it behind."""
+        content = {name: np.asarray(value) for name, value in asdict(self).items()}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, version=VERSION, **content)
+        write_output(Path(path), buffer.getvalue(), clean=True)
+
+
+def load_spatial_prior(
+    path: str,
+    class_names: Sequence[str] | None = None,
+    aspect: float | None = None,
+    max_stretch: float = 1.25,
+) -> SpatialPrior:
+    """Read a file of :meth:`SpatialPrior.save` and refuse one that does not fit.
+
+    Args:
+        class_names: what the network learns; None accepts any.
+        aspect: width / height of the images on which the prior will be laid; None accepts any.
+        max_stretch: how far the two aspects may differ, as a factor. Street scenes bear a little:
+            GTA at 1280x720 and SYNTHIA at 1280x760 differ from Cityscapes by 1.13 and 1.19. The
+            square of a crop, or another camera's format, does not pass.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{path}: there is no spatial prior yet; build it by: {TOOL}')
+    content = _read(path)
+    scalars = dict(num_images=int, digest=str, sigma=float, epsilon=float)
+    content.update({name: cast(content[name][()]) for name, cast in scalars.items()})
+    content['class_names'] = tuple(content['class_names'].tolist())
+    content['size'] = tuple(content['size'].tolist())
+    prior = SpatialPrior(**content)
+    _refuse_other_classes(path, prior, class_names)
+    if aspect is not None:
+        refuse_other_aspect(path, prior.size, aspect, max_stretch)
+    return prior
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = dict(file)
+        version = int(content.pop('version'))
+    except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f'{path} is damaged, or no file of a spatial prior; build it anew: {TOOL}') from error
+    if version != VERSION:
+        raise ValueError(
+            f'{path}: version {version} of the file format, but this code reads '
+            f'{VERSION}; build it anew: {TOOL}'
+        )
+    return content
+
+
+def _refuse_other_classes(path: str, prior: SpatialPrior, expected: Sequence[str] | None) -> None:
+    if expected is None or tuple(expected) == prior.class_names:
+        return
+    differ = sorted(set(expected) ^ set(prior.class_names)) or 'none, only their order'
+    raise ValueError(
+        f'{path} was counted for the classes {list(prior.class_names)}, but the '
+        f'network learns {list(expected)} (different: {differ}); build it for this '
+        f'config: {TOOL}'
+    )
+
+
+def refuse_other_aspect(path: str, size: tuple[int, int], aspect: float, max_stretch: float = 1.25) -> None:
+    """Raise where images of another format are to be given a prior counted at ``size``, (height, width)."""
+    height, width = size
+    if max(aspect * height / width, width / height / aspect) <= max_stretch:
+        return
+    raise ValueError(
+        f'{path} was counted at {width}x{height} (aspect {width / height:.3f}), but '
+        f'it is to be laid on images of aspect {aspect:.3f}; they may differ by a '
+        f'factor of {max_stretch}. Build it for this format: {TOOL} --size WIDTH '
+        'HEIGHT'
+    )

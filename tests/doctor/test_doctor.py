@@ -1,0 +1,412 @@
+"""The doctor of data: every illness is made on purpose, and a healthy set has none."""
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from mmseg_camix.analysis.pictures_data import draw_classes, draw_samples, overlaid
+from mmseg_camix.doctor import Finding, examine, told
+from mmseg_camix.doctor.findings import grouped, ordered
+from tests.datasets.tiny import write_grey_label, write_image
+from tests.models import tiny
+from tests.tools_runner import call
+
+SIZE, CROP = (40, 64), (32, 32)
+OWN = dict(road=1, grass=2, sky=3)
+LOAD = [dict(type='LoadImage'), dict(type='LoadIdLabels')]
+PACK = dict(type='PackUDAInputs')
+
+
+def crop(size=CROP):
+    return dict(type='RecordedRandomCrop', crop_size=size)
+
+
+def write_set(root, count, labelled=True, seed=0):
+    for i in range(count):
+        write_image(root / f'images/{i}.png', seed + i, SIZE)
+        if labelled:
+            label = np.repeat([3, 2, 1, 1], SIZE[0] // 4)[:, None].repeat(SIZE[1], 1)
+            write_grey_label(root / f'labels/{i}.png', label)
+
+
+@pytest.fixture
+def data(tmp_path):
+    write_set(tmp_path / 'source', 4)
+    write_set(tmp_path / 'target', 3, labelled=False, seed=10)
+    write_set(tmp_path / 'val', 2, seed=20)
+    return tmp_path
+
+
+def config(data, model=None, source=(), target=(), val=(), **changes):
+    """A config on the three sets; `source` and so on change entries of their datasets."""
+    def folder(name, pipeline, **more):
+        return dict(type='FolderDataset', data_root=str(data / name), classes=OWN, pipeline=pipeline, **more)
+    parts = dict(source=dict(folder('source', [*LOAD, crop(), PACK]), **dict(source)),
+                 target=dict(folder('target', [LOAD[0], crop(), PACK], labels=None), **dict(target)))
+    cfg = dict(
+        default_scope='mmseg', model=model or dict(type='DACS', segmentor=tiny.small(num_classes=3)),
+        train_dataloader=dict(sampler=dict(type='PairedSampler'), dataset=dict(type='PairedDataset', **parts)),
+        val_dataloader=dict(dataset=dict(folder('val', [*LOAD, PACK]), **dict(val))))
+    return Config({**cfg, **changes})
+
+
+def found(cfg, level, part=None, **options):
+    """Texts of the findings of a level."""
+    return [finding.text for finding in examine(cfg, **options).findings
+            if finding.level == level and part in (None, finding.part)]
+
+
+def only(cfg, level, part, **options):
+    """The one finding of this level and part."""
+    one, = [finding for finding in examine(cfg, **options).findings if (finding.level, finding.part) == (level, part)]
+    return one
+
+
+def test_healthy_data(data):
+    examination = examine(config(data))
+    assert [finding.text for finding in examination.findings] == []
+    assert examination.complete
+    assert not examination.failed
+    shares = examination.shares()
+    assert set(shares) == {'source', 'val'}
+    assert shares['source'].tolist() == [0.5, 0.25, 0.25]
+    text = told(examination)
+    assert text.endswith('0 errors, 0 warnings, 0 notes: ready to train')
+    assert 'FolderDataset' in text and '64x40' in text and '32x32' in text
+    assert '50.000%' in text
+    report = json.loads(json.dumps(examination.to_dict()))
+    assert report['parts']['target'] == dict(
+        dataset='FolderDataset', images=3, opened=3, labelled=False, loaded='64x40', resized='64x40', network='32x32',
+        ignored=None, brightness=pytest.approx(127, abs=5))
+
+
+def test_processes_find_the_same(data):
+    write_grey_label(data / 'source/labels/1.png', np.full(SIZE, 9))
+    one, two = (examine(config(data), jobs=jobs).to_dict() for jobs in (1, 2))
+    assert one == two
+    assert one['found'] == dict(error=1, warning=0, note=0)
+
+
+@pytest.mark.parametrize(('spoil', 'text'), [
+    (lambda path: path.write_bytes(path.read_bytes()[:-20]), 'the PNG is truncated'),
+    (lambda path: path.write_bytes(b''), 'the file is empty'),
+    (lambda path: path.write_bytes(b'GIF89a' + bytes(99)), 'damaged or of an unknown format'),
+])
+def test_broken_images(data, spoil, text):
+    for i in (0, 2):
+        spoil(data / f'source/images/{i}.png')
+    finding = only(config(data), 'error', 'source')
+    assert finding.text.startswith('LoadImage: ') and text in finding.text
+    assert [os.path.basename(file) for file in finding.files] == ['0.png', '2.png']
+    assert '(2 of 4 files)' in finding.lines()[0]
+
+
+def test_files_without_permission(data, monkeypatch):
+    """Root may read everything, so that the refusal is made."""
+    import mmengine.fileio
+
+    inner = mmengine.fileio.get
+    refused = str(data / 'source/labels/2.png')
+
+    def get(path, **options):
+        if str(path) == refused:
+            raise PermissionError(13, 'Permission denied', refused)
+        return inner(path, **options)
+
+    monkeypatch.setattr(mmengine.fileio, 'get', get)
+    finding = only(config(data), 'error', 'source')
+    assert 'Permission denied' in finding.text and finding.files == [refused]
+
+
+def test_labels_of_another_depth(data):
+    cv2.imwrite(str(data / 'source/labels/1.png'), np.full(SIZE, 1, np.uint16))
+    finding = only(config(data), 'error', 'source')
+    assert 'a PNG of 16 bits and one channel, but' in finding.text and 'a single-channel 8-bit PNG' in finding.text
+
+
+def test_labels_outside_the_map(data):
+    """As FolderDataset's loader says it, and as mmseg's loader passes them on in silence."""
+    write_grey_label(data / 'source/labels/3.png', np.full(SIZE, 34))
+    assert 'ids [34] are not in the map' in only(config(data), 'error', 'source').text
+    stock = dict(type='BaseSegDataset', data_root=str(data / 'source'), img_suffix='.png', metainfo=dict(
+        classes=tuple(OWN)), data_prefix=dict(img_path='images', seg_map_path='labels'),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), crop(), PACK])
+    cfg = config(data)
+    cfg.train_dataloader.dataset.source = stock
+    errors = [finding for finding in examine(cfg).findings if finding.level == 'error']
+    assert errors[0].text == 'labels hold [3, 34], but the 3 classes are numbered 0 to 2 (255 is ignored)'
+    assert len(errors[0].files) == 4
+
+
+def test_labels_that_are_pictures(data):
+    write_image(data / 'val/labels/0.png', 3, SIZE)
+    finding = only(config(data), 'error', 'val')
+    assert 'several channels' in finding.text
+    cfg = config(data)
+    cfg.val_dataloader.dataset = dict(
+        type='BaseSegDataset', data_root=str(data / 'val'), img_suffix='.png', metainfo=dict(classes=tuple(OWN)),
+        data_prefix=dict(img_path='images', seg_map_path='labels'), pipeline=[
+            dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), PACK])
+    assert any('they are pictures' in text for text in found(cfg, 'error', 'val'))
+
+
+def test_label_of_another_size(data):
+    write_grey_label(data / 'source/labels/1.png', np.full((20, 32), 1))
+    assert 'the label is 32x20 but its image' in only(config(data), 'error', 'source').text
+    cfg = config(data, source=dict(pipeline=[
+        dict(type='LoadImageFromFile'), dict(type='LoadIdLabels'), crop(), PACK]))
+    assert any('32x20' in text or 'another size' in text for text in found(cfg, 'error', 'source'))
+
+
+def test_missing_files(data):
+    stock = dict(type='BaseSegDataset', data_root=str(data / 'source'), img_suffix='.png', metainfo=dict(
+        classes=tuple(OWN)), data_prefix=dict(img_path='images', seg_map_path='labels'),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), crop(), PACK])
+    (data / 'source/labels/2.png').unlink()
+    cfg = config(data)
+    cfg.train_dataloader.dataset.source = stock
+    findings = examine(cfg, samples=1).findings  # also among the files that are not opened
+    finding, = [one for one in findings if one.text == 'labels are missing']
+    assert (finding.level, finding.part) == ('error', 'source')
+    assert finding.files[0].endswith('labels/2.png') and finding.of == 4
+
+
+def test_a_dataset_that_cannot_be_built(data):
+    (data / 'target/images').rename(data / 'target/pictures')
+    finding = only(config(data), 'error', 'target')
+    assert 'images: no such folder' in finding.text
+    assert 'source' in examine(config(data)).seen, 'the others are examined all the same'
+
+
+def test_nothing_to_measure_with(data):
+    assert found(config(data, val_dataloader=None), 'note') == ['there is no val_dataloader: nothing will be measured']
+    (data / 'val/images').rename(data / 'val/pictures')
+    assert found(config(data), 'note') == [], 'one that cannot be built is there'
+
+
+def test_class_lists_and_heads(data):
+    other = [('road', 1), ('sky', 3), ('grass', 2)]
+    assert only(config(data, val=dict(classes=other)), 'error', 'val').text == 'the classes of source in another order'
+    other = dict(road=1, tree=2, sky=3)
+    assert only(config(data, target=dict(classes=other)), 'error', 'target').text == (
+        'classes differ from those of source: grass, tree')
+    segmentor = tiny.small(num_classes=19)
+    texts = found(config(data, model=dict(type='DACS', segmentor=segmentor)), 'error')
+    assert texts == [f'{head} has num_classes=19, but the data have 3 classes'
+                     for head in ('decode_head', 'auxiliary_head')]
+
+
+def test_pipelines_without_labels_or_packing(data):
+    assert found(config(data, source=dict(pipeline=[LOAD[0], crop(), PACK])), 'error', 'source') == [
+        'the pipeline loads no labels']
+    assert 'the pipeline does not pack its samples' in found(
+        config(data, source=dict(pipeline=[*LOAD, crop()])), 'error', 'source')
+    assert found(config(data, target=dict(labels='labels', data_root=str(data / 'source'),
+                                          pipeline=[*LOAD, crop(), PACK])), 'note', 'target') == [
+        'labels of the target are loaded, but adaptation must not use them']
+
+
+def test_sizes_and_crops(data):
+    bigger = config(data, source=dict(pipeline=[*LOAD, crop((48, 48)), PACK]))
+    assert any('smaller than 48x48' in text for text in found(bigger, 'warning', 'source'))
+    assert any('source 48x48, target 32x32' in text for text in found(bigger, 'error', 'config'))
+    cfg = config(data)
+    cfg.model.segmentor.data_preprocessor.size = None
+    write_image(data / 'target/images/0.png', 1, (24, 64))
+    assert any('different sizes' in text for text in found(cfg, 'error', 'target'))
+
+
+def test_aspects(data):
+    stretched = config(data, source=dict(pipeline=[*LOAD, dict(type='Resize', scale=(40, 40)), crop(), PACK]))
+    texts = found(stretched, 'warning')
+    assert any('Resize changes the aspect of images by up to 1.60 times' in text for text in texts)
+    assert any('source images have aspect 1.00 and target images 1.60' in text for text in texts)
+
+
+@pytest.mark.parametrize(('mode', 'level', 'text'), [
+    ('L', 'note', 'grey images'), ('RGBA', 'note', 'alpha'), ('I;16', 'warning', '16-bit'),
+    ('CMYK', 'warning', 'CMYK')])
+def test_formats(data, mode, level, text):
+    for i in range(3):
+        path = data / f'target/images/{i}.png'
+        if mode == 'I;16':
+            cv2.imwrite(str(path), np.random.RandomState(i).randint(0, 4096, SIZE).astype(np.uint16))
+        elif mode == 'CMYK':
+            Image.open(path).convert(mode).save(data / f'target/images/{i}.jpg')
+            path.unlink()
+        else:
+            Image.open(path).convert(mode).save(path)
+    texts = found(config(data), level, 'target')
+    assert any(text in one for one in texts), texts
+    if mode == 'I;16':  # twelve bits of sixteen
+        assert any('mean brightness is below' in one for one in texts)
+    if mode == 'L':
+        assert any('target images are grey' in one for one in found(config(data), 'warning', 'config'))
+
+
+def test_images_that_exif_turns(data):
+    image = Image.open(data / 'target/images/1.png')
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(data / 'target/images/1.png', exif=exif)
+    assert any('EXIF' in text for text in found(config(data), 'warning', 'target'))
+
+
+def test_black_and_constant_images_and_void(data):
+    cv2.imwrite(str(data / 'target/images/0.png'), np.zeros((*SIZE, 3), np.uint8))
+    cv2.imwrite(str(data / 'target/images/1.png'), np.full((*SIZE, 3), 90, np.uint8))
+    write_grey_label(data / 'source/labels/0.png', np.full(SIZE, 255))
+    cfg = config(data)
+    assert len(found(cfg, 'warning', 'target')) == 2
+    assert found(cfg, 'warning', 'source') == ['labels in which every pixel is ignored']
+    for i in (1, 2):
+        write_grey_label(data / f'source/labels/{i}.png', np.full(SIZE, 255))
+    assert any('75% of all pixels are ignored' in text for text in found(cfg, 'warning', 'source'))
+
+
+def test_frequencies(data):
+    for i in range(4):
+        label = np.full(SIZE, 1)
+        label[0, i] = 3 if i == 0 else 1
+        write_grey_label(data / f'source/labels/{i}.png', label)
+    examination = examine(config(data))
+    texts = {finding.level: finding.text for finding in examination.findings}
+    assert texts['warning'] == 'no pixel of grass'
+    assert 'sky (0.01% and 25.00%)' in texts['note']
+    partly = [finding.text for finding in examine(config(data), samples=2).findings]
+    assert any('among the files that were opened' in text for text in partly)
+    assert any('not every file was opened: 2 of 4 in source' in text for text in partly)
+
+
+def test_overlap_of_training_and_validation(data):
+    cfg = config(data, val=dict(data_root=str(data / 'source')))
+    assert only(cfg, 'warning', 'val').text == 'images are also in source'
+
+
+def test_sampler_and_statistics(data):
+    cfg = config(data)
+    cfg.train_dataloader.sampler.type = 'InfiniteSampler'
+    cfg.train_dataloader.dataset.source = dict(
+        type='RareClassDataset', stats=str(data / 'nothing.json'), dataset=cfg.train_dataloader.dataset.source)
+    assert any('another sampler than PairedSampler' in text for text in found(cfg, 'error'))
+    assert any('of RareClassDataset are not there yet' in text for text in found(cfg, 'warning', 'source'))
+
+
+def test_branches_of_rare_classes(data):
+    cfg = config(data)
+    pipeline = [*LOAD, dict(type='CropWithClass', crop_size=CROP), PACK]
+    inner = dict(cfg.train_dataloader.dataset.source, pipeline=pipeline)
+    cfg.train_dataloader.dataset.rare = dict(type='LongTailDataset', classes=2, k=1, dataset=inner)
+    examination = examine(cfg)
+    assert set(examination.seen) == {'source', 'target', 'rare', 'val'}
+    assert not examination.failed
+
+
+@pytest.mark.parametrize(('changes', 'level', 'text'), [
+    (dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]), 'error', 'is for images of 0 to 1'),
+    (dict(bgr_to_rgb=False), 'warning', 'in the order red, green, blue, but the network gets BGR'),
+    (dict(mean=[104.0, 116.67, 122.68], std=[1.0] * 3), 'warning', 'in the order blue, green, red'),
+    (dict(std=[0.229, 0.224, 0.225]), 'warning', 'std=.* is for images of 0 to 1'),
+    (dict(mean=None, std=None), 'warning', 'has no mean'),
+])
+def test_normalisation(data, changes, level, text):
+    import re
+    cfg = config(data)
+    cfg.model.segmentor.data_preprocessor.update(changes)
+    assert any(re.search(text, one) for one in found(cfg, level, 'config'))
+    if 'mean' in changes and changes['mean'] and changes['mean'][0] > 100:
+        cfg.model.segmentor.data_preprocessor.bgr_to_rgb = False
+        assert found(cfg, level, 'config') == []
+
+
+def test_priors_and_groups(data, tmp_path):
+    path = tmp_path / 'prior.npz'
+    masks = dict(context=dict(prior=str(path), groups=[('road', 'grass')]))
+    model = dict(type='CAMix', segmentor=tiny.small(num_classes=3), masks=masks)
+    assert 'is not there yet' in found(config(data, model=model), 'warning', 'config')[0]
+    cfg = config(data, model=model)
+    cfg.dump(str(tmp_path / 'cfg.py'))
+    assert call('dataset/build_spatial_prior.py', tmp_path / 'cfg.py', '--out', path, '--workers', 0) == 0
+    assert found(cfg, 'error') == []
+    write_set(data / 'source', 6)
+    assert any('counted from 4 labels, the source has 6' in text for text in found(cfg, 'warning'))
+    other = config(data, model=model, target=dict(pipeline=[
+        LOAD[0], dict(type='Resize', scale=(40, 40)), dict(type='RandomCrop', crop_size=CROP), PACK]))
+    texts = found(other, 'error')
+    assert any('aspect 1.600), but it is to be laid on images of aspect 1.000' in text for text in texts)
+    cfg.model.masks.context.groups = [('road', 'pole')]
+    assert any('groups: ' in text and 'pole' in text for text in found(cfg, 'error'))
+    cfg.model.masks.context.groups = ['I', 'II']
+    assert any('name no two classes of the data' in text for text in found(cfg, 'note'))
+
+
+def test_a_plain_segmentor(data):
+    """A config without adaptation is examined as well."""
+    cfg = config(data)
+    cfg.model = cfg.model.segmentor
+    cfg.train_dataloader.dataset = cfg.train_dataloader.dataset.source
+    examination = examine(cfg)
+    assert set(examination.seen) == {'source', 'val'}
+    assert not examination.findings
+
+
+def test_nothing_to_look_at():
+    with pytest.raises(SystemExit, match='nothing to look at'):
+        examine(Config(dict(model=dict())))
+
+
+def test_findings():
+    pairs = [('ids [3, 44] are unknown', 'x'), ('too dark', 'y'), ('ids [7] are unknown', 'z')]
+    one, two = grouped('warning', 'val', pairs, 'do it', 9)
+    assert (one.text, one.files, one.of) == ('ids [3, 44] are unknown', ['x', 'z'], 9)
+    assert (two.text, two.files, two.remedy) == ('too dark', ['y'], 'do it')
+    assert [f.level for f in ordered([one, Finding('note', 'val', '', ''), Finding('error', 'val', '', '')])] == [
+        'error', 'warning', 'note']
+    many = Finding('error', 'val', 't', 'r', [str(i) for i in range(9)], 10)
+    assert many.lines()[-2].strip() == '... and 6 more'
+    with pytest.raises(ValueError, match='one of error, warning, note'):
+        Finding('fatal', 'val', '', '')
+
+
+def test_pictures(data, tmp_path):
+    examination = examine(config(data))
+    assert draw_samples(examination, tmp_path / 'a.png', 2)
+    assert draw_classes(examination, tmp_path / 'b.png')
+    picture = cv2.imread(str(tmp_path / 'a.png'))
+    assert picture.shape[1] == 2 * 28 + 2 * 340 + 10
+    (data / 'source/images/0.png').write_bytes(b'')
+    assert draw_samples(examine(config(data)), tmp_path / 'c.png', 2)
+
+
+def test_overlay_shows_each_label_in_its_place():
+    label = np.array([[0, 1], [2, 255]]).repeat(20, 0).repeat(20, 1)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:3] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    shown = overlaid(np.full((40, 40, 3), 128, np.uint8), label, palette).astype(int)
+    for (y, x), channel in (((10, 10), 0), ((10, 30), 1), ((30, 10), 2)):
+        assert shown[y, x].argmax() == channel and shown[y, x, channel] > 180
+    assert np.ptp(shown[30, 30]) == 0, 'ignored pixels have no colour'
+    assert len(np.unique(shown[24:36, 24:36])) > 1, 'and are hatched'
+    assert shown[20, 10].min() > 150, 'borders are nearly white'
+
+
+def test_tool(data, tmp_path, capsys):
+    config(data).dump(str(tmp_path / 'cfg.py'))
+    arguments = [tmp_path / 'cfg.py', '--jobs', 1, '--out', tmp_path / 'out', '--json', tmp_path / 'a.json']
+    assert call('dataset/check.py', *arguments) == 0
+    assert {path.name for path in (tmp_path / 'out').iterdir()} == {'samples.png', 'classes.png'}
+    assert json.loads((tmp_path / 'a.json').read_text())['found'] == dict(error=0, warning=0, note=0)
+    (data / 'source/images/1.png').write_bytes(b'')
+    assert call('dataset/check.py', *arguments) == 1
+    assert '1 error, 0 warnings, 0 notes' in capsys.readouterr().out
+    assert 'no config at nowhere.py' in call('dataset/check.py', 'nowhere.py')
+    assert call('dataset/check.py', *arguments, '--samples', -1) == 2
+    (tmp_path / 'file').write_text('')
+    assert call('dataset/check.py', tmp_path / 'cfg.py', '--jobs', 1, '--json', tmp_path / 'file/a.json') == 1
+    printed = capsys.readouterr()
+    assert 'could not be written' in printed.err and 'share of pixels' in printed.out

@@ -1,0 +1,2 @@
+"""The tiny data sets of tests/datasets."""
+from tests.datasets.conftest import cityscapes, gta, mmseg_scope, synthia  # noqa: F401 (fixtures)

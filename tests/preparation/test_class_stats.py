@@ -1,0 +1,134 @@
+"""Class statistics against counting pixel by pixel."""
+
+import json
+import os
+import runpy
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mmseg_camix.datasets.encodings import CLASSES, train_id_table
+from mmseg_camix.preparation import class_stats
+from mmseg_camix.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
+from tests.datasets.tiny import random_ids, write_palette_label
+
+TOOL = Path(__file__).parents[2] / 'tools/dataset/class_stats.py'
+
+
+def slowly(seed, ids='cityscapes', high=35):
+    return Counter(int(train_id_table(ids)[value]) for row in random_ids(seed, high) for value in row)
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_counts(gta, jobs):
+    stats, failures = collect('gta', gta, jobs=jobs)
+    assert failures == []
+    assert stats == json.loads((gta / STATS_FILE).read_text())
+    assert stats['complete']
+    assert stats['classes'] == list(CLASSES)
+    expected = {f'labels/{i:05}.png': slowly(i) for i in range(1, 8)}
+    assert list(stats['files']) == sorted(expected)
+    for file, counts in expected.items():
+        entry = stats['files'][file]
+        assert entry['pixels'] == [counts[i] for i in range(19)]
+        assert entry['ignored'] == counts[255]
+    for i in range(19):
+        assert stats['total_pixels'][i] == sum(c[i] for c in expected.values())
+        assert stats['total_files'][i] == sum(c[i] > 0 for c in expected.values())
+
+
+def test_index_of_files_by_class(synthia):
+    stats, _ = collect('synthia', synthia)
+    index = json.loads((synthia / INDEX_FILE).read_text())
+    assert list(index) == list(CLASSES)
+    assert index['train'] == []  # SYNTHIA has none
+    for i, name in enumerate(CLASSES):
+        assert dict(index[name]) == {
+            file: entry['pixels'][i] for file, entry in stats['files'].items() if entry['pixels'][i]
+        }
+        counts = [count for _, count in index[name]]
+        assert counts == sorted(counts, reverse=True)
+
+
+def test_only_what_is_new_or_changed_is_counted_again(gta, monkeypatch):
+    collect('gta', gta)
+    counted = []
+    original = class_stats._count
+    monkeypatch.setattr(class_stats, '_count', lambda path, ids: counted.append(path.name) or original(path, ids))
+    first = (gta / STATS_FILE).read_bytes()
+    collect('gta', gta)
+    assert counted == []
+    assert (gta / STATS_FILE).read_bytes() == first
+
+    write_palette_label(gta / 'labels/00003.png', random_ids(99, 35))
+    os.utime(gta / 'labels/00003.png', (1e9, 1e9))
+    (gta / 'labels/00007.png').unlink()
+    stats, _ = collect('gta', gta)
+    assert counted == ['00003.png']
+    assert len(stats['files']) == 6
+    assert stats['files']['labels/00003.png']['pixels'] == [slowly(99)[i] for i in range(19)]
+
+    collect('gta', gta, force=True)
+    assert len(counted) == 1 + 6
+
+
+def test_an_interrupted_run_keeps_what_it_counted(gta, monkeypatch):
+    monkeypatch.setattr(class_stats, 'SAVE_EVERY', 0.0)
+    original = class_stats._count
+
+    def interrupted(path, ids):
+        if path.name == '00004.png':
+            raise KeyboardInterrupt
+        return original(path, ids)
+
+    monkeypatch.setattr(class_stats, '_count', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        collect('gta', gta)
+    partial = json.loads((gta / STATS_FILE).read_text())
+    assert len(partial['files']) == 3
+    assert not partial['complete']
+    monkeypatch.setattr(class_stats, '_count', original)
+    stats, _ = collect('gta', gta)
+    assert stats['complete']
+    assert len(stats['files']) == 7
+
+
+@pytest.mark.parametrize('content', ['{', '[]', '{"classes": ["road"], "files": {}}'])
+def test_a_foreign_file_is_not_trusted(gta, content):
+    (gta / STATS_FILE).write_text(content)
+    assert len(collect('gta', gta)[0]['files']) == 7
+
+
+def test_tool_reports_bad_files_and_goes_on(gta, tmp_path, capsys):
+    main = runpy.run_path(str(TOOL))['main']
+    label = gta / 'labels/00002.png'
+    label.write_bytes(label.read_bytes()[:50])
+    assert main(['gta', str(gta), '--jobs', '1', '--out', str(tmp_path / 'out')]) == 1
+    told = capsys.readouterr()
+    assert '00002.png: the PNG is truncated' in told.err
+    assert 'motorcycle' in told.out
+    assert '%' in told.out
+    stats = json.loads((tmp_path / 'out' / STATS_FILE).read_text())
+    assert len(stats['files']) == 6
+    assert not stats['complete']
+
+
+def test_split(cityscapes):
+    stats, _ = collect('cityscapes', cityscapes, split='val/ulm')
+    assert list(stats['files']) == ['gtFine/val/ulm/ulm_000000_000019_gtFine_labelIds.png']
+    with pytest.raises(FileNotFoundError, match='gtFine/trian: no label file; check the split'):
+        collect('cityscapes', cityscapes, split='trian')
+
+
+def test_list_of_names(gta, cityscapes):
+    (gta / 'train.txt').write_text('00006\n00002\n')
+    stats, _ = collect('gta', gta, ann_file='train.txt')
+    assert list(stats['files']) == ['labels/00002.png', 'labels/00006.png']
+    (cityscapes / 'few.txt').write_text('val/ulm/ulm_000000_000019\n')
+    assert len(collect('cityscapes', cityscapes, ann_file='few.txt')[0]['files']) == 1
+    (gta / 'train.txt').write_text('00006\n00099\n')
+    with pytest.raises(FileNotFoundError, match='labels/00099.png: no label for this line'):
+        collect('gta', gta, ann_file='train.txt')
+    with pytest.raises(FileNotFoundError, match='gone.txt: no such list'):
+        collect('gta', gta, ann_file='gone.txt')

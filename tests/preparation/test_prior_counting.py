@@ -1,0 +1,190 @@
+"""The counted prior against loops over pixels, and its file."""
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmseg_camix.ops.prior import prior_from_counts
+from mmseg_camix.ops.relations import all_contacts, count_contacts
+from mmseg_camix.preparation.prior_counting import count_labels
+from mmseg_camix.preparation.prior_pictures import draw_prior, draw_relations
+from mmseg_camix.spatial_prior import load_spatial_prior
+
+CLASSES = ('road', 'sky', 'car')
+TABLES = ('counts', 'area', 'above', 'beside', 'touching', 'together')
+
+
+def random_labels(count=5, shape=(9, 14), seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, (count, *shape)).astype(np.uint8)
+    labels[labels == 3] = 255
+    return list(labels)
+
+
+def itself(label):
+    return label
+
+
+def build(labels, **options):
+    options = dict(dict(class_names=CLASSES, size=(9, 14), stride=1, progress=False), **options)
+    return count_labels(labels, itself, **options)
+
+
+@pytest.mark.parametrize(('stride', 'cells'),
+                         [(1, (9, 14)), (3, (3, 5)), (4, (3, 4)), (20, (1, 1))])
+def test_counts_by_loops(stride, cells):
+    labels = random_labels()
+    prior = build(labels, stride=stride)
+    assert prior.counts.shape == (3, *cells)
+    expected = np.zeros((3, *cells), np.int64)
+    for label in labels:
+        for y in range(9):
+            for x in range(14):
+                if label[y, x] != 255:
+                    expected[label[y, x], y * cells[0] // 9, x * cells[1] // 14] += 1
+    assert np.array_equal(prior.counts, expected)
+    assert torch.allclose(prior.probabilities().sum(0), torch.ones(cells))
+
+
+def test_contacts_and_images_are_summed():
+    labels = random_labels()
+    labels[0][:] = 0
+    prior = build(labels)
+    each = [count_contacts(torch.from_numpy(label), 3) for label in labels]
+    for name, tables in zip(('area', 'above', 'beside'), zip(*each)):
+        assert np.array_equal(getattr(prior, name), sum(tables))
+    touching = sum((all_contacts(above, beside).sum(0) > 0).long() for _, above, beside in each)
+    assert np.array_equal(prior.touching, touching)
+    assert prior.touching[0, 1] == 4
+    assert np.array_equal(np.diag(prior.together), [5, 4, 4])
+    assert prior.together[0, 1] == 4
+    assert prior.num_images == 5
+
+
+def test_labels_are_resized_like_the_pipeline_does():
+    label = random_labels(1, (18, 28))[0]
+    small = cv2.resize(label, (14, 9), interpolation=cv2.INTER_NEAREST)
+    assert np.array_equal(build([label]).counts, build([small]).counts)
+
+
+@pytest.mark.parametrize(('workers', 'chunk'), [(0, 2), (2, 1), (2, 3)])
+def test_any_number_of_workers_counts_the_same(workers, chunk):
+    labels = random_labels(7)
+    whole, split = build(labels), build(labels, workers=workers, chunk=chunk)
+    for name in TABLES:
+        assert np.array_equal(getattr(whole, name), getattr(split, name))
+    assert split.digest == whole.digest
+    assert split.num_images == 7
+
+
+def test_digest_tells_labels_apart_but_not_their_order():
+    labels = random_labels()
+    digest = build(labels).digest
+    assert build(labels[::-1]).digest == digest
+    changed = [label.copy() for label in labels]
+    changed[3][4, 4] = (changed[3][4, 4] + 1) % 3
+    assert build(changed).digest != digest
+    assert build(labels + labels[:2] * 2).digest != digest
+    assert build(labels, class_names=CLASSES[::-1]).digest != digest
+
+
+def test_nothing_to_count_is_refused():
+    with pytest.raises(ValueError, match='no labels to count'):
+        build([])
+
+
+def test_file_brings_everything_back(tmp_path):
+    prior = build(random_labels(), sigma=2., epsilon=.01)
+    path = str(tmp_path / 'folder' / 'prior.npz')
+    prior.save(path)
+    loaded = load_spatial_prior(path, CLASSES, aspect=14 / 9)
+    for name in TABLES:
+        assert np.array_equal(getattr(prior, name), getattr(loaded, name))
+    for name in ('class_names', 'size', 'num_images', 'digest', 'sigma', 'epsilon'):
+        assert getattr(prior, name) == getattr(loaded, name)
+    assert [p.name for p in (tmp_path / 'folder').iterdir()] == ['prior.npz']
+    assert torch.equal(loaded.probabilities(), prior.probabilities())
+    assert not torch.equal(loaded.probabilities(sigma=0., epsilon=0.), loaded.probabilities())
+
+
+def test_sigma_is_in_pixels_of_the_counted_size():
+    labels = random_labels(4, (40, 40))
+    coarse = build(labels, size=(40, 40), stride=4, sigma=8., epsilon=0.)
+    expected = prior_from_counts(torch.from_numpy(coarse.counts), sigma=2., epsilon=0.)
+    assert torch.equal(coarse.probabilities(), expected)
+
+
+def test_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch):
+    path = str(tmp_path / 'prior.npz')
+    prior = build(random_labels())
+    prior.save(path)
+
+    def fail(*args, **kwargs):
+        raise OSError('disk full')
+    monkeypatch.setattr(np, 'savez_compressed', fail)
+    with pytest.raises(OSError, match='disk full'):
+        replace(prior, num_images=99).save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ['prior.npz']
+    assert load_spatial_prior(path).num_images == 5
+
+
+def test_misfits_are_refused_with_both_sides_and_the_remedy(tmp_path):
+    path = str(tmp_path / 'prior.npz')
+    with pytest.raises(FileNotFoundError, match='build_spatial_prior.py'):
+        load_spatial_prior(path)
+    build(random_labels()).save(path)
+    with pytest.raises(ValueError, match=r"'road', 'sky', 'car'.*'road', 'bus'.*build_spatial"):
+        load_spatial_prior(path, ('road', 'bus'))
+    with pytest.raises(ValueError, match='only their order'):
+        load_spatial_prior(path, CLASSES[::-1])
+    with pytest.raises(ValueError, match=r'14x9 \(aspect 1.556\).*aspect 1.000.*--size'):
+        load_spatial_prior(path, aspect=1.)
+    with pytest.raises(ValueError, match='aspect 2.000'):
+        load_spatial_prior(path, aspect=2.)
+
+
+@pytest.mark.parametrize(('width', 'height'), [(1280, 720), (1280, 760), (1024, 512)])
+def test_street_scene_formats_fit_cityscapes(tmp_path, width, height):
+    path = str(tmp_path / 'prior.npz')
+    replace(build(random_labels()), size=(height, width)).save(path)
+    assert load_spatial_prior(path, aspect=2.).size == (height, width)
+
+
+def test_file_of_another_version_is_refused(tmp_path, monkeypatch):
+    path = str(tmp_path / 'prior.npz')
+    monkeypatch.setattr('mmseg_camix.spatial_prior.VERSION', 0)
+    build(random_labels()).save(path)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match='version 0 of the file format, but this code reads 1'):
+        load_spatial_prior(path)
+
+
+@pytest.mark.parametrize('damage', [lambda data: b'', lambda data: b'nothing of the kind', lambda data: data[:-40],
+                                    lambda data: data[:200] + bytes(300) + data[500:]])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    path = tmp_path / 'prior.npz'
+    build(random_labels()).save(str(path))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r'prior\.npz is damaged, or no file of a spatial prior; build it anew'):
+        load_spatial_prior(str(path))
+
+
+@pytest.mark.parametrize('name', ['other.npz', 'other.npy'])
+def test_a_file_of_another_kind_is_named(tmp_path, name):
+    np.savez(tmp_path / 'other.npz', counts=np.zeros(3))
+    np.save(tmp_path / 'other.npy', np.zeros(3))
+    with pytest.raises(ValueError, match=f'{name} is damaged, or no file of a spatial prior'):
+        load_spatial_prior(str(tmp_path / name))
+
+
+def test_pictures_are_drawn(tmp_path):
+    prior = build(random_labels())
+    draw_prior(prior.probabilities(), CLASSES, str(tmp_path / 'a.png'), columns=2)
+    relations = torch.eye(3).bool()
+    draw_relations(prior.relation_strength(), relations, CLASSES, str(tmp_path / 'b.png'))
+    for name in 'ab':
+        picture = cv2.imread(str(tmp_path / f'{name}.png'))
+        assert min(picture.shape[:2]) > 100
+        assert len(np.unique(picture)) > 20
