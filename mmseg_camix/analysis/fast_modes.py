@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_camix.models.significance import SignificanceMask
-from mmseg_camix.models.uda.step import Step
+from mmseg_camix.models.step import Step
 
 from .timing import Training, device_name
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmseg_camix.models.uda.step import Step, Target
+from mmseg_camix.models.step import Step, Target
 
 from . import sheets
 

@@ -16,7 +16,7 @@ from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
 from mmseg_camix.files import atomic_write
-from mmseg_camix.models.uda.step import Step
+from mmseg_camix.models.step import Step
 from mmseg_camix.ops.masks import present_classes
 
 from .pictures import column

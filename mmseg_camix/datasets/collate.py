@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
-from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -18,7 +17,7 @@ def branch_collate(items: Sequence[dict]) -> dict:
 
     Each tensor that a worker hands over costs a round trip of its own; a stack is one. Labels go as
     bytes, beside their data samples: the model's preprocessor gives each its own back
-    (:func:`return_labels`).
+    (:func:`~mmseg_camix.models.uda.preprocessor.return_labels`).
     """
     batch = pseudo_collate(items)
     for branch in batch.values():
@@ -29,16 +28,6 @@ def branch_collate(items: Sequence[dict]) -> dict:
         if labels is not None:
             branch['labels'] = labels
     return batch
-
-
-def return_labels(branch: dict, device: torch.device) -> dict:
-    """A branch as ``pseudo_collate`` makes it: each data sample has its label, on this device."""
-    if 'labels' not in branch:
-        return branch
-    labels = branch['labels'].to(device, non_blocking=True).long()
-    for sample, label in zip(branch['data_samples'], labels):
-        sample.gt_sem_seg = PixelData(data=label)
-    return {key: value for key, value in branch.items() if key != 'labels'}
 
 
 def _take_labels(samples: list) -> Tensor | None:

@@ -9,8 +9,8 @@ import numpy as np
 from mmengine.config import Config
 
 from mmseg_camix.ops.context import relation_matrix
+from mmseg_camix.spatial_prior import load_spatial_prior
 
-from ..spatial_prior import load_spatial_prior
 from .findings import Finding
 from .parts import Part
 from .sample import Seen

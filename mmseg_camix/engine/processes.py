@@ -10,7 +10,7 @@ from mmengine.dist import is_distributed
 from mmengine.runner import Runner
 from torch import distributed, nn
 
-from mmseg_camix.models.uda.norms import norms_of
+from mmseg_camix.models.norms import norms_of
 
 SHARDED = ('MMFullyShardedDataParallel', 'MMDeepSpeedEngineWrapper', 'CollosalAIModelWrapper')
 _VARIABLES = ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmseg_camix.engine.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write
-from mmseg_camix.models.uda import adapter
+from mmseg_camix.models import adapter
 from mmseg_camix.version import __version__
 
 from .errors import ExportError

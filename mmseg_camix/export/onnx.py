@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mmseg_camix.files import atomic_write
-from mmseg_camix.models.uda import adapter
+from mmseg_camix.models import adapter
 from mmseg_camix.models.uda.preprocessor import BranchPreprocessor
 
 from .errors import ExportError

@@ -12,9 +12,9 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_camix.datasets.transforms.inference import inference_pipeline
 from mmseg_camix.engine.checkpoint.config_text import checkpoint_config
-from mmseg_camix.models.uda import adapter
+from mmseg_camix.models import adapter
+from mmseg_camix.models.uda.inference import inference_pipeline
 from mmseg_camix.models.uda.loading import OWN_PARTS
 from mmseg_camix.type_names import type_name
 from mmseg_camix.weights import fit, unwrapped_weights

@@ -16,7 +16,7 @@ from mmseg_camix.ops.prior import crop_prior
 from mmseg_camix.spatial_prior import load_spatial_prior, refuse_other_aspect
 
 from .masks import Mask
-from .uda.step import Step
+from .step import Step
 
 
 @TRANSFORMS.register_module()

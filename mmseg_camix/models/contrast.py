@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from mmseg_camix.ops import contrast as ops
 from mmseg_camix.ops.losses import upsample
 
+from . import adapter
 from .memory_bank import MemoryBank
 from .objectives import Objective
-from .uda import adapter
-from .uda.step import Progress, Step
-from .uda.teacher import EMATeacher
+from .step import Progress, Step
+from .teacher import EMATeacher
 
 if TYPE_CHECKING:
     from .uda.wrapper import UDASegmentor

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from mmseg_camix.ops import mmd as ops
 
+from . import adapter
 from .objectives import Objective
-from .uda import adapter
-from .uda.step import Step
+from .step import Step
 
 if TYPE_CHECKING:
     from .uda.wrapper import UDASegmentor

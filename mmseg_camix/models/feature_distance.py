@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops.feature_distance import majority_cells, masked_feature_distance
 
 from .objectives import Objective
-from .uda.step import Step
+from .step import Step
 
 if TYPE_CHECKING:
     from .uda.wrapper import UDASegmentor

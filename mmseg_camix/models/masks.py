@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops import masks as ops
 from mmseg_camix.ops.draws import one_for_all
 
-from .uda.step import Step
+from .step import Step
 
 
 class Mask(nn.Module):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mmseg_camix.ops import losses as ops
 from mmseg_camix.ops.schedules import build_schedule
 
-from .uda import adapter
-from .uda.step import Progress, Step, Target, View
+from . import adapter
+from .step import Progress, Step, Target, View
 
 if TYPE_CHECKING:
     from .uda.wrapper import UDASegmentor

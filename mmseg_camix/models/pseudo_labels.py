@@ -14,7 +14,7 @@ from mmseg_camix.ops.average import Average, alone
 from mmseg_camix.ops.losses import upsample
 
 from .significance import SignificanceMask
-from .uda.step import Step, Target, View
+from .step import Step, Target, View
 
 SCOPES = ('target', 'view')
 

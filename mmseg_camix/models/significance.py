@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops import entropy as ops
 from mmseg_camix.ops.draws import BatchGenerator, of_processes, randn
 
-from .uda.step import Step
+from .step import Step
 
 FORMS = ('paper', 'official')
 BOUNDS = ('sample', 'classes')

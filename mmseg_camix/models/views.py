@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops.augment import StrongAugment
 from mmseg_camix.ops.paste import paste
 
-from .uda.step import Progress, Step, Target, View
+from .step import Progress, Step, Target, View
 
 
 class ViewBuilder(nn.Module):

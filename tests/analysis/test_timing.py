@@ -71,7 +71,7 @@ def test_overhead_and_table():
 
 def test_the_model_trains_while_it_is_timed(world, tmp_path):
     """A step that is timed is a whole step; nothing is left out to look fast."""
-    from mmseg_camix.models.uda import teacher
+    from mmseg_camix.models import teacher
     made = []
     inner = teacher.EMATeacher.update
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmseg_camix.datasets import PairedSampler
 from mmseg_camix.engine.processes import prepare_launch
-from mmseg_camix.models.uda.processes import Processes
+from mmseg_camix.models.processes import Processes
 from tests.gloo import WORLD
 from tests.models import dsp_tiny, tiny
 from tests.world import config, pipeline

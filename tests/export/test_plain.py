@@ -16,7 +16,7 @@ from mmseg_camix.export import ExportError
 from mmseg_camix.export.files import mmseg_config, open_network, write_mmseg, write_safetensors
 from mmseg_camix.export.metainfo import dataset_meta
 from mmseg_camix.export.plain import plain_network
-from mmseg_camix.models.uda import adapter
+from mmseg_camix.models import adapter
 from mmseg_camix.weights import WeightsError
 from tests.export import networks
 from tests.export.networks import DATA, trained

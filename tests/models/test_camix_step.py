@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmseg_camix.models.uda.step import StudentPass
+from mmseg_camix.models.step import StudentPass
 from tests.sync_counter import SyncCounter
 
 from . import tiny

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmseg_camix.models.context_mask import ContextMask, _geometry
-from mmseg_camix.models.uda.step import View
+from mmseg_camix.models.step import View
 from mmseg_camix.models.uda.tables import TableError
 
 from . import tiny

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
-from mmseg_camix.datasets.transforms.inference import inference_pipeline
+from mmseg_camix.models.uda.inference import inference_pipeline
 from tests.datasets.tiny import write_image
 from tests.export import networks
 from tests.models import tiny

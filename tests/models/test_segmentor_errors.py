@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_camix.models import UDASegmentor
-from mmseg_camix.models.uda.adapter import UnsupportedSegmentorError
+from mmseg_camix.models.adapter import UnsupportedSegmentorError
 
 from . import tiny
 from .errors import refused

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from mmseg_camix.models.norms import norms_of
 from mmseg_camix.models.significance import SignificanceMask
-from mmseg_camix.models.uda.norms import norms_of
-from mmseg_camix.models.uda.teacher import EMATeacher
+from mmseg_camix.models.teacher import EMATeacher
 from mmseg_camix.ops import entropy as ops
 
 from . import tiny

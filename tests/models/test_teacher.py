@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from mmseg_camix.models.uda.teacher import EMATeacher
+from mmseg_camix.models.teacher import EMATeacher
 
 from . import tiny
 

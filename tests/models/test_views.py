@@ -5,7 +5,7 @@ import torch
 
 from mmseg_camix.models.masks import BoxMask, ClassMask, CowMask
 from mmseg_camix.models.objectives import PixelCrossEntropy, PixelMSE, SupervisedLoss
-from mmseg_camix.models.uda.step import Progress, Step, StudentPass, Target, View
+from mmseg_camix.models.step import Progress, Step, StudentPass, Target, View
 from mmseg_camix.models.views import Augmented, Paste, Shuffled, Switch
 
 from . import tiny

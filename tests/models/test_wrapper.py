@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_camix.models.uda import adapter
+from mmseg_camix.models import adapter
 
 from . import tiny
 

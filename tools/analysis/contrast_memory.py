@@ -19,7 +19,7 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 import torch
 
 from mmseg_camix.models.contrast import RegionContrast
-from mmseg_camix.models.uda.step import Progress, Step, StudentPass, Target, View
+from mmseg_camix.models.step import Progress, Step, StudentPass, Target, View
 
 CLASSES = 19
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mmcv.transforms import BaseTransform, Compose
 from mmseg.registry import TRANSFORMS
 
-from mmseg_camix.type_names import type_name
+from mmseg_camix.type_names import loads_label, type_name
 
 
 @TRANSFORMS.register_module()
@@ -48,12 +48,6 @@ class AugmentedViews(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(scales={self.scales}, flip={self.flip})'
-
-
-def loads_label(transform: dict) -> bool:
-    """Whether a transform reads the label file."""
-    name = type_name(transform)
-    return name.startswith('Load') and 'Image' not in name
 
 
 def _view(plain: list[dict], scale: float, mirrored: bool) -> list[dict]:

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 
 from mmseg_camix.files import atomic_write
-from mmseg_camix.models.uda.step import Step
+from mmseg_camix.models.step import Step
 
 from ..watch.step_tap import StepTap
 from .uda_hook import unwrapped

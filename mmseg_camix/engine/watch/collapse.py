@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmseg_camix.models.uda.step import Step
+from mmseg_camix.models.step import Step
 from mmseg_camix.ops.pseudo import confidence_and_label
 
 SUMS = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from mmseg_camix.models.uda.step import Step
+from mmseg_camix.models.step import Step
 
 
 class StepTap:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from . import adapter
-from .norms import unmoved_statistics
+from .. import adapter
+from ..norms import unmoved_statistics
 
 # Layers that are too small to be recomputed as one.
 _ELEMENTARY = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)

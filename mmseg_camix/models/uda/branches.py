@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from . import adapter
-from .step import Target, View
+from .. import adapter
+from ..step import Target, View
 
 
 def check_branches(method: str, wanted: Iterable[str], given: Iterable[str]) -> None:

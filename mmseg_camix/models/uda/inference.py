@@ -1,29 +1,58 @@
-"""mmseg's own ways to predict on a file: ``init_model`` with ``inference_model``, and ``MMSegInferencer``."""
+"""Support for mmseg's own inference: ``init_model`` with ``inference_model``, and ``MMSegInferencer``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
 
-from mmseg_camix.datasets.transforms.inference import inference_pipeline
+from mmseg_camix.type_names import loads_label, type_name
+
+# Transforms of this package -> mmseg's, which do the same to a valid image without labels.
+STOCK = {'LoadImage': 'LoadImageFromFile', 'PackUDAInputs': 'PackSegInputs'}
+# Transforms that need the label's size.
+FOR_LABELS = ('EvaluateAtResizedShape',)
+# Transforms that stand for the transforms inside them.
+WRAPPERS = ('AugmentedViews', 'Cached')
+
+
+def inference_pipeline(pipeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A test pipeline for images without labels, in mmseg's own transforms where it has them.
+
+    mmseg's ``inference_model`` and ``MMSegInferencer`` search the pipeline for `LoadAnnotations`, to remove it, and
+    for `LoadImageFromFile`. A new transform that test pipelines may hold needs an entry in the tables above.
+
+    Args:
+        pipeline: configs of transforms; not changed.
+
+    Returns:
+        The configs without those that load labels. Predictions have the size of the image as it was loaded.
+    """
+    kept: list[dict[str, Any]] = []
+    for transform in pipeline:
+        name = type_name(transform)
+        if name in WRAPPERS:
+            kept.extend(inference_pipeline(transform['transforms']))
+        elif name not in FOR_LABELS and not loads_label(transform):
+            kept.append({**transform, 'type': STOCK.get(name, transform['type'])})
+    return kept
 
 
 class InferenceConfig:
-    """Mixin for a model whose config's test pipeline may hold transforms of ours.
+    """Mixin for models whose config may use this package's transforms in its test pipeline.
 
-    mmseg gives a model its config, as ``model.cfg``, when it prepares it for images of no data set.
-    Then, in place, as mmseg itself does: transforms that need labels are taken out of the test pipelines,
-    and loading goes by the names that mmseg looks for.
+    mmseg sets ``model.cfg`` when it prepares a model for images that belong to no data set. The setter then rewrites
+    the config's test pipelines in place, as mmseg itself does.
     """
 
     _cfg: Config | None = None
 
     @property
     def cfg(self) -> Any:
-        """The config that mmseg's inference has given."""
+        """The config set by mmseg's inference."""
         if self._cfg is None:
-            raise AttributeError(f'{type(self).__name__} was given no cfg')
+            raise AttributeError(f'{type(self).__name__} has no cfg; mmseg sets it for inference')
         return self._cfg
 
     @cfg.setter

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
-from .step import StudentPass
+from ..step import StudentPass
 
 
 def views_seen(objectives: Iterable) -> dict[str, bool]:

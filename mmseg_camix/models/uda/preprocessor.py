@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from mmengine.structures import PixelData
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from torch import Tensor, nn
-
-from mmseg_camix.datasets.collate import return_labels
 
 
 def with_preprocessor(segmentor: dict, data_preprocessor: dict | None) -> dict:
@@ -14,6 +13,16 @@ def with_preprocessor(segmentor: dict, data_preprocessor: dict | None) -> dict:
     if data_preprocessor is None or segmentor.get('data_preprocessor') is not None:
         return segmentor
     return {**segmentor, 'data_preprocessor': data_preprocessor}
+
+
+def return_labels(branch: dict, device: torch.device) -> dict:
+    """A branch as ``pseudo_collate`` makes it: each data sample has its label, on this device."""
+    if 'labels' not in branch:
+        return branch
+    labels = branch['labels'].to(device, non_blocking=True).long()
+    for sample, label in zip(branch['data_samples'], labels):
+        sample.gt_sem_seg = PixelData(data=label)
+    return {key: value for key, value in branch.items() if key != 'labels'}
 
 
 class BranchPreprocessor(nn.Module):

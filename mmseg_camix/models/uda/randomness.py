@@ -6,8 +6,8 @@ import torch
 
 from mmseg_camix.ops.draws import BatchGenerator
 
-from .processes import Processes
-from .step import Progress
+from ..processes import Processes
+from ..step import Progress
 
 # Two streams: from one seed, masks and augmentation would draw the same numbers. They differ in the
 # low 32 bits, for torch's CPU generator reads no others.

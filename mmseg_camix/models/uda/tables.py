@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from mmengine.registry import Registry
 from torch import nn
 
-from .step import Progress
+from ..step import Progress
 
 
 class TableError(ValueError):

@@ -12,20 +12,21 @@ from torch import Tensor, nn
 
 from mmseg_camix.ops.augment import StrongAugment
 
+from .. import adapter
 from .. import masks as masks_module
 from .. import objectives as objectives_module
 from .. import views as views_module
+from ..processes import Processes
 from ..pseudo_labels import PseudoLabels
-from . import adapter, passes, tables
+from ..step import Progress, Step, StudentPass, View
+from ..teacher import EMATeacher
+from . import passes, tables
 from .acceleration import accelerate
 from .branches import branch_view, check_branches
 from .inference import InferenceConfig
 from .loading import hand_to_networks
 from .preprocessor import BranchPreprocessor, with_preprocessor
-from .processes import Processes
 from .randomness import StepGenerators
-from .step import Progress, Step, StudentPass, View
-from .teacher import EMATeacher
 
 BRANCHES = ('source', 'target')
 NETWORKS = ('student', 'teacher')
