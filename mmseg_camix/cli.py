@@ -1,0 +1,133 @@
+"""What all command lines share: errors in one line, ``--debug``, and ``--cfg-options``.
+
+A tool ends with ``run(parse_args, main)``; its parser is completed by :func:`add_debug` or :func:`add_config_options`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from mmengine.config import DictAction
+
+# Errors of these kinds come from what the user gave: options, configs, files. So do those that the package defines.
+USER_ERRORS = (ValueError, TypeError, KeyError, OSError, ImportError, NotImplementedError)
+_BLANK = '\x00'  # stands for a blank within a value while mmengine parses it, which removes blanks
+
+
+def run(parse_args: Callable[[], Namespace], main: Callable[[Namespace], int | None]) -> NoReturn:
+    """Parse the command line, call ``main`` with it, and exit: with its code, or 1 and one line about a known error.
+
+    The stack trace of a known error goes to the log file of the run; ``--debug`` raises the error instead. Errors of
+    other kinds are defects of the program and keep their trace.
+    """
+    args = parse_args()
+    try:
+        code = main(args)
+    except KeyboardInterrupt:
+        if getattr(args, 'debug', False):
+            raise
+        print('interrupted', file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if getattr(args, 'debug', False) or not is_user_error(error):
+            raise
+        log_trace(error)
+        sys.exit(f'error: {describe(error)}')
+    except SystemExit as end:
+        if isinstance(end.code, str) and not end.code.startswith('error: '):
+            sys.exit(f'error: {end.code}')
+        raise
+    sys.exit(code or 0)
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Whether the error is about options, configs or files, and not a defect of the program."""
+    return isinstance(error, USER_ERRORS) or type(error).__module__.startswith('mmseg_camix.')
+
+
+def describe(error: BaseException) -> str:
+    """The error as one line: what is wrong, where, and what to do where that is known."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f'{error.filename}: {error.strerror}'
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    text = ' '.join(text.split()).rstrip('.') or type(error).__name__
+    if match := re.search(r"unexpected keyword argument '(\w+)'", text):
+        text += (f". If '{match[1]}' comes from a _base_ config, replace the base's entry with _delete_=True beside "
+                 'the new type')
+    if type(error).__module__ == 'builtins' and not isinstance(error, ValueError):
+        text = f'{type(error).__name__}: {text}'
+    if not type(error).__module__.startswith('mmseg_camix.'):
+        text += ' (--debug shows the stack trace)'
+    return text
+
+
+def log_trace(error: BaseException) -> None:
+    """Write the stack trace of an error to the log file, if the run has opened one."""
+    trace = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
+    for name in list(logging.root.manager.loggerDict):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.emit(logging.LogRecord(name, logging.ERROR, __file__, 0, trace, None, None))
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """A hint to append to an error, "; did you mean 'alpha'?", or nothing where no valid name is close."""
+    names = {known.lower(): known for known in valid}
+    close = get_close_matches(name.lower(), names, n=1)
+    return f"; did you mean '{names[close[0]]}'?" if close else ''
+
+
+def add_debug(parser: ArgumentParser) -> None:
+    """Add ``--debug``, which :func:`run` reads."""
+    parser.add_argument('--debug', action='store_true', help='show the stack trace of an error')
+
+
+def add_config_options(parser: ArgumentParser) -> None:
+    """Add ``--cfg-options`` and ``--debug``."""
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
+                        help='override entries of the config, e.g. train_cfg.max_iters=100; quote lists and blanks: '
+                             '"crop_size=(256, 512)"')
+    add_debug(parser)
+
+
+class ConfigOptions(DictAction):
+    """mmengine's KEY=VALUE options; a value keeps its blanks, and an option without '=' is refused."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, values: list[str],
+                 option_string: str | None = None) -> None:
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for item in values:
+            key, separator, value = item.partition('=')
+            if not separator or not key:
+                parser.error(f"{option_string}: '{item}' has no '='; write KEY=VALUE")
+            try:
+                options[key] = parse_value(value)
+            except AssertionError:
+                parser.error(f"{option_string}: the brackets of '{item}' do not match")
+        setattr(namespace, self.dest, options)
+
+
+def parse_value(text: str) -> Any:
+    """The value of an option as mmengine reads it (``a,b`` is a list), but with the blanks of a text kept."""
+    compact = re.sub(r'\s*([,()\[\]])\s*', r'\1', text.strip())
+    return _with_blanks(DictAction._parse_iterable(compact.replace(' ', _BLANK)))
+
+
+def _with_blanks(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with_blanks(item) for item in value)
+    return value.replace(_BLANK, ' ') if isinstance(value, str) else value
+
+
+def positive_int(text: str) -> int:
+    """A number above 0, as an argparse type."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"'{text}' must be a whole number of at least 1")
+    return int(text)

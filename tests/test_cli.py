@@ -1,0 +1,121 @@
+"""What all command lines share."""
+
+import logging
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+
+import pytest
+
+from mmseg_camix import cli
+
+
+class PackageError(RuntimeError):
+    """An error as the package defines them."""
+
+
+PackageError.__module__ = 'mmseg_camix.somewhere'
+
+
+def outcome(error=None, debug=False, code=None):
+    """Exit code of a tool whose main raises ``error`` or returns ``code``."""
+    def main(args):
+        if error is not None:
+            raise error
+        return code
+    with pytest.raises(SystemExit) as end:
+        cli.run(lambda: Namespace(debug=debug), main)
+    return end.value.code
+
+
+@pytest.mark.parametrize(('error', 'message'), [
+    (ValueError('a is wrong'), 'error: a is wrong (--debug shows the stack trace)'),
+    (ValueError('two\n  lines'), 'error: two lines (--debug shows the stack trace)'),
+    (PackageError('known'), 'error: known'),
+    (KeyError("'x' is not registered"), "error: KeyError: 'x' is not registered (--debug shows the stack trace)"),
+    (FileNotFoundError(2, 'No such file or directory', 'a.py'), 'error: a.py: No such file or directory'),
+    (SystemExit('stop'), 'error: stop'),
+    (SystemExit('error: stop'), 'error: stop'),
+    (KeyboardInterrupt(), 130)])
+def test_known_errors_end_in_one_line(error, message):
+    assert outcome(error) == message
+
+
+def test_exit_codes():
+    assert [outcome(code=code) for code in (None, 0, 3)] == [0, 0, 3]
+
+
+def test_an_inherited_argument_is_explained():
+    def build(a):
+        return a
+    with pytest.raises(TypeError) as caught:
+        build(a=1, momentum=0.9)
+    assert "If 'momentum' comes from a _base_ config, replace the base's entry with _delete_=True" in outcome(
+        caught.value)
+
+
+def test_debug_raises_known_errors():
+    with pytest.raises(ValueError, match='wrong'):
+        cli.run(lambda: Namespace(debug=True), lambda args: int('wrong'))
+
+
+def test_defects_keep_their_trace():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(Namespace, lambda args: 1 / 0)
+
+
+def test_the_trace_goes_to_the_log_file(tmp_path):
+    handler = logging.FileHandler(tmp_path / 'log')
+    logger = logging.getLogger('test_cli')
+    logger.addHandler(handler)
+    try:
+        outcome(PackageError('known'))
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    text = (tmp_path / 'log').read_text()
+    assert 'Traceback' in text
+    assert 'PackageError: known' in text
+
+
+@pytest.mark.parametrize(('name', 'hint'), [
+    ('DACSS', "; did you mean 'DACS'?"), ('alfa', "; did you mean 'alpha'?"), ('Camix', "; did you mean 'CAMix'?"),
+    ('other', '')])
+def test_near_misses(name, hint):
+    assert cli.did_you_mean(name, ['DACS', 'CAMix', 'alpha']) == hint
+
+
+@pytest.mark.parametrize(('text', 'value'), [
+    ('a b', 'a b'), ('/data/my  set', '/data/my  set'), ('"a b"', 'a b'), (' 5 ', 5), ('1e-3', 0.001), ('true', True),
+    ('None', None), ('a, b', ['a', 'b']), ('[traffic light, bus]', ['traffic light', 'bus']),
+    ('(1, 2)', (1, 2)), ('[(1, a b), [2]]', [(1, 'a b'), [2]]), ('', ''), ('a=b', 'a=b')])
+def test_values_of_options(text, value):
+    assert cli.parse_value(text) == value
+
+
+def parse(*arguments):
+    parser = ArgumentParser(prog='tool')
+    cli.add_config_options(parser)
+    return parser.parse_args(arguments)
+
+
+def test_options_accumulate():
+    args = parse('--cfg-options', 'a.b=1', 'root=my data', '--cfg-options', 'c=x')
+    assert args.cfg_options == {'a.b': 1, 'root': 'my data', 'c': 'x'}
+    assert not args.debug
+    assert parse('--debug').cfg_options is None
+
+
+@pytest.mark.parametrize(('option', 'message'), [
+    ('lr', "'lr' has no '='; write KEY=VALUE"), ('=1', "'=1' has no '='"),
+    ('a=[1,(2]', "the brackets of 'a=[1,(2]' do not match")])
+def test_options_that_cannot_be_read(option, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse('--cfg-options', option)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_positive_numbers():
+    assert cli.positive_int('12') == 12
+    for text in ('0', '-1', 'x', '1.5', ''):
+        with pytest.raises(ArgumentTypeError, match='must be a whole number'):
+            cli.positive_int(text)
