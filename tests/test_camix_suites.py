@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import DictAction
 from mmseg.registry import MODELS
 
-from mmseg_camix.analysis.benchmark import load_suite
+from benchmarks.suites import load_suite
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.models.objectives import PixelCrossEntropy, PixelMSE, SignificanceCrossEntropy
 from mmseg_camix.models.uda.methods import CAMix, MeanTeacher
@@ -21,7 +21,7 @@ GRID = {'CAMix': (0.75, -5.0), 'beta 0': (0.0, -5.0), 'beta .25': (0.25, -5.0), 
 
 
 def build(suite, name):
-    """As tools/train.py does with what tools/analysis/benchmark_methods.py passes on."""
+    """As tools/train.py does with what -m benchmarks.methods passes on."""
     row = SUITES[suite][name]
     parser = ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 
-from mmseg_camix.analysis.benchmark import load_suite, runs_of
+from benchmarks.suites import load_suite, runs_of
 from mmseg_camix.engine.config import is_adapted, load_config
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.models import UDASegmentor

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from mmseg_camix.datasets.mini.writer import write_benchmark
+from drawn_streets.writer import write_benchmark
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.models import UDASegmentor
 from tests.test_real_configs import REAL, name, offline

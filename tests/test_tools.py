@@ -107,7 +107,7 @@ def test_options_reach_the_config(trained, tmp_path):
     ('train.py', ['nowhere.py'], 'no config at nowhere.py'),
     ('test.py', ['nowhere.py', 'nothing.pth'], 'no checkpoint at nothing.pth'),
     ('test.py', ['nowhere.py', __file__], 'no config at nowhere.py'),
-    ('analysis/benchmark_step.py', ['nowhere.py'], 'no config at nowhere.py'),
+    ('benchmarks.step', ['nowhere.py'], 'no config at nowhere.py'),
 ])
 def test_wrong_paths(tool, arguments, match):
     assert match in str(call(tool, *arguments))

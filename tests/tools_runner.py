@@ -10,12 +10,15 @@ ROOT = Path(__file__).parents[1]
 
 
 def call(tool: str, *arguments: object) -> object:
-    """Run tools/<tool> with these arguments; returns the exit code, or the message of a SystemExit."""
+    """Run tools/<tool>, or a module given by its dotted name; returns the exit code or the SystemExit's message."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', [tool, *map(str, arguments)])
         patch.setenv('LOCAL_RANK', '0')
         try:
-            runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+            if tool.endswith('.py'):
+                runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+            else:
+                runpy.run_module(tool, run_name='__main__', alter_sys=False)
         except SystemExit as end:
             return end.code or 0
     return 0

@@ -17,9 +17,19 @@ import warnings
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmseg.registry import DATASETS, MODELS
 
-from mmseg_camix.analysis.pictures import draw_comparison
+from mmseg_camix.engine.config import move_data_root
 from mmseg_camix.engine.hooks.record_hook import read_record
+from mmseg_camix.files import atomic_write
+from mmseg_camix.visualization.sheets import colourised, column
 
 TOOLS = Path(__file__).parent
 CONFIGS = {
@@ -104,6 +114,43 @@ def table(trained: dict[str, Path]) -> str:
                  for network in ('student', 'teacher')]
         lines.append(f'{name:<18}{"".join(cells)}')
     return '\n'.join(lines)
+
+
+@torch.no_grad()
+def predict(config: str, checkpoint: Path, samples: list[dict]) -> list[np.ndarray]:
+    """(H, W) train ids of each sample, by the network that the method is tested with."""
+    cfg = Config.fromfile(config)
+    model = MODELS.build(cfg.model)
+    load_checkpoint(model, str(checkpoint), map_location='cpu')
+    model.eval()
+    return [model.test_step(pseudo_collate([sample]))[0].pred_sem_seg.data[0].numpy() for sample in samples]
+
+
+def draw_comparison(networks: dict[str, tuple[str, Path]], data_root: Path, path: Path, count: int = 4,
+                    width: int = 384) -> None:
+    """Write a picture: one line per image with the input, its ground truth, and each prediction.
+
+    Args:
+        networks: title -> (config file, checkpoint).
+        data_root: folder of the data set; the validation images of the first config are shown.
+        path: file to write.
+        count: how many images, evenly spread over the set.
+        width: of each tile in pixels.
+    """
+    init_default_scope('mmseg')
+    cfg = Config.fromfile(next(iter(networks.values()))[0])
+    move_data_root(cfg, str(data_root))
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    samples = [dataset[int(index)] for index in np.linspace(0, len(dataset) - 1, count)]
+    palette = dataset.metainfo['palette']
+    columns = {
+        'target image': [sample['inputs'].permute(1, 2, 0).numpy() for sample in samples],
+        'ground truth': [colourised(sample['data_samples'].gt_sem_seg.data[0].numpy(), palette)
+                         for sample in samples]}
+    for title, (config, checkpoint) in networks.items():
+        columns[title] = [colourised(label, palette) for label in predict(config, checkpoint, samples)]
+    sheet = np.hstack([column(title, tiles, width) for title, tiles in columns.items()])
+    atomic_write(path, cv2.imencode('.png', sheet)[1].tobytes())
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-# CAMix and the rows of its papers' Tables IV to VII; run by tools/analysis/benchmark_methods.py.
+# CAMix and the rows of its papers' Tables IV to VII; run by benchmarks/methods.py.
 # The prior comes first: python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py
 title = 'CAMix and its parts, miniature GTA -> Cityscapes'
 _once = dict(seeds=1, curve=False)  # ablations

@@ -1,5 +1,5 @@
 # The two parameters of CAMix's threshold (Eq. 7, the paper's Fig. 8), one varied at a time; run by
-# tools/analysis/benchmark_methods.py. The figure's values cannot be read from the paper's text: these
+# benchmarks/methods.py. The figure's values cannot be read from the paper's text: these
 # surround the published optimum, beta .75 and gamma -5, which is the row CAMix.
 title = 'CAMix: beta and gamma of the threshold, miniature GTA -> Cityscapes'
 _camix = 'configs/camix/mini_gta2cs_tiny.py'

@@ -1,5 +1,5 @@
 # The DACS family and its baselines on the miniature benchmark; run by
-# tools/analysis/benchmark_methods.py.
+# benchmarks/methods.py.
 title = 'The DACS family, miniature GTA -> Cityscapes'
 _baseline = 'configs/baselines/mini_gta2cs_tiny_'
 rows = [

@@ -1,4 +1,4 @@
-# DAFormer's parts and CAMix on them; run by tools/analysis/benchmark_methods.py. First:
+# DAFormer's parts and CAMix on them; run by benchmarks/methods.py. First:
 #   python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
 #   python tools/train.py configs/source_only/mini_gta2cs_tiny.py   # the encoder of the rows with FD
 # The feature distance wants an encoder that has learnt something before. No ImageNet fits this network:

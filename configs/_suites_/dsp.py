@@ -1,4 +1,4 @@
-# DSP and the rows of its paper's Tables 3, 4 and 5; run by tools/analysis/benchmark_methods.py. The three
+# DSP and the rows of its paper's Tables 3, 4 and 5; run by benchmarks/methods.py. The three
 # rows of pastes share one patch (k = 2), so that each differs from the next in one thing. The plot shows
 # the three of the paper's Fig. 5.
 title = 'DSP and its parts, miniature GTA -> Cityscapes'

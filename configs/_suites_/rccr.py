@@ -1,5 +1,5 @@
 # RCCR and the rows of its paper's Table 3, each with one part more than the row above; run by
-# tools/analysis/benchmark_methods.py.
+# benchmarks/methods.py.
 title = 'RCCR and its parts, miniature GTA -> Cityscapes'
 _rccr = 'configs/rccr/mini_gta2cs_tiny.py'
 _contrast = 'model.objectives.contrast.'

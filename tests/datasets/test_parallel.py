@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmseg_camix.datasets.mini.writer import write_benchmark
+from drawn_streets.writer import write_benchmark
 from mmseg_camix.datasets.parallel import forking_opencv, run_parallel
 from mmseg_camix.files import CannotWrite
 from mmseg_camix.preparation import prior_counting as counting

@@ -9,9 +9,9 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmseg_camix.analysis.pictures_data import draw_classes, draw_samples, overlaid
 from mmseg_camix.doctor import Finding, examine, told
 from mmseg_camix.doctor.findings import grouped, ordered
+from mmseg_camix.doctor.pictures import draw_classes, draw_samples, overlaid
 from tests.datasets.tiny import write_grey_label, write_image
 from tests.models import tiny
 from tests.tools_runner import call

@@ -10,7 +10,7 @@ import pytest
 from mmengine.hooks import Hook
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from mmseg_camix.analysis.same_run import differences
+from benchmarks.same_run import differences
 from mmseg_camix.datasets import SampleError
 from mmseg_camix.engine.checkpoint import CheckpointError, DamagedCheckpointError, read_checkpoint
 from mmseg_camix.engine.hooks.unreadable import COUNTS

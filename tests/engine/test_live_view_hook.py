@@ -11,12 +11,12 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmseg_camix.analysis import live_picture, sheets
-from mmseg_camix.analysis.live_panels import Panel, panels_of
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
 from mmseg_camix.engine.hooks import LiveViewHook
 from mmseg_camix.engine.monitoring import show_in
 from mmseg_camix.engine.watch.step_tap import StepTap
+from mmseg_camix.visualization import live_picture, sheets
+from mmseg_camix.visualization.panels import Panel, panels_of
 from tests.engine.fragile import same
 from tests.models import dsp_tiny, tiny
 from tests.world import config

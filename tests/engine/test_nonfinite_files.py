@@ -46,7 +46,7 @@ def test_files(broken):
 
 
 def test_replay_names_the_culprit(broken, capsys):
-    assert call('analysis/replay_step.py', broken / 'cfg.py', broken / 'nonfinite/iter_1.pth') == 0
+    assert call('replay_step.py', broken / 'cfg.py', broken / 'nonfinite/iter_1.pth') == 0
     report = capsys.readouterr().out
     assert 'step 1 of 4, rank 0 of 1, seed 0' in report
     assert "first in the forward pass:  the output of objectives.fragile (Fragile)['loss_fragile'] () float32, 1 NaN" \
@@ -59,7 +59,7 @@ def test_replay_names_the_culprit(broken, capsys):
 
 def test_replay_with_other_weights(broken, capsys):
     """Those of the end, whose losses are others; the culprit is the same."""
-    assert call('analysis/replay_step.py', broken / 'cfg.py', broken / 'nonfinite/iter_1.pth', '--checkpoint',
+    assert call('replay_step.py', broken / 'cfg.py', broken / 'nonfinite/iter_1.pth', '--checkpoint',
                 broken / 'iter_4.pth') == 0
     report = capsys.readouterr().out
     assert '(was' in report
@@ -68,7 +68,7 @@ def test_replay_with_other_weights(broken, capsys):
 
 def test_replay_of_what_is_finite(broken, capsys):
     """The objective repaired: nothing to find, and what that may mean."""
-    assert call('analysis/replay_step.py', broken / 'cfg.py', broken / 'nonfinite/iter_1.pth', '--cfg-options',
+    assert call('replay_step.py', broken / 'cfg.py', broken / 'nonfinite/iter_1.pth', '--cfg-options',
                 'model.objectives.fragile.at=[]') == 1
     report = capsys.readouterr().out
     assert 'fragile.loss_fragile: 0 (was nan)' in report
@@ -83,7 +83,7 @@ def test_replay_of_a_gradient(world, tmp_path, capsys):
     cfg.dump(str(tmp_path / 'cfg.py'))
     assert call('train.py', tmp_path / 'cfg.py', '--work-dir', tmp_path / 'run') == 0
     capsys.readouterr()
-    assert call('analysis/replay_step.py', tmp_path / 'cfg.py', tmp_path / 'run/nonfinite/iter_1.pth') == 0
+    assert call('replay_step.py', tmp_path / 'cfg.py', tmp_path / 'run/nonfinite/iter_1.pth') == 0
     report = capsys.readouterr().out
     assert 'step 0, 1 of 2' in report
     assert torch.load(tmp_path / 'run/nonfinite/iter_1.pth')['forwards'][1]['autocast'] == 'bfloat16'
@@ -94,14 +94,14 @@ def test_replay_of_a_gradient(world, tmp_path, capsys):
 
 def test_replay_of_bad_arguments(broken, tmp_path):
     file = broken / 'nonfinite/iter_1.pth'
-    assert 'no config at nothing.py' in call('analysis/replay_step.py', 'nothing.py', file)
-    assert 'does not hold the inputs of a step' in call('analysis/replay_step.py', broken / 'cfg.py',
+    assert 'no config at nothing.py' in call('replay_step.py', 'nothing.py', file)
+    assert 'does not hold the inputs of a step' in call('replay_step.py', broken / 'cfg.py',
                                                         broken / 'iter_4.pth')
     (tmp_path / 'iter_1.pth').write_bytes(file.read_bytes())
     assert 'name a checkpoint of the same training with --checkpoint' in call(
-        'analysis/replay_step.py', broken / 'cfg.py', tmp_path / 'iter_1.pth')
+        'replay_step.py', broken / 'cfg.py', tmp_path / 'iter_1.pth')
     (tmp_path / 'iter_1.pth').write_bytes(file.read_bytes()[:1000])
-    assert 'damaged' in call('analysis/replay_step.py', broken / 'cfg.py', tmp_path / 'iter_1.pth')
+    assert 'damaged' in call('replay_step.py', broken / 'cfg.py', tmp_path / 'iter_1.pth')
 
 
 def test_counts_survive_a_resume(world, tmp_path):

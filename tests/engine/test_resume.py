@@ -12,7 +12,7 @@ from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.runner import Runner
 from torch import distributed
 
-from mmseg_camix.analysis.same_run import comparable, differences, unequal
+from benchmarks.same_run import comparable, differences, unequal
 from mmseg_camix.datasets import CLASSES, PairedDataset
 from mmseg_camix.engine import rank_state
 from mmseg_camix.engine.hooks.record_hook import read_record

@@ -27,8 +27,8 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from mmseg_camix.analysis.pictures_data import draw_classes, draw_samples
 from mmseg_camix.doctor import Examination, examine, told
+from mmseg_camix.doctor.pictures import draw_classes, draw_samples
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write
 

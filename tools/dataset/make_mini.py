@@ -10,8 +10,8 @@ import argparse
 import os
 import sys
 
-from mmseg_camix.datasets.mini.preview import write_preview
-from mmseg_camix.datasets.mini.writer import SETS, write_benchmark
+from drawn_streets.preview import write_preview
+from drawn_streets.writer import SETS, write_benchmark
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -143,6 +143,6 @@ def last_words(diagnosis: Diagnosis, counts: dict, iteration: int, saved: Path |
              diagnosis.table()]
     if saved is not None:
         lines += ['Its inputs are saved; this names the first number that is not finite:',
-                  f'  python tools/analysis/replay_step.py {config} {saved}']
+                  f'  python tools/replay_step.py {config} {saved}']
     lines += ['Look at', *(f'  - {one}' for one in diagnosis.advice())]
     return '\n'.join(lines)

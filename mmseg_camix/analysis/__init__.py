@@ -1,1 +1,0 @@
-"""What the tools under tools/analysis compute: step timings, benchmark tables, pictures."""

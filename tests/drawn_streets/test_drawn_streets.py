@@ -1,0 +1,358 @@
+"""The miniature benchmark: its pictures make sense, its files are those of the real sets."""
+
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from drawn_streets import DOMAINS, default_size, render, scene_of, writer
+from drawn_streets import labels as L
+from drawn_streets.camera import NEAR, Camera, clip_near
+from drawn_streets.canvas import Canvas
+from drawn_streets.preview import contact_sheet
+from drawn_streets.writer import write_benchmark
+
+SETS = ('gta', 'synthia', 'cityscapes')
+COUNT = 24
+VOID = {L.EGO, L.STATIC}
+
+
+@cache
+def samples(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, H, W, 3) uint8 and labels (N, H, W) uint8 of one set."""
+    pairs = [render(name, 'train', k, 0, default_size(name, 96)) for k in range(COUNT)]
+    return np.array([image for image, _ in pairs]), np.array([label for _, label in pairs])
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Every file below root, by its relative path."""
+    return {path.relative_to(root).as_posix(): path.read_bytes()
+            for path in sorted(root.rglob('*')) if path.is_file()}
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A benchmark of two training images and one for validation."""
+    root = tmp_path_factory.mktemp('mini')
+    write_benchmark(root, train=2, val=1, height=48)
+    return root
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+def test_paths_are_those_of_the_real_sets(small: Path) -> None:
+    city = 'cityscapes/{}/train/mini{}/mini{}_000000_000019_{}.png'
+    want = {'mini.json', 'gta/train.txt', 'gta/val.txt'}
+    want |= {f'gta/{kind}/0000{n}.png' for kind in ('images', 'labels') for n in (1, 2, 3)}
+    want |= {f'synthia/{kind}/000000{n}.png' for kind in ('RGB', 'GT/LABELS') for n in (0, 1)}
+    for folder, suffix in (('leftImg8bit', 'leftImg8bit'), ('gtFine', 'gtFine_labelIds')):
+        want |= {city.format(folder, name, name, suffix) for name in ('hagen', 'dorf')}
+        want |= {f'cityscapes/{folder}/val/minikirchen/minikirchen_000000_000019_{suffix}.png'}
+    assert set(files(small)) == want
+    assert (small / 'gta/train.txt').read_text() == '00001\n00002\n'
+    assert (small / 'gta/val.txt').read_text() == '00003\n'
+
+
+def test_gta_labels_are_palette_pngs_of_raw_ids(small: Path) -> None:
+    label = Image.open(small / 'gta/labels/00003.png')
+    assert label.mode == 'P'
+    np.testing.assert_array_equal(np.array(label), render('gta', 'val', 0, 0, (120, 67))[1])
+    shown = np.array(label.convert('RGB'))
+    assert (shown[np.array(label) == L.ROAD] == (128, 64, 128)).all()
+    assert (shown[np.array(label) == L.SKY] == (70, 130, 180)).all()
+
+
+def test_synthia_labels_have_the_class_in_the_first_channel_of_a_16_bit_png(small: Path) -> None:
+    path = small / 'synthia/GT/LABELS/0000001.png'
+    assert path.read_bytes()[24:26] == bytes([16, 2])  # IHDR: 16 bit, RGB
+    bgr = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert bgr.dtype == np.uint16
+    classes = bgr[..., 2]
+    back = {1: 23, 2: 11, 3: 7, 4: 8, 5: 13, 6: 21, 7: 17, 8: 26, 9: 20, 10: 24, 11: 33, 12: 32,
+            15: 19, 17: 25, 19: 28, 21: 12, 0: 4}
+    drawn = render('synthia', 'train', 1, 0, default_size('synthia', 48))[1]
+    np.testing.assert_array_equal(np.vectorize(back.get)(classes), drawn)
+
+
+def test_cityscapes_files_hold_what_was_drawn_and_the_right_way_round(small: Path) -> None:
+    stem = small / 'cityscapes' / '{}' / 'train/minidorf/minidorf_000000_000019_{}.png'
+    image, label = render('cityscapes', 'train', 1, 0, (96, 48))
+    saved = Image.open(str(stem).format('leftImg8bit', 'leftImg8bit'))
+    assert saved.mode == 'RGB'
+    np.testing.assert_array_equal(np.array(saved), image)
+    saved = Image.open(str(stem).format('gtFine', 'gtFine_labelIds'))
+    assert saved.mode == 'L'
+    np.testing.assert_array_equal(np.array(saved), label)
+
+
+def test_bytes_depend_on_the_seed_alone(small: Path, tmp_path: Path) -> None:
+    write_benchmark(tmp_path / 'again', train=2, val=1, height=48, workers=2)
+    assert files(tmp_path / 'again') == files(small)
+    write_benchmark(tmp_path / 'more', ('synthia',), train=3, val=0, height=48)
+    more, base = files(tmp_path / 'more'), files(small)
+    assert all(more[name] == base[name] for name in base if name.startswith('synthia'))
+    write_benchmark(tmp_path / 'other', ('gta',), seed=1, train=2, val=1, height=48)
+    other = files(tmp_path / 'other')
+    assert all(other[name] != base[name] for name in other if name.endswith('.png'))
+
+
+def test_splits_and_sets_are_different_streets() -> None:
+    scenes = [scene_of(name, split, 0, 0) for name in SETS for split in ('train', 'val')]
+    assert len({scene.seed for scene in scenes}) == len(scenes)
+
+
+def test_complete_sets_are_left_untouched_and_missing_files_redrawn(tmp_path: Path) -> None:
+    options = dict(train=2, val=1, height=48)
+    assert write_benchmark(tmp_path, **options) == dict(gta=3, synthia=2, cityscapes=3)
+    before = files(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.png')}
+    assert write_benchmark(tmp_path, **options) == dict(gta=0, synthia=0, cityscapes=0)
+    assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.png')}
+    (tmp_path / 'gta/labels/00002.png').unlink()
+    (tmp_path / 'mini.json').rename(tmp_path / 'mini.unfinished.json')  # as if interrupted
+    assert write_benchmark(tmp_path, **options) == dict(gta=1, synthia=0, cityscapes=0)
+    assert files(tmp_path) == before
+
+
+def test_other_options_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    write_benchmark(tmp_path, ('gta',), train=1, val=0, height=48)
+    before = files(tmp_path)
+    with pytest.raises(FileExistsError, match='other options.*--overwrite'):
+        write_benchmark(tmp_path, ('gta',), train=2, val=0, height=48)
+    assert files(tmp_path) == before
+    write_benchmark(tmp_path, ('synthia',), train=1, val=0, height=48)  # another set may join
+    assert set(json.loads((tmp_path / 'mini.json').read_text())['sets']) == {'gta', 'synthia'}
+    write_benchmark(tmp_path, ('gta',), train=1, val=1, height=64, overwrite=True)
+    assert Image.open(tmp_path / 'gta/images/00002.png').size == (160, 90)
+
+
+def test_data_of_others_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / 'gta').mkdir()
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match='not made by this tool'):
+            write_benchmark(tmp_path, ('gta',), train=1, height=48, overwrite=overwrite)
+    assert files(tmp_path) == {}
+
+
+def test_a_failure_leaves_nothing_half_written(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, label: np.ndarray) -> None:
+        path.write_bytes(b'half')
+        raise OSError('disk full')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, '_save_palette', fail)
+        with pytest.raises(OSError, match='disk full'):
+            write_benchmark(tmp_path, ('gta',), train=1, val=0, height=48)
+        assert set(files(tmp_path)) == {'gta/images/00001.png', 'mini.unfinished.json'}
+    assert write_benchmark(tmp_path, ('gta',), train=1, val=0, height=48) == dict(gta=1)
+    assert {p.name for p in tmp_path.glob('*.json')} == {'mini.json'}
+
+
+def test_unknown_set_lists_the_valid_ones(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'kitti'.*'gta', 'synthia', 'cityscapes'"):
+        write_benchmark(tmp_path, ('kitti',))
+
+
+def test_tool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).parents[2] / 'tools/dataset/make_mini.py'
+    spec = importlib.util.spec_from_file_location('make_mini', path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    call = ['--out', str(tmp_path), '--sets', 'gta', '--train', '1', '--val', '0', '--height',
+            '48', '--workers', '1']
+    assert tool.main(call) == 0
+    assert '1 images drawn' in capsys.readouterr().out
+    assert tool.main(call) == 0
+    assert 'left untouched' in capsys.readouterr().out
+    assert tool.main([*call, '--seed', '7']) == 1
+    assert '--overwrite' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        tool.main(['--train', '0'])
+
+
+def test_contact_sheet_shows_pictures_over_their_labels() -> None:
+    sheet = contact_sheet(('cityscapes', 'gta'), indices=(0, 1), height=40)
+    image, label = render('gta', 'train', 1, 0, (80, 45))
+    assert sheet.shape == (8 + 2 * 48 + 2 * 53, 8 + 2 * 88, 3)
+    np.testing.assert_array_equal(sheet[104:149, 96:176], image)
+    np.testing.assert_array_equal(sheet[157:202, 96:176], L.palette()[label])
+    assert (sheet[:8] == 255).all()
+
+
+# --- pictures ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('name', SETS)
+def test_ids_are_those_of_the_set(name: str) -> None:
+    missing = {L.TERRAIN, L.TRUCK, L.TRAIN} if name == 'synthia' else set()
+    hood = set() if name == 'cityscapes' else {L.EGO}
+    assert set(np.unique(samples(name)[1])) <= (set(L.TRAIN_IDS) | VOID) - missing - hood
+    assert samples(name)[1].shape[1:] == default_size(name, 96)[::-1]
+
+
+@pytest.mark.parametrize('name', SETS)
+def test_frequent_classes_are_frequent_and_rare_ones_rare(name: str) -> None:
+    label = samples(name)[1]
+    present = {raw: (label == raw).any((1, 2)).mean() for raw in L.TRAIN_IDS}
+    for raw in (L.ROAD, L.SIDEWALK, L.BUILDING, L.POLE, L.VEGETATION, L.CAR, L.PERSON, L.SKY):
+        assert present[raw] > 0.8
+    for raw in (L.TRUCK, L.BUS, L.TRAIN, L.MOTORCYCLE):
+        assert present[raw] < 0.5
+
+
+def test_every_class_is_learnable_in_the_default_training_set() -> None:
+    """Of the layouts, so that it is quick: every rare kind is in at least 8 % of 400 streets."""
+    for name in ('gta', 'cityscapes'):
+        kinds = [{thing.kind for thing in scene_of(name, 'train', k, 0).things} |
+                 {thing.kind for thing in scene_of(name, 'train', k, 0).rows} for k in range(100)]
+        for kind in ('train', 'bus', 'truck', 'motorcycle', 'bicycle', 'light', 'wall', 'fence'):
+            assert sum(kind in found for found in kinds) >= 8, kind
+
+
+@pytest.mark.parametrize('name', SETS)
+def test_sky_is_above_the_road(name: str) -> None:
+    rows = np.arange(samples(name)[1].shape[1])[None, :, None]
+    label = samples(name)[1]
+    height = {raw: (rows * (label == raw)).sum() / (label == raw).sum()
+              for raw in (L.SKY, L.BUILDING, L.SIDEWALK, L.ROAD)}
+    assert height[L.SKY] < height[L.BUILDING] < height[L.SIDEWALK] < height[L.ROAD]
+
+
+def blobs(label: np.ndarray, raw: int, least: int) -> list[np.ndarray]:
+    """The connected regions of a class with at least so many pixels, as masks (H, W) bool."""
+    _, regions, stats, _ = cv2.connectedComponentsWithStats((label == raw).astype(np.uint8))
+    return [regions == i for i in range(1, len(stats)) if stats[i, cv2.CC_STAT_AREA] >= least]
+
+
+def touches(blob: np.ndarray, other: np.ndarray) -> bool:
+    """Is there a pixel of the other mask next to the blob, or one further?"""
+    return bool((cv2.dilate(blob.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)[other].any())
+
+
+@pytest.mark.parametrize('raw', [L.LIGHT, L.SIGN])
+def test_lights_and_signs_hang_on_poles(raw: int) -> None:
+    found = [touches(blob, label == L.POLE) for name in SETS for label in samples(name)[1]
+             for blob in blobs(label, raw, 10)]
+    assert len(found) >= 10
+    assert np.mean(found) > 0.8  # cars and people hide some poles
+
+
+def test_riders_sit_on_their_bikes() -> None:
+    touching, above = [], []
+    for name in SETS:
+        for label in samples(name)[1]:
+            bikes = (label == L.BICYCLE) | (label == L.MOTORCYCLE)
+            for blob in blobs(label, L.RIDER, 20):
+                touching.append(touches(blob, bikes))
+                mine = bikes & (cv2.dilate(blob.astype(np.uint8), np.ones((15, 15))) > 0)
+                if mine.any():
+                    above.append(np.nonzero(blob)[0].mean() < np.nonzero(mine)[0].mean())
+    assert len(above) >= 8
+    assert np.mean(touching) > 0.8
+    assert np.mean(above) > 0.9
+
+
+@pytest.mark.parametrize('name', SETS)
+def test_another_size_shows_the_same_scene(name: str) -> None:
+    width, height = default_size(name, 96)
+    for index in range(3):
+        image, label = render(name, 'train', index, 0, (width, height))
+        image2, label2 = render(name, 'train', index, 0, (2 * width, 2 * height))
+        assert (label2[1::2, 1::2] == label).mean() > 0.9
+        small = cv2.resize(image2, (width, height), interpolation=cv2.INTER_AREA).astype(float)
+        assert np.abs(small - image).mean() < 16
+
+
+def saturation(images: np.ndarray) -> float:
+    return float((images.max(-1).astype(float) - images.min(-1)).mean())
+
+
+def roughness(images: np.ndarray) -> float:
+    """Median difference between neighbours: grain, as most pixels lie on smooth surfaces."""
+    return float(np.median(np.abs(np.diff(images.astype(float), axis=2))))
+
+
+def test_the_domains_differ() -> None:
+    gta, synthia, city = (samples(name)[0] for name in SETS)
+    assert saturation(gta) > 1.5 * saturation(city)
+    assert saturation(gta) > 1.1 * saturation(synthia)
+    assert roughness(city) > 2 * roughness(gta)
+    road = {name: samples(name)[0][samples(name)[1] == L.ROAD].mean(0) for name in SETS}
+    assert np.ptp(np.array(list(road.values())), axis=0).max() > 8
+    green = city[..., 1].mean() - (city[..., 0].mean() + city[..., 2].mean()) / 2
+    assert green > 4  # Cityscapes' cast
+
+
+def test_synthia_looks_from_anywhere() -> None:
+    heights = {name: [scene_of(name, 'train', k, 0).camera.height for k in range(40)]
+               for name in SETS}
+    assert max(heights['synthia']) > 5 > 2 > max(heights['gta'] + heights['cityscapes'])
+
+
+def test_layouts_fit_the_sizes_of_the_real_pipelines() -> None:
+    assert [default_size(name, 96) for name in SETS] == [(240, 135), (240, 142), (192, 96)]
+    for domain in DOMAINS.values():
+        assert domain.layout.aspect == pytest.approx(domain.native[0] / domain.native[1])
+
+
+# --- the drawing surface ------------------------------------------------------------------------------
+
+CAMERA = Camera(height=1.5, x=0.2, focal=1.1, pitch=0.06, yaw=0.1, aspect=2.)
+
+
+def test_camera_against_rotation_written_out() -> None:
+    """A point on the optical axis is in the middle; one on the ground is where its row says."""
+    ahead = np.array([np.sin(.1) * np.cos(.06), -np.sin(.06), np.cos(.1) * np.cos(.06)])
+    middle = CAMERA.image(CAMERA.view(CAMERA.position + 7 * ahead))
+    np.testing.assert_allclose(middle, (1., 0.5), atol=1e-9)
+    rows = 200
+    depth = CAMERA.ground_depth(rows)
+    for z in (3., 10., 30.):
+        view = CAMERA.view(np.array([0.5, 0., z]))
+        row = CAMERA.image(view)[1] * rows
+        expected = np.interp(row, np.arange(rows)[depth < 999] + 0.5, depth[depth < 999])
+        assert expected == pytest.approx(view[2], rel=0.03)
+    assert depth[0] == 1000
+
+
+def test_clip_near_keeps_the_visible_part() -> None:
+    square = np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 3], [-1, 0, 3.]])
+    clipped = clip_near(square)
+    assert len(clipped) == 4
+    assert clipped[:, 2].min() == pytest.approx(NEAR)
+    assert sorted(clipped[:, 0]) == [-1, -1, 1, 1]
+    assert len(clip_near(square - (0, 0, 9))) == 0
+    np.testing.assert_array_equal(clip_near(square + (0, 0, 5)), square + (0, 0, 5))
+
+
+def test_image_and_label_come_from_the_same_stroke() -> None:
+    canvas = Canvas(CAMERA, (80, 40))
+    canvas.pixels[..., 3] = canvas.part(L.SKY, 1000.)
+    quad = np.array([[-1, .5, 8], [1.5, .5, 8], [1.5, 2.5, 8], [-1, 2.5, 8.]])
+    canvas.polygon(quad, (200, 10, 30), canvas.part(L.BUS, 8.))
+    image, label, depth = canvas.finish()
+    inside = (image == (200, 10, 30)).all(-1)
+    assert inside.sum() > 50
+    assert (label[inside] == L.BUS).all()
+    assert (label[(image == 0).all(-1)] == L.SKY).all()
+    assert depth[label == L.BUS] == pytest.approx(8, rel=0.3)
+    corners = CAMERA.image(CAMERA.view(quad)) * (40, 40)
+    columns = np.nonzero((label == L.BUS).any(0))[0]
+    assert columns.min() == pytest.approx(corners[:, 0].min(), abs=1)
+    assert columns.max() + 1 == pytest.approx(corners[:, 0].max(), abs=1)
+
+
+def test_shadows_change_colours_and_not_owners() -> None:
+    canvas = Canvas(CAMERA, (80, 40))
+    canvas.pixels[:] = (100, 100, 100, canvas.part(L.ROAD))
+    flat = np.array([[-1, 0, 4], [1, 0, 4], [1, 0, 9], [-1, 0, 9.]])
+    canvas.darken([flat, flat], 0.5)
+    image, label, _ = canvas.finish()
+    assert (label == L.ROAD).all()
+    assert {50, 100} <= set(np.unique(image))
+    assert image.min() == 50  # two layers are as dark as one
