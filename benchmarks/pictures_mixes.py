@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from mmseg_camix.engine.checkpoint import read_checkpoint
+from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.files import atomic_write
 from mmseg_camix.visualization import sheets
 from mmseg_camix.visualization.sheets import colourised

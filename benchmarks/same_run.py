@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmseg_camix.engine.checkpoint import find_latest_checkpoint
+from mmseg_camix.checkpoint import find_latest_checkpoint
 from mmseg_camix.engine.hooks.record_hook import read_record
 
 # What the clock, the memory or the folder decides, among curves and among what else the message hub holds.

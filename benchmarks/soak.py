@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mmseg_camix.engine.checkpoint import find_latest_checkpoint
+from mmseg_camix.checkpoint import find_latest_checkpoint
 from mmseg_camix.engine.hooks.record_hook import read_record
 
 from .lives import Life, start

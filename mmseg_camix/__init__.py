@@ -6,9 +6,14 @@ Importing this package registers everything that it has into mmseg's registries:
 from . import compat
 from .version import __version__
 
-# First of all, for the sub-packages below import mmseg, which needs these preparations.
+# First of all, because the packages below import mmengine and mmseg, which need these preparations.
 compat.prepare()
 
-from . import cache, datasets, engine, evaluation, models, weights  # noqa: E402
+from . import cache, checkpoint, datasets, engine, evaluation, models, weights  # noqa: E402
+from .engine import keeping  # noqa: E402
 
-__all__ = ['__version__', 'cache', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'weights']
+# Replace mmengine's reading, writing and keeping of checkpoints.
+checkpoint.install()
+keeping.install()
+
+__all__ = ['__version__', 'cache', 'checkpoint', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'weights']

@@ -28,7 +28,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_camix.engine.checkpoint import CheckpointError, save_checkpoint
+from mmseg_camix.checkpoint import CheckpointError, save_checkpoint
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.weights.initialiser import read_weights

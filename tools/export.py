@@ -22,7 +22,7 @@ from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
-from mmseg_camix.engine.checkpoint import CheckpointError
+from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.export import ExportError
 from mmseg_camix.export.files import ONNX, SAFETENSORS, WEIGHTS, open_network, write_mmseg, write_safetensors

@@ -22,7 +22,7 @@ from pathlib import Path
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 import torch
 
-from mmseg_camix.engine.checkpoint import CheckpointError
+from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.export.files import open_network
 from mmseg_camix.inference.inputs import InputsError, find_items
 from mmseg_camix.inference.pictures import IDS, KINDS, drawing

@@ -16,7 +16,7 @@ from pathlib import Path
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmengine.config import DictAction
 
-from mmseg_camix.engine.checkpoint import CheckpointError
+from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.engine.watch.replay import replay
 

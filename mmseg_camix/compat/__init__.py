@@ -1,8 +1,8 @@
 """What mmseg 1.2 and mmengine 0.10 need before they work on today's torch and with mmcv-lite.
 
 `prepare()` runs when `mmseg_camix` is imported, before anything of mmseg is. It checks what is
-installed, lets `mmcv.ops` be imported without compiled ops, and exchanges mmengine's reading
-and writing of checkpoints for ours. Each step may run any number of times.
+installed, silences known warnings, and lets `mmcv.ops` be imported without compiled ops. Each step
+may run any number of times.
 """
 from .compiled_ops import import_mmcv_ops
 from .quiet import silence_known_warnings
@@ -16,6 +16,3 @@ def prepare() -> None:
     check_requirements()
     silence_known_warnings()
     import_mmcv_ops()
-    # Only now: the engine imports mmengine and mmseg, which the lines above have made ready.
-    from ..engine.checkpoint import install
-    install()

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
+from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.datasets.transforms.augmented_views import loads_label
-from mmseg_camix.engine.checkpoint import read_checkpoint
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.models.uda.loading import hand_to_networks
 from mmseg_camix.type_names import type_name

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from mmseg_camix.engine.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write
 from mmseg_camix.models import adapter

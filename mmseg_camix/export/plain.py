@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_camix.engine.checkpoint.config_text import checkpoint_config
+from mmseg_camix.checkpoint.config_text import checkpoint_config
 from mmseg_camix.models import adapter
 from mmseg_camix.models.uda.inference import inference_pipeline
 from mmseg_camix.models.uda.loading import OWN_PARTS

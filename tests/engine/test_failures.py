@@ -11,8 +11,8 @@ from mmengine.hooks import Hook
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from benchmarks.same_run import differences
+from mmseg_camix.checkpoint import CheckpointError, DamagedCheckpointError, read_checkpoint
 from mmseg_camix.datasets import SampleError
-from mmseg_camix.engine.checkpoint import CheckpointError, DamagedCheckpointError, read_checkpoint
 from mmseg_camix.engine.hooks.unreadable import COUNTS
 from mmseg_camix.engine.loops.resumable_train_loop import WorkerDiedError
 from tests.engine.test_resume import begun, train, training

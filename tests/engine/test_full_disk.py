@@ -12,10 +12,11 @@ from mmengine.hooks import Hook
 from mmengine.visualization import LocalVisBackend
 
 from mmseg_camix import files
-from mmseg_camix.engine.checkpoint import CheckpointError, failing, find_latest_checkpoint, read_checkpoint
+from mmseg_camix.checkpoint import CheckpointError, find_latest_checkpoint, read_checkpoint
+from mmseg_camix.engine import failing
 from mmseg_camix.engine.hooks import record_hook
 from mmseg_camix.engine.hooks.record_hook import RecordMetricsHook, read_record
-from tests.engine.checkpoint_training import make_runner
+from tests.checkpoint.training import make_runner
 
 FULL = OSError(errno.ENOSPC, 'No space left on device')
 

@@ -10,9 +10,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 
+from mmseg_camix.checkpoint import save_checkpoint
 from mmseg_camix.datasets.transforms import AugmentedViews
 from mmseg_camix.engine import testing
-from mmseg_camix.engine.checkpoint import save_checkpoint
 from mmseg_camix.engine.config import complete_for_adaptation
 from tests.devices import DEVICES
 from tests.models import tiny

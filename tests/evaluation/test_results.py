@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import DATASETS
 
-from mmseg_camix.engine.checkpoint import save_checkpoint
+from mmseg_camix.checkpoint import save_checkpoint
 from mmseg_camix.evaluation.reported import rows
 from mmseg_camix.evaluation.results import OTHER_IMAGES, compared, is_comparable, markdown, networks_of, result_of
 from tests.models import tiny

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from mmseg_camix.checkpoint import save_checkpoint
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
-from mmseg_camix.engine.checkpoint import save_checkpoint
 from tests.models import tiny
 from tests.tools_runner import ROOT
 from tests.world import config

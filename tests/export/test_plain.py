@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmseg.apis import init_model
 from mmseg.registry import MODELS, TRANSFORMS
 
+from mmseg_camix.checkpoint import read_checkpoint, save_checkpoint
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
-from mmseg_camix.engine.checkpoint import read_checkpoint, save_checkpoint
 from mmseg_camix.export import ExportError
 from mmseg_camix.export.files import mmseg_config, open_network, write_mmseg, write_safetensors
 from mmseg_camix.export.metainfo import dataset_meta

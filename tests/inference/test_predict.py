@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmengine.dataset import Compose, pseudo_collate
 
+from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.datasets.encodings import PALETTE, get_encoding
-from mmseg_camix.engine.checkpoint import read_checkpoint
 from mmseg_camix.export.files import open_network
 from mmseg_camix.inference.videos import VideoReader, VideoWriter
 from tests.datasets.tiny import write_image

@@ -14,7 +14,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..checkpoint.writer import save_checkpoint
+from ...checkpoint.writer import save_checkpoint
 from ..watch.buffers import BufferSnapshot
 from ..watch.diagnosis import Diagnosis, NonFiniteError, diagnose, last_words
 from ..watch.evidence import Forward, autocast_dtype, packed, random_states, save_evidence

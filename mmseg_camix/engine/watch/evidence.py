@@ -13,8 +13,8 @@ from mmengine.structures import BaseDataElement, PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ..checkpoint import read_checkpoint
-from ..checkpoint.writer import save_checkpoint
+from ...checkpoint import read_checkpoint
+from ...checkpoint.writer import save_checkpoint
 
 VERSION = 1
 _ELEMENTS = {cls.__name__: cls for cls in (SegDataSample, PixelData, BaseDataElement)}

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
-from ..checkpoint import read_checkpoint
+from ...checkpoint import read_checkpoint
 from .diagnosis import tensors_of
 from .evidence import load_evidence, set_random_states, unpacked
 from .finite import loss_terms, names_not_finite

@@ -9,14 +9,10 @@ from typing import Any
 import mmengine.runner
 import torch
 from mmengine._strategy import deepspeed
-from mmengine.hooks import CheckpointHook
 from mmengine.infer import infer
 from mmengine.runner import _flexible_runner, checkpoint, runner
-from mmengine.visualization import LocalVisBackend
 
 from .download import load_url
-from .failing import tolerant
-from .keeping import save_best_before_removing, save_checkpoint_with_step
 from .latest import find_latest_checkpoint
 from .plain import to_plain
 from .reader import MapLocation, read_checkpoint
@@ -60,14 +56,6 @@ def install() -> None:
     # `resume` without a path: stock fails if the last checkpoint is damaged.
     for module in (checkpoint, mmengine.runner, runner, _flexible_runner):
         module.find_latest_checkpoint = find_latest_checkpoint
-
-    # Stock removes the outdated file before the new one is there.
-    CheckpointHook._save_checkpoint_with_step = save_checkpoint_with_step
-    CheckpointHook._save_best_checkpoint = save_best_before_removing(
-        CheckpointHook._save_best_checkpoint)
-
-    # Stock stops the training where its file of losses does not fit on the disk.
-    LocalVisBackend._dump = tolerant(LocalVisBackend._dump)
 
     # An inferencer without a config runs the one in the checkpoint, which is Python code.
     infer.BaseInferencer._init_model = _with_config(infer.BaseInferencer._init_model)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmseg_camix.engine.checkpoint import CheckpointError
-from mmseg_camix.engine.checkpoint.config_text import checkpoint_config, parse_config
+from mmseg_camix.checkpoint import CheckpointError
+from mmseg_camix.checkpoint.config_text import checkpoint_config, parse_config
 from tests.tools_runner import ROOT
 
 CONFIGS = sorted(ROOT.glob('configs/*/*gta2cs*.py'))[::5]  # reading one takes a while

@@ -17,7 +17,7 @@ from mmengine.runner import save_checkpoint as earlier_save_checkpoint
 from torch import nn
 
 from mmseg_camix import files
-from mmseg_camix.engine.checkpoint import (
+from mmseg_camix.checkpoint import (
     from_plain,
     read_checkpoint,
     save_checkpoint,

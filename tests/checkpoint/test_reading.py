@@ -8,11 +8,11 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from mmseg_camix.engine.checkpoint import CheckpointError, read_checkpoint
-from mmseg_camix.engine.checkpoint import reader as reader_module
-from mmseg_camix.engine.checkpoint.restricted import read_restricted
-from tests.engine import hostile
-from tests.engine.hostile import sound_checkpoint
+from mmseg_camix.checkpoint import CheckpointError, read_checkpoint
+from mmseg_camix.checkpoint import reader as reader_module
+from mmseg_camix.checkpoint.restricted import read_restricted
+from tests.checkpoint import hostile
+from tests.checkpoint.hostile import sound_checkpoint
 
 FORMATS = pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
 
@@ -83,7 +83,7 @@ def test_objects_in_the_place_of_state_are_refused(place, tmp_path):
     path = hostile.saved(hostile.in_checkpoint(hostile.Thing(1), place), tmp_path / 'a.pth',
                          legacy=False)
     with pytest.raises(CheckpointError, match=rf'`{place}\.evil` is an object of the class '
-                       r'`tests\.engine\.hostile\.Thing`'):
+                       r'`tests\.checkpoint\.hostile\.Thing`'):
         read_checkpoint(path)
 
 

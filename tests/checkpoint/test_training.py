@@ -9,8 +9,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 
-from mmseg_camix.engine.checkpoint import install, read_checkpoint, writer
-from tests.engine.checkpoint_training import TwoLayers, make_runner
+from mmseg_camix.checkpoint import install, read_checkpoint, writer
+from tests.checkpoint.training import TwoLayers, make_runner
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 
-from .errors import CheckpointError
+from ..checkpoint.errors import CheckpointError
 
 MAX_FAILURES = 3
 # What the hook and its record in the message hub say of files.

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmseg_camix.engine.checkpoint import CheckpointError, find_latest_checkpoint, latest, save_checkpoint
+from mmseg_camix.checkpoint import CheckpointError, find_latest_checkpoint, latest, save_checkpoint
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from mmengine.fileio import LocalBackend, get_file_backend
 
-from ...files import atomic_write
+from ..files import atomic_write
 from .plain import to_plain
 
 

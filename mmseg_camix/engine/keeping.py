@@ -5,18 +5,35 @@ kill or a full disk in between leaves nothing. Here nothing is removed before it
 whole, at the price of room for one more file. And where a file cannot be written, the training goes
 on and tries again at the next interval (`failing.py`).
 """
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
+from mmengine.visualization import LocalVisBackend
 
-from ...files import atomic_write
-from ..rank_state import gather_rank_states
-from .failing import count_failure, forgive, remembered
-from .latest import POINTER
+from ..checkpoint.latest import POINTER
+from ..files import atomic_write
+from .failing import count_failure, forgive, remembered, tolerant
+from .rank_state import gather_rank_states
+
+_state = SimpleNamespace(installed=False)
+
+
+def install() -> None:
+    """Replace mmengine's order of writing and removing by this module's; once."""
+    if _state.installed:
+        return
+    _state.installed = True
+    # Stock removes the outdated file before the new one is there.
+    CheckpointHook.before_train = remove_only_files(CheckpointHook.before_train)
+    CheckpointHook._save_checkpoint_with_step = save_checkpoint_with_step
+    CheckpointHook._save_best_checkpoint = save_best_before_removing(CheckpointHook._save_best_checkpoint)
+    # Stock stops the training where its file of losses does not fit on the disk.
+    LocalVisBackend._dump = tolerant(LocalVisBackend._dump)
 
 
 def save_checkpoint_with_step(self: CheckpointHook, runner: Runner, step: int,
@@ -34,8 +51,8 @@ def save_checkpoint_with_step(self: CheckpointHook, runner: Runner, step: int,
     finally:
         runner.rank_states = None
     forgive(self)
-    if outdated is not None and is_main_process():
-        _remove(self.file_backend, _path(self, outdated))
+    if outdated is not None:
+        _remove_file(self, _path(self, outdated))
 
 
 def _save(hook: CheckpointHook, runner: Runner, step: int, meta: dict[str, Any]) -> None:
@@ -75,17 +92,16 @@ def _rotate(hook: CheckpointHook, runner: Runner, step: int) -> int | None:
     return outdated
 
 
-def _remove(backend: Any, path: str) -> None:
-    if backend.isfile(path):
-        backend.remove(path)
-    elif backend.isdir(path):  # DeepSpeed's checkpoints are folders
-        backend.rmtree(path)
+def _remove_file(hook: CheckpointHook, path: str) -> None:
+    """Remove a regular file, on the first process; never a folder."""
+    if is_main_process() and hook.file_backend.isfile(path) and not Path(path).is_symlink():
+        hook.file_backend.remove(path)
 
 
-class _WithoutFiles:
-    """A file backend in which some files are not there, so that nobody removes them."""
+class _Shielded:
+    """A file backend that hides some files and all folders from a hook that removes what it finds."""
 
-    def __init__(self, backend: Any, files: set[str]) -> None:
+    def __init__(self, backend: Any, files: Collection[str] = ()) -> None:
         self._backend, self._files = backend, files
 
     def __getattr__(self, name: str) -> Any:
@@ -95,7 +111,22 @@ class _WithoutFiles:
         return path not in self._files and self._backend.isfile(path)
 
     def isdir(self, path: str) -> bool:
-        return path not in self._files and self._backend.isdir(path)
+        return False
+
+
+def remove_only_files(stock: Callable) -> Callable:
+    """Wrap `CheckpointHook.before_train`, which removes what the resumed file calls outdated, folders included."""
+
+    def before_train(self: CheckpointHook, runner: Runner) -> None:
+        info, outdated = runner.message_hub.runtime_info, []
+        if self.max_keep_ckpts > 0 and 'keep_ckpt_ids' in info:
+            steps = list(info['keep_ckpt_ids'])
+            outdated, info['keep_ckpt_ids'] = steps[:-self.max_keep_ckpts], steps[-self.max_keep_ckpts:]
+        stock(self, runner)
+        for step in outdated:
+            _remove_file(self, _path(self, step))
+
+    return before_train
 
 
 def save_best_before_removing(stock: Callable) -> Callable:
@@ -104,7 +135,7 @@ def save_best_before_removing(stock: Callable) -> Callable:
     def _save_best_checkpoint(self: CheckpointHook, runner: Runner, metrics: dict) -> None:
         backend, before = getattr(self, 'file_backend', None), _best_files(self)
         undo = remembered(self, runner)
-        self.file_backend = _WithoutFiles(backend, before)
+        self.file_backend = _Shielded(backend, before)
         try:
             stock(self, runner, metrics)
         except OSError as error:
@@ -117,11 +148,19 @@ def save_best_before_removing(stock: Callable) -> Callable:
         finally:
             self.file_backend = backend
         for path in before - _best_files(self):
-            # A resumed hook has the path from the checkpoint, which may have come from somewhere else.
-            if is_main_process() and Path(path).parent == Path(self.out_dir):
-                _remove(backend, path)
+            if _is_best_file(self, path):
+                _remove_file(self, path)
 
     return _save_best_checkpoint
+
+
+def _is_best_file(hook: CheckpointHook, path: str) -> bool:
+    """Whether `path` is a `best_*.pth` directly in the hook's folder.
+
+    A resumed hook has the path from the checkpoint, which may be a stranger's and name any file.
+    """
+    file = Path(path)
+    return file.parent == Path(hook.out_dir) and file.match('best_*.pth')
 
 
 def _best_files(hook: CheckpointHook) -> set[str]:
