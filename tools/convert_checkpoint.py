@@ -33,7 +33,7 @@ from mmseg_camix.engine.config import load_config
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.weights.initialiser import read_weights
 from mmseg_camix.weights.fitting import State
-from mmseg_camix.weights.published import NETWORKS, network_of_file, segmentor_weights
+from mmseg_camix.weights.published import NETWORKS, select_network, convert_weights
 from mmseg_camix.export.files import mmseg_config
 from mmseg_camix.export.plain import plain_network
 
@@ -76,8 +76,8 @@ def main() -> int:
     segmentor = build_segmentor(cfg)
     try:
         theirs = read_weights(args.checkpoint)
-        state = network_of_file(theirs, args.network, args.checkpoint)
-        weights, report = segmentor_weights(state, segmentor, args.network, args.allow_unmapped)
+        state = select_network(theirs, args.network, args.checkpoint)
+        weights, report = convert_weights(state, segmentor, args.network, args.allow_unmapped)
     except (WeightsError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from mmseg_camix.datasets.transforms.augmented_views import loads_label
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.models.uda.loading import hand_to_networks
 from mmseg_camix.type_names import type_name
-from mmseg_camix.weights.fitting import shown, unwrapped_weights
+from mmseg_camix.weights.fitting import first_names, unwrap_weights
 
 RESOLUTIONS = ('paper', 'native')
 
@@ -124,11 +124,12 @@ def refuse_other_network(model: nn.Module, checkpoint: str) -> None:
     mmengine would say so in the log, test what is half random, and end as if all were well.
     """
     own = {name: value.shape for name, value in model.state_dict().items() if not name.endswith('num_batches_tracked')}
-    found = dict(unwrapped_weights(read_checkpoint(checkpoint), checkpoint))
+    found = dict(unwrap_weights(read_checkpoint(checkpoint), checkpoint))
     if hasattr(model, 'student'):  # a plain segmentor's weights are loaded into both networks
         own = {name: shape for name, shape in own.items() if name.startswith('student.')}
         hand_to_networks(found, '', teacher=False)
     lacking = [name for name, shape in own.items() if name not in found or found[name].shape != shape]
     if lacking:
         raise SystemExit(f'{checkpoint} is of another network: {len(lacking)} of {len(own)} weights are missing or '
-                         f'have another shape ({shown(lacking)}); test it with the config that it was trained with')
+                         f'have another shape ({first_names(lacking)}); '
+                         'test it with the config that it was trained with')

@@ -17,7 +17,7 @@ from mmseg_camix.models import adapter
 from mmseg_camix.models.uda.inference import inference_pipeline
 from mmseg_camix.models.uda.loading import OWN_PARTS
 from mmseg_camix.type_names import type_name
-from mmseg_camix.weights import fit, unwrapped_weights
+from mmseg_camix.weights import fit, unwrap_weights
 
 from .errors import ExportError
 from .metainfo import dataset_meta
@@ -85,7 +85,7 @@ def plain_network(checkpoint: Mapping, cfg: Config | None = None, choice: str = 
         registered(kind)
     meta = checkpoint.get('meta') or {}
     tested = _tested(config['model'])
-    name, state = _state(unwrapped_weights(checkpoint, source), tested if choice == 'tested' else choice, source)
+    name, state = _state(unwrap_weights(checkpoint, source), tested if choice == 'tested' else choice, source)
     model = built(segmentor, state)
     described = dataset_meta(meta, config, adapter.main_head(model).num_classes)
     origin = dict(method=None if tested is None else type_name(config['model']), tested=tested,

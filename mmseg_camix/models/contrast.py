@@ -129,9 +129,9 @@ class RegionContrast(Objective):
         drawn = ops.draw_negatives(anchor.detach() if self.detach_negatives else anchor, positive,
                                    label, target_label, self.negative_ratio, step.generator)
         gather = step.processes.gather
-        negatives = ops.of_whole_batch(drawn, gather, step.processes.rank) if self.pool == 'batch' else drawn
+        negatives = ops.pool_negatives(drawn, gather, step.processes.rank) if self.pool == 'batch' else drawn
         if self.bank is not None:
-            negatives = ops.with_bank(negatives, *self.bank.read())
+            negatives = ops.add_bank(negatives, *self.bank.read())
             self.bank.push(*(gather(part).flatten(0, 1) for part in drawn[:2]))
         loss = ops.region_contrast(anchor, positive, label, negatives, weight, self.temperature,
                                    self.filter_class, self.at_once)
@@ -146,7 +146,7 @@ class RegionContrast(Objective):
         return found
 
     def _cells(self, values: Tensor, size: tuple[int, int]) -> Tensor:
-        return ops.at_cells(values, size, self.stride)
+        return ops.sample_cells(values, size, self.stride)
 
     def _trusted(self, step: Step, size: tuple[int, int]) -> Tensor | None:
         """(B, h * w) bool, where the teacher is sure of its class."""

@@ -11,7 +11,7 @@ from mmseg.registry import TRANSFORMS
 from torch import Tensor, nn
 
 from mmseg_camix.ops import masks as ops
-from mmseg_camix.ops.draws import one_for_all
+from mmseg_camix.ops.global_batch import shared_draws
 
 from .step import Step
 
@@ -156,7 +156,7 @@ class SquareMask(Mask):
         image = step.views[self.of].image
         batch, _, height, width = image.shape
         count = batch if self.per == 'image' else 1
-        with nullcontext() if self.per == 'image' else one_for_all(step.generator):
+        with nullcontext() if self.per == 'image' else shared_draws(step.generator):
             mask = ops.square_mask(count, height, width, step.generator, image.device, self.area,
                                    self.stride or step.stride)
         return mask.expand(batch, -1, -1, -1)

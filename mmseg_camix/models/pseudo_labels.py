@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_camix.ops import pseudo as ops
-from mmseg_camix.ops.average import Average, alone
+from mmseg_camix.ops.global_batch import Average, identity
 from mmseg_camix.ops.losses import upsample
 
 from .significance import SignificanceMask
@@ -133,7 +133,7 @@ class DistributionAlignment(nn.Module):
                              f'and not all 0; got {prior.tolist()}')
         self.prior = prior / prior.sum()
 
-    def forward(self, probs: Tensor, average: Average = alone) -> Tensor:
+    def forward(self, probs: Tensor, average: Average = identity) -> Tensor:
         """probs: (B, C, H, W), any float; returns the aligned distribution of each pixel.
 
         ``average`` takes a mean to that over several processes with a batch in common.

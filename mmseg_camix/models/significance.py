@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmseg_camix.ops import entropy as ops
-from mmseg_camix.ops.draws import BatchGenerator, of_processes, randn
+from mmseg_camix.ops.global_batch import BatchGenerator, process_of, randn
 
 from .step import Step
 
@@ -130,7 +130,7 @@ class SignificanceMask(nn.Module):
         """A generator that follows from the step's, on its device; nothing is drawn from the step's."""
         if self._generator is None or self._generator.device != of_step.device:
             self._generator = BatchGenerator(of_step.device)
-        self._generator.rank, self._generator.world = of_processes(of_step)
+        self._generator.rank, self._generator.world = process_of(of_step)
         return self._generator.manual_seed(of_step.initial_seed() ^ _NOISE_STREAM)
 
     def _noisy(self, image: Tensor, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mmseg_camix.ops.pseudo import within
+from mmseg_camix.ops.pseudo import valid_mask
 
 from .processes import Processes
 
@@ -112,4 +112,4 @@ class Step:
         """(B, H, W) bool, False where an image of the branch was padded to the crop; None if none was."""
         size = tuple(image.shape[2:])
         shapes = [tuple(sample.metainfo.get('img_shape', size)[:2]) for sample in self.samples.get(branch, [])]
-        return None if all(shape == size for shape in shapes) else within(shapes, size, image.device)
+        return None if all(shape == size for shape in shapes) else valid_mask(shapes, size, image.device)

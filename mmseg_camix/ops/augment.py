@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tv
 
-from .draws import of_processes
+from .global_batch import process_of
 
 JITTERS = ('brightness', 'contrast', 'saturation', 'hue')
 
@@ -134,7 +134,7 @@ class StrongAugment(nn.Module):
             raise ValueError('StrongAugment.draw needs a CPU generator, whose numbers the host '
                              f'knows at once, but got one on {generator.device}')
         # All is drawn whatever the gates say, so that they do not shift what comes after.
-        rank, world = of_processes(generator)
+        rank, world = process_of(generator)
         gates = torch.rand(batch * world, 2, generator=generator).tolist()
         shares = torch.rand(batch * world, len(JITTERS) + 1, generator=generator).tolist()
         orders = torch.rand(batch * world, len(JITTERS), generator=generator).argsort(1).tolist()

@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .average import Average, alone
-from .draws import rand
+from .global_batch import Average, identity, rand
 
 NORMALISERS = ('positives', 'overlap')
 EMPTY = -1
@@ -38,7 +37,7 @@ def unit_embeddings(embedding: Tensor) -> Tensor:
     return F.normalize(embedding.float().flatten(2).transpose(1, 2), dim=2)
 
 
-def at_cells(values: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+def sample_cells(values: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     """The pixel in the middle of each cell of a feature map.
 
     Networks that pad by half their kernels may give one cell more than fits into the image (65 for
@@ -88,7 +87,7 @@ def draw_negatives(cut: Tensor, target: Tensor, cut_label: Tensor, target_label:
                      cell.gather(1, drawn))
 
 
-def of_whole_batch(own: Negatives, gather: Callable[[Tensor], Tensor] = lambda rows: rows,
+def pool_negatives(own: Negatives, gather: Callable[[Tensor], Tensor] = lambda rows: rows,
                    rank: int = 0) -> Negatives:
     """Each image gets the negatives of all images of the batch, (B, B * M).
 
@@ -107,7 +106,7 @@ def of_whole_batch(own: Negatives, gather: Callable[[Tensor], Tensor] = lambda r
                      cell.flatten(1))
 
 
-def with_bank(own: Negatives, embedding: Tensor, label: Tensor) -> Negatives:
+def add_bank(own: Negatives, embedding: Tensor, label: Tensor) -> Negatives:
     """Negatives of earlier batches, embedding (M', K) and label (M',) long, added for every image."""
     batch = len(own.label)
     label = label.expand(batch, -1)
@@ -117,7 +116,7 @@ def with_bank(own: Negatives, embedding: Tensor, label: Tensor) -> Negatives:
 
 
 def anchor_weights(overlap: Tensor, chosen: Tensor | None = None, normalise: str = 'positives',
-                   average: Average = alone) -> Tensor:
+                   average: Average = identity) -> Tensor:
     """The weight of each cell as an anchor; their sum is at most 1.
 
     Args:

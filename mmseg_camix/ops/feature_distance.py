@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .average import Average, alone
+from .global_batch import Average, identity
 
 
 def majority_cells(label: Tensor, classes: Tensor, size: tuple[int, int], min_share: float = 0.75) -> Tensor:
@@ -27,7 +27,7 @@ def majority_cells(label: Tensor, classes: Tensor, size: tuple[int, int], min_sh
     return chosen[winner] & (share >= min_share)
 
 
-def masked_feature_distance(one: Tensor, other: Tensor, mask: Tensor, average: Average = alone) -> Tensor:
+def masked_feature_distance(one: Tensor, other: Tensor, mask: Tensor, average: Average = identity) -> Tensor:
     """Euclidean distance over the channels, mean over the cells in `mask`.
 
     Args:

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .average import Average, alone
+from .global_batch import Average, identity
 
 NORMALISERS = ('pixels', 'weight', 'valid')
 
@@ -19,7 +19,7 @@ def upsample(logits: Tensor, size: tuple[int, int], align_corners: bool = False)
 def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None,
                         ignore_index: int = 255, align_corners: bool = False,
                         normalise: str = 'pixels', divisor: Tensor | None = None,
-                        average: Average = alone) -> Tensor:
+                        average: Average = identity) -> Tensor:
     """Cross-entropy of every pixel times its weight, summed and normalised.
 
     Args:
@@ -61,7 +61,7 @@ def probability_mse(logits: Tensor, target_probs: Tensor, weight: Tensor | None 
     """
     probs = upsample(logits, target_probs.shape[-2:], align_corners).softmax(1)
     loss = (probs - target_probs.detach().to(probs)).square().mean(1)
-    return _reduce(loss, weight, normalise, None, divisor, alone)
+    return _reduce(loss, weight, normalise, None, divisor, identity)
 
 
 def _reduce(loss: Tensor, weight: Tensor | None, normalise: str, valid: Tensor | None,

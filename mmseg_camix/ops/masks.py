@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .average import Average, alone
-from .draws import rand, randn
+from .global_batch import Average, identity, rand, randn
 
 POOLS = ('image', 'batch')
 
@@ -79,7 +78,7 @@ def class_region(label: Tensor, chosen: Tensor, ignore_index: int = 255,
 
 def class_mask(label: Tensor, num_classes: int, generator: torch.Generator | None = None,
                ratio: float = .5, ignore_index: int = 255, count_ignore: bool = False,
-               pool: str = 'image', average: Average = alone) -> Tensor:
+               pool: str = 'image', average: Average = identity) -> Tensor:
     """ClassMix: the pixels of a random half of the classes present.
 
     Deviations: the released code of DACS counts void as a class (`count_ignore=True`), where the

@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from .draws import rand
+from .global_batch import rand
 
 
 def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor | None = None,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .average import Average, alone
+from .global_batch import Average, identity
 from .losses import upsample
 
 SHARES = ('batch', 'image')
@@ -29,7 +29,7 @@ def confidence_and_label(logits: Tensor, size: tuple[int, int],
 
 
 def confident_share(confidence: Tensor, threshold: float, per: str = 'batch',
-                    valid: Tensor | None = None, average: Average = alone) -> Tensor:
+                    valid: Tensor | None = None, average: Average = identity) -> Tensor:
     """DACS's adaptive weight: the share of pixels with a confidence of at least `threshold`.
 
     Deviations: the paper counts each image on its own, the released code the whole batch at once.
@@ -70,7 +70,7 @@ def row_weight(height: int, top: int = 0, bottom: int = 0,
     return ((row >= top) & (row < height - bottom)).float().unsqueeze(1)
 
 
-def within(shapes: Sequence[tuple[int, int]], size: tuple[int, int],
+def valid_mask(shapes: Sequence[tuple[int, int]], size: tuple[int, int],
            device: torch.device | str | None = None) -> Tensor:
     """(B, H, W) bool: the upper left (height, width) of each image; the rest of `size` is padding."""
     edges = torch.tensor(shapes)
@@ -100,7 +100,7 @@ def align_distribution(probs: Tensor, prior: Tensor, running: Tensor) -> Tensor:
 
 @torch.no_grad()
 def update_running_(running: Tensor, probs: Tensor, momentum: float = .999,
-                    average: Average = alone) -> Tensor:
+                    average: Average = identity) -> Tensor:
     """Move the (C,) running average towards the mean of the (B, C, H, W) predictions, in place.
 
     Begin with the uniform distribution, or with the prior for a start without any change. `average`

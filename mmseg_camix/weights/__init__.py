@@ -5,8 +5,8 @@ refuses what does not fit, `initialiser` makes both available to configs as ``Pr
 and `published` maps whole checkpoints of released code.
 """
 
-from .fitting import WeightsError, fit, unwrapped_weights
+from .fitting import WeightsError, fit, unwrap_weights
 from .initialiser import PretrainedBackbone
-from .names import NAMINGS, Naming, backbone_weights
+from .names import NAMINGS, Naming, extract_backbone
 
-__all__ = ['NAMINGS', 'Naming', 'PretrainedBackbone', 'WeightsError', 'backbone_weights', 'fit', 'unwrapped_weights']
+__all__ = ['NAMINGS', 'Naming', 'PretrainedBackbone', 'WeightsError', 'extract_backbone', 'fit', 'unwrap_weights']

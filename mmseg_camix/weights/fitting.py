@@ -21,7 +21,7 @@ class WeightsError(ValueError):
     """Weights do not fit; says which names, and what to do."""
 
 
-def unwrapped_weights(checkpoint: Any, source: str = 'the checkpoint') -> State:
+def unwrap_weights(checkpoint: Any, source: str = 'the checkpoint') -> State:
     """The name -> tensor dict within a checkpoint, without the `module.` of parallel training."""
     state = checkpoint
     for _ in range(2):
@@ -59,7 +59,7 @@ def fit(module: nn.Module, state: State, missing_ok: Sequence[str] = (), source:
     over = [name for name in state if name not in own]
     shapes = [f'{name} {tuple(value.shape)} for {tuple(own[name].shape)}' for name, value in state.items()
               if name in own and value.shape != own[name].shape]
-    problems = [f'{what} {len(names)}: {shown(names)}' for what, names in
+    problems = [f'{what} {len(names)}: {first_names(names)}' for what, names in
                 (('missing', missing), ('left over', over), ('of another shape', shapes)) if names]
     if problems:
         raise WeightsError(f'{source} does not fit {type(module).__name__}; nothing was loaded. '
@@ -73,7 +73,7 @@ def _as_convolution(value: Tensor, own: Tensor) -> Tensor:
     return value[:, :, None, None] if same else value
 
 
-def shown(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     """The first of the names, and how many more there are."""
     names = list(names)
     more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''

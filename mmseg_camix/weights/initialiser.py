@@ -11,8 +11,8 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from .fitting import State, WeightsError, fit, shown, unwrapped_weights
-from .names import backbone_weights
+from .fitting import State, WeightsError, first_names, fit, unwrap_weights
+from .names import extract_backbone
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -37,7 +37,7 @@ class PretrainedBackbone:
         self.wholemodule = False  # mmengine sets it
 
     def __call__(self, module: nn.Module) -> None:
-        weights = unwrapped_weights(read_weights(self.checkpoint), self.checkpoint)
+        weights = unwrap_weights(read_weights(self.checkpoint), self.checkpoint)
         try:
             own, left = self._renamed(module, weights)
         except WeightsError as error:
@@ -45,13 +45,13 @@ class PretrainedBackbone:
         fit(module, own, (*self.missing_ok, *getattr(module, 'starts_at_random', ())), self.checkpoint)
         print_log(f'{type(module).__name__}: {len(own)} weights from {self.checkpoint}', 'current')
         if left:
-            print_log(f'not part of the backbone, and left out, {len(left)}: {shown(left)}', 'current')
+            print_log(f'not part of the backbone, and left out, {len(left)}: {first_names(left)}', 'current')
         _mark_initialised(module)
 
     def _renamed(self, module: nn.Module, weights: State) -> tuple[State, list[str]]:
         if hasattr(module, 'adapt_weights'):  # a backbone that knows its own library's names
             return module.adapt_weights(weights, self.prefix)
-        own, left, naming = backbone_weights(weights, family_of(module), self.prefix)
+        own, left, naming = extract_backbone(weights, naming_family(module), self.prefix)
         print_log(f'recognised the naming: {naming.title}', 'current')
         return own, left
 
@@ -73,7 +73,7 @@ def read_weights(checkpoint: str) -> Any:
     return CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='current')
 
 
-def family_of(module: nn.Module) -> str:
+def naming_family(module: nn.Module) -> str:
     """Which naming suits a backbone: it says so, or is one of mmseg's own."""
     if hasattr(module, 'family'):
         return module.family

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .fitting import State, WeightsError, fuse_parts, shown
+from .fitting import State, WeightsError, first_names, fuse_parts
 
 Rule = tuple[str, str]
 
@@ -101,7 +101,7 @@ NAMINGS: tuple[Naming, ...] = (
 )
 
 
-def backbone_weights(state: State, family: str, prefix: str | None = None) -> tuple[State, list[str], Naming]:
+def extract_backbone(state: State, family: str, prefix: str | None = None) -> tuple[State, list[str], Naming]:
     """The part of a checkpoint that is a backbone, under our names.
 
     Args:
@@ -123,7 +123,8 @@ def backbone_weights(state: State, family: str, prefix: str | None = None) -> tu
     if not found:
         where = f' under {prefix!r}' if prefix is not None else ''
         wanted = '; '.join(f'{naming.title} ({naming.anchor})' for naming in namings)
-        raise WeightsError(f'no {family} backbone found{where}. Known: {wanted}. The file begins with: {shown(state)}')
+        raise WeightsError(f'no {family} backbone found{where}. Known: {wanted}. '
+                           f'The file begins with: {first_names(state)}')
     if len(found) > 1:
         raise WeightsError(f'several {family} backbones found: choose one with prefix='
                            + ' or prefix='.join(repr(start) for _, start in found))

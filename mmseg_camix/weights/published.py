@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from .fitting import State, WeightsError, fit, shown, unwrapped_weights
-from .initialiser import family_of
-from .names import backbone_weights
+from .fitting import State, WeightsError, first_names, fit, unwrap_weights
+from .initialiser import naming_family
+from .names import extract_backbone
 
 # A family's networks by the start of their names; DAFormer's `model.` is the student.
 NETWORKS = dict(student='model.', teacher='ema_model.')
@@ -53,21 +53,21 @@ class Report:
     def lines(self) -> list[str]:
         """For people."""
         said = [self.backbone, f'head, mapped {len(self.mapped)}: '
-                + shown(f'{old} -> {new}' for old, new in self.mapped.items())]
-        said += [f'left out {len(names)}, {reason}: {shown(names)}' for reason, names in self.dropped.items()]
-        said.append(f'unmapped {len(self.unmapped)}: {shown(self.unmapped) or "(none)"}')
+                + first_names(f'{old} -> {new}' for old, new in self.mapped.items())]
+        said += [f'left out {len(names)}, {reason}: {first_names(names)}' for reason, names in self.dropped.items()]
+        said.append(f'unmapped {len(self.unmapped)}: {first_names(self.unmapped) or "(none)"}')
         return said
 
 
-def network_of_file(checkpoint: Any, network: str, source: str = 'the checkpoint') -> State:
+def select_network(checkpoint: Any, network: str, source: str = 'the checkpoint') -> State:
     """The weights in a file; the DACS family's keep student and teacher under names of their own."""
     if network == 'teacher' and isinstance(checkpoint, Mapping) and isinstance(checkpoint.get('ema_model'), Mapping):
-        teacher = unwrapped_weights(checkpoint['ema_model'], source)
+        teacher = unwrap_weights(checkpoint['ema_model'], source)
         return {f'ema_model.{name}': value for name, value in teacher.items()}
-    return unwrapped_weights(checkpoint, source)
+    return unwrap_weights(checkpoint, source)
 
 
-def segmentor_weights(state: State, segmentor: nn.Module, network: str = 'student',
+def convert_weights(state: State, segmentor: nn.Module, network: str = 'student',
                       allow_unmapped: Sequence[str] = ()) -> tuple[State, Report]:
     """The weights of one network of a published file, under the names of our segmentor.
 
@@ -83,7 +83,7 @@ def segmentor_weights(state: State, segmentor: nn.Module, network: str = 'studen
         WeightsError: something has no place, or something of ours stays empty; nothing is partial.
     """
     own, report = _network_of(state, network)
-    found, rest, naming = backbone_weights(own, family_of(segmentor.backbone))
+    found, rest, naming = extract_backbone(own, naming_family(segmentor.backbone))
     report.backbone = f'backbone, recognised as: {naming.title}'
     theirs = segmentor.backbone.state_dict()
     rest += [name for name in found if name not in theirs]
@@ -95,8 +95,8 @@ def segmentor_weights(state: State, segmentor: nn.Module, network: str = 'studen
     refused = [name for name in report.unmapped if not name.startswith(tuple(allow_unmapped))]
     if refused:
         raise WeightsError(f'{len(refused)} names of the file have no place in this {type(segmentor).__name__}: '
-                           f'{shown(refused)}. Choose the config of the same network; or, if they are not wanted, '
-                           'say so (--allow-unmapped with the start of their names)')
+                           f'{first_names(refused)}. Choose the config of the same network; or, if they are '
+                           'not needed, name them (--allow-unmapped with the start of their names)')
     return _fitted(segmentor, converted), report
 
 
@@ -117,7 +117,7 @@ def _network_of(state: State, network: str) -> tuple[State, Report]:
         else:
             _drop(name, report)
     if not own:
-        raise WeightsError(f'the file has no {network} (names that start with {start!r}): it has {shown(state)}')
+        raise WeightsError(f'the file has no {network} (names that start with {start!r}): it has {first_names(state)}')
     return own, report
 
 

@@ -73,9 +73,9 @@ def fast(m: dict, filter_class: bool = True, normalise: str = 'positives', pool:
     negatives = ops.draw_negatives(cut.detach() if detach else cut, target, label, target_label, ratio,
                                    seeded(0, device))
     if pool == 'batch':
-        negatives = ops.of_whole_batch(negatives)
+        negatives = ops.pool_negatives(negatives)
     if bank is not None:
-        negatives = ops.with_bank(negatives, *(one.to(cut.device) for one in bank))
+        negatives = ops.add_bank(negatives, *(one.to(cut.device) for one in bank))
     return ops.region_contrast(cut, target, label, negatives, weight, TAU, filter_class, at_once)
 
 

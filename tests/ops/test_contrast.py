@@ -170,7 +170,7 @@ def test_nothing_waits_for_the_device(device):
     with no_sync():
         for pool in ('image', 'batch'):
             fast(m, pool=pool, bank=bank, ratio=.5, at_once=100).backward()
-        ops.at_cells(m['overlap'], (2, 2), 2)
+        ops.sample_cells(m['overlap'], (2, 2), 2)
 
 
 def test_bad_arguments():

@@ -47,7 +47,7 @@ def test_every_cell_is_drawn_alike_and_images_apart():
 def test_cells_lie_in_the_middle(pixels, stride, cells):
     """Of their pixels; or, where a cell more than fits was made, on multiples of the stride."""
     values = torch.arange(pixels)[None, :, None].expand(1, -1, 3)
-    found = ops.at_cells(values, (cells, 1), stride)[0]
+    found = ops.sample_cells(values, (cells, 1), stride)[0]
     extra = (cells - 1) * stride >= pixels
     expected = [min(i * stride + (0 if extra else stride // 2), pixels - 1) for i in range(cells)]
     assert found.tolist() == expected
@@ -57,7 +57,7 @@ def test_cells_lie_in_the_middle(pixels, stride, cells):
 def test_squares_cover_whole_cells(cells):
     """The ninth, centred on the border, sees what lies at the border."""
     masks = square_mask(32, 64, 64, seeded(0), stride=8)
-    found = ops.at_cells(masks[:, 0], (cells, cells), 8).view(-1, cells, cells)
+    found = ops.sample_cells(masks[:, 0], (cells, cells), 8).view(-1, cells, cells)
     corners = torch.tensor([*range(0, 64, 8), 63][:cells])
     assert torch.equal(found, masks[:, 0][:, corners][:, :, corners])
 

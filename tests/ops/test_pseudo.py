@@ -8,7 +8,7 @@ from mmseg_camix.ops.pseudo import (
     confident_share,
     row_weight,
     update_running_,
-    within,
+    valid_mask,
 )
 from tests.devices import DEVICES, seeded
 from tests.sync_counter import no_sync
@@ -147,7 +147,7 @@ def test_nothing_synchronises():
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_within_is_the_upper_left_corner(device):
-    found = within([(2, 3), (4, 1)], (4, 5), device)
+    found = valid_mask([(2, 3), (4, 1)], (4, 5), device)
     expected = [[[y < height and x < width for x in range(5)] for y in range(4)] for height, width in ((2, 3), (4, 1))]
     assert found.device.type == torch.device(device).type
     assert found.tolist() == expected

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmseg_camix.models.backbones import DeepLabResNet, DeepLabVGG16, MiT
-from mmseg_camix.weights import WeightsError, backbone_weights, fit, unwrapped_weights
+from mmseg_camix.weights import WeightsError, extract_backbone, fit, unwrap_weights
 
 from .foreign import HEADS, RATIOS, State, hugging_face_5_mit, hugging_face_mit, resnet, segformer_mit
 
@@ -66,7 +66,7 @@ def test_mit_computes_what_the_original_does(naming):
              'hugging face 5': lambda: hugging_face_5_mit(original),
              'within a segmentor': lambda: {f'backbone.{k}': v for k, v in original.items()
                                             if not k.startswith('head')} | {'decode_head.x': torch.ones(1)}}[naming]()
-    own, left, _ = backbone_weights(state, 'mit')
+    own, left, _ = extract_backbone(state, 'mit')
     net = MiT('b0').eval()
     fit(net, own)
     assert len(left) == (1 if naming == 'within a segmentor' else 2)
@@ -79,7 +79,7 @@ def test_mit_computes_what_the_original_does(naming):
 def test_mit_of_mmseg_is_taken_as_it_is():
     net = MiT('b0')
     state = {f'backbone.{name}': value for name, value in net.state_dict().items()}
-    own, left, naming = backbone_weights(state, 'mit')
+    own, left, naming = extract_backbone(state, 'mit')
     assert own.keys() == net.state_dict().keys()
     assert not left
     assert 'mmseg' in naming.title
@@ -88,7 +88,7 @@ def test_mit_of_mmseg_is_taken_as_it_is():
 @pytest.mark.parametrize(('prefix', 'deeplab'), [('Scale.', 21), ('', 0), ('module.', 19)])
 def test_resnet_of_caffe_and_torchvision(prefix, deeplab):
     state = resnet((3, 4, 6, 3), prefix, counter=not deeplab, deeplab=deeplab)
-    own, left, _ = backbone_weights(unwrapped_weights(dict(state_dict=state)), 'resnet')
+    own, left, _ = extract_backbone(unwrap_weights(dict(state_dict=state)), 'resnet')
     net = DeepLabResNet(50)
     fit(net, own)
     torch.testing.assert_close(net.layer3[5].conv2.weight, state[f'{prefix}layer3.5.conv2.weight'])
@@ -100,7 +100,7 @@ def test_our_names_of_a_resnet_are_torchvisions():
     torchvision = pytest.importorskip('torchvision')
     theirs = torchvision.models.resnet50(weights=None).state_dict()
     assert resnet((3, 4, 6, 3)).keys() == theirs.keys()
-    own, left, _ = backbone_weights(theirs, 'resnet')
+    own, left, _ = extract_backbone(theirs, 'resnet')
     fit(DeepLabResNet(50, style='pytorch'), own)
     assert left == ['fc.weight', 'fc.bias']
 
@@ -108,7 +108,7 @@ def test_our_names_of_a_resnet_are_torchvisions():
 def test_everything_that_does_not_fit_is_listed_and_nothing_is_loaded():
     net = DeepLabResNet(50)
     before = net.conv1.weight.clone()
-    own, _, _ = backbone_weights(resnet((3, 4, 6, 3)), 'resnet')
+    own, _, _ = extract_backbone(resnet((3, 4, 6, 3)), 'resnet')
     own['layer9.weight'] = torch.ones(1)
     own['bn1.bias'] = torch.ones(3)
     del own['layer2.0.conv1.weight']
@@ -121,7 +121,7 @@ def test_everything_that_does_not_fit_is_listed_and_nothing_is_loaded():
 
 
 def test_another_variant_is_refused():
-    own, _, _ = backbone_weights(segformer_mit(depths=(3, 4, 6, 3)), 'mit')
+    own, _, _ = extract_backbone(segformer_mit(depths=(3, 4, 6, 3)), 'mit')
     with pytest.raises(WeightsError, match='left over'):
         fit(MiT('b0'), own)
 
@@ -130,17 +130,17 @@ def test_several_networks_in_a_file_need_a_prefix():
     one = segformer_mit()
     state = {f'{p}.backbone.{k}': v for p in ('model', 'ema_model') for k, v in one.items() if 'head' not in k}
     with pytest.raises(WeightsError, match="prefix='model.backbone.' or prefix='ema_model.backbone.'"):
-        backbone_weights(state, 'mit')
-    own, left, _ = backbone_weights(state, 'mit', 'model.backbone.')
+        extract_backbone(state, 'mit')
+    own, left, _ = extract_backbone(state, 'mit', 'model.backbone.')
     fit(MiT('b0'), own)
     assert all(name.startswith('ema_model.') for name in left)
 
 
 def test_a_file_without_such_a_backbone_says_what_it_has():
     with pytest.raises(WeightsError, match=r'no mit backbone found.*patch_embed1.*begins with: conv1.weight'):
-        backbone_weights(resnet((3, 4, 6, 3)), 'mit')
+        extract_backbone(resnet((3, 4, 6, 3)), 'mit')
     with pytest.raises(WeightsError, match='it has: epoch'):
-        unwrapped_weights(dict(epoch=3), 'x.pth')
+        unwrap_weights(dict(epoch=3), 'x.pth')
 
 
 def _initialised(kind: str, path: str, **arguments: object) -> torch.nn.Module:
@@ -176,7 +176,7 @@ def test_a_file_that_is_not_there_says_what_to_do():
 
 def test_weights_beside_other_tensors_are_found():
     state = segformer_mit()
-    found = unwrapped_weights(dict(iteration=torch.tensor(7), model=dict(state_dict=state)))
+    found = unwrap_weights(dict(iteration=torch.tensor(7), model=dict(state_dict=state)))
     assert found.keys() == state.keys()
 
 

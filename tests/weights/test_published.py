@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from mmseg_camix.export.files import open_network
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.weights.initialiser import read_weights
-from mmseg_camix.weights.published import network_of_file, segmentor_weights
+from mmseg_camix.weights.published import convert_weights, select_network
 from tests.models.tiny import encoder_decoder
 from tests.tools_runner import call
 
@@ -63,8 +63,8 @@ def daformer(head=None):
 @pytest.mark.parametrize(('network', 'added'), [('student', 0), ('teacher', 1)])
 def test_daformer(network, added):
     model = build(MIT, HEAD)
-    state = network_of_file(dict(state_dict=daformer(), meta={}), network)
-    weights, report = segmentor_weights(state, model, network)
+    state = select_network(dict(state_dict=daformer(), meta={}), network)
+    weights, report = convert_weights(state, model, network)
     assert {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in model.state_dict().items()}
     assert not report.unmapped
     theirs = daformer_head()
@@ -83,7 +83,7 @@ def hrda():
 
 def test_mic_has_a_copy_of_its_teacher():
     copies = {f'mic.teacher.{name}': value for name, value in hrda().items() if name.startswith('ema_model.')}
-    weights, report = segmentor_weights(hrda() | copies, build(MIT, HEAD), 'teacher', ['decode_head.scale_attention.'])
+    weights, report = convert_weights(hrda() | copies, build(MIT, HEAD), 'teacher', ['decode_head.scale_attention.'])
     assert list(report.dropped["MIC's own copy of the teacher"]) == list(copies)
     torch.testing.assert_close(weights['backbone.layers.1.2.weight'], segformer_mit()['norm2.weight'] + 1)
 
@@ -92,7 +92,7 @@ def test_deeplabv2_of_daformers_code():
     state = {f'model.backbone.{name}': value for name, value in resnet((3, 4, 6, 3)).items() if 'fc' not in name}
     heads = {name.replace('layer5.conv2d_list', 'model.decode_head.aspp_modules').replace('.weight', '.conv.weight')
              .replace('.bias', '.conv.bias'): value for name, value in dacs(module=False).items() if 'layer5' in name}
-    weights, _ = segmentor_weights(state | heads, build(RESNET, dict(type='DeepLabV2Head', num_classes=5)))
+    weights, _ = convert_weights(state | heads, build(RESNET, dict(type='DeepLabV2Head', num_classes=5)))
     torch.testing.assert_close(weights['decode_head.classifiers.1.bias'], dacs(module=False)[
         'layer5.conv2d_list.1.bias'])
 
@@ -100,8 +100,8 @@ def test_deeplabv2_of_daformers_code():
 def test_hrda_needs_to_be_told_that_its_attention_goes():
     model = build(MIT, HEAD)
     with pytest.raises(WeightsError, match='decode_head.scale_attention.*allow-unmapped'):
-        segmentor_weights(hrda(), model)
-    weights, report = segmentor_weights(hrda(), model, allow_unmapped=['decode_head.scale_attention.'])
+        convert_weights(hrda(), model)
+    weights, report = convert_weights(hrda(), model, allow_unmapped=['decode_head.scale_attention.'])
     assert weights.keys() == model.state_dict().keys()
     assert all('scale_attention' in name for name in report.unmapped)
     torch.testing.assert_close(weights['decode_head.conv_seg.weight'], daformer_head()['decode_head.conv_seg.weight'])
@@ -116,7 +116,7 @@ def dacs(extra=None, module=True):
 def test_dacs_and_camix(rates):
     model = build(RESNET, dict(type='DeepLabV2Head', num_classes=5, dilations=rates))
     checkpoint = dict(iteration=250000, optimizer={}, config={}, model=dacs())
-    weights, report = segmentor_weights(network_of_file(checkpoint, 'student'), model)
+    weights, report = convert_weights(select_network(checkpoint, 'student'), model)
     for i in range(len(rates)):
         torch.testing.assert_close(weights[f'decode_head.classifiers.{i}.weight'],
                                    dacs(module=False)[f'layer5.conv2d_list.{i}.weight'])
@@ -129,17 +129,17 @@ def test_dacs_and_camix(rates):
 def test_the_teacher_of_the_dacs_family():
     model = build(RESNET, dict(type='DeepLabV2Head', num_classes=5))
     teacher = {k: v + 1 for k, v in dacs().items()}
-    state = network_of_file(dict(model=dacs(), ema_model=teacher), 'teacher')
-    weights, _ = segmentor_weights(state, model, 'teacher')
+    state = select_network(dict(model=dacs(), ema_model=teacher), 'teacher')
+    weights, _ = convert_weights(state, model, 'teacher')
     torch.testing.assert_close(weights['backbone.conv1.weight'], teacher['module.conv1.weight'])
     with pytest.raises(WeightsError, match='one network only'):
-        segmentor_weights(network_of_file(dict(model=dacs()), 'teacher'), model, 'teacher')
+        convert_weights(select_network(dict(model=dacs()), 'teacher'), model, 'teacher')
 
 
 @pytest.mark.parametrize(('method', 'name'), [('DSP', 'c1.weight'), ('RCCR', 'proj_head.project.0.weight')])
 def test_projections_go(method, name):
     model = build(RESNET, dict(type='DeepLabV2Head', num_classes=5))
-    _, report = segmentor_weights(dacs({name: torch.ones(256, 2048, 1, 1)}, module=False), model)
+    _, report = convert_weights(dacs({name: torch.ones(256, 2048, 1, 1)}, module=False), model)
     assert any(method in reason for reason in report.dropped)
     assert method in '\n'.join(report.lines())
 
@@ -147,16 +147,16 @@ def test_projections_go(method, name):
 def test_what_is_unknown_or_lacks_is_refused():
     model = build(RESNET, dict(type='DeepLabV2Head', num_classes=5))
     with pytest.raises(WeightsError, match='1 names of the file have no place.*strange.weight'):
-        segmentor_weights(dacs({'strange.weight': torch.ones(1)}, module=False), model)
+        convert_weights(dacs({'strange.weight': torch.ones(1)}, module=False), model)
     partial = dacs(module=False)
     del partial['layer3.0.bn2.weight']
     with pytest.raises(WeightsError, match=r'missing 1: backbone.layer3.0.bn2.weight'):
-        segmentor_weights(partial, model)
+        convert_weights(partial, model)
     with pytest.raises(WeightsError, match='missing'):  # another head
-        segmentor_weights(dacs(module=False), build(RESNET, dict(type='FCNHead', in_channels=2048, channels=4,
+        convert_weights(dacs(module=False), build(RESNET, dict(type='FCNHead', in_channels=2048, channels=4,
                                                                  num_classes=5)), allow_unmapped=['layer5.'])
     with pytest.raises(WeightsError, match='of another shape'):  # other classes
-        segmentor_weights(dacs(module=False), build(RESNET, dict(type='DeepLabV2Head', num_classes=6)))
+        convert_weights(dacs(module=False), build(RESNET, dict(type='DeepLabV2Head', num_classes=6)))
 
 
 def test_the_tool(tmp_path, capsys):
@@ -198,7 +198,7 @@ def test_files_of_old_and_with_foreign_things(tmp_path):
                       optimizer=torch.optim.SGD([weight], lr=0.1).state_dict())
     for zipped in (True, False):
         torch.save(checkpoint, tmp_path / 'w.pth', _use_new_zipfile_serialization=zipped)
-        state = network_of_file(read_weights(str(tmp_path / 'w.pth')), 'student')
+        state = select_network(read_weights(str(tmp_path / 'w.pth')), 'student')
         assert list(state) == ['x']
         assert torch.equal(state['x'], torch.ones(3))
 

@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmseg_camix.weights.fitting import State, WeightsError, shown
+from mmseg_camix.weights.fitting import State, WeightsError, first_names
 
 
 class TimmBackbone(BaseModule):
@@ -50,7 +50,7 @@ class TimmBackbone(BaseModule):
             if 'Unknown model' not in str(error):
                 raise
             similar = timm.list_models(f'*{self.name.split("_")[0]}*')
-            raise ValueError(f"timm has no network '{self.name}'; similar: {shown(similar) or 'none'} "
+            raise ValueError(f"timm has no network '{self.name}'; similar: {first_names(similar) or 'none'} "
                              '(timm.list_models() lists all)') from error
 
     def init_weights(self) -> None:
@@ -109,7 +109,7 @@ class TimmBackbone(BaseModule):
                 taken[f'network.{ours}'] = value
         if not taken:
             raise WeightsError(f"no weights of timm's {self.name} found under {prefix!r}, neither in its names nor in "
-                               f'those that timm converts; the file begins with: {shown([*state, *left])}')
+                               f'those that timm converts; the file begins with: {first_names([*state, *left])}')
         return taken, left
 
     def _places(self) -> Callable[[str], str | None]:

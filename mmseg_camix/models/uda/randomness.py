@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mmseg_camix.ops.draws import BatchGenerator
+from mmseg_camix.ops.global_batch import BatchGenerator
 
 from ..processes import Processes
 from ..step import Progress

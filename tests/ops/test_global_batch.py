@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from mmseg_camix.ops import contrast, draws, masks, mmd
+from mmseg_camix.ops import contrast, global_batch, masks, mmd
 from mmseg_camix.ops.augment import StrongAugment
 from tests.devices import DEVICES
 
 
 def generators(world, device='cpu', seed=3):
-    made = [draws.BatchGenerator(device) for _ in range(world)]
+    made = [global_batch.BatchGenerator(device) for _ in range(world)]
     for rank, generator in enumerate(made):
         generator.rank, generator.world = rank, world
         generator.manual_seed(seed)
@@ -24,8 +24,8 @@ def dealt(parts, dim=0):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('world', [1, 2, 3])
 @pytest.mark.parametrize('draw', [
-    lambda batch, g, device: draws.rand((batch, 5), g, device),
-    lambda batch, g, device: draws.randn((batch, 3, 4, 4), g, device),
+    lambda batch, g, device: global_batch.rand((batch, 5), g, device),
+    lambda batch, g, device: global_batch.randn((batch, 3, 4, 4), g, device),
     lambda batch, g, device: masks.choose_half(torch.ones(batch, 7, dtype=torch.bool, device=device), g),
     lambda batch, g, device: masks.box_mask(batch, 8, 8, g, device),
     lambda batch, g, device: masks.square_mask(batch, 16, 16, g, device, stride=2),
@@ -61,16 +61,16 @@ def test_augmentation_of_an_image_is_the_same_wherever_it_is(per):
 
 def test_a_draw_for_all():
     alone = torch.Generator().manual_seed(3)
-    expected = draws.rand((1,), alone)
+    expected = global_batch.rand((1,), alone)
     for generator in generators(3):
-        with draws.one_for_all(generator):
-            assert torch.equal(draws.rand((1,), generator), expected)
+        with global_batch.shared_draws(generator):
+            assert torch.equal(global_batch.rand((1,), generator), expected)
         assert generator.world == 3
-    with draws.one_for_all(alone):  # torch's own
-        draws.rand((2,), alone)
+    with global_batch.shared_draws(alone):  # torch's own
+        global_batch.rand((2,), alone)
 
 
 def test_a_plain_generator_serves_one_process():
     one, other = (torch.Generator().manual_seed(1) for _ in range(2))
-    assert torch.equal(draws.rand((4, 2), one), torch.rand(4, 2, generator=other))
-    assert draws.of_processes(None) == (0, 1)
+    assert torch.equal(global_batch.rand((4, 2), one), torch.rand(4, 2, generator=other))
+    assert global_batch.process_of(None) == (0, 1)
