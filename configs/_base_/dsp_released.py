@@ -1,10 +1,10 @@
-# DSP as its released code computes it: one long-tail class, pasted hard and drawn anew for each of the two
-# images, over a soft paste of opacity .9; on the target only the term of the hard paste's labels; q on
-# target pixels; one averaged feature per image, and the first image's mask for all. Not followed: its
-# features come from an extra layer that is never trained, and the first image's mask also cuts the
-# second image's patch.
-#
-# A variable for configs/dsp/*_official.py, whose data set has one branch more, `rare_target`.
+# What DSP's released code computes, for configs/dsp/*_official.py. It differs from the paper in the following:
+#   - one long-tail class, pasted hard and drawn separately for each of the two images (branch `rare_target`), over a
+#     soft paste of opacity .9;
+#   - on the target only the term with the labels of the soft patch; q on target pixels;
+#   - one averaged feature per image, and the first image's mask for all images.
+# Not followed: its features come from an extra layer that is never trained, and the first image's mask also cuts
+# the second image's patch.
 dsp_released = dict(
     branches=('source', 'target', 'donor', 'rare', 'rare_target'),
     joint_views=(),
@@ -21,7 +21,4 @@ dsp_released = dict(
         mixed_source=dict(_delete_=True, type='Paste', donor='rare', over='soft_source', mask='rare'),
         mixed_target=dict(
             _delete_=True, type='Paste', donor='rare_target', over='soft_target', mask='rare_target')),
-    objectives=dict(
-        align_patch=dict(samples='images', shared_mask=True, weight=1e-4),
-        align_global=dict(samples='images', weight=1e-4)),
     pseudo_labels=dict(weighted=True))

@@ -1,2 +1,8 @@
-_base_ = '../_base_/mini_gta2cs_tiny.py'
+_base_ = [
+    '../_base_/models/resnet_mini.py',
+    '../_base_/datasets/mini_gta2cs.py',
+    '../_base_/schedules/mini.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 model = dict(_delete_=True, type='CutMix', segmentor=_base_.model)

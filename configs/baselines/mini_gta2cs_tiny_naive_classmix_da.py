@@ -1,5 +1,15 @@
 # Naive ClassMix with distribution alignment. The prior is the target's ground truth, which a real
 # user does not have: as in the DACS paper it shows what a good prior could do.
 #   python tools/dataset/class_stats.py cityscapes data/mini/cityscapes --split train
-_base_ = './mini_gta2cs_tiny_naive_classmix.py'
-model = dict(pseudo_labels=dict(align=dict(prior='data/mini/cityscapes/sample_class_stats.json')))
+_base_ = [
+    '../_base_/models/resnet_mini.py',
+    '../_base_/datasets/mini_gta2cs.py',
+    '../_base_/schedules/mini.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+model = dict(
+    _delete_=True,
+    type='NaiveClassMix',
+    segmentor=_base_.model,
+    pseudo_labels=dict(align=dict(prior='data/mini/cityscapes/sample_class_stats.json')))

@@ -3,7 +3,23 @@
 #   python tools/dataset/build_spatial_prior.py configs/camix/gta2cs_daformer.py --out data/priors/gta.npz
 # Of the host: network, optimiser, rare-class sampling, feature distance, rows without labels. Of CAMix:
 # mixing, loss, alpha .99 and 90k iterations (section IV-B), the augmentation of DACS.
-_base_ = '../_base_/gta2cs_daformer_rcs.py'
+_base_ = [
+    '../_base_/models/daformer_mitb5.py',
+    '../_base_/datasets/gta2cs_512_flip.py',
+    '../_base_/schedules/adamw_40k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+train_dataloader = dict(
+    dataset=dict(
+        source=dict(
+            _delete_=True,
+            type='RareClassDataset',
+            stats=_base_.data_root + '/gta/sample_class_stats.json',
+            temperature=0.01,
+            min_pixels=3000,
+            crop_share=0.5,
+            dataset=_base_.train_dataloader.dataset.source)))
 max_iters = 90000
 train_cfg = dict(max_iters=max_iters)
 param_scheduler = [

@@ -1,7 +1,13 @@
 # CAMix with DeepLabV2, GTA -> Cityscapes (TCSVT paper, section IV-B). Count its spatial prior first:
 #   python tools/dataset/build_spatial_prior.py configs/camix/gta2cs_deeplabv2.py --out data/priors/gta.npz
 # The paper is silent about the head's learning rate: ten times the others', as in the released code.
-_base_ = '../_base_/gta2cs_deeplabv2.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/gta2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='Adam', lr=2.5e-4, betas=(0.9, 0.999), weight_decay=5e-5))
 model = dict(

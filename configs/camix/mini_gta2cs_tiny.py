@@ -1,6 +1,12 @@
 # CAMix as published, on the miniature benchmark. Build its prior first:
 #   python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
-_base_ = '../_base_/mini_gta2cs_tiny.py'
+_base_ = [
+    '../_base_/models/resnet_mini.py',
+    '../_base_/datasets/mini_gta2cs.py',
+    '../_base_/schedules/mini.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 model = dict(
     _delete_=True,
     type='CAMix',

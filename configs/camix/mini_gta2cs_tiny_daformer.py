@@ -1,7 +1,22 @@
 # CAMix on DAFormer's recipe, as gta2cs_daformer.py composes them, on the miniature benchmark and without
 # the feature distance (see ../daformer/mini_gta2cs_tiny.py). Build the prior first:
 #   python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
-_base_ = '../_base_/mini_gta2cs_tiny_rcs.py'
+_base_ = [
+    '../_base_/models/resnet_mini.py',
+    '../_base_/datasets/mini_gta2cs.py',
+    '../_base_/schedules/mini.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+train_dataloader = dict(
+    dataset=dict(
+        source=dict(
+            _delete_=True,
+            type='RareClassDataset',
+            temperature=0.01,
+            min_pixels=50,  # of an image; DAFormer's 3000 scaled to images of 240x135 (48)
+            crop_share=1.0,  # of them in a crop: DAFormer's 1500 scaled (53)
+            dataset=_base_.train_dataloader.dataset.source)))
 model = dict(
     _delete_=True,
     type='CAMix',

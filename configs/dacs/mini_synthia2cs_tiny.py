@@ -1,3 +1,9 @@
 # DACS from SYNTHIA: classes of a source image over a target image.
-_base_ = '../_base_/mini_synthia2cs_tiny.py'
+_base_ = [
+    '../_base_/models/resnet_mini.py',
+    '../_base_/datasets/mini_synthia2cs.py',
+    '../_base_/schedules/mini.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 model = dict(_delete_=True, type='DACS', segmentor=_base_.model)

@@ -1,3 +1,9 @@
 # DACS as its released code runs, SYNTHIA -> Cityscapes: SGD, 250k iterations of 2 + 2 images.
-_base_ = '../_base_/synthia2cs_deeplabv2.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/synthia2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 model = dict(_delete_=True, type='DACS', segmentor=_base_.model)

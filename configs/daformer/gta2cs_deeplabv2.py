@@ -1,6 +1,12 @@
 # The recipe of DAFormer with DeepLabV2: the same data, losses and teacher, the network and optimiser
 # of the DACS family. Count first: python tools/dataset/class_stats.py gta data/gta
-_base_ = '../_base_/gta2cs_deeplabv2.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/gta2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 train_dataloader = dict(
     dataset=dict(
         source=dict(

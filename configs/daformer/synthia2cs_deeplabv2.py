@@ -1,6 +1,12 @@
 # The recipe of DAFormer with DeepLabV2: the same data, losses and teacher, the network and optimiser
 # of the DACS family. Count first: python tools/dataset/class_stats.py synthia data/synthia
-_base_ = '../_base_/synthia2cs_deeplabv2.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/synthia2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 train_dataloader = dict(
     dataset=dict(
         source=dict(

@@ -2,7 +2,13 @@
 # first: python tools/dataset/class_stats.py gta data/gta
 # The paper has DeepLabV2 alone, whose last map has stride 8; here that is the second of four. The last one,
 # 512 channels of stride 32: model.objectives.align_patch.features=3 model.objectives.align_global.features=3
-_base_ = '../_base_/gta2cs_daformer.py'
+_base_ = [
+    '../_base_/models/daformer_mitb5.py',
+    '../_base_/datasets/gta2cs_512_flip.py',
+    '../_base_/schedules/adamw_40k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 train_dataloader = dict(
     dataset=dict(
         donor=_base_.train_dataloader.dataset.source,

@@ -2,7 +2,13 @@
 #   python tools/dataset/class_stats.py gta data/gta
 # The learning rates of backbone and head are taken to be printed the wrong way round. As printed:
 #   --cfg-options optim_wrapper.optimizer.lr=2.5e-3 optim_wrapper.paramwise_cfg.custom_keys.decode_head.lr_mult=0.1
-_base_ = '../_base_/gta2cs_deeplabv2.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/gta2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 optim_wrapper = dict(optimizer=dict(nesterov=True))
 train_dataloader = dict(
     dataset=dict(

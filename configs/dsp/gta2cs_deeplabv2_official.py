@@ -1,8 +1,30 @@
-# DSP as its released code computes it, not as published; see ../_base_/dsp_released.py.
-_base_ = ['./gta2cs_deeplabv2.py', '../_base_/dsp_released.py']
+# DSP as its released code computes it; ../_base_/dsp_released.py lists what differs from the paper.
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/gta2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+    '../_base_/dsp_released.py',
+]
 optim_wrapper = dict(optimizer=dict(nesterov=False))
+rare = dict(
+    type='LongTailDataset',
+    classes=('rider', 'bus', 'train', 'motorcycle', 'bicycle'),
+    k=1,
+    stats=_base_.data_root + '/gta/sample_class_stats.json',
+    # The source again, whose crops hold the class.
+    dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
+        dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
+        for step in _base_.train_dataloader.dataset.source.pipeline]))
 train_dataloader = dict(
-    dataset=dict(
-        rare=dict(k=1),
-        rare_target=dict(_base_.train_dataloader.dataset.rare, k=1)))
-model = dict(_base_.dsp_released)
+    dataset=dict(donor=_base_.train_dataloader.dataset.source, rare=rare, rare_target=rare))
+del rare
+model = dict(
+    _delete_=True,
+    type='DSP',
+    segmentor=_base_.model,
+    objectives=dict(
+        align_patch=dict(samples='images', shared_mask=True, weight=1e-4),
+        align_global=dict(samples='images', weight=1e-4)),
+    **_base_.dsp_released)

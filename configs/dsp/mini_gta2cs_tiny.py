@@ -1,7 +1,13 @@
 # DSP as published, on the miniature benchmark. Two branches more than the others: template images
 # (`donor`), and patches of long-tail classes (`rare`), whose classes are counted when training starts.
 # For a large data set count them once, with tools/dataset/class_stats.py, and give `stats`.
-_base_ = '../_base_/mini_gta2cs_tiny.py'
+_base_ = [
+    '../_base_/models/resnet_mini.py',
+    '../_base_/datasets/mini_gta2cs.py',
+    '../_base_/schedules/mini.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 train_dataloader = dict(
     dataset=dict(
         donor=_base_.train_dataloader.dataset.source,

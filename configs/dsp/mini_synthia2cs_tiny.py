@@ -1,5 +1,11 @@
 # DSP as published, SYNTHIA -> Cityscapes in miniature; see mini_gta2cs_tiny.py.
-_base_ = '../_base_/mini_synthia2cs_tiny.py'
+_base_ = [
+    '../_base_/models/resnet_mini.py',
+    '../_base_/datasets/mini_synthia2cs.py',
+    '../_base_/schedules/mini.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 train_dataloader = dict(
     dataset=dict(
         donor=_base_.train_dataloader.dataset.source,

@@ -1,7 +1,28 @@
-# DSP as its released code computes it, not as published; see ../_base_/dsp_released.py.
-_base_ = ['./mini_synthia2cs_tiny.py', '../_base_/dsp_released.py']
+# DSP as its released code computes it; ../_base_/dsp_released.py lists what differs from the paper.
+_base_ = [
+    '../_base_/models/resnet_mini.py',
+    '../_base_/datasets/mini_synthia2cs.py',
+    '../_base_/schedules/mini.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+    '../_base_/dsp_released.py',
+]
+rare = dict(
+    type='LongTailDataset',
+    classes=4,  # the K least frequent
+    k=1,
+    # The source again, whose crops hold the class.
+    dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
+        dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
+        for step in _base_.train_dataloader.dataset.source.pipeline]))
 train_dataloader = dict(
-    dataset=dict(
-        rare=dict(k=1),
-        rare_target=dict(_base_.train_dataloader.dataset.rare, k=1)))
-model = dict(_base_.dsp_released)
+    dataset=dict(donor=_base_.train_dataloader.dataset.source, rare=rare, rare_target=rare))
+del rare
+model = dict(
+    _delete_=True,
+    type='DSP',
+    segmentor=_base_.model,
+    objectives=dict(
+        align_patch=dict(features=1, samples='images', shared_mask=True, weight=1e-4),
+        align_global=dict(features=1, samples='images', weight=1e-4)),
+    **_base_.dsp_released)

@@ -1,6 +1,12 @@
 # DSP as published, SYNTHIA -> Cityscapes; see gta2cs_deeplabv2.py. Count the source's classes first:
 #   python tools/dataset/class_stats.py synthia data/synthia
-_base_ = '../_base_/synthia2cs_deeplabv2.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/synthia2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 optim_wrapper = dict(optimizer=dict(nesterov=True))
 train_dataloader = dict(
     dataset=dict(

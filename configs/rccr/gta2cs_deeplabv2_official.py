@@ -1,7 +1,16 @@
-# RCCR as its released GTA script computes it: the contrast would begin after the end of the training,
-# and its projector stays as it was initialised.
-_base_ = './gta2cs_deeplabv2.py'
+# RCCR as its released GTA script computes it: the contrast would start after the end of the training, and its
+# projector is never trained.
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/gta2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 model = dict(
+    _delete_=True,
+    type='RCCR',
+    segmentor=_base_.model,
     masks=dict(
         classes=dict(count_ignore=True),
         square=dict(per='batch')),

@@ -1,5 +1,11 @@
 # RCCR as published, SYNTHIA -> Cityscapes in miniature: the pair of the paper's Table 3.
-_base_ = '../_base_/mini_synthia2cs_tiny.py'
+_base_ = [
+    '../_base_/models/resnet_mini.py',
+    '../_base_/datasets/mini_synthia2cs.py',
+    '../_base_/schedules/mini.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 model = dict(
     _delete_=True,
     type='RCCR',

@@ -1,5 +1,11 @@
 # RCCR as published, SYNTHIA -> Cityscapes: SGD, 250k iterations of 2 + 2 images; all but the backbone
 # learns ten times as fast, and so does the projector.
-_base_ = '../_base_/synthia2cs_deeplabv2.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/synthia2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 model = dict(_delete_=True, type='RCCR', segmentor=_base_.model)
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=10.0))))

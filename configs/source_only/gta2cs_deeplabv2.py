@@ -1,3 +1,9 @@
 # DeepLabV2 trained on GTA alone.
-_base_ = '../_base_/gta2cs_deeplabv2.py'
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/gta2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
 model = dict(_delete_=True, type='SourceOnly', segmentor=_base_.model)

@@ -1,18 +1,56 @@
-# Cityscapes -> Dark Zurich: target are the night images of its training split, evaluated on the 50 validation images.
-_base_ = './cityscapes2acdc_512.py'
+# Cityscapes -> Dark Zurich: source at 1024x512, target (the night images of its training split) at 960x540, crops of
+# 512x512, both flipped; evaluated on the 50 validation images at their own size.
+data_root = 'data'
+crop_size = (512, 512)
+
+source_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadIdLabels'),
+    dict(type='Resize', scale=(1024, 512)),
+    dict(type='RecordedRandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackUDAInputs'),
+]
+target_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=(960, 540)),
+    dict(type='RecordedRandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackUDAInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=(960, 540)),
+    dict(type='LoadIdLabels'),  # after the resize: predictions are compared at the label's size
+    dict(type='PackUDAInputs'),
+]
+
 train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='PairedSampler'),
     dataset=dict(
+        type='PairedDataset',
+        source=dict(
+            type='RawCityscapesDataset', data_root=data_root + '/cityscapes', pipeline=source_pipeline),
         target=dict(
-            _delete_=True,
             type='RawDarkZurichDataset',
-            data_root=_base_.data_root + '/dark_zurich',
-            pipeline=_base_.target_pipeline)))
+            data_root=data_root + '/dark_zurich',
+            pipeline=target_pipeline)))
 val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        _delete_=True,
         type='RawDarkZurichDataset',
-        data_root=_base_.data_root + '/dark_zurich',
+        data_root=data_root + '/dark_zurich',
         data_prefix=dict(img_path='rgb_anon/val/night', seg_map_path='gt/val/night'),
         test_mode=True,
-        pipeline=_base_.test_pipeline))
+        pipeline=test_pipeline))
 test_dataloader = val_dataloader
+
+val_evaluator = dict(type='SubsetIoUMetric')
+test_evaluator = val_evaluator

@@ -1,5 +1,5 @@
-# GTA -> Cityscapes as the DACS family trains: source at 1280x720, target at 1024x512, crops of
-# 512x512, no flip; evaluated at 1024x512.
+# GTA -> Cityscapes as the DACS family trains: source at 1280x720, target at 1024x512, crops of 512x512, no flip;
+# evaluated at 1024x512.
 data_root = 'data'
 crop_size = (512, 512)
 

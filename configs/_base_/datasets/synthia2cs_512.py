@@ -1,16 +1,56 @@
-# SYNTHIA -> Cityscapes: source at 1280x760. 16 of the 19 classes have labels, and only they are averaged.
-_base_ = './gta2cs_512.py'
-synthia_pipeline = [
+# SYNTHIA -> Cityscapes as the DACS family trains: source at 1280x760, target at 1024x512, crops of 512x512, no flip;
+# evaluated at 1024x512. 16 of the 19 classes have labels, and only they are averaged.
+data_root = 'data'
+crop_size = (512, 512)
+
+source_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadIdLabels'),
     dict(type='Resize', scale=(1280, 760), interpolation='bicubic', backend='pillow'),
-    dict(type='RecordedRandomCrop', crop_size=_base_.crop_size),
+    dict(type='RecordedRandomCrop', crop_size=crop_size),
     dict(type='PackUDAInputs'),
 ]
+target_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='Resize', scale=(1024, 512)),
+    dict(type='RecordedRandomCrop', crop_size=crop_size),
+    dict(type='PackUDAInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadIdLabels'),
+    dict(type='Resize', scale=(1024, 512)),
+    dict(type='EvaluateAtResizedShape'),
+    dict(type='PackUDAInputs'),
+]
+
 train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='PairedSampler'),
     dataset=dict(
-        source=dict(
-            _delete_=True, type='SYNTHIADataset', data_root=_base_.data_root + '/synthia', pipeline=synthia_pipeline)))
+        type='PairedDataset',
+        source=dict(type='SYNTHIADataset', data_root=data_root + '/synthia', pipeline=source_pipeline),
+        target=dict(
+            type='RawCityscapesDataset',
+            data_root=data_root + '/cityscapes',
+            data_prefix=dict(img_path='leftImg8bit/train'),  # no labels: they are never read
+            pipeline=target_pipeline)))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='RawCityscapesDataset',
+        data_root=data_root + '/cityscapes',
+        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+        test_mode=True,
+        pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
 val_evaluator = dict(type='SubsetIoUMetric', classes='synthia16',
                      subsets=dict(mIoU16='synthia16', mIoU13='synthia13'))
 test_evaluator = val_evaluator

@@ -1,11 +1,32 @@
-# DINOv2-L of timm with a simple feature pyramid, and the DAFormer head. Give its learning rate a
-# decay by depth: optim_wrapper.paramwise_cfg.layer_decay=0.9.
-_base_ = './daformer_mitb5.py'
+# DINOv2-L from timm with a simple feature pyramid, and the DAFormer head. Its learning rate needs a decay by depth:
+# optim_wrapper.paramwise_cfg.layer_decay=0.9.
 model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=(512, 512)),
     backbone=dict(
-        _delete_=True,
         type='TimmViT',
         name='vit_large_patch14_dinov2',
-        pretrained=True,  # timm downloads; or a file: init_cfg=dict(type='PretrainedBackbone', ...)
+        pretrained=True,  # timm downloads the weights; for a file: init_cfg=dict(type='PretrainedBackbone', ...)
         frozen=False),
-    decode_head=dict(in_channels=[1024, 1024, 1024, 1024]))
+    decode_head=dict(
+        type='DAFormerHead',
+        in_channels=[1024, 1024, 1024, 1024],
+        num_classes=19,
+        embed_dims=256,
+        channels=256,
+        fusion='context',  # 'plain': one 1x1 convolution; 'aspp': full convolutions
+        dilations=(1, 6, 12, 18),
+        dropout_ratio=0.1,
+        align_corners=False,
+        # Mean over all pixels, void ones counted as 0, as DAFormer's released code computes it.
+        # `avg_non_ignore=True` is the mean over labelled pixels, which the DACS family has.
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))

@@ -1,8 +1,22 @@
-# SegFormer's own head on the same encoder.
-_base_ = './daformer_mitb5.py'
+# SegFormer: its own head on MiT-B5.
 model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=(512, 512)),
+    backbone=dict(
+        type='MiT',
+        variant='b5',  # 'b0' to 'b5'; in_channels of the head: (32, 64, 160, 256) for b0
+        drop_path_rate=0.1,
+        with_cp=False,  # True saves memory: activations are computed again in the backward pass
+        # ImageNet-1k, under the names of SegFormer's authors, of mmseg, or of Hugging Face.
+        init_cfg=dict(type='PretrainedBackbone', checkpoint='pretrained/mit_b5.pth')),
     decode_head=dict(
-        _delete_=True,
         type='SegformerHead',
         in_channels=[64, 128, 320, 512],
         in_index=[0, 1, 2, 3],
@@ -12,4 +26,6 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=False,
         # Mean over all pixels, as with the DAFormer head.
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)))
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))
