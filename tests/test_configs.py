@@ -3,6 +3,7 @@
 Those of the real benchmarks are in test_real_configs.py and test_real_trainings.py.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.world import make_world
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*/*.py') if not path.parent.name.startswith('_'))
 MINI = [path for path in CONFIGS if path.name.startswith('mini_')]
-BASES = sorted((ROOT / 'configs/_base_').glob('mini_*.py'))
+BASES = sorted((ROOT / 'configs/_base_/datasets').glob('mini_*.py'))
 SUITES = sorted((ROOT / 'configs/_suites_').glob('*.py'))
 
 
@@ -34,7 +35,7 @@ def prepared(tmp_path_factory):
     root = make_world(tmp_path_factory.mktemp('prepared'))
     assert call('dataset/class_stats.py', 'cityscapes', root / 'cityscapes', '--split', 'train', '--jobs', 1) == 0
     for source in ('gta', 'synthia'):
-        file = moved(ROOT / f'configs/_base_/mini_{source}2cs_tiny.py', root, root)
+        file = moved(ROOT / f'configs/_base_/datasets/mini_{source}2cs.py', root, root)
         out = root / 'priors' / f'{source}.npz'
         assert call('dataset/build_spatial_prior.py', file, '--out', out, '--workers', 0) == 0
     model = MODELS.build(Config.fromfile(ROOT / 'configs/source_only/mini_gta2cs_tiny.py').model)
@@ -62,6 +63,20 @@ def test_what_each_needs_is_in_it(path):
     assert is_adapted(cfg)
     assert any(hook.type == 'UDAHook' for hook in cfg.custom_hooks)
     assert cfg.custom_imports.imports == ['mmseg_camix']
+
+
+def bases_of(path):
+    """The files that a config inherits from."""
+    bases = re.search(r"^_base_ = (\[.*?\]|'.*?')$", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [path.parent / base for base in re.findall(r"'(.+?)'", bases[1])] if bases else []
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=name)
+def test_configs_have_two_levels(path):
+    """A method's config names its network, data and schedule files; these inherit from nothing."""
+    bases = bases_of(path)
+    assert {'models', 'datasets', 'schedules'} <= {base.parent.name for base in bases}
+    assert [base for base in bases if bases_of(base)] == []
 
 
 @pytest.mark.parametrize('path', MINI, ids=name)
@@ -116,7 +131,7 @@ def protocol(cfg):
 
 @pytest.mark.parametrize('path', [path for path in MINI if 'gta2cs_tiny' in path.name], ids=name)
 def test_methods_share_one_protocol(path):
-    assert protocol(Config.fromfile(path)) == protocol(Config.fromfile(ROOT / 'configs/_base_/mini_gta2cs_tiny.py'))
+    assert protocol(Config.fromfile(path)) == protocol(Config.fromfile(ROOT / 'configs/source_only/mini_gta2cs_tiny.py'))
 
 
 @pytest.mark.parametrize('path', BASES, ids=lambda path: path.stem)
