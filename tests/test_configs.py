@@ -131,7 +131,7 @@ def protocol(cfg):
 
 @pytest.mark.parametrize('path', [path for path in MINI if 'gta2cs_tiny' in path.name], ids=name)
 def test_methods_share_one_protocol(path):
-    assert protocol(Config.fromfile(path)) == protocol(Config.fromfile(ROOT / 'configs/source_only/mini_gta2cs_tiny.py'))
+    assert protocol(Config.fromfile(path)) == protocol(Config.fromfile(MINI[0]))
 
 
 @pytest.mark.parametrize('path', BASES, ids=lambda path: path.stem)
