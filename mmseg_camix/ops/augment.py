@@ -1,8 +1,7 @@
 """Strong augmentation of a normalised batch: colour jitter, then Gaussian blur.
 
-Parameters are drawn once (`StrongAugment.draw`) and applied as often as one likes
-(`apply_params`; `apply` is taken by nn.Module). They are plain numbers from a CPU generator, so
-that no step waits for the device to learn them.
+Parameters are drawn once (`StrongAugment.draw`) and applied any number of times (`apply_params`). They are plain
+numbers of a CPU generator, so that no step waits for the device.
 """
 import math
 from collections.abc import Sequence
@@ -19,11 +18,11 @@ JITTERS = ('brightness', 'contrast', 'saturation', 'hue')
 
 @dataclass(frozen=True)
 class ImageParams:
-    """What happens to one image.
+    """Augmentation of one image.
 
     Args:
-        jitter: (name, amount) in the order of application, empty for none. An amount is an offset
-            of brightness or hue (in turns), a factor of contrast or saturation.
+        jitter: (name, amount) in the order of application. An amount is an offset of brightness or hue (in turns),
+            or a factor of contrast or saturation.
         sigma: standard deviation of the blur in pixels, 0 for none.
     """
     jitter: tuple[tuple[str, float], ...] = ()
@@ -31,18 +30,17 @@ class ImageParams:
 
 
 def adjust_saturation(image: Tensor, factor: float) -> Tensor:
-    """Scale HSV's saturation and clip it at 1; hue and value stay. image: (..., 3, H, W) in [0, 1].
+    """Scale HSV saturation and clip it at 1; hue and value are unchanged. image: (..., 3, H, W) in [0, 1].
 
-    Saturation is (top - low) / top; scaling it is the same as scaling each channel's distance from
-    the top one, and so needs no way through HSV.
+    Saturation is (top - low) / top, so scaling it equals scaling each channel's distance from the largest channel; no
+    conversion to HSV is needed.
     """
     top, low = image.amax(-3, keepdim=True), image.amin(-3, keepdim=True)
-    factor = (top / (top - low).clamp_min(1e-8)).clamp_max(factor)
-    return top - (top - image) * factor
+    return top - (top - image) * (top / (top - low).clamp_min(1e-8)).clamp_max(factor)
 
 
 def jitter_image(image: Tensor, jitter: Sequence[tuple[str, float]]) -> Tensor:
-    """Colour jitter as the family's code knows it: each step is clipped to [0, 1].
+    """Apply colour jitter, clipping to [0, 1] after each step.
 
     Args:
         image: (..., 3, H, W) RGB in [0, 1].
@@ -61,11 +59,10 @@ def jitter_image(image: Tensor, jitter: Sequence[tuple[str, float]]) -> Tensor:
 
 
 def blur_image(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (C, H, W), reflected at the borders, cut off where it no longer matters.
+    """Blur (C, H, W) with a separable Gaussian, reflected at the borders.
 
-    The kernel reaches three sigma, rounded up to whole pixels. Even on white noise the result is
-    within .1 grey level of that of the family's kernel, a tenth of the image, which takes many
-    times longer. For speed, too, one axis follows the other.
+    The kernel reaches three sigma, rounded up to whole pixels. Even on white noise the result differs by less than 0.1
+    grey levels from that of the kernel in the released code, a tenth of the image, which takes many times longer.
 
     Args:
         image: (C, H, W) floating point, of any range.
@@ -73,35 +70,36 @@ def blur_image(image: Tensor, sigma: float) -> Tensor:
     """
     radius = min(math.ceil(3 * sigma), image.shape[-2] - 1, image.shape[-1] - 1)
     size, sigmas = 2 * radius + 1, [sigma, sigma]
-    return tv.gaussian_blur(tv.gaussian_blur(image, [size, 1], sigmas), [1, size], sigmas)
+    blurred: Tensor = tv.gaussian_blur(tv.gaussian_blur(image, [size, 1], sigmas), [1, size], sigmas)
+    return blurred
 
 
 class StrongAugment(nn.Module):
-    """Colour jitter and Gaussian blur, as DACS and its successors apply to mixed images.
+    """Colour jitter and Gaussian blur of mixed images, as in DACS and its successors.
 
-    The strengths mean what they mean in the family's code: brightness adds, contrast multiplies,
-    saturation multiplies that of HSV, hue rotates; in a random order, each image with its own
-    amounts and order.
+    Strengths are defined as in the released code: brightness adds, contrast multiplies, saturation multiplies that of
+    HSV, hue rotates; amounts and order are drawn for each image.
 
-    Deviations: the released code reads its BGR images as RGB; the strengths being symmetric, this
-    changes no distribution, and here hue turns the right way. Its blur has a kernel of a tenth of
-    the image; see `blur_image`.
+    Deviations: the released code interprets its BGR images as RGB; as strengths are symmetric, this affects no
+    distribution, and here hue rotates in the right direction. Its blur kernel is larger; see `blur_image`.
 
     Args:
-        mean: that was subtracted from the 0-255 image, in the order of the batch's channels.
-        std: that it was divided by.
+        mean: subtracted from the 0-255 image, in the channel order of the batch.
+        std: divisor of the 0-255 image, likewise.
         channel_order: 'rgb' or 'bgr', of the batch.
-        jitter: one strength for all of `JITTERS`, or a dict by name (those left out: 0). A strength
-            s draws an offset from [-s, s] or a factor from [1 - s, 1 + s].
-        jitter_probability: how often the colours change.
-        blur_probability: how often the image is blurred.
+        jitter: one strength for all of `JITTERS`, or a dict by name (0 where left out). A strength s draws an offset
+            from [-s, s] or a factor from [1 - s, 1 + s].
+        jitter_probability: probability that colours change.
+        blur_probability: probability that the image is blurred.
         blur_sigma: range of the blur's standard deviation in pixels.
-        per: 'batch' decides on jitter and on blur once for the batch, 'image' for each image.
+        per: 'batch' decides once for the batch whether to jitter and blur, 'image' for each image.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float] = (1., 1., 1.),
-                 channel_order: str = 'rgb', jitter: float | dict[str, float] = .25,
-                 jitter_probability: float = .8, blur_probability: float = .5,
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float] = (1., 1., 1.), channel_order: str = 'rgb',
+                 jitter: float | dict[str, float] = .25, jitter_probability: float = .8, blur_probability: float = .5,
                  blur_sigma: tuple[float, float] = (.15, 1.15), per: str = 'batch') -> None:
         super().__init__()
         _check_choice('channel_order', channel_order, ('rgb', 'bgr'))
@@ -109,31 +107,28 @@ class StrongAugment(nn.Module):
         if len(mean) != 3 or len(std) != 3:
             raise ValueError(f'StrongAugment: mean and std need 3 channels, not {mean} and {std}')
         if not 0 < blur_sigma[0] <= blur_sigma[1]:
-            raise ValueError(f'StrongAugment: blur_sigma {blur_sigma} must be an increasing range '
-                             'above 0')
+            raise ValueError(f'StrongAugment: blur_sigma {blur_sigma} must be an increasing range above 0')
         self.channel_order = channel_order
         self.strength = _strengths(jitter)
         self.jitter_probability = jitter_probability
         self.blur_probability = blur_probability
         self.blur_sigma = blur_sigma
         self.per = per
-        # Buffers travel with the model's device, but are settings and not state.
+        # Buffers move with the model, but these are settings and not state.
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1) / 255, persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1) / 255, persistent=False)
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> list[ImageParams]:
-        """Parameters for each image.
+        """Draw parameters for each image.
 
         Args:
             batch: B.
-            generator: a CPU generator; of a :class:`BatchGenerator` each process takes its own
-                images. A step whose generator lives on another device keeps a
-                second one for this, since its numbers must be known on the host.
+            generator: a CPU generator, whose numbers are known on the host without waiting; of a
+                :class:`BatchGenerator` each process uses the numbers of its own images.
         """
         if generator is not None and generator.device.type != 'cpu':
-            raise ValueError('StrongAugment.draw needs a CPU generator, whose numbers the host '
-                             f'knows at once, but got one on {generator.device}')
-        # All is drawn whatever the gates say, so that they do not shift what comes after.
+            raise ValueError(f'StrongAugment.draw needs a CPU generator, but got one on {generator.device}')
+        # All numbers are drawn whatever the gates decide, so that they do not shift later draws.
         rank, world = process_of(generator)
         gates = torch.rand(batch * world, 2, generator=generator).tolist()
         shares = torch.rand(batch * world, len(JITTERS) + 1, generator=generator).tolist()
@@ -156,15 +151,15 @@ class StrongAugment(nn.Module):
     @torch.no_grad()
     def apply_params(self, images: Tensor, params: Sequence[ImageParams]) -> Tensor:
         """Apply drawn parameters to (B, 3, H, W) normalised images of any floating dtype."""
-        with torch.autocast(images.device.type, enabled=False):  # which would blur in half precision
-            return torch.stack([self._apply_one(x, p) for x, p in zip(images, params, strict=True)])
+        with torch.autocast(images.device.type, enabled=False):  # it would blur in half precision
+            return torch.stack([self._augment(x, p) for x, p in zip(images, params, strict=True)])
 
-    def _apply_one(self, image: Tensor, params: ImageParams) -> Tensor:
+    def _augment(self, image: Tensor, params: ImageParams) -> Tensor:
         dtype, image = image.dtype, image.float()
         if params.jitter:
-            # Exchanging red and blue mirrors the hue circle and leaves all else: no need to copy.
+            # Exchanging red and blue mirrors the hue circle and affects nothing else.
             mirror = -1 if self.channel_order == 'bgr' else 1
-            jitter = [(n, a * mirror if n == 'hue' else a) for n, a in params.jitter]
+            jitter = [(name, amount * mirror if name == 'hue' else amount) for name, amount in params.jitter]
             mean, std = self.mean.float(), self.std.float()
             image = (jitter_image(image * std + mean, jitter) - mean) / std
         if params.sigma:
@@ -178,9 +173,8 @@ class StrongAugment(nn.Module):
 
 def _strengths(jitter: float | dict[str, float]) -> dict[str, float]:
     given = jitter if isinstance(jitter, dict) else dict.fromkeys(JITTERS, jitter)
-    if unknown := set(given) - set(JITTERS):
-        raise ValueError(f"StrongAugment: jitter of {', '.join(sorted(unknown))} is not known; "
-                         f"available: {', '.join(JITTERS)}")
+    for name in given:
+        _check_choice('jitter of', name, JITTERS)
     strength = {name: float(given.get(name, 0.)) for name in JITTERS}
     for name, value in strength.items():
         limit = .5 if name == 'hue' else 1.
@@ -191,5 +185,4 @@ def _strengths(jitter: float | dict[str, float]) -> dict[str, float]:
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"StrongAugment: {name} '{value}' is not known; "
-                         f"available: {', '.join(choices)}")
+        raise ValueError(f"StrongAugment: {name} '{value}' is unknown; available: {', '.join(choices)}")

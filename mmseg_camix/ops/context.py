@@ -1,4 +1,4 @@
-"""Which classes belong together, and the contextual mask (CAMix, Table I, Algorithm 1, Eq. 1)."""
+"""Relations between classes, and the contextual mask (CAMix, Table I, Algorithm 1, Eq. 1)."""
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .masks import choose_half, class_region, present_classes
 
-# All members of a tuple pull each other; a mapping goes one way: its keys pull its values.
+# All members of a sequence pull each other; of a mapping, keys pull their values.
 Group = Sequence[str] | Mapping[str, Sequence[str]]
 
 META_GROUPS: dict[str, Group] = {
@@ -15,22 +15,22 @@ META_GROUPS: dict[str, Group] = {
     'III': ('road', 'sidewalk'),
     'IV': ('building', 'wall', 'fence'),
     'V': ('vegetation', 'terrain'),
-    # The released code: a chosen rider brings the bikes, a chosen bike leaves its rider behind.
+    # As in the released code: a rider pulls the bikes, a bike does not pull its rider.
     'II-one-way': {'rider': ('motorcycle', 'bicycle')},
 }
 
 
 def relation_matrix(groups: Sequence[str | Group], class_names: Sequence[str]) -> Tensor:
-    """Which class pulls which, from groups of class names.
+    """Which class pulls which.
 
     Args:
-        groups: each a name of :data:`META_GROUPS` (members that the label set lacks are left out),
-            or a tuple of class names (all pull each other), or a mapping from a class to the
-            classes that it pulls (one way): ``['I', ('car', 'truck'), {'rider': ('bicycle',)}]``.
+        groups: each a name of :data:`META_GROUPS` (members that the label set lacks are left out), a tuple of class
+            names (all pull each other), or a mapping from a class to the classes that it pulls:
+            ``['I', ('car', 'truck'), {'rider': ('bicycle',)}]``.
         class_names: the label set, in the order of its train ids.
 
     Returns:
-        (C, C) bool; [i, j]: when class i is chosen, class j comes along. The diagonal is False.
+        (C, C) bool; [i, j]: choosing class i adds class j. The diagonal is False.
     """
     if isinstance(groups, (str, Mapping)):
         raise TypeError(f'groups must be a list of groups, got {groups!r}; write [{groups!r}]')
@@ -44,32 +44,30 @@ def relation_matrix(groups: Sequence[str | Group], class_names: Sequence[str]) -
 
 def _pairs(group: str | Group, index: Mapping[str, int]) -> list[tuple[str, str]]:
     """The (puller, pulled) pairs of one group within the label set."""
-    named = isinstance(group, str)
-    if named and group not in META_GROUPS:
-        raise ValueError(f"there is no meta-class group '{group}'; available: "
-                         f'{", ".join(META_GROUPS)}, or a tuple of class names')
-    members = META_GROUPS[group] if named else group
+    members = group
+    if isinstance(group, str):
+        if group not in META_GROUPS:
+            raise ValueError(f"there is no meta-class group '{group}'; available: {', '.join(META_GROUPS)}, or a "
+                             'tuple of class names')
+        members = META_GROUPS[group]
     if not isinstance(members, Mapping):
         members = {puller: members for puller in members}
     if any(isinstance(others, str) for others in members.values()):
-        raise TypeError(f'group {group!r}: what a class pulls must be a list of classes, such as '
+        raise TypeError(f"group {group!r}: what a class pulls must be a list of classes, such as "
                         "{'rider': ['bicycle']}")
-    names = set(members).union(*members.values())
-    unknown = sorted(names - set(index))
-    if unknown and not named:
-        raise ValueError(f'group {group!r} names classes that the label set lacks: {unknown}; '
-                         f'available: {list(index)}')
+    unknown = sorted(set(members).union(*members.values()) - set(index))
+    if unknown and not isinstance(group, str):
+        raise ValueError(f'group {group!r} names classes that the label set lacks: {unknown}; available: {list(index)}')
     return [(puller, pulled) for puller, others in members.items() for pulled in others
             if puller != pulled and puller in index and pulled in index]
 
 
 def close_over(chosen: Tensor, present: Tensor, relations: Tensor) -> Tensor:
-    """Adds the relatives that are present to the chosen classes (Algorithm 1, lines 5 to 12).
+    """Add the present relatives of the chosen classes (Algorithm 1, lines 5 to 12).
 
-    The algorithm appends to the list that it walks through, so that appended classes bring their
-    own relatives too: the result is the smallest set that holds the chosen classes and, with each
-    member, its relatives that are present. For disjoint groups, as in Table I, this is the same
-    as one round; for overlapping relations it is not. A chain does not pass through absent classes.
+    The algorithm appends to the list that it iterates over, so that appended classes add their relatives, too: the
+    result is the transitive closure. For disjoint groups, as in Table I, a single round gives the same; for
+    overlapping relations it does not. Chains do not pass through absent classes.
 
     Args:
         chosen: (B, C) bool.
@@ -81,11 +79,11 @@ def close_over(chosen: Tensor, present: Tensor, relations: Tensor) -> Tensor:
     """
     num_classes = chosen.shape[1]
     if relations.shape != (num_classes, num_classes):
-        raise ValueError(f'{num_classes} classes need a relation matrix of ({num_classes}, '
-                         f'{num_classes}), got {tuple(relations.shape)}')
+        raise ValueError(f'{num_classes} classes need a relation matrix of ({num_classes}, {num_classes}), got '
+                         f'{tuple(relations.shape)}')
     identity = torch.eye(num_classes, dtype=torch.bool, device=chosen.device)
     reach = ((relations & present[:, None, :]) | identity).float()
-    # Squaring doubles the length of the chains that are covered; the longest has C - 1 links.
+    # Each squaring doubles the length of the chains covered; the longest has C - 1 links.
     for _ in range((num_classes - 1).bit_length()):
         reach = (reach @ reach).clamp_max(1)
     return (chosen[:, None, :].float() @ reach)[:, 0] > 0
@@ -96,39 +94,37 @@ def modulate(probs: Tensor, prior: Tensor) -> Tensor:
 
     Args:
         probs: (B, C, H, W) any float type.
-        prior: (B, C, H, W), or (C, H, W) for all samples alike.
+        prior: (B, C, H, W), or (C, H, W) for all samples.
 
     Returns:
         (B, H, W) long.
     """
     if prior.shape[-3:] != probs.shape[-3:]:
-        raise ValueError(f'the prior {tuple(prior.shape)} does not fit the prediction '
-                         f'{tuple(probs.shape)}; crop_prior brings it to the right size')
+        raise ValueError(f'the prior {tuple(prior.shape)} does not fit the prediction {tuple(probs.shape)}; crop_prior '
+                         'brings it to the right size')
     return (probs.float() * prior).argmax(1)
 
 
 def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | None,
-                    generator: torch.Generator | None = None,
-                    ratio: float = 0.5, agreeing: bool = False,
-                    shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
+                    generator: torch.Generator | None = None, ratio: float = 0.5, agreeing: bool = False,
+                    valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The region of half of the classes present and their relatives (Algorithm 1, Eq. 1).
 
     Args:
         probs: the teacher's prediction on the target, (B, C, H, W) any float type.
-        prior: Q, as :func:`modulate` takes it; None leaves the arg-max as it is.
+        prior: Q, as :func:`modulate` takes it; None uses the arg-max of `probs`.
         relations: (C, C) bool; None adds no relatives.
-        generator: the source of randomness, on the device of ``probs``.
-        ratio: the share of the classes present that is chosen.
-        agreeing: leave out the pixels at which the prior has overruled the prediction.
-        shown: (B, H, W) bool, False on padding, whose classes are not present and which is not
-            pasted; None if there is none.
+        generator: source of randomness, on the device of `probs`.
+        ratio: share of the classes present that is chosen.
+        agreeing: leave out pixels where the prior overruled the prediction.
+        valid: (B, H, W) bool, False on padding; None where there is no padding.
 
     Returns:
         the mask (B, 1, H, W) bool, and the label that it was cut from, (B, H, W) long, 255 on padding.
     """
     label = probs.argmax(1) if prior is None else modulate(probs, prior)
-    if shown is not None:
-        label = label.masked_fill(~shown, 255)
+    if valid is not None:
+        label = label.masked_fill(~valid, 255)
     present = present_classes(label, probs.shape[1])
     chosen = choose_half(present, generator, ratio)
     if relations is not None:

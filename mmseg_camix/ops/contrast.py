@@ -1,8 +1,7 @@
 """Contrast between the regions of two feature maps (RCCR, Eqs 4 to 8), in memory that grows linearly.
 
-A region is a cell of a feature map. An anchor is a cell of the student's map of a mixed image; its
-positive is the same cell of the teacher's map of the target image; its negatives are other cells of
-both maps, and cells of earlier batches.
+A region is a cell of a feature map. An anchor is a cell of the student's map of a mixed image; its positive is the same
+cell of the teacher's map of the target image; its negatives are other cells of both maps, and cells of earlier batches.
 """
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,32 +15,32 @@ from .global_batch import Average, identity, rand
 
 NORMALISERS = ('positives', 'overlap')
 EMPTY = -1
-"""Label of a negative that is not there: a place in a memory bank that nothing has filled yet."""
+"""Label of an empty place in a memory bank."""
 ELSEWHERE = -1
-"""Cell of a negative that is not from the anchor's own images."""
+"""Cell of a negative of another image."""
 
 
 class Negatives(NamedTuple):
-    """What the anchors of each image are pushed away from."""
+    """Embeddings that the anchors of each image are pushed away from."""
 
     embedding: Tensor
     """(B, M, K) of length 1."""
     label: Tensor
-    """(B, M) long; void (255) is a class unlike any other; `EMPTY` is left out."""
+    """(B, M) long; void (255) counts as a class; `EMPTY` is left out."""
     cell: Tensor
     """(B, M) long, the cell in the anchor's own maps, or `ELSEWHERE`."""
 
 
 def unit_embeddings(embedding: Tensor) -> Tensor:
-    """(B, K, h, w) of any float to (B, h*w, K) fp32 of length 1, for cosine similarity."""
+    """Convert (B, K, h, w) of any float to (B, h*w, K) fp32 of length 1."""
     return F.normalize(embedding.float().flatten(2).transpose(1, 2), dim=2)
 
 
 def sample_cells(values: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     """The pixel in the middle of each cell of a feature map.
 
-    Networks that pad by half their kernels may give one cell more than fits into the image (65 for
-    512 pixels at stride 8); their cells lie on the corners of the grid, not between them.
+    Networks that pad by half their kernels may give one cell more than the image holds (65 for 512 pixels at stride 8);
+    their cells lie on the corners of the grid.
 
     Args:
         values: (B, H, W) of any dtype.
@@ -59,19 +58,19 @@ def sample_cells(values: Tensor, size: tuple[int, int], stride: int) -> Tensor:
     return values.flatten(1)
 
 
-def draw_negatives(cut: Tensor, target: Tensor, cut_label: Tensor, target_label: Tensor,
-                   ratio: float = .5, generator: torch.Generator | None = None) -> Negatives:
-    """A random share of the cells of both maps, drawn for each image on its own.
+def draw_negatives(cut: Tensor, target: Tensor, cut_label: Tensor, target_label: Tensor, ratio: float = .5,
+                   generator: torch.Generator | None = None) -> Negatives:
+    """Draw a random share of the cells of both maps for each image.
 
-    All anchors of an image share one draw, so that similarities are computed only to what was drawn.
+    All anchors of an image share one draw, so that similarities are computed only to the cells drawn.
 
     Args:
         cut: (B, N, K), the student's embeddings of the mixed image.
         target: (B, N, K), the teacher's of the target image.
         cut_label: (B, N) long.
         target_label: (B, N) long.
-        ratio: share of the 2 N cells; 1 takes all of them and draws nothing.
-        generator: the source of randomness, on the device of `cut`.
+        ratio: share of the 2 N cells; 1 takes all of them without drawing.
+        generator: source of randomness, on the device of `cut`.
     """
     if not 0 <= ratio <= 1:
         raise ValueError(f'draw_negatives: ratio {ratio} must be in [0, 1]')
@@ -83,18 +82,16 @@ def draw_negatives(cut: Tensor, target: Tensor, cut_label: Tensor, target_label:
         return Negatives(embedding, label, cell)
     score = rand((batch, 2 * cells), generator, cut.device)
     drawn = score.topk(round(2 * cells * ratio), 1, sorted=False).indices
-    return Negatives(embedding.take_along_dim(drawn[..., None], 1), label.gather(1, drawn),
-                     cell.gather(1, drawn))
+    return Negatives(embedding.take_along_dim(drawn[..., None], 1), label.gather(1, drawn), cell.gather(1, drawn))
 
 
-def pool_negatives(own: Negatives, gather: Callable[[Tensor], Tensor] = lambda rows: rows,
-                   rank: int = 0) -> Negatives:
-    """Each image gets the negatives of all images of the batch, (B, B * M).
+def pool_negatives(own: Negatives, gather: Callable[[Tensor], Tensor] = identity, rank: int = 0) -> Negatives:
+    """Give each image the negatives of all images of the batch, (B, B * M).
 
     Args:
         own: of the images of this process.
-        gather: (B, ...) to (W * B, ...), the rows of all W processes that share the batch; image b of
-            this process is number rank + W * b.
+        gather: (B, ...) to (W * B, ...), the rows of all W processes that share the batch; image b of this process is
+            row rank + W * b.
         rank: of this process.
     """
     embedding, label = gather(own.embedding), gather(own.label)
@@ -102,35 +99,33 @@ def pool_negatives(own: Negatives, gather: Callable[[Tensor], Tensor] = lambda r
     place = torch.arange(total, device=label.device)
     mine = place == place[rank::total // batch, None]
     cell = own.cell[:, None].expand(-1, total, -1).masked_fill(~mine[..., None], ELSEWHERE)
-    return Negatives(embedding.flatten(0, 1).expand(batch, -1, -1), label.flatten().expand(batch, -1),
-                     cell.flatten(1))
+    return Negatives(embedding.flatten(0, 1).expand(batch, -1, -1), label.flatten().expand(batch, -1), cell.flatten(1))
 
 
 def add_bank(own: Negatives, embedding: Tensor, label: Tensor) -> Negatives:
-    """Negatives of earlier batches, embedding (M', K) and label (M',) long, added for every image."""
+    """Add negatives of earlier batches, embedding (M', K) and label (M',) long, for every image."""
     batch = len(own.label)
     label = label.expand(batch, -1)
-    return Negatives(torch.cat([own.embedding, embedding.expand(batch, -1, -1)], 1),
-                     torch.cat([own.label, label], 1),
+    return Negatives(torch.cat([own.embedding, embedding.expand(batch, -1, -1)], 1), torch.cat([own.label, label], 1),
                      torch.cat([own.cell, torch.full_like(label, ELSEWHERE)], 1))
 
 
 def anchor_weights(overlap: Tensor, chosen: Tensor | None = None, normalise: str = 'positives',
                    average: Average = identity) -> Tensor:
-    """The weight of each cell as an anchor; their sum is at most 1.
+    """The weight of each cell as an anchor; the sum is at most 1.
 
     Args:
-        overlap: (B, N) bool, cells that show the same in both maps (Eq. 7).
+        overlap: (B, N) bool, cells with the same content in both maps (Eq. 7).
         chosen: (B, N) bool, cells whose positive is trusted; None trusts all.
-        normalise: 'positives' is the mean over the anchors of the batch. 'overlap' divides by the
-            cells that overlap, trusted or not (the 1 / s^2 of Eq. 4), and averages over images.
-        average: takes the number of anchors to its mean over several processes that share a batch.
+        normalise: 'positives' is the mean over the anchors of the batch. 'overlap' divides by the cells that overlap,
+            trusted or not (the 1 / s^2 of Eq. 4), and averages over images.
+        average: over the processes that share a batch.
 
     Returns:
-        (B, N) fp32; all 0 where there is nothing to divide by.
+        (B, N) fp32; all 0 where the divisor is 0.
     """
     if normalise not in NORMALISERS:
-        raise ValueError(f"normalise '{normalise}' is not known; available: {', '.join(NORMALISERS)}")
+        raise ValueError(f"normalise '{normalise}' is unknown; available: {', '.join(NORMALISERS)}")
     anchors = overlap if chosen is None else overlap & chosen
     if normalise == 'positives':
         count = average(anchors.sum().float())
@@ -141,21 +136,21 @@ def anchor_weights(overlap: Tensor, chosen: Tensor | None = None, normalise: str
 
 def region_contrast(anchor: Tensor, positive: Tensor, label: Tensor, negatives: Negatives, weight: Tensor,
                     temperature: float = .1, filter_class: bool = True, at_once: int = 2**24) -> Tensor:
-    """InfoNCE of every cell against its positive and the negatives, summed with weights.
+    """InfoNCE of every cell against its positive and the negatives, as a weighted sum.
 
-    -log(exp(p) / (exp(p) + D)) = softplus(log D - p), with p the similarity to the positive over the
-    temperature and D the sum of exp over the negatives (Eqs 5, 6).
+    -log(exp(p) / (exp(p) + D)) = softplus(log D - p), with p the similarity to the positive over the temperature and D
+    the sum of exp over the negatives (Eqs 5, 6).
 
     Args:
         anchor: (B, N, K) of length 1; cell n of each image.
-        positive: (B, N, K) of length 1; no gradient flows into it.
+        positive: (B, N, K) of length 1; receives no gradient.
         label: (B, N) long, classes of the anchors.
-        negatives: those of each image; the anchor's own cell is left out (Eq. 8).
+        negatives: of each image; the anchor's own cell is left out (Eq. 8).
         weight: (B, N), 0 where a cell is no anchor.
         temperature: tau.
-        filter_class: leave negatives of the anchor's class out.
-        at_once: largest number of similarities held at a time. With more of them, anchors come in
-            chunks, which the backward pass computes again.
+        filter_class: leave out negatives of the anchor's class.
+        at_once: largest number of similarities in memory at a time. Beyond it, anchors are processed in chunks, which
+            the backward pass recomputes.
 
     Returns:
         Scalar fp32; an anchor without negatives adds 0.
@@ -167,17 +162,17 @@ def region_contrast(anchor: Tensor, positive: Tensor, label: Tensor, negatives: 
     total = anchor.new_zeros((), dtype=torch.float32)
     for start in range(0, cells, size):
         part = slice(start, start + size)
-        arguments = (anchor[:, part], positive[:, part].detach(), label[:, part], weight[:, part], start,
-                     negatives, temperature, filter_class)
+        arguments = (anchor[:, part], positive[:, part].detach(), label[:, part], weight[:, part], start, negatives,
+                     temperature, filter_class)
         if size >= cells:
-            return _chunk(*arguments)
-        # Nothing is drawn within, so that there is no random state to keep.
-        total = total + checkpoint(_chunk, *arguments, use_reentrant=False, preserve_rng_state=False)
+            return _chunk_contrast(*arguments)
+        # Chunks draw nothing, so that no random state has to be kept.
+        total = total + checkpoint(_chunk_contrast, *arguments, use_reentrant=False, preserve_rng_state=False)
     return total
 
 
-def _chunk(anchor: Tensor, positive: Tensor, label: Tensor, weight: Tensor, start: int,
-           negatives: Negatives, temperature: float, filter_class: bool) -> Tensor:
+def _chunk_contrast(anchor: Tensor, positive: Tensor, label: Tensor, weight: Tensor, start: int, negatives: Negatives,
+                    temperature: float, filter_class: bool) -> Tensor:
     """The sum over cells [start, start + n); arguments as above, (B, n, ...)."""
     with torch.autocast(anchor.device.type, enabled=False):
         anchor = anchor.float() / temperature
@@ -187,6 +182,6 @@ def _chunk(anchor: Tensor, positive: Tensor, label: Tensor, weight: Tensor, star
         left_out = (negatives.cell[:, None] == cell[:, None]) | (negatives.label == EMPTY)[:, None]
         if filter_class:
             left_out = left_out | (negatives.label[:, None] == label[..., None])
-        # Not -inf: where nothing is left, that would make the gradient NaN. This makes it 0.
+        # -inf would make the gradient NaN where no negative is left; the smallest number makes it 0.
         others = others.masked_fill(left_out, torch.finfo(others.dtype).min)
         return (F.softplus(others.logsumexp(2) - own) * weight).sum()

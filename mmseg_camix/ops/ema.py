@@ -7,27 +7,27 @@ from torch import Tensor
 
 
 def ema_alpha(step: int, alpha: float) -> float:
-    """The share of the teacher that is kept at its update number `step`, which counts from 0.
+    """The share of the teacher that is kept at update number `step`, counted from 0.
 
-    min(1 - 1 / (step + 1), alpha): a plain mean of the students so far, until `alpha` is reached.
-    The first update copies the student.
+    min(1 - 1 / (step + 1), alpha): a plain mean of all students until `alpha` is reached; the first update copies the
+    student.
     """
     return min(1 - 1 / (step + 1), alpha)
 
 
 @torch.no_grad()
 def ema_update_(teacher: Sequence[Tensor], student: Sequence[Tensor], alpha: float) -> None:
-    """teacher = alpha * teacher + (1 - alpha) * student, in place, one fused kernel per dtype.
+    """Set teacher = alpha * teacher + (1 - alpha) * student in place, with one fused kernel per dtype.
 
     Args:
         teacher: tensors of any dtype and device; integers (counters) are copied.
-        student: tensors of the same shapes; another dtype is converted to the teacher's.
-        alpha: the share of the teacher that is kept, in [0, 1].
+        student: tensors of the same shapes, converted to the teacher's dtype.
+        alpha: share of the teacher that is kept, in [0, 1].
     """
     if len(teacher) != len(student):
-        raise ValueError(f'ema_update_: {len(teacher)} tensors of the teacher do not match '
-                         f'{len(student)} of the student')
-    groups: dict[tuple, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+        raise ValueError(f'ema_update_: {len(teacher)} tensors of the teacher do not match {len(student)} of the '
+                         'student')
+    groups: dict[tuple[torch.dtype, torch.device], tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
     for mean, new in zip(teacher, student):
         targets, values = groups[mean.dtype, mean.device]
         targets.append(mean)

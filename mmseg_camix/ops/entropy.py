@@ -1,19 +1,20 @@
-"""How sure the teacher is: entropy, dynamic threshold and significance mask (CAMix, Eqs 5 to 7)."""
+"""Uncertainty of the teacher: entropy, dynamic threshold and significance mask (CAMix, Eqs 5 to 7)."""
 import math
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Bound = TypeVar('Bound', Tensor, float)
+
 
 def mean_probabilities(passes: Iterable[Tensor]) -> Tensor:
     """The mean class distribution of several forward passes (Eq. 5).
 
-    Consumes one pass after the other, so that a generator of forward passes never holds two.
-
     Args:
-        passes: logits of one pass each, (B, C, H, W), any float type.
+        passes: logits of each pass, (B, C, H, W), any float type; of a generator, one pass is in memory at a time.
 
     Returns:
         (B, C, H, W) float32.
@@ -32,56 +33,59 @@ def mean_probabilities(passes: Iterable[Tensor]) -> Tensor:
 def predictive_entropy(probs: Tensor) -> Tensor:
     """Entropy in nats of every pixel's class distribution (Eq. 6).
 
-    A probability that underflowed to zero adds nothing, as its limit does. (A plain ``p * log p``
-    gives NaN there, which compares false with every threshold: the surest pixels would be lost.)
+    A probability that underflowed to 0 adds 0, the limit. (Plain ``p * log p`` gives NaN, which is below no threshold:
+    the most confident pixels would be lost.)
 
     Args:
         probs: (B, C, H, W) any float type, sums to 1 over C.
 
     Returns:
-        (B, H, W) float32 in [0, ln C]; never negative although low precision may round p above 1.
+        (B, H, W) float32 in [0, ln C], also where low precision rounds p above 1.
     """
     probs = probs.float()
-    return torch.special.xlogy(probs, probs).sum(1).neg().clamp_min(0)
+    terms: Tensor = torch.special.xlogy(probs, probs)
+    return terms.sum(1).neg().clamp_min(0)
 
 
-def largest_entropy(entropy: Tensor, shown: Tensor | None = None) -> Tensor:
+def largest_entropy(entropy: Tensor, valid: Tensor | None = None) -> Tensor:
     """K_sup of Eq. 7: each sample's largest entropy, (B, H, W) -> (B,).
 
     Args:
         entropy: (B, H, W) float.
-        shown: (B, H, W) bool, False on padding, which has no say; None if there is none.
+        valid: (B, H, W) bool, False on padding; None where there is no padding.
     """
-    return (entropy if shown is None else entropy.masked_fill(~shown, 0)).amax((1, 2))
+    return (entropy if valid is None else entropy.masked_fill(~valid, 0)).amax((1, 2))
 
 
 def ramp(gamma: float, t: int, t_max: int) -> float:
-    """exp(gamma * (1 - t / t_max)^2): from exp(gamma) at the start to 1 at t_max and after it."""
+    """exp(gamma * (1 - t / t_max)^2): from exp(gamma) at the start to 1 from t_max on."""
     if t_max <= 0:
         raise ValueError(f't_max is the number of iterations and must be positive, got {t_max}')
     return math.exp(gamma * (1 - min(max(t / t_max, 0.0), 1.0)) ** 2)
 
 
-def dynamic_threshold(t: int, t_max: int, k_sup: Tensor | float, beta: float = 0.75,
-                      gamma: float = -5.0, form: str = 'paper') -> Tensor | float:
-    """The entropy below which a pixel is significant, at iteration t (Eq. 7).
+def dynamic_threshold(t: int, t_max: int, k_sup: Bound, beta: float = 0.75, gamma: float = -5.0,
+                      form: str = 'paper') -> Bound:
+    """The entropy below which a pixel is significant at iteration t (Eq. 7).
 
     Args:
-        k_sup: the upper bound of the entropy: :func:`largest_entropy` (paper) or ln C (released).
+        t: the iteration.
+        t_max: number of iterations.
+        k_sup: upper bound of the entropy: :func:`largest_entropy` (paper) or ln C (released code).
         beta: weight of the constant part.
         gamma: speed of the ramp; negative.
         form: 'paper' is ``beta + (1 - beta) * ramp * k_sup`` as printed; 'official' is
-            ``(beta + (1 - beta) * ramp) * k_sup`` as released, which lets almost every pixel pass.
+            ``(beta + (1 - beta) * ramp) * k_sup`` as released, which accepts almost every pixel.
 
     Returns:
-        of the type of ``k_sup``: (B,) tensor, or float.
+        of the type of `k_sup`: (B,) tensor, or float.
     """
     rise = (1 - beta) * ramp(gamma, t, t_max)
     if form == 'paper':
         return beta + rise * k_sup
     if form == 'official':
         return (beta + rise) * k_sup
-    raise ValueError(f"threshold form '{form}' is not known; available: paper, official")
+    raise ValueError(f"threshold form '{form}' is unknown; available: paper, official")
 
 
 def significance_mask(entropy: Tensor, threshold: Tensor | float) -> Tensor:
@@ -89,37 +93,34 @@ def significance_mask(entropy: Tensor, threshold: Tensor | float) -> Tensor:
 
     Args:
         entropy: (B, H, W) float.
-        threshold: one for each sample, (B,), or one float for all.
+        threshold: (B,), or one number for all samples.
 
     Returns:
         (B, H, W) bool.
     """
     if isinstance(threshold, Tensor) and threshold.dim() > 0:
         if threshold.shape != entropy.shape[:1]:
-            raise ValueError(f'{entropy.shape[0]} samples need as many thresholds, '
-                             f'got a tensor of shape {tuple(threshold.shape)}')
+            raise ValueError(f'{entropy.shape[0]} samples need as many thresholds, got a tensor of shape '
+                             f'{tuple(threshold.shape)}')
         threshold = threshold[:, None, None]
     return entropy < threshold
 
 
 def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Nearest neighbour, so that a binary mask stays binary: (B, h, w) bool -> (B, H, W) bool."""
+    """Resize (B, h, w) bool to (B, H, W) bool by nearest neighbour."""
     if mask.shape[-2:] == tuple(size):
         return mask
     resized = F.interpolate(mask[:, None].to(torch.uint8), size=size, mode='nearest-exact')
     return resized[:, 0].bool()
 
 
-def entropy_quantiles(entropy: Tensor, levels: Sequence[float] = (0.1, 0.5, 0.9),
-                      max_values: int = 1 << 16) -> Tensor:
-    """Quantiles for the log: the nearest rank among evenly strided pixels.
-
-    Stays on the device: no value is read back.
+def entropy_quantiles(entropy: Tensor, levels: Sequence[float] = (0.1, 0.5, 0.9), max_values: int = 1 << 16) -> Tensor:
+    """Quantiles for the log: the nearest rank among evenly strided pixels. No value is read back from the device.
 
     Args:
         entropy: (B, H, W) float.
         levels: in [0, 1].
-        max_values: sorts about this many pixels at most.
+        max_values: approximate limit of the pixels sorted.
 
     Returns:
         (len(levels),) float32.

@@ -27,19 +27,19 @@ def majority_cells(label: Tensor, classes: Tensor, size: tuple[int, int], min_sh
     return chosen[winner] & (share >= min_share)
 
 
-def masked_feature_distance(one: Tensor, other: Tensor, mask: Tensor, average: Average = identity) -> Tensor:
+def masked_feature_distance(first: Tensor, second: Tensor, mask: Tensor, average: Average = identity) -> Tensor:
     """Euclidean distance over the channels, mean over the cells in `mask`.
 
     Args:
-        one: (B, D, h, w), any float.
-        other: the same shape.
+        first: (B, D, h, w), any float.
+        second: the same shape.
         mask: (B, h, w) bool.
-        average: takes the number of cells to its mean over several processes that share a batch.
+        average: of the number of cells, over the processes that share a batch.
 
     Returns:
         Scalar fp32; 0 with gradient 0 where the mask is empty.
     """
-    distance = torch.linalg.vector_norm(one.float() - other.float(), dim=1)
+    distance: Tensor = torch.linalg.vector_norm(first.float() - second.float(), dim=1)
     weight = mask.float()
     count = average(weight.sum())
     return (distance * weight).sum() / torch.where(count > 0, count, 1)

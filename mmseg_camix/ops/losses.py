@@ -1,4 +1,6 @@
-"""Per-pixel losses against pseudo-labels, in fp32 where the logits have less."""
+"""Per-pixel losses against pseudo-labels, in fp32 or better."""
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,32 +10,30 @@ from .global_batch import Average, identity
 NORMALISERS = ('pixels', 'weight', 'valid')
 
 
-def upsample(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
-    """(B, C, h, w) logits as (B, C, H, W) of at least fp32, bilinear where the size differs."""
+def upsample(logits: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """Resize (B, C, h, w) logits to (B, C, H, W) of at least fp32, bilinear where the size differs."""
     logits = logits if logits.dtype == torch.float64 else logits.float()
     if logits.shape[-2:] == tuple(size):
         return logits
     return F.interpolate(logits, size=tuple(size), mode='bilinear', align_corners=align_corners)
 
 
-def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None,
-                        ignore_index: int = 255, align_corners: bool = False,
-                        normalise: str = 'pixels', divisor: Tensor | None = None,
+def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None, ignore_index: int = 255,
+                        align_corners: bool = False, normalise: str = 'pixels', divisor: Tensor | None = None,
                         average: Average = identity) -> Tensor:
-    """Cross-entropy of every pixel times its weight, summed and normalised.
+    """Weighted cross-entropy of every pixel, summed and normalised.
 
     Args:
         logits: (B, C, h, w), upsampled to the label's size.
-        label: (B, H, W) long, `ignore_index` = void, which adds nothing to the sum.
-        weight: (B, H, W), or broadcastable to it; 1 if not given.
-        ignore_index: the label of void pixels.
-        align_corners: how to upsample; that of the head which made the logits.
-        normalise: what the sum is divided by. 'pixels': B * H * W, void included, as DACS and its
-            successors do. 'weight': the sum of the weights, void pixels included, and exactly 0
-            with zero gradients where that is 0 (CAMix's SRC). 'valid': the non-void pixels.
-        divisor: (B, H, W) weights whose sum divides in place of those of `weight`, for
-            sum(U * q * CE) / sum(U); only with 'weight'.
-        average: brings what is divided by to its mean over several processes that share a batch.
+        label: (B, H, W) long; `ignore_index` (void) adds 0 to the sum.
+        weight: (B, H, W), or broadcastable to it; default 1.
+        ignore_index: label of void pixels.
+        align_corners: how to upsample; that of the head that made the logits.
+        normalise: divisor of the sum. 'pixels': B * H * W, void included, as in DACS and its successors. 'weight': the
+            sum of the weights, void included; the result is 0 with gradient 0 where that is 0 (CAMix's SRC). 'valid':
+            the number of pixels that are not void.
+        divisor: (B, H, W) weights whose sum replaces that of `weight`, as in sum(U * q * CE) / sum(U); for 'weight'.
+        average: of the divisor, over the processes that share a batch.
 
     Returns:
         Scalar fp32.
@@ -43,17 +43,16 @@ def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = N
     return _reduce(loss, weight, normalise, label != ignore_index, divisor, average)
 
 
-def probability_mse(logits: Tensor, target_probs: Tensor, weight: Tensor | None = None,
-                    align_corners: bool = False, normalise: str = 'pixels',
-                    divisor: Tensor | None = None) -> Tensor:
-    """Squared difference of class probabilities, averaged over the classes, then as above.
+def probability_mse(logits: Tensor, target_probs: Tensor, weight: Tensor | None = None, align_corners: bool = False,
+                    normalise: str = 'pixels', divisor: Tensor | None = None) -> Tensor:
+    """Squared difference of class probabilities, averaged over the classes, then as `pixel_cross_entropy`.
 
     Args:
         logits: (B, C, h, w), upsampled to the targets' size before the softmax.
-        target_probs: (B, C, H, W) probabilities; no gradient flows into them.
-        weight: (B, H, W), or broadcastable to it; 1 if not given.
+        target_probs: (B, C, H, W) probabilities; receive no gradient.
+        weight: (B, H, W), or broadcastable to it; default 1.
         align_corners: how to upsample.
-        normalise: as in `pixel_cross_entropy`; 'valid' equals 'pixels' here.
+        normalise: as in `pixel_cross_entropy`; 'valid' equals 'pixels'.
         divisor: as in `pixel_cross_entropy`.
 
     Returns:
@@ -64,13 +63,12 @@ def probability_mse(logits: Tensor, target_probs: Tensor, weight: Tensor | None 
     return _reduce(loss, weight, normalise, None, divisor, identity)
 
 
-def _reduce(loss: Tensor, weight: Tensor | None, normalise: str, valid: Tensor | None,
-            divisor: Tensor | None, average: Average) -> Tensor:
+def _reduce(loss: Tensor, weight: Tensor | None, normalise: str, valid: Tensor | None, divisor: Tensor | None,
+            average: Average) -> Tensor:
     if normalise not in NORMALISERS:
-        raise ValueError(f"normalise '{normalise}' is not known; "
-                         f"available: {', '.join(NORMALISERS)}")
+        raise ValueError(f"normalise '{normalise}' is unknown; available: {', '.join(NORMALISERS)}")
     if divisor is not None and normalise != 'weight':
-        raise ValueError(f"divisor is for normalise='weight', not for '{normalise}'")
+        raise ValueError(f"divisor requires normalise='weight', not '{normalise}'")
     if weight is not None:
         loss = loss * weight.float()
     if normalise == 'weight':
@@ -82,6 +80,6 @@ def _reduce(loss: Tensor, weight: Tensor | None, normalise: str, valid: Tensor |
     return loss.mean()
 
 
-def _divide(total: Tensor, by: Tensor) -> Tensor:
-    """total / by, and 0 where `by` is 0: `total` is 0 there, so any other divisor will do."""
-    return total / torch.where(by == 0, torch.ones_like(by), by)
+def _divide(total: Tensor, divisor: Tensor) -> Tensor:
+    """total / divisor, and 0 where the divisor is 0: `total` is 0 there, so that any other divisor gives 0."""
+    return total / torch.where(divisor == 0, torch.ones_like(divisor), divisor)

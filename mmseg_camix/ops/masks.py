@@ -1,7 +1,8 @@
-"""Regions of an image that are moved into another one: ClassMix, CutMix, squares and CowMix.
+"""Regions of an image that are pasted into another: ClassMix, CutMix, squares and CowMix.
 
-Every function gives one mask per image, `(B, 1, H, W) bool`. None loops over classes or images, and
-none makes the host wait for the device.
+Every function gives one mask per image, (B, 1, H, W) bool, without loops over classes or images, and without waiting
+for the device. Shapes (`box_mask`, `square_mask`, `cow_mask`) take `batch`, `height` and `width` of the mask, and the
+`generator` on the `device` where it is made.
 """
 import math
 
@@ -19,14 +20,13 @@ def _class_index(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     return label.masked_fill(label == ignore_index, num_classes).flatten(1)
 
 
-def present_classes(label: Tensor, num_classes: int, ignore_index: int = 255,
-                    count_ignore: bool = False) -> Tensor:
-    """Which classes each image shows.
+def present_classes(label: Tensor, num_classes: int, ignore_index: int = 255, count_ignore: bool = False) -> Tensor:
+    """The classes present in each image.
 
     Args:
         label: (B, H, W) long in [0, num_classes), or `ignore_index` for void.
         num_classes: C.
-        ignore_index: the label of void pixels.
+        ignore_index: label of void pixels.
         count_ignore: whether void is one more class, with index C.
 
     Returns:
@@ -37,36 +37,33 @@ def present_classes(label: Tensor, num_classes: int, ignore_index: int = 255,
     return present if count_ignore else present[:, :num_classes]
 
 
-def choose_half(present: Tensor, generator: torch.Generator | None = None,
-                ratio: float = .5) -> Tensor:
-    """Draw ceil(n * ratio) of the n classes present, for each row on its own.
+def choose_half(present: Tensor, generator: torch.Generator | None = None, ratio: float = .5) -> Tensor:
+    """Draw ceil(n * ratio) of the n classes present, for each row.
 
     Args:
         present: (B, C) bool.
-        generator: the source of randomness, on the device of `present`.
-        ratio: the share of the classes that is drawn, in [0, 1].
+        generator: source of randomness, on the device of `present`.
+        ratio: share of the classes that is drawn, in [0, 1].
 
     Returns:
-        (B, C) bool, a subset of `present`; every present class is equally likely to be in it.
+        (B, C) bool, a subset of `present` that contains every present class with equal probability.
     """
     score = rand(present.shape, generator, present.device)
-    # Absent classes rank last, since rand stays below 1.
+    # Absent classes rank last, as rand is below 1.
     rank = score.masked_fill(~present, 2.).argsort(1).argsort(1)
-    # The margin keeps 10 * .3, which is a little more than 3 in floating point, from becoming 4.
+    # The margin keeps 10 * .3, in floating point a little more than 3, from becoming 4.
     count = (present.sum(1, keepdim=True) * ratio - 1e-4).ceil()
     return (rank < count) & present
 
 
-def class_region(label: Tensor, chosen: Tensor, ignore_index: int = 255,
-                 count_ignore: bool = False) -> Tensor:
-    """The pixels whose class is chosen, by one table look-up per image.
+def class_region(label: Tensor, chosen: Tensor, ignore_index: int = 255, count_ignore: bool = False) -> Tensor:
+    """The pixels of the chosen classes, by one table look-up per image.
 
     Args:
         label: (B, H, W) long in [0, C), or `ignore_index` for void.
         chosen: (B, C) bool, or (B, C + 1) bool with `count_ignore`.
-        ignore_index: the label of void pixels.
-        count_ignore: whether the last column of `chosen` stands for void. Otherwise void is
-            never in the region.
+        ignore_index: label of void pixels.
+        count_ignore: whether the last column of `chosen` stands for void; otherwise void is never in the region.
 
     Returns:
         (B, 1, H, W) bool.
@@ -76,31 +73,31 @@ def class_region(label: Tensor, chosen: Tensor, ignore_index: int = 255,
     return table.gather(1, index).view_as(label).unsqueeze(1)
 
 
-def class_mask(label: Tensor, num_classes: int, generator: torch.Generator | None = None,
-               ratio: float = .5, ignore_index: int = 255, count_ignore: bool = False,
-               pool: str = 'image', average: Average = identity) -> Tensor:
+def class_mask(label: Tensor, num_classes: int, generator: torch.Generator | None = None, ratio: float = .5,
+               ignore_index: int = 255, count_ignore: bool = False, pool: str = 'image',
+               average: Average = identity) -> Tensor:
     """ClassMix: the pixels of a random half of the classes present.
 
-    Deviations: the released code of DACS counts void as a class (`count_ignore=True`), where the
-    paper speaks of classes only. DAFormer's code draws each image's classes from all that the
-    batch shows (`pool='batch'`), so that an image may get more or less than half of its own.
+    Deviations: the released code of DACS counts void as a class (`count_ignore=True`); the paper speaks of classes
+    only. DAFormer's code draws each image's classes from those of the whole batch (`pool='batch'`), so that more or
+    less than half of an image's own may be drawn.
 
     Args:
         label: (B, H, W) long in [0, num_classes), or `ignore_index` for void.
         num_classes: C.
-        generator: the source of randomness, on the device of `label`.
-        ratio: the share of the classes that is drawn; rounded up.
-        ignore_index: the label of void pixels.
+        generator: source of randomness, on the device of `label`.
+        ratio: share of the classes that is drawn; rounded up.
+        ignore_index: label of void pixels.
         count_ignore: whether void is one more class.
-        pool: 'image' draws from the classes of the image, 'batch' from those of the whole batch;
-            either way each image has its own draw.
-        average: over several processes that share a batch.
+        pool: 'image' draws from the classes of the image, 'batch' from those of the whole batch; each image has its own
+            draw in both cases.
+        average: over the processes that share a batch.
 
     Returns:
         (B, 1, H, W) bool.
     """
     if pool not in POOLS:
-        raise ValueError(f"class_mask: pool '{pool}' is not known; available: {', '.join(POOLS)}")
+        raise ValueError(f"class_mask: pool '{pool}' is unknown; available: {', '.join(POOLS)}")
     present = present_classes(label, num_classes, ignore_index, count_ignore)
     if pool == 'batch':
         present = (average(present.any(0, keepdim=True).float()) > 0).expand_as(present)
@@ -108,16 +105,16 @@ def class_mask(label: Tensor, num_classes: int, generator: torch.Generator | Non
     return class_region(label, chosen, ignore_index, count_ignore)
 
 
-def _place(size: Tensor, room: int, generator: torch.Generator | None) -> Tensor:
-    """A start in [0, room - size] for each (B,) size, all places equally likely."""
+def _draw_start(size: Tensor, room: int, generator: torch.Generator | None) -> Tensor:
+    """A uniform start in [0, room - size] for each (B,) size."""
     free = room - size
     share = rand(size.shape, generator, size.device)
     return torch.minimum((share * (free + 1)).floor(), free)
 
 
-def _fill_boxes(height: int, width: int, stride: int, top: Tensor, left: Tensor,
-                rows: Tensor, columns: Tensor) -> Tensor:
-    """(B, 1, H, W) bool, true inside each image's box; the box is given in cells of `stride`."""
+def _fill_boxes(height: int, width: int, stride: int, top: Tensor, left: Tensor, rows: Tensor,
+                columns: Tensor) -> Tensor:
+    """(B, 1, H, W) bool, True inside each image's box, which is given in cells of `stride`."""
     y = torch.arange(height, device=top.device).div(stride, rounding_mode='floor')
     x = torch.arange(width, device=top.device).div(stride, rounding_mode='floor')
     in_y = (y >= top[:, None]) & (y < (top + rows)[:, None])
@@ -125,10 +122,10 @@ def _fill_boxes(height: int, width: int, stride: int, top: Tensor, left: Tensor,
     return (in_y[:, :, None] & in_x[:, None, :]).unsqueeze(1)
 
 
-def _cells(name: str, height: int, width: int, stride: int) -> tuple[int, int]:
+def _count_cells(name: str, height: int, width: int, stride: int) -> tuple[int, int]:
     if stride < 1 or min(height, width) < stride:
-        raise ValueError(f'{name}: stride {stride} must be at least 1 and at most the image size, '
-                         f'which is {height}x{width}')
+        raise ValueError(f'{name}: stride {stride} must be at least 1 and at most the image size, which is '
+                         f'{height}x{width}')
     return height // stride, width // stride
 
 
@@ -136,28 +133,20 @@ def box_mask(batch: int, height: int, width: int, generator: torch.Generator | N
              device: torch.device | str | None = None, area: float = .5, stride: int = 1) -> Tensor:
     """CutMix for segmentation: one box per image of a fixed area, random shape and place.
 
-    The box's height is exp(u * log(area)) of the image's, u ~ U(0, 1), and its width what the area
-    demands, so that the logarithm of the aspect ratio is uniform and the box always fits.
+    The box's height is exp(u * log(area)) of the image's, u ~ U(0, 1), and its width follows from the area, so that the
+    logarithm of the aspect ratio is uniform and the box always fits.
 
     Args:
-        batch: B.
-        height: H.
-        width: W.
-        generator: the source of randomness, on `device`.
-        device: where the mask is made.
         area: share of the image that the box covers, in (0, 1].
-        stride: the box's corners are multiples of it; a last incomplete cell is never covered.
-
-    Returns:
-        (B, 1, H, W) bool.
+        stride: the box's corners are multiples of it; an incomplete last cell is never covered.
     """
     if not 0 < area <= 1:
         raise ValueError(f'box_mask: area {area} must be in (0, 1]')
-    cells_y, cells_x = _cells('box_mask', height, width, stride)
+    cells_y, cells_x = _count_cells('box_mask', height, width, stride)
     share = rand((batch,), generator, device).mul(math.log(area)).exp()
     rows = (share * cells_y).round().clamp(1, cells_y)
     columns = (area / share * cells_x).round().clamp(1, cells_x)
-    top, left = _place(rows, cells_y, generator), _place(columns, cells_x, generator)
+    top, left = _draw_start(rows, cells_y, generator), _draw_start(columns, cells_x, generator)
     return _fill_boxes(height, width, stride, top, left, rows, columns)
 
 
@@ -166,54 +155,37 @@ def square_mask(batch: int, height: int, width: int, generator: torch.Generator 
                 stride: int = 8) -> Tensor:
     """The square of RCCR: side and corner are multiples of the network's stride.
 
-    The paper gives no distribution of the side. Its released code takes the square root of a
-    uniform area, rounded down to the stride and at least one stride, and so do we. Deviations: the
-    code draws one square per batch, makes it a rectangle where the image is one, and never lets it
-    touch the bottom or the right border; here each image has its own, a square, anywhere.
+    The paper gives no distribution of the side. As in its released code, it is the square root of a uniform area,
+    rounded down to the stride and at least one stride. Deviations: the code draws one square per batch, makes it a
+    rectangle in rectangular images, and never lets it touch the bottom or right border; here each image has its own
+    square, at any place.
 
     Args:
-        batch: B.
-        height: H.
-        width: W.
-        generator: the source of randomness, on `device`.
-        device: where the mask is made.
         area: range of the square's area as a share of the square on the image's shorter side.
         stride: side and offsets are multiples of it.
-
-    Returns:
-        (B, 1, H, W) bool.
     """
     if not 0 <= area[0] <= area[1] <= 1:
         raise ValueError(f'square_mask: area {area} must be an increasing range within [0, 1]')
-    cells_y, cells_x = _cells('square_mask', height, width, stride)
+    cells_y, cells_x = _count_cells('square_mask', height, width, stride)
     share = rand((batch,), generator, device)
     share = area[0] + share * (area[1] - area[0])
     side = (share.sqrt() * min(cells_y, cells_x)).floor().clamp_min(1)
-    top, left = _place(side, cells_y, generator), _place(side, cells_x, generator)
+    top, left = _draw_start(side, cells_y, generator), _draw_start(side, cells_x, generator)
     return _fill_boxes(height, width, stride, top, left, side, side)
 
 
 def cow_mask(batch: int, height: int, width: int, generator: torch.Generator | None = None,
-             device: torch.device | str | None = None,
-             sigma: tuple[float, float] = (1 / 64, 1 / 16),
+             device: torch.device | str | None = None, sigma: tuple[float, float] = (1 / 64, 1 / 16),
              share: tuple[float, float] = (.5, .5)) -> Tensor:
-    """CowMix: smoothed noise, cut where a Gaussian of its mean and deviation has the given share.
+    """CowMix: smoothed noise, thresholded where a Gaussian of its mean and deviation has the given share.
 
-    Smoothing is a product in the frequency domain, with each image's own sigma and one transform
-    for the batch; it wraps around the borders, so that these look like any other place.
+    Smoothing is a product in the frequency domain, with each image's own sigma and one transform for the batch; it
+    wraps around the borders, so that the mask has the same statistics everywhere.
 
     Args:
-        batch: B.
-        height: H.
-        width: W.
-        generator: the source of randomness, on `device`.
-        device: where the mask is made.
-        sigma: range of the smoothing's standard deviation as a share of the shorter side,
-            log-uniform per image. The default is 8 to 32 pixels at 512x512.
+        sigma: range of the smoothing's standard deviation as a share of the shorter side, log-uniform per image. The
+            default is 8 to 32 pixels at 512x512.
         share: range of the share of pixels that are covered, uniform per image, within (0, 1).
-
-    Returns:
-        (B, 1, H, W) bool.
     """
     if not 0 < sigma[0] <= sigma[1]:
         raise ValueError(f'cow_mask: sigma {sigma} must be an increasing range above 0')
@@ -227,6 +199,7 @@ def cow_mask(batch: int, height: int, width: int, generator: torch.Generator | N
     fy = torch.fft.fftfreq(height, device=device)[:, None]
     fx = torch.fft.rfftfreq(width, device=device)
     transfer = torch.exp(-2 * math.pi**2 * pixels.square() * (fy.square() + fx.square()))
-    smooth = torch.fft.irfft2(torch.fft.rfft2(noise) * transfer, s=(height, width))
+    smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(noise) * transfer, s=(height, width))
     std, mean = torch.std_mean(smooth, dim=(2, 3), keepdim=True)
-    return smooth < mean + std * torch.special.ndtri(covered)
+    deviations: Tensor = torch.special.ndtri(covered)
+    return smooth < mean + std * deviations

@@ -1,40 +1,40 @@
-"""How far two sets of features lie apart: maximum mean discrepancy (DSP, Eqs 8 and 9)."""
+"""Distance of two sets of features: maximum mean discrepancy (DSP, Eqs 8 and 9)."""
 import torch
 from torch import Tensor
 
 from .global_batch import rand
 
 
-def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor | None = None,
-        kernels: int = 5, ratio: float = 2.) -> Tensor:
+def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor | None = None, kernels: int = 5,
+        ratio: float = 2.) -> Tensor:
     """Squared distance of the kernel mean embeddings, || mu(x) - mu(y) ||^2, image by image.
 
     The kernel is a sum of Gaussians exp(-d / b_i), with d the squared distance of two features, and
-    b_i = b * ratio^(i - kernels // 2), where b is the mean of d over all pairs of different features
-    of both sets. No gradient flows into b. The estimate is the biased one (a feature is compared with
-    itself too), so that it is never negative, and 0 for equal sets.
+    b_i = b * ratio^(i - kernels // 2), where b is the mean of d over all pairs of different features of both sets. b
+    receives no gradient. The estimate is the biased one (features are also compared with themselves), so that it is
+    never negative, and 0 for equal sets.
 
     Args:
-        x: (B, N, C), any float type; the distances are taken in fp32, under autocast too.
+        x: (B, N, C), any float type; distances are computed in fp32, under autocast too.
         y: (B, M, C).
-        weight_x: (B, N), not negative: how much each feature counts; 1 if not given.
+        weight_x: (B, N), not negative: weight of each feature; default 1.
         weight_y: (B, M), likewise.
         kernels: number of Gaussians.
-        ratio: of one bandwidth to that before it.
+        ratio: of consecutive bandwidths.
 
     Returns:
         (B,) fp32. Exactly 0, with gradient 0, where the weights of a set are all 0.
     """
     _check(x, y, kernels, ratio)
     with torch.autocast(x.device.type, enabled=False):
-        share_x, some_x = _shares(x, weight_x)
-        share_y, some_y = _shares(y, weight_y)
-        share = torch.cat([share_x, share_y], 1) * (some_x & some_y)
+        share_x, any_x = _shares(x, weight_x)
+        share_y, any_y = _shares(y, weight_y)
+        share = torch.cat([share_x, share_y], 1) * (any_x & any_y)
         distance = _squared_distances(torch.cat([x.float(), y.float()], 1), share)
         kernel = _gaussians(distance, _mean_distance(distance.detach(), share), kernels, ratio)
         # sum a_i a_j k_ij is one product, with a the shares of x and minus those of y.
         signed = torch.cat([share[:, :x.shape[1]], -share[:, x.shape[1]:]], 1)
-        # Rounding can leave a little less than 0, which a loss should not log.
+        # Rounding can give slightly negative values.
         return torch.einsum('bi,bij,bj->b', signed, kernel, signed).clamp_min(0)
 
 
@@ -47,7 +47,7 @@ def _check(x: Tensor, y: Tensor, kernels: int, ratio: float) -> None:
 
 
 def _shares(features: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Weights that sum to 1, (B, N) fp32, and whether there are any, (B, 1) bool."""
+    """Weights that sum to 1, (B, N) fp32, and whether any is above 0, (B, 1) bool."""
     if weight is None:
         weight = features.new_ones(features.shape[:2], dtype=torch.float32)
     if weight.shape != features.shape[:2]:
@@ -58,7 +58,7 @@ def _shares(features: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _squared_distances(features: Tensor, share: Tensor) -> Tensor:
-    """(B, N, C), (B, N) -> (B, N, N). Centred first: far from the origin, the squares would cancel."""
+    """(B, N, C), (B, N) -> (B, N, N). Centred first, as squares would cancel far from the origin."""
     centre = torch.einsum('bn,bnc->bc', share, features.detach()) / 2
     features = features - centre[:, None]
     square = features.square().sum(2)
@@ -76,7 +76,10 @@ def _mean_distance(distance: Tensor, share: Tensor) -> Tensor:
 
 def _gaussians(distance: Tensor, bandwidth: Tensor, kernels: int, ratio: float) -> Tensor:
     scaled = distance / bandwidth
-    return sum(torch.exp(-scaled / ratio**(index - kernels // 2)) for index in range(kernels))
+    total = torch.zeros_like(scaled)
+    for index in range(kernels):
+        total = total + torch.exp(-scaled / ratio**(index - kernels // 2))
+    return total
 
 
 def masked_mean(features: Tensor, weight: Tensor) -> Tensor:
@@ -89,15 +92,15 @@ def masked_mean(features: Tensor, weight: Tensor) -> Tensor:
 
 
 def choose_cells(weight: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
-    """Indices of `count` random places of each image, those with a weight above 0 first.
+    """Draw `count` random places of each image, places with a weight above 0 first.
 
     Args:
         weight: (B, N), not negative.
         count: at most N.
-        generator: the source of randomness, on the device of `weight`.
+        generator: source of randomness, on the device of `weight`.
 
     Returns:
-        (B, count) long, all different within an image.
+        (B, count) long indices, all different within an image.
     """
     score = rand(weight.shape, generator, weight.device)
     return (score + (weight > 0)).topk(count, dim=1).indices

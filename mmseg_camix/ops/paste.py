@@ -1,10 +1,10 @@
-"""Paste a region of one batch over another one."""
+"""Paste a region of one batch over another."""
 import torch
 from torch import Tensor
 
 
 def paste(donor: Tensor, over: Tensor, mask: Tensor, opacity: float = 1.) -> Tensor:
-    """`donor` inside the mask, `over` outside.
+    """Return a new tensor with `donor` inside the mask and `over` outside.
 
     With an opacity beta below 1 the inside is beta * donor + (1 - beta) * over (DSP's soft paste).
 
@@ -13,9 +13,6 @@ def paste(donor: Tensor, over: Tensor, mask: Tensor, opacity: float = 1.) -> Ten
         over: like `donor`.
         mask: (B, 1, H, W) bool.
         opacity: in [0, 1]; below 1 for floating-point tensors only.
-
-    Returns:
-        A new tensor like `over`.
     """
     _check(donor, over, mask, opacity)
     if donor.dim() == 3:
@@ -30,10 +27,10 @@ def _check(donor: Tensor, over: Tensor, mask: Tensor, opacity: float) -> None:
                          f'{tuple(donor.shape)} and {tuple(over.shape)}')
     expected = (len(donor), 1, *donor.shape[-2:])
     if mask.dtype != torch.bool or mask.shape != expected:
-        raise ValueError(f'paste: the mask must be bool of shape {expected}, '
-                         f'but is {mask.dtype} of shape {tuple(mask.shape)}')
+        raise ValueError(f'paste: the mask must be bool of shape {expected}, but is {mask.dtype} of shape '
+                         f'{tuple(mask.shape)}')
     if not 0 <= opacity <= 1:
         raise ValueError(f'paste: opacity {opacity} must be in [0, 1]')
     if opacity != 1 and not over.is_floating_point():
-        raise TypeError(f'paste: opacity {opacity} would blend {over.dtype} values; labels have no '
-                        'mean: paste them with opacity 1, or use two weighted targets')
+        raise TypeError(f'paste: opacity {opacity} would blend {over.dtype} values; labels have no mean: paste them '
+                        'with opacity 1, or use two weighted targets')

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Bilinear weights below this many cells are rounding errors of the normalised box.
+# Positions this close to a cell's centre, in cells, differ from it by rounding errors of the normalised box.
 _SNAP = 1e-3
 
 
@@ -12,10 +12,10 @@ def prior_from_counts(counts: Tensor, sigma: float = 0.0, epsilon: float = 1e-4)
     """The class distribution at every location.
 
     Args:
-        counts: (C, h, w) how often each class was seen in each cell; integer or float.
-        sigma: Gaussian blur of the counts, in cells; 0 leaves them as they are.
-        epsilon: added to each class's probability before the final normalisation. Without it a
-            class that was never seen at a location can never be predicted there.
+        counts: (C, h, w) pixels of each class in each cell; integer or float.
+        sigma: Gaussian blur of the counts, in cells; 0 disables it.
+        epsilon: added to each class's probability before the final normalisation. Without it, a class that never
+            occurs at a location can never be predicted there.
 
     Returns:
         (C, h, w) float32, sums to 1 over C. A cell without any count is uniform.
@@ -41,17 +41,16 @@ def _blur(maps: Tensor, sigma: float) -> Tensor:
 
 
 def crop_prior(prior: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int]) -> Tensor:
-    """The part of the prior that each sample shows: cropped, resized and flipped like the sample.
+    """Crop, resize and flip the prior like each sample.
 
-    Bilinear; where the crop's pixels coincide with the prior's cells (a prior of the resized
-    image's resolution) it equals slicing exactly. The cost grows with ``size``: the prior is
-    smooth, so it may as well be sampled and multiplied at the resolution of the logits.
+    Bilinear; where the crop's pixels coincide with the prior's cells it equals slicing exactly. The cost grows with
+    `size`: as the prior is smooth, it can be sampled and multiplied at the resolution of the logits.
 
     Args:
         prior: (C, h, w) float.
-        boxes: (B, 4) float x1, y1, x2, y2 of the crop as shares of the resized image, 0 to 1, from
-            edge to edge, before the flip. What lies outside repeats the border.
-        flips: (B,) bool, True where the crop was flipped horizontally after it was cut.
+        boxes: (B, 4) float x1, y1, x2, y2 of the crop, from edge to edge and before the flip, as shares of the resized
+            image. Outside of [0, 1] the border is repeated.
+        flips: (B,) bool, True where the crop was flipped horizontally.
         size: (H, W) of the result.
 
     Returns:
@@ -61,16 +60,15 @@ def crop_prior(prior: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int
         raise ValueError('crop_prior takes prior (C, h, w), boxes (B, 4) and flips (B,), got '
                          f'{tuple(prior.shape)}, {tuple(boxes.shape)} and {tuple(flips.shape)}')
     height, width = prior.shape[1:]
-    margin = (0, _power_of_two(width) - width, 0, _power_of_two(height) - height)
-    padded = F.pad(prior.float(), margin)
+    padded = F.pad(prior.float(), (0, _power_of_two(width) - width, 0, _power_of_two(height) - height))
     left, top, right, bottom = boxes.double().unbind(1)
     left, right = torch.where(flips, right, left), torch.where(flips, left, right)
     x = _grid_coordinates(left, right, size[1], width)
     y = _grid_coordinates(top, bottom, size[0], height)
     shape = (len(boxes), *size)
     grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
-    return F.grid_sample(padded.expand(len(boxes), -1, -1, -1), grid, mode='bilinear',
-                         padding_mode='border', align_corners=False)
+    return F.grid_sample(padded.expand(len(boxes), -1, -1, -1), grid, mode='bilinear', padding_mode='border',
+                         align_corners=False)
 
 
 def _power_of_two(length: int) -> int:
@@ -79,17 +77,16 @@ def _power_of_two(length: int) -> int:
 
 
 def _grid_coordinates(start: Tensor, stop: Tensor, length: int, cells: int) -> Tensor:
-    """Where the centres of ``length`` pixels from start to stop fall on an axis of ``cells`` cells.
+    """The centres of `length` pixels from start to stop, as grid_sample's coordinates of an axis of `cells` cells.
 
     Args:
         start, stop: (B,) float64, shares of the axis; start > stop reads it backwards.
 
     Returns:
-        (B, length) float32, grid_sample's coordinates of the axis padded to a power of two.
+        (B, length) float32, for the axis padded to a power of two.
     """
     centres = (torch.arange(length, device=start.device, dtype=start.dtype) + 0.5) / length
     position = (start[:, None] + (stop - start)[:, None] * centres) * cells - 0.5
     nearest = position.round()
-    position = torch.where((position - nearest).abs() < _SNAP, nearest, position)
-    position = position.clamp(0, cells - 1)
+    position = torch.where((position - nearest).abs() < _SNAP, nearest, position).clamp(0, cells - 1)
     return ((2 * position + 1) / _power_of_two(cells) - 1).float()

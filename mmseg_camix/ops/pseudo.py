@@ -1,4 +1,4 @@
-"""Pseudo-labels: what the teacher predicts, how sure it is, and where it is not to be trusted."""
+"""Pseudo-labels: the teacher's prediction, its confidence, and the pixels where it is ignored."""
 from collections.abc import Sequence
 
 import torch
@@ -10,68 +10,64 @@ from .losses import upsample
 SHARES = ('batch', 'image')
 
 
-def confidence_and_label(logits: Tensor, size: tuple[int, int],
-                         align_corners: bool = False) -> tuple[Tensor, Tensor]:
-    """The likeliest class and its probability, after upsampling the logits.
+def confidence_and_label(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> tuple[Tensor, Tensor]:
+    """The most probable class and its probability, after upsampling the logits.
 
     Args:
         logits: (B, C, h, w).
         size: (H, W).
-        align_corners: how to upsample; that of the head which made the logits.
+        align_corners: how to upsample; that of the head that made the logits.
 
     Returns:
         confidence (B, H, W) fp32 in [1/C, 1], and label (B, H, W) long.
     """
     logits = upsample(logits, size, align_corners)
     best, label = logits.max(1)
-    # The softmax of the maximum alone; the other C - 1 probabilities are not needed.
+    # The softmax of the maximum only; the other C - 1 probabilities are not needed.
     return (best - logits.logsumexp(1)).exp(), label
 
 
-def confident_share(confidence: Tensor, threshold: float, per: str = 'batch',
-                    valid: Tensor | None = None, average: Average = identity) -> Tensor:
+def confident_share(confidence: Tensor, threshold: float, per: str = 'batch', valid: Tensor | None = None,
+                    average: Average = identity) -> Tensor:
     """DACS's adaptive weight: the share of pixels with a confidence of at least `threshold`.
 
-    Deviations: the paper counts each image on its own, the released code the whole batch at once.
+    Deviations: the paper counts in each image, the released code in the whole batch.
 
     Args:
         confidence: (B, H, W).
-        threshold: in [0, 1]; the family's is .968.
+        threshold: in [0, 1]; .968 in DACS and its successors.
         per: 'batch' or 'image'.
-        valid: (B, H, W) bool, or broadcastable to it: count among these pixels only.
-        average: takes counts of the batch to their mean over several processes that share one.
+        valid: (B, H, W) bool, or broadcastable to it: pixels that are counted.
+        average: over the processes that share a batch.
 
     Returns:
         (B,) fp32 in [0, 1], all equal if `per` is 'batch'; 0 where no pixel is valid.
     """
     if per not in SHARES:
-        raise ValueError(f"confident_share: per '{per}' is not known; "
-                         f"available: {', '.join(SHARES)}")
-    sure = confidence >= threshold
-    valid = torch.ones_like(sure) if valid is None else valid.expand_as(sure)
-    count = (sure & valid).sum((1, 2), dtype=torch.float32)
+        raise ValueError(f"confident_share: per '{per}' is unknown; available: {', '.join(SHARES)}")
+    confident = confidence >= threshold
+    valid = torch.ones_like(confident) if valid is None else valid.expand_as(confident)
+    count = (confident & valid).sum((1, 2), dtype=torch.float32)
     total = valid.sum((1, 2), dtype=torch.float32)
     if per == 'batch':
-        count, total = average(torch.stack([count.sum(), total.sum()]))[:, None].expand(-1, len(sure))
+        count, total = average(torch.stack([count.sum(), total.sum()]))[:, None].expand(-1, len(confident))
     return count / torch.where(total > 0, total, 1)
 
 
-def row_weight(height: int, top: int = 0, bottom: int = 0,
-               device: torch.device | str | None = None) -> Tensor:
+def row_weight(height: int, top: int = 0, bottom: int = 0, device: torch.device | str | None = None) -> Tensor:
     """(H, 1) fp32: 0 on the first `top` and the last `bottom` rows, 1 between.
 
-    Cameras on cars see the sky or their own lens border above and the bonnet below, where
-    predictions mean little.
+    Cameras of cars record sky or lens border at the top and the bonnet at the bottom, where predictions mean little.
     """
     if min(top, bottom) < 0 or top + bottom >= height:
-        raise ValueError(f'row_weight: ignoring {top} rows at the top and {bottom} at the bottom '
-                         f'leaves nothing of {height} rows; both must be >= 0 and leave some')
+        raise ValueError(f'row_weight: ignoring {top} rows at the top and {bottom} at the bottom leaves nothing of '
+                         f'{height} rows; both must be >= 0 and leave some')
     row = torch.arange(height, device=device)
     return ((row >= top) & (row < height - bottom)).float().unsqueeze(1)
 
 
 def valid_mask(shapes: Sequence[tuple[int, int]], size: tuple[int, int],
-           device: torch.device | str | None = None) -> Tensor:
+               device: torch.device | str | None = None) -> Tensor:
     """(B, H, W) bool: the upper left (height, width) of each image; the rest of `size` is padding."""
     edges = torch.tensor(shapes)
     if torch.device(device or 'cpu').type == 'cuda':  # a copy from pinned memory does not wait
@@ -86,7 +82,7 @@ def align_distribution(probs: Tensor, prior: Tensor, running: Tensor) -> Tensor:
 
     Args:
         probs: (B, C, H, W), the predictions q.
-        prior: (C,), the class distribution p that predictions should have on the whole.
+        prior: (C,), the class distribution p that predictions should have on average.
         running: (C,), the running average p~ of the predictions; see `update_running_`.
 
     Returns:
@@ -99,11 +95,10 @@ def align_distribution(probs: Tensor, prior: Tensor, running: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def update_running_(running: Tensor, probs: Tensor, momentum: float = .999,
-                    average: Average = identity) -> Tensor:
+def update_running_(running: Tensor, probs: Tensor, momentum: float = .999, average: Average = identity) -> Tensor:
     """Move the (C,) running average towards the mean of the (B, C, H, W) predictions, in place.
 
-    Begin with the uniform distribution, or with the prior for a start without any change. `average`
-    takes the mean to that over several processes which share a batch.
+    Initialise it with the uniform distribution, or with the prior, which initially changes nothing. `average` is taken
+    over the processes that share a batch.
     """
     return running.lerp_(average(probs.float().mean((0, 2, 3))).to(running.dtype), 1 - momentum)

@@ -1,9 +1,9 @@
-"""Which classes belong together, from labels alone: for label sets without a table of groups.
+"""Relations between classes estimated from labels, for label sets without a table of groups.
 
-A light belongs to its pole and a rider to the bicycle: such classes touch, or one stands on the
-other, far more often than chance would have it. Chance, here, draws the neighbour of every piece of
-outline by the frequencies of the classes **at that place**: what lies behind everything (sky, road,
-building) is a frequent neighbour because it is frequent there, which is no relation.
+A light belongs to its pole and a rider to the bicycle: such classes touch, or one stands on the other, far more often
+than by chance. The chance model draws the neighbour of every piece of outline by the class frequencies **at that
+place**: a background class (sky, road, building) is a frequent neighbour because it is frequent there, which is no
+relation.
 """
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ def count_contacts(label: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Ten
 
 
 def _count_pairs(first: Tensor, second: Tensor, place: Tensor, num_classes: int) -> Tensor:
-    """(G, C, C) long: how often a pixel of class i in one stands where class j is in the other."""
+    """(G, C, C) long: pixels where `first` is class i and `second` class j."""
     pair = (first != second) & (first < num_classes) & (second < num_classes)
     index = (place[pair] * num_classes + first[pair]) * num_classes + second[pair]
     return index.bincount(minlength=(GRID * num_classes)**2).view(-1, num_classes, num_classes)
@@ -51,10 +51,10 @@ def all_contacts(above: Tensor, beside: Tensor) -> Tensor:
 
 
 def lift(area: Tensor, contacts: Tensor) -> Tensor:
-    """How many times more often each pair occurs than the frequencies of the classes imply.
+    """The frequency of each pair of classes relative to that expected by chance.
 
-    The expected number comes from class i's outline and the other classes' frequencies where it
-    runs, or the other way round from class j's outline; their geometric mean is taken.
+    The expected number follows from class i's outline and the other classes' frequencies along it, or vice versa from
+    class j's outline; the geometric mean of the two is used.
 
     Args:
         area: (G, C) of :func:`count_contacts`, summed over the images.
@@ -73,9 +73,9 @@ def lift(area: Tensor, contacts: Tensor) -> Tensor:
 
 
 def _frequencies(area: Tensor) -> Tensor:
-    """(G, C) double: the shares of the classes at each place and the eight around it.
+    """(G, C) double: the shares of the classes at each place and its eight neighbours.
 
-    The two sides of a contact may lie in two places, so one place alone does not know both.
+    The neighbours count because the two sides of a contact may lie in different places.
     """
     maps = area.double().T.reshape(1, -1, GRID, GRID)
     around = F.avg_pool2d(maps, 3, stride=1, padding=1).flatten(2)[0].T
@@ -83,10 +83,10 @@ def _frequencies(area: Tensor) -> Tensor:
 
 
 def relation_strength(area: Tensor, above: Tensor, beside: Tensor) -> Tensor:
-    """The lift of touching or of standing on the other, whichever is larger.
+    """The larger of the lifts of touching and of standing on each other.
 
-    Thin things reveal themselves by the latter only: of a light's outline no more than a pixel or
-    two belong to its pole, but most of what lights stand on are poles.
+    The latter matters for thin objects: only a pixel or two of a light's outline touch its pole, but most of what
+    lights stand on are poles.
 
     Args:
         area, above, beside: of :func:`count_contacts`, summed over the images.
@@ -101,20 +101,19 @@ def relation_strength(area: Tensor, above: Tensor, beside: Tensor) -> Tensor:
 
 def auto_relations(area: Tensor, above: Tensor, beside: Tensor, touching: Tensor, together: Tensor,
                    min_lift: float = 6.0, min_share: float = 0.75, min_images: int = 10) -> Tensor:
-    """Relations between classes: those that touch, or stand on each other, far beyond chance.
+    """Relations between classes that touch, or stand on each other, far more often than by chance.
 
-    They hold between two classes; `context.close_over` makes groups of them: light - pole and
-    pole - sign bring the light to the sign. So a false relation costs more than a missing one, and
-    the defaults are strict.
+    They hold between two classes; `context.close_over` makes groups of them: light - pole and pole - sign bring the
+    light to the sign. A false relation therefore costs more than a missing one, and the defaults are strict.
 
     Args:
         area, above, beside: of :func:`count_contacts`, summed over the images.
-        touching: (C, C) images in which the two classes touch.
-        together: (C, C) images that show both.
-        min_lift: :func:`relation_strength` must reach this,
-        min_share: and the two must touch in this share of the images that show both, lest one
-            rare class that happened to be in front of another counts,
-        min_images: of which there must be as many.
+        touching: (C, C) number of images in which the two classes touch.
+        together: (C, C) number of images with both classes.
+        min_lift: least :func:`relation_strength`.
+        min_share: least share of the images with both classes in which the two touch; it excludes a rare class that
+            happened to be in front of another.
+        min_images: least number of images with both classes.
 
     Returns:
         (C, C) bool, symmetric, False on the diagonal.
@@ -124,28 +123,25 @@ def auto_relations(area: Tensor, above: Tensor, beside: Tensor, touching: Tensor
     return related & ~torch.eye(len(related), dtype=torch.bool, device=related.device)
 
 
-def compare_relations(found: Tensor, reference: Tensor,
+def compare_relations(estimate: Tensor, reference: Tensor,
                       class_names: Sequence[str]) -> dict[str, float | int | list[str]]:
-    """Precision and recall of unordered pairs, and which pairs make the difference.
+    """Precision and recall of unordered pairs, and the pairs that differ.
 
     Args:
-        found: (C, C) bool, symmetric.
+        estimate: (C, C) bool, symmetric.
         reference: (C, C) bool, symmetric.
+        class_names: names of the C classes.
 
     Returns:
-        precision and recall (nan where there is nothing to divide by), the number of pairs found
-        and in the reference, and the pairs that are missing and extra as 'a - b'.
+        precision and recall (nan where the divisor is 0), the number of pairs in `estimate` (found) and in `reference`,
+        and the pairs that are missing and extra as 'a - b'.
     """
-    pairs = torch.ones_like(found).triu(1)
-    both = int((found & reference & pairs).sum())
-    n_found, n_reference = int((found & pairs).sum()), int((reference & pairs).sum())
-    return dict(
-        precision=both / n_found if n_found else float('nan'),
-        recall=both / n_reference if n_reference else float('nan'),
-        found=n_found,
-        reference=n_reference,
-        missing=pair_names(reference & ~found, class_names),
-        extra=pair_names(found & ~reference, class_names))
+    pairs = torch.ones_like(estimate).triu(1)
+    both = int((estimate & reference & pairs).sum())
+    found, expected = int((estimate & pairs).sum()), int((reference & pairs).sum())
+    return dict(precision=both / found if found else float('nan'), recall=both / expected if expected else float('nan'),
+                found=found, reference=expected, missing=pair_names(reference & ~estimate, class_names),
+                extra=pair_names(estimate & ~reference, class_names))
 
 
 def pair_names(relations: Tensor, class_names: Sequence[str]) -> list[str]:

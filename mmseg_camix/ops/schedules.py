@@ -1,12 +1,14 @@
 """Numbers that change during training: callables (iteration, max_iters) -> float.
 
-Wherever a schedule is accepted, `build_schedule` turns what a config says into one: a number stays
-constant, `dict(type='ExpRamp', ...)` names one of `SCHEDULES`, and a callable is taken as it is.
-Moments (`at`, `begin`, `until`) are iterations if they are integers, shares of max_iters if floats.
+Wherever a schedule is accepted, `build_schedule` converts what a config contains: a number is constant,
+`dict(type='ExpRamp', ...)` names one of `SCHEDULES`, and a callable is used as it is. Moments (`at`, `begin`, `until`)
+are iterations if they are integers, shares of max_iters if floats.
 """
+import inspect
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 Moment = int | float
 Schedule = Callable[[int, int], float]
@@ -20,13 +22,13 @@ def _check_moment(name: str, moment: Moment) -> None:
     whole = isinstance(moment, int) and not isinstance(moment, bool)
     share = isinstance(moment, float)
     if not ((whole and moment >= 0) or (share and 0 <= moment <= 1)):
-        raise ValueError(f'{name}={moment!r} must be an iteration (integer, at least 0) or a share '
-                         'of the training (float in [0, 1])')
+        raise ValueError(f'{name}={moment!r} must be an iteration (integer, at least 0) or a share of the training '
+                         '(float in [0, 1])')
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The same value always."""
+    """The same value at all iterations."""
     value: float
 
     def __call__(self, iteration: int, max_iters: int) -> float:
@@ -38,11 +40,11 @@ class _Ramp:
     """From `start` to `end` between two moments; constant before and after.
 
     Args:
-        start: the value at `begin`.
-        end: the value at `until`.
-        begin: when the change begins.
-        until: when it is complete. An iteration t counts as t / max_iters, so that the default is
-            reached only by the iteration after the last.
+        start: value at `begin`.
+        end: value at `until`.
+        begin: moment at which the change begins.
+        until: moment at which it is complete. Iteration t is at t / max_iters, so that the default is reached at the
+            iteration after the last.
     """
     start: float
     end: float
@@ -54,11 +56,11 @@ class _Ramp:
         _check_moment('until', self.until)
 
     def shape(self, x: float) -> float:
-        """How much of the way is done at a progress x in [0, 1]."""
+        """The share of the change completed at progress x in [0, 1]."""
         raise NotImplementedError
 
     def __call__(self, iteration: int, max_iters: int) -> float:
-        first, last = (_iteration(m, max_iters) for m in (self.begin, self.until))
+        first, last = (_iteration(moment, max_iters) for moment in (self.begin, self.until))
         x = (iteration - first) / (last - first) if last > first else float(iteration >= last)
         return self.start + (self.end - self.start) * self.shape(min(max(x, 0.), 1.))
 
@@ -73,7 +75,7 @@ class Linear(_Ramp):
 
 @dataclass(frozen=True)
 class Poly(_Ramp):
-    """What remains of the way falls as (1 - x) ** power; the usual decay of learning rates.
+    """The remaining change decreases as (1 - x) ** power, as in the usual decay of learning rates.
 
     Args:
         power: the exponent.
@@ -81,7 +83,7 @@ class Poly(_Ramp):
     power: float = .9
 
     def shape(self, x: float) -> float:
-        return 1 - (1 - x)**self.power
+        return float(1 - (1 - x)**self.power)
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,13 @@ class ExpRamp(_Ramp):
     """start + (end - start) * exp(gamma * (1 - x) ** power).
 
     CAMix's Eq. 7 without K_sup is `ExpRamp(.75, 1., gamma=-5, power=2)`, RCCR's mu(t) is
-    `ExpRamp(0., .01, gamma=-5, power=.5)`. At x = 0 it is exp(gamma) of the way from start to end.
+    `ExpRamp(0., .01, gamma=-5, power=.5)`. At x = 0, exp(gamma) of the change is completed.
 
     Args:
-        gamma: the steepness.
+        gamma: steepness.
         power: the exponent.
-        power_of: 'remaining' raises 1 - x as above; 'elapsed' gives 1 - x ** power in its place, as
-            the released code of RCCR does.
+        power_of: 'remaining' raises 1 - x as above; 'elapsed' gives 1 - x ** power instead, as in the released code of
+            RCCR.
     """
     gamma: float = -5.
     power: float = 2.
@@ -112,31 +114,25 @@ class ExpRamp(_Ramp):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.power_of not in ('remaining', 'elapsed'):
-            raise ValueError(f"power_of '{self.power_of}' is not known; "
-                             'available: remaining, elapsed')
+            raise ValueError(f"power_of '{self.power_of}' is unknown; available: remaining, elapsed")
 
     def shape(self, x: float) -> float:
         remaining = self.power_of == 'remaining'
         return math.exp(self.gamma * ((1 - x)**self.power if remaining else 1 - x**self.power))
 
 
-@dataclass(frozen=True)
-class Switch:
-    """One value or schedule until `at`, another one from then on.
+class SwitchSchedule:
+    """One value or schedule until `at`, another from then on; 'Switch' in configs.
 
     Args:
         before: number, dict or schedule.
-        after: number, dict or schedule; it sees the whole training's iterations.
+        after: number, dict or schedule; it counts iterations from the start of the training.
         at: the first moment of `after`.
     """
-    before: float | dict | Schedule
-    after: float | dict | Schedule
-    at: Moment
 
-    def __post_init__(self) -> None:
-        _check_moment('at', self.at)
-        for name in ('before', 'after'):
-            object.__setattr__(self, name, build_schedule(getattr(self, name)))
+    def __init__(self, before: Any, after: Any, at: Moment) -> None:
+        _check_moment('at', at)
+        self.before, self.after, self.at = build_schedule(before), build_schedule(after), at
 
     def __call__(self, iteration: int, max_iters: int) -> float:
         late = iteration >= _iteration(self.at, max_iters)
@@ -144,8 +140,8 @@ class Switch:
 
 
 @dataclass(frozen=True)
-class Step:
-    """values[i] from moment at[i - 1] on.
+class StepSchedule:
+    """values[i] from moment at[i - 1] on; 'Step' in configs.
 
     Args:
         values: one more than there are moments.
@@ -156,8 +152,8 @@ class Step:
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.at) + 1:
-            raise ValueError(f'Step needs one value more than moments, but has {len(self.values)} '
-                             f'values and {len(self.at)} moments')
+            raise ValueError(f'Step needs one value more than moments, but has {len(self.values)} values and '
+                             f'{len(self.at)} moments')
         for moment in self.at:
             _check_moment('at', moment)
 
@@ -166,27 +162,29 @@ class Step:
         return float(self.values[passed])
 
 
-SCHEDULES = {cls.__name__: cls for cls in (Constant, Linear, Poly, Cosine, ExpRamp, Switch, Step)}
+SCHEDULES: dict[str, Callable[..., Schedule]] = dict(
+    Constant=Constant, Linear=Linear, Poly=Poly, Cosine=Cosine, ExpRamp=ExpRamp, Switch=SwitchSchedule,
+    Step=StepSchedule)
 
 
-def build_schedule(value: float | dict | Schedule) -> Schedule:
-    """A schedule from a number, from a dict with `type`, or from a callable, which is returned."""
+def build_schedule(value: float | Mapping[str, Any] | Schedule) -> Schedule:
+    """Build a schedule from a number or a dict with `type`; return a callable as it is."""
+    if isinstance(value, Mapping):
+        return _from_dict(dict(value))
     if callable(value):
         return value
-    if isinstance(value, dict):
-        return _from_dict(dict(value))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return Constant(value)
-    raise TypeError(f'{value!r} is no schedule: give a number, a dict with a type of '
-                    f'{", ".join(SCHEDULES)}, or a callable (iteration, max_iters) -> float')
+    raise TypeError(f'{value!r} is not a schedule: give a number, a dict with a type of {", ".join(SCHEDULES)}, or a '
+                    'callable (iteration, max_iters) -> float')
 
 
-def _from_dict(config: dict) -> Schedule:
+def _from_dict(config: dict[str, Any]) -> Schedule:
     name = config.pop('type', None)
     if name not in SCHEDULES:
-        raise KeyError(f"schedule type '{name}' is not known; available: {', '.join(SCHEDULES)}")
-    known = [f.name for f in fields(SCHEDULES[name])]
+        raise KeyError(f"schedule type '{name}' is unknown; available: {', '.join(SCHEDULES)}")
+    known = inspect.signature(SCHEDULES[name]).parameters
     if unknown := set(config) - set(known):
-        raise TypeError(f"schedule '{name}' has no argument {', '.join(sorted(unknown))}; "
-                        f"available: {', '.join(known)}")
+        raise TypeError(f"schedule '{name}' has no argument {', '.join(sorted(unknown))}; available: "
+                        f"{', '.join(known)}")
     return SCHEDULES[name](**config)

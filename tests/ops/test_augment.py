@@ -233,7 +233,7 @@ def test_cuda_step_waits_for_nothing():
     (dict(channel_order='gbr'), "channel_order 'gbr' .* rgb, bgr"),
     (dict(per='pixel'), "per 'pixel' .* batch, image"),
     (dict(mean=(0., )), 'mean and std need 3 channels'),
-    (dict(jitter=dict(hues=.1)), 'jitter of hues .* brightness, contrast, saturation, hue'),
+    (dict(jitter=dict(hues=.1)), "jitter of 'hues' .* brightness, contrast, saturation, hue"),
     (dict(jitter=.6), r'hue=0.6 must be in \[0, 0.5\]'),
     (dict(blur_sigma=(0., 1.)), 'blur_sigma .* above 0'),
 ])

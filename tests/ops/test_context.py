@@ -218,7 +218,7 @@ def test_the_classes_of_padding_are_not_present():
     label = torch.tensor([[0, 1, 2], [0, 1, 3]]).expand(40, 2, 3)
     probs = torch.nn.functional.one_hot(label, 4).permute(0, 3, 1, 2).float()
     shown = (label < 2)
-    mask, found = contextual_mask(probs, None, None, torch.Generator().manual_seed(0), shown=shown)
+    mask, found = contextual_mask(probs, None, None, torch.Generator().manual_seed(0), valid=shown)
     assert torch.equal(found, torch.where(shown, label, 255))
     inside = {tuple(one.flatten().tolist()) for one in mask}
     assert inside == {(True, False, False) * 2, (False, True, False) * 2}

@@ -178,7 +178,7 @@ def test_bad_arguments():
     cut, label = ops.unit_embeddings(m['cut']), m['cut_label'].flatten(1)
     with pytest.raises(ValueError, match=r'ratio 1.5 must be in \[0, 1\]'):
         ops.draw_negatives(cut, cut, label, label, 1.5)
-    with pytest.raises(ValueError, match="'sum' is not known; available: positives, overlap"):
+    with pytest.raises(ValueError, match="'sum' is unknown; available: positives, overlap"):
         ops.anchor_weights(m['overlap'].flatten(1), normalise='sum')
     with pytest.raises(ValueError, match='temperature 0 must be above 0'):
         ops.region_contrast(cut, cut, label, ops.draw_negatives(cut, cut, label, label), torch.ones(B, H * W), 0)

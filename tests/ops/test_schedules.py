@@ -10,8 +10,8 @@ from mmseg_camix.ops.schedules import (
     ExpRamp,
     Linear,
     Poly,
-    Step,
-    Switch,
+    StepSchedule,
+    SwitchSchedule,
     build_schedule,
 )
 
@@ -21,8 +21,8 @@ EXAMPLES = {
     'Poly': Poly(1., 0., power=.9),
     'Cosine': Cosine(0., 1.),
     'ExpRamp': ExpRamp(.75, 1.),
-    'Switch': Switch(0., Linear(0., 1.), at=.5),
-    'Step': Step((1., .1), at=(30, )),
+    'Switch': SwitchSchedule(0., Linear(0., 1.), at=.5),
+    'Step': StepSchedule((1., .1), at=(30, )),
 }
 RAMPS = [EXAMPLES[name] for name in ('Linear', 'Poly', 'Cosine')]
 
@@ -99,9 +99,9 @@ def test_contrast_weight_of_rccr():
 
 
 def test_switch():
-    warm_up = Switch(1., 0., at=110_000)
+    warm_up = SwitchSchedule(1., 0., at=110_000)
     assert [warm_up(t, 250_000) for t in (0, 109_999, 110_000)] == [1, 1, 0]
-    assert Switch(1., 0., at=.5)(50, 100) == 0 and Switch(1., 0., at=.5)(49, 100) == 1
+    assert SwitchSchedule(1., 0., at=.5)(50, 100) == 0 and SwitchSchedule(1., 0., at=.5)(49, 100) == 1
 
 
 def test_switch_nests():
@@ -109,11 +109,11 @@ def test_switch_nests():
                                after=dict(type='Linear', start=0., end=1.)))
     assert [late(t, 100) for t in (59, 60, 90)] == [0, .6, .9]
     # A switch beyond the end never comes, like RCCR's contrast on GTA as released.
-    assert not any(Switch(0., 1., at=300_000)(t, 250_000) for t in range(0, 250_000, 10_000))
+    assert not any(SwitchSchedule(0., 1., at=300_000)(t, 250_000) for t in range(0, 250_000, 10_000))
 
 
 def test_step():
-    step = Step((1., .1, .01), at=(30, .8))
+    step = StepSchedule((1., .1, .01), at=(30, .8))
     assert [step(t, 100) for t in (0, 29, 30, 79, 80, 99)] == [1, 1, .1, .1, .01, .01]
 
 
