@@ -66,7 +66,7 @@ def test_views_may_come_in_any_order():
     (dict(masks=dict(classes=dict(pool='both'))), "mask 'classes'.*pool='both' must be 'image' or 'batch'"),
     (dict(views=dict(mixed=dict(opacity=2))), r"view 'mixed' \(Paste\): opacity=2 must lie"),
     (dict(objectives=dict(mixed=dict(normalise='all'))), "objective 'mixed'.*normalise='all'.*pixels, weight, valid"),
-    (dict(objectives=dict(mixed=dict(weight='1'))), "objective 'mixed'.*'1' is no schedule"),
+    (dict(objectives=dict(mixed=dict(weight='1'))), "objective 'mixed'.*'1' is not a schedule"),
     (dict(pseudo_labels=dict(per='pixel')), "pseudo_labels.*per='pixel' must be one of batch, image"),
     (dict(pseudo_labels=dict(scope='mask')), "pseudo_labels.*scope='mask' must be one of target, view"),
     (dict(pseudo_labels=dict(treshold=0.9)), 'pseudo_labels.*treshold'),

@@ -183,7 +183,7 @@ def test_bad_input():
     logits, label, weight = sample()
     with pytest.raises(ValueError, match="'mean'.*pixels, weight, valid"):
         pixel_cross_entropy(logits, label, normalise='mean')
-    with pytest.raises(ValueError, match="divisor is for normalise='weight'"):
+    with pytest.raises(ValueError, match="divisor requires normalise='weight'"):
         pixel_cross_entropy(logits, label, divisor=weight)
 
 

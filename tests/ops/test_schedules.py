@@ -127,10 +127,10 @@ def test_build():
 
 @pytest.mark.parametrize(('value', 'error', 'message'), [
     (dict(type='ExpRam', start=0., end=1.), KeyError, "'ExpRam'.*Constant, Linear"),
-    (dict(start=0., end=1.), KeyError, "'None' is not known"),
+    (dict(start=0., end=1.), KeyError, "'None' is unknown"),
     (dict(type='Linear', start=0., stop=1.), TypeError, 'no argument stop; available: start, end'),
-    ('0.5', TypeError, "'0.5' is no schedule"),
-    (True, TypeError, 'True is no schedule'),
+    ('0.5', TypeError, "'0.5' is not a schedule"),
+    (True, TypeError, 'True is not a schedule'),
     (dict(type='Linear', start=0., end=1., until=1.5), ValueError, r'until=1.5 must be'),
     (dict(type='Linear', start=0., end=1., begin=-1), ValueError, r'begin=-1 must be'),
     (dict(type='Switch', before=0, after=1, at='half'), ValueError, "at='half' must be"),
