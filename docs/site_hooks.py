@@ -4,6 +4,7 @@ The Markdown files are written for a code host, where README.md links to docs/ a
 takes the same files: README.md is its home page, and links to files that it does not have become plain text.
 """
 
+import ast
 import posixpath
 import re
 from pathlib import Path
@@ -21,6 +22,14 @@ def api_rooms():
     return sorted(file.parent.name for file in PACKAGE.glob('*/__init__.py') if file.parent.name != 'compat')
 
 
+def api_page(room):
+    """The docstring of the sub-package, then its modules with all that is public."""
+    summary = ast.get_docstring(ast.parse((PACKAGE / room / '__init__.py').read_text()))
+    modules = [file.relative_to(PACKAGE).with_suffix('') for file in sorted((PACKAGE / room).rglob('*.py'))]
+    names = ['.'.join(module.parts) for module in modules if module.name != '__init__']
+    return '\n\n'.join([f'# {room}', summary, *(f'::: mmseg_camix.{name}' for name in names)])
+
+
 def on_config(config):
     """Add the API pages to the navigation."""
     config.nav.append({'API': [{room: f'api/{room}.md'} for room in api_rooms()]})
@@ -31,7 +40,7 @@ def on_files(files, config):
     for source, page in OUTSIDE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
     for room in api_rooms():
-        files.append(File.generated(config, f'api/{room}.md', content=f'# {room}\n\n::: mmseg_camix.{room}\n'))
+        files.append(File.generated(config, f'api/{room}.md', content=api_page(room)))
     return files
 
 
