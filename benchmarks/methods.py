@@ -1,9 +1,7 @@
-#!/usr/bin/env python
-"""Run a suite of methods on the miniature benchmark and write its table and plot.
+"""Train a suite of methods on the miniature benchmark and write its table and plot into docs/benchmark.md.
 
-Runs what is not recorded yet (a run that was interrupted goes on), records each result as it comes,
-and writes the table into docs/benchmark.md. Without anything missing it only writes. A row that another
-suite has run under the same name and the same protocol is taken over.
+Trains only what is not recorded yet; interrupted trainings resume, and each result is recorded at once. Results that
+another suite has recorded for a row of the same name and protocol are reused.
 
 examples:
   python -m benchmarks.methods configs/_suites_/dacs_family.py
@@ -16,59 +14,122 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from benchmarks.suites import Results, load_suite, run_missing, runs_of
-from benchmarks.tables import class_table, markdown_table, not_run, plot_curves, replace_section
+import torch
+
+from mmseg_camix import cli
+from mmseg_camix.engine.hooks.record_hook import read_record
+
+from .suites import DATA_ROOT, Results, Run, load_suite, runs_of
+from .tables import class_table, collect, missing_runs, plot_curves, replace_section, summary_table
+
+TOOLS = Path(__file__).parents[1] / 'tools'
+
+
+def run_missing(runs: list[Run], results: Results, work_dir: Path, processes: int, threads: int,
+                data_root: str) -> Iterator[tuple[Run, dict | subprocess.CalledProcessError]]:
+    """Train what is not recorded, several at once; yield each result or error as it comes."""
+    missing = [run for run in runs if results.get(run) is None]
+    with ThreadPoolExecutor(processes) as pool:
+        futures = {pool.submit(execute, run, work_dir, threads, data_root): run for run in missing}
+        for future in as_completed(futures):
+            run = futures[future]
+            try:
+                entry = future.result()
+            except subprocess.CalledProcessError as error:
+                yield run, error
+                continue
+            results.add(run, entry)
+            yield run, entry
+
+
+def execute(run: Run, work_dir: Path, threads: int, data_root: str) -> dict:
+    """Train one run in a process of its own, resuming it if possible, and return its numbers."""
+    folder = work_dir / run.row.name.replace(' ', '_').replace('/', '_') / f'{run.protocol}_seed{run.seed}'
+    folder.mkdir(parents=True, exist_ok=True)
+    options, start = {**run.row.options, 'data_root': data_root}, time.time()
+    if not read_record(folder)['finished']:
+        call([TOOLS / 'train.py', run.row.config, '--seed', run.seed, '--resume', '--work-dir', folder],
+             {**options, 'train_dataloader.num_workers': 1, 'default_hooks.checkpoint.save_best': None}, threads,
+             folder / 'train.txt')
+    entry = dict(seconds=round(time.time() - start), torch=torch.__version__, threads=threads,
+                 device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU')
+    validations = read_record(folder)['val']
+    entry['curve'] = [[validation['iteration'], {key: value for key, value in validation['metrics'].items()
+                                                 if key.endswith('mIoU')}] for validation in validations]
+    entry['metrics'] = validations[-1]['metrics']
+    if run.row.source_val:
+        checkpoint, out = (folder / 'last_checkpoint').read_text().strip(), folder / 'source_val'
+        call([TOOLS / 'test.py', run.row.config, checkpoint, '--work-dir', out, '--dataloader',
+              'source_val_dataloader'], options, threads, folder / 'source_val.txt')
+        entry['source_val'] = read_record(out)['test']['mIoU']
+    return entry
+
+
+def call(command: list, options: dict, threads: int, log: Path) -> None:
+    """Run a tool with its output in a file, whose end is noted on the error if it fails."""
+    settings = [f'{key}={value}' for key, value in options.items()]
+    environment = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)}
+    with log.open('w') as file:
+        try:
+            subprocess.run([sys.executable, *map(str, command), '--cfg-options', *settings], check=True,
+                           stdout=file, stderr=subprocess.STDOUT, env=environment)
+        except subprocess.CalledProcessError as error:
+            error.add_note(f'{log} ends:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
+            raise
 
 
 def parse_args() -> argparse.Namespace:
     """Arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('suite', type=Path, help='file with the title and rows of the table')
-    parser.add_argument('--seeds', type=int, help='at most so many seeds of each row')
-    parser.add_argument('--only', nargs='+', metavar='ROW', help='run only these rows')
-    parser.add_argument('--processes', type=int, default=os.cpu_count(), help='runs at once (default: one a core)')
-    parser.add_argument('--threads', type=int, default=1, help='threads of each run (default: 1)')
-    parser.add_argument('--data-root', default='data/mini', help='folder of the miniature benchmark')
+    parser.add_argument('--seeds', type=int, help='maximum number of seeds per row')
+    parser.add_argument('--only', nargs='+', metavar='ROW', help='train these rows only')
+    parser.add_argument('--processes', type=int, default=os.cpu_count(),
+                        help='number of simultaneous trainings (default: one per core)')
+    parser.add_argument('--threads', type=int, default=1, help='threads per training (default: %(default)s)')
+    parser.add_argument('--data-root', default=DATA_ROOT, help='the miniature benchmark (default: %(default)s)')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='logs and checkpoints')
     parser.add_argument('--docs', type=Path, default=Path('docs'), help='folder of benchmark.md and its results')
-    parser.add_argument('--table-only', action='store_true', help='run nothing, write the table of what is there')
+    parser.add_argument('--table-only', action='store_true', help='train nothing, write the table of recorded results')
+    cli.add_debug(parser)
     args = parser.parse_args()
     if not Path(args.data_root).is_dir():
-        parser.error(f'no data at {args.data_root}; make it: python tools/dataset/make_mini.py --out {args.data_root}')
+        parser.error(f'no data at {args.data_root}; draw it: python tools/dataset/make_mini.py --out {args.data_root}')
     return args
 
 
-def main() -> None:
-    """Run, record, write."""
-    args = parse_args()
+def main(args: argparse.Namespace) -> int:
+    """Train, record, write; 1 if a training failed."""
     title, rows = load_suite(args.suite)
-    name = args.suite.stem
-    folder = args.docs / 'benchmark'
+    name, folder, failed = args.suite.stem, args.docs / 'benchmark', 0
     results = Results(folder / f'{name}.json', others=sorted(folder.glob('*.json')))
-    runs = runs_of(rows, args.data_root, args.seeds)
-    wanted = [run for run in runs if not args.only or run.row.name in args.only]
-    failed = 0
+    runs = [run for run in runs_of(rows, args.data_root, args.seeds) if not args.only or run.row.name in args.only]
     if not args.table_only:
-        missing = sum(results.get(run) is None for run in wanted)
-        print(f'{title}: {len(wanted)} runs, {missing} missing', flush=True)
-        for run, outcome in run_missing(wanted, results, args.work_dir, args.processes, args.threads, args.data_root):
+        print(f'{title}: {len(runs)} runs, {sum(results.get(run) is None for run in runs)} missing', flush=True)
+        for run, outcome in run_missing(runs, results, args.work_dir, args.processes, args.threads, args.data_root):
             if isinstance(outcome, Exception):
-                failed += 1
+                failed = 1
                 print(f'{run.key} FAILED: {outcome}\n' + '\n'.join(outcome.__notes__), flush=True)
             else:
                 print(f'{run.key}: mIoU {outcome["metrics"]["mIoU"]:.1f} in {outcome["seconds"]} s', flush=True)
-    every = runs_of(rows, args.data_root)
-    plot = args.docs / 'benchmark' / f'{name}.png'
-    plot_curves(rows, every, results, plot, title)
-    table = markdown_table(rows, every, results)
-    parts = [table, not_run(rows, every, results), f'![{title}](benchmark/{name}.png)',
-             class_table(rows, every, results)]
+    runs = runs_of(rows, args.data_root)
+    entries = collect(rows, runs, results)
+    if not entries:
+        raise SystemExit(f'{args.suite}: no row has a result yet')
+    plot_curves(entries, folder / f'{name}.png', title)
+    parts = [summary_table(entries), missing_runs(runs, results), f'![{title}](benchmark/{name}.png)',
+             class_table(entries)]
     replace_section(args.docs / 'benchmark.md', name, '\n\n'.join(part for part in parts if part))
-    print(table)
-    raise SystemExit(1 if failed else 0)
+    print(parts[0])
+    return failed
 
 
 if __name__ == '__main__':
-    main()
+    cli.run(parse_args, main)

@@ -19,13 +19,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from mmseg_camix import cli
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.evaluation.reported import CLASSES_OF, Row, mean_over, papers, rows, tables, trained
 from mmseg_camix.evaluation.results import describe, is_comparable, tested_network
 from mmseg_camix.files import atomic_write
 
-from .tables import spread
+from .tables import markdown, spread
 
+NETWORKS = ('student', 'teacher')
 DOMAINS = dict(gta='GTA', synthia='SYNTHIA')
 SHORT = {'sidewalk': 'sidew.', 'building': 'build.', 'traffic light': 'light', 'traffic sign': 'sign',
          'vegetation': 'veg.', 'motorcycle': 'motor', 'bicycle': 'bike'}
@@ -34,20 +36,20 @@ Results = Mapping[str, Sequence[Mapping]]
 
 
 def read_results(folder: Path) -> dict[str, list[dict]]:
-    """Row id -> the results in a folder's JSON files, several where it was trained with several seeds."""
-    found: dict[str, list[dict]] = {}
+    """The results in a folder's JSON files by row, several for a row trained with several seeds."""
+    results: dict[str, list[dict]] = {}
     for path in sorted(folder.glob('*.json')):
         result = json.loads(path.read_text())
         row = rows().get(result.get('row') or '')
         if row is None:
-            raise SystemExit(f'{path}: its row {result.get("row")!r} is not one that the papers report; write it with '
+            raise SystemExit(f'{path}: row {result.get("row")!r} is not reported by any paper; write the file with '
                              'tools/test.py --paper ROW --json FILE')
         if not is_comparable(result):
             data = result['data']
             raise SystemExit(f'{path}: measured on {data["images"]} images of {data["type"]} ({data["size"]}), not on '
                              "the 500 of Cityscapes' validation set; it must not stand beside the papers' numbers")
-        found.setdefault(trained(row).id, []).append(result)
-    return found
+        results.setdefault(trained(row).id, []).append(result)
+    return results
 
 
 def page(template: str, results: Results) -> str:
@@ -61,17 +63,15 @@ def page(template: str, results: Results) -> str:
 
 def overview(results: Results) -> str:
     """One line per method, network and source."""
-    chosen = [row for row in rows().values() if row.method]
-    lines = ['| method | network | source | classes | reported | mean of its row | ours: student | teacher |',
-             '|---|---|---|---:|---:|---:|---:|---:|']
-    for row in sorted(chosen, key=lambda row: (row.network, row.source)):
+    lines = []
+    for row in sorted((row for row in rows().values() if row.method), key=lambda row: (row.network, row.source)):
         for size, printed in row.mIoU.items():
             mean = row.recomputed(size)
-            own = [measured(row, results, size, network) for network in ('student', 'teacher')]
-            cells = [row.method, row.network, DOMAINS[row.source], str(size), row.shown(printed),
-                     '-' if mean is None else f'{mean:.2f}', *own]
-            lines.append('| ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+            lines.append([row.method, row.network, DOMAINS[row.source], str(size), row.shown(printed),
+                          '-' if mean is None else f'{mean:.2f}',
+                          *(measured(row, results, size, network) for network in NETWORKS)])
+    return markdown(['method', 'network', 'source', 'classes', 'reported', 'mean of its row', 'ours: student',
+                     'teacher'], lines, left=(0, 1, 2))
 
 
 def section(table: Sequence[Row], results: Results) -> str:
@@ -95,55 +95,55 @@ def means(table: Sequence[Row], results: Results) -> str:
     """Reported and measured means of a table's rows."""
     sizes = sorted({size for row in table for size in row.mIoU}, reverse=True)
     head = ['row', *(cell for size in sizes for cell in (f'mIoU-{size}', 'ours: student', 'teacher')), 'id']
-    lines = ['| ' + ' | '.join(head) + ' |', '|---|' + '---:|' * (len(head) - 2) + '---|']
+    lines = []
     for row in table:
         cells = [row.name]
         for size in sizes:
-            printed = row.mIoU.get(size)
-            cells += ['-', '', ''] if printed is None else [
-                row.shown(printed), *(measured(row, results, size, name) for name in ('student', 'teacher'))]
-        lines.append('| ' + ' | '.join([*cells, f'`{trained(row).id}`']) + ' |')
-    return '\n'.join(lines)
+            cells += [row.shown(row.mIoU[size]), *(measured(row, results, size, network) for network in NETWORKS)] \
+                if size in row.mIoU else ['-', '', '']
+        lines.append([*cells, f'`{trained(row).id}`'])
+    return markdown(head, lines, left=(0, len(head) - 1))
 
 
 def measured(row: Row, results: Results, size: int, network: str) -> str:
-    """Our mean of a network, with the difference to the paper where the method is tested with it."""
-    found = [result for result in results.get(trained(row).id, ()) if network in result['networks']]
-    values = [mean_over(result['networks'][network]['IoU'], CLASSES_OF[size]) for result in found]
+    """Our mean of a network, with the difference to the paper if the method is tested with it."""
+    own = [result for result in results.get(trained(row).id, ()) if network in result['networks']]
+    values = [mean_over(result['networks'][network]['IoU'], CLASSES_OF[size]) for result in own]
     if not values or any(value is None for value in values):
         return ''
-    tested = tested_network(found[0]) == network
+    tested = tested_network(own[0]) == network
     return spread(values) + (f' ({sum(values) / len(values) - row.mIoU[size]:+.1f})' if tested else '')
 
 
 def classes(table: Sequence[Row], results: Results) -> str:
     """IoU of each class, as printed and as measured with the network that is tested."""
     names = next(row.classes for row in table if row.IoU)
-    lines = ['| IoU | ' + ' | '.join(SHORT.get(name, name) for name in names) + ' |', '|---|' + '---:|' * len(names)]
+    lines = []
     for row in table:
         if row.IoU:
-            lines.append(f'| {row.name} | ' + ' | '.join(map(row.shown, row.IoU)) + ' |')
+            lines.append([row.name, *map(row.shown, row.IoU)])
         if own := results.get(trained(row).id):
-            per_class = [[result['networks'][tested_network(result)]['IoU'].get(name) for result in own]
-                         for name in names]
-            cells = [spread([value for value in values if value is not None]) for values in per_class]
-            lines.append(f'| {row.name}, ours | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
+            values = [[result['networks'][tested_network(result)]['IoU'].get(name) for result in own]
+                      for name in names]
+            lines.append([f'{row.name}, ours', *(spread([value for value in seeds if value is not None])
+                                                for seeds in values)])
+    return markdown(['IoU', *(SHORT.get(name, name) for name in names)], lines)
 
 
 def remarks_on(row: Row, results: Results) -> list[str]:
-    """What one should know of a row: its note, a mean that is not its classes', an unusual evaluation."""
-    found = [row.note] if row.note else []
+    """Remarks on a row: its note, a printed mean that differs from its classes', an unusual evaluation."""
+    remarks = [row.note] if row.note else []
     for size, printed in row.mIoU.items():
         mean = row.recomputed(size)
         if mean is not None and abs(mean - printed) > 0.1:
-            found.append(f'{row.shown(printed)} is printed for {size} classes, where the mean of the row is {mean:.2f}')
+            remarks.append(f'{row.shown(printed)} is printed for {size} classes, where the mean of the row is '
+                           f'{mean:.2f}')
     unusual = {describe(result['evaluation']) for result in results.get(trained(row).id, ())} - {USUAL}
-    return found + [f'ours: {text}' for text in sorted(unusual)]
+    return remarks + [f'ours: {text}' for text in sorted(unusual)]
 
 
 def commands(row: Row) -> list[str]:
-    """Train, then test and write the result to where this page reads it."""
+    """The commands that train a row and test it, with the result where this page reads it."""
     work_dir = f'work_dirs/results/{row.best_of or row.id}'
     options = ' --cfg-options ' + ' '.join(shlex.quote(f'{key}={_shell(value)}') for key, value in row.options.items())
     options = options if row.options else ''
@@ -160,16 +160,21 @@ def _length(config: str) -> int:
 
 
 def _shell(value: object) -> str:
-    """An option's value as `--cfg-options` reads it."""
+    """An option's value as `--cfg-options` parses it."""
     return '[' + ','.join(map(_shell, value)) + ']' if isinstance(value, (list, tuple)) else str(value)
 
 
-def main() -> None:
-    """Read, render, write or compare."""
+def parse_args() -> argparse.Namespace:
+    """Arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--docs', type=Path, default=Path('docs'), help='folder of results.md and results/')
     parser.add_argument('--check', action='store_true', help='write nothing, only compare')
-    args = parser.parse_args()
+    cli.add_debug(parser)
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    """Read, render, write or compare."""
     template = args.docs / 'results' / 'page.md'
     if not template.is_file():
         raise SystemExit(f'no {template}; run this tool in the root of the repository, or give --docs')
@@ -184,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    cli.run(parse_args, main)

@@ -1,8 +1,9 @@
-"""Benchmark results as Markdown tables and plots."""
+"""Results as Markdown tables and plots."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -10,79 +11,69 @@ from mmseg_camix.files import atomic_write
 
 from .suites import Results, Row, Run
 
-NETWORKS = ('student', 'teacher')
+Entries = list[tuple[Row, list[dict]]]
+"""Rows that have results, with the results of their seeds."""
 
 
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation, as ``41.0 +- 0.8``; of one value, the value."""
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """A Markdown table whose columns are aligned right, except those whose numbers are in `left`."""
+    rule = '|' + ''.join('---|' if index in left else '---:|' for index in range(len(head)))
+    first, *others = (f'| {" | ".join(cells)} |' for cells in (head, *rows))
+    return '\n'.join([first, rule, *others])
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation as ``41.0 ± 0.8``; a single value without deviation."""
     if not values:
         return '-'
     return f'{mean(values):.1f} ± {stdev(values):.1f}' if len(values) > 1 else f'{values[0]:.1f}'
 
 
-def entries_of(row: Row, runs: list[Run], results: Results) -> list[dict]:
-    """The recorded results of a row, seed by seed."""
-    found = (results.get(run) for run in runs if run.row.name == row.name)
-    return [entry for entry in found if entry is not None]
+def collect(rows: Iterable[Row], runs: Sequence[Run], results: Results) -> Entries:
+    """The recorded results of each row; rows without any are left out."""
+    entries = [(row, [entry for run in runs if run.row.name == row.name and (entry := results.get(run))])
+               for row in rows]
+    return [(row, seeds) for row, seeds in entries if seeds]
 
 
-def markdown_table(rows: list[Row], runs: list[Run], results: Results) -> str:
-    """One line per row: mIoU of both networks on the target, classes lost, seeds, and how to run it."""
-    source_val = any(row.source_val for row in rows)
+def summary_table(entries: Entries) -> str:
+    """One line per row: mIoU of both networks on the target, lost classes, seeds, and the config to run."""
+    source_val = any(row.source_val for row, _ in entries)
     head = ['method', 'student mIoU', 'teacher mIoU', *(['source val mIoU'] if source_val else []),
             'classes below 1 %', 'seeds', 'config']
-    lines = ['| ' + ' | '.join(head) + ' |', '|---|' + '---:|' * (len(head) - 2) + '---|']
-    for row in rows:
-        entries = entries_of(row, runs, results)
-        if not entries:
-            continue
-        cells = [row.name, *(spread(_values(entries, f'{name}/mIoU')) for name in NETWORKS)]
-        if source_val:
-            cells.append(spread([e['source_val'] for e in entries if 'source_val' in e]))
-        cells += [f'{mean(_lost_classes(entry) for entry in entries):.1f}', str(len(entries)), _link(row)]
-        lines.append('| ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
-
-
-def not_run(rows: list[Row], runs: list[Run], results: Results) -> str:
-    """A sentence that names what the table lacks, with the seeds of rows that have some; else empty."""
-    lacking = []
-    for row in rows:
-        seeds = [run.seed for run in runs if run.row.name == row.name]
-        missing = [run.seed for run in runs if run.row.name == row.name and results.get(run) is None]
-        if missing:
-            which = '' if len(missing) == len(seeds) else f' ({", ".join(f"seed {seed}" for seed in missing)})'
-            lacking.append(f'"{row.name}"{which}')
-    return f'Not run yet: {"; ".join(lacking)}.' if lacking else ''
-
-
-def _values(entries: list[dict], key: str) -> list[float]:
-    return [entry['metrics'][key] for entry in entries if key in entry['metrics']]
-
-
-def _lost_classes(entry: dict) -> int:
-    """Classes that the student has lost: their IoU is below 1 %."""
-    return sum(value < 1 for key, value in entry['metrics'].items() if key.startswith('student/IoU.'))
-
-
-def _link(row: Row) -> str:
-    options = ' '.join(f'{key}={value}' for key, value in row.options.items())
-    return f'`{row.config}`' + (f' with `{options}`' if options else '')
-
-
-def class_table(rows: list[Row], runs: list[Run], results: Results) -> str:
-    """IoU of each class (student, mean over seeds), one line per row."""
-    names: list[str] = []
     lines = []
-    for row in rows:
-        entries = entries_of(row, runs, results)
-        if not entries:
-            continue
-        names = names or [key.split('.', 1)[1] for key in entries[0]['metrics'] if key.startswith('student/IoU.')]
-        values = [_values(entries, f'student/IoU.{name}') for name in names]
-        lines.append('| ' + ' | '.join([row.name, *(f'{mean(v):.0f}' if v else '-' for v in values)]) + ' |')
-    head = ['| ' + ' | '.join(['student IoU', *names]) + ' |', '|---|' + '---:|' * len(names)]
-    return '\n'.join([*head, *lines])
+    for row, seeds in entries:
+        means = [spread(_values(seeds, f'{network}/mIoU')) for network in ('student', 'teacher')]
+        means += [spread([seed['source_val'] for seed in seeds if 'source_val' in seed])] if source_val else []
+        lost = mean(sum(value < 1 for key, value in seed['metrics'].items() if key.startswith('student/IoU.'))
+                    for seed in seeds)
+        options = ' '.join(f'{key}={value}' for key, value in row.options.items())
+        lines.append([row.name, *means, f'{lost:.1f}', str(len(seeds)),
+                      f'`{row.config}`' + (f' with `{options}`' if options else '')])
+    return markdown(head, lines, left=(0, len(head) - 1))
+
+
+def missing_runs(runs: Sequence[Run], results: Results) -> str:
+    """A sentence that names the rows, and the seeds of incomplete rows, without results; empty if there are none."""
+    parts = []
+    for name in dict.fromkeys(run.row.name for run in runs):
+        seeds = [run for run in runs if run.row.name == name]
+        missing = [f'seed {run.seed}' for run in seeds if results.get(run) is None]
+        if missing:
+            parts.append(f'"{name}"' + ('' if len(missing) == len(seeds) else f' ({", ".join(missing)})'))
+    return f'Not run yet: {"; ".join(parts)}.' if parts else ''
+
+
+def class_table(entries: Entries) -> str:
+    """IoU of each class (student, mean over seeds), one line per row."""
+    names = [key.split('.', 1)[1] for key in entries[0][1][0]['metrics'] if key.startswith('student/IoU.')]
+    values = [[_values(seeds, f'student/IoU.{name}') for name in names] for _, seeds in entries]
+    return markdown(['student IoU', *names], [[row.name, *(f'{mean(v):.0f}' if v else '-' for v in line)]
+                                              for (row, _), line in zip(entries, values)])
+
+
+def _values(seeds: list[dict], key: str) -> list[float]:
+    return [seed['metrics'][key] for seed in seeds if key in seed['metrics']]
 
 
 def replace_section(path: Path, name: str, content: str) -> None:
@@ -90,30 +81,26 @@ def replace_section(path: Path, name: str, content: str) -> None:
     text = path.read_text()
     pattern = re.compile(rf'(<!-- begin {re.escape(name)} -->\n).*?(<!-- end {re.escape(name)} -->)', re.DOTALL)
     if not pattern.search(text):
-        raise ValueError(f'{path} has no section "<!-- begin {name} --> ... <!-- end {name} -->" to write to')
-    atomic_write(path, pattern.sub(lambda found: f'{found[1]}\n{content}\n\n{found[2]}', text))
+        raise ValueError(f'{path} has no section "<!-- begin {name} --> ... <!-- end {name} -->"; add it')
+    atomic_write(path, pattern.sub(lambda match: f'{match[1]}\n{content}\n\n{match[2]}', text))
 
 
-def plot_curves(rows: list[Row], runs: list[Run], results: Results, path: Path, title: str) -> None:
-    """Target mIoU of the student over iterations, mean of the seeds with their range."""
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(figsize=(10, 5), layout='constrained')
-    for index, row in enumerate(row for row in rows if row.curve):
-        entries = entries_of(row, runs, results)
-        if not entries:
-            continue
-        iterations = [point[0] for point in entries[0]['curve']]
-        seeds = [[point[1]['student/mIoU'] for point in entry['curve']] for entry in entries]
-        columns = list(zip(*seeds))
-        style = '-' if index < 10 else '--'
-        line, = axes.plot(iterations, [mean(c) for c in columns], style, marker='o', markersize=3, label=row.name)
-        axes.fill_between(iterations, [min(c) for c in columns], [max(c) for c in columns],
-                          color=line.get_color(), alpha=0.15)
+def plot_curves(entries: Entries, path: Path, title: str) -> None:
+    """Plot the student's target mIoU over iterations: mean of the seeds, with their range."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(10, 5), layout='constrained')
+    axes = figure.subplots()
+    for index, (row, seeds) in enumerate((row, seeds) for row, seeds in entries if row.curve):
+        iterations = [iteration for iteration, _ in seeds[0]['curve']]
+        columns = list(zip(*([metrics['student/mIoU'] for _, metrics in seed['curve']] for seed in seeds)))
+        line, = axes.plot(iterations, list(map(mean, columns)), '-' if index < 10 else '--', marker='o', markersize=3,
+                          label=row.name)
+        axes.fill_between(iterations, list(map(min, columns)), list(map(max, columns)), color=line.get_color(),
+                          alpha=0.15)
     axes.set(title=title, xlabel='iteration', ylabel='target mIoU of the student (%)')
     axes.grid(alpha=0.3)
-    figure.legend(loc='outside right upper', fontsize=8)  # beside the curves, of which some go anywhere
+    figure.legend(loc='outside right upper', fontsize=8)  # not over the curves
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figure.set_dpi(110)
+    FigureCanvasAgg(figure).print_png(path)

@@ -1,42 +1,49 @@
-"""The picture of predictions side by side."""
+"""The demo's picture of predictions side by side, and its progress bar."""
 
-import cv2
 import numpy as np
+import pytest
 import torch
+from mmseg.registry import DATASETS
 
-from mmseg_camix.visualization.sheets import TITLE_HEIGHT, colourised
+from mmseg_camix.visualization import sheets
 from tests.models import tiny
 from tests.world import SIZE, config
-from tools.demo import draw_comparison, predict
+from tools import demo
 
 
-def test_colours():
-    palette = [[10, 20, 30], [40, 50, 60]]
-    drawn = colourised(np.array([[0, 1], [255, 1]]), palette)
-    assert drawn.tolist() == [[[30, 20, 10], [60, 50, 40]], [[0, 0, 0], [60, 50, 40]]]  # BGR
-
-
-def test_comparison(world, tmp_path):
+def test_picture(world, tmp_path, monkeypatch):
     cfg = config(world, tmp_path / 'x', segmentor=tiny.small(num_classes=19))
-    cfg.data_root = 'data/mini'  # as in the configs, and moved by the function
+    cfg.data_root = 'data/mini'  # as in the configs; the demo replaces it
     cfg.val_dataloader.dataset.data_root = 'data/mini/cityscapes'
     cfg.dump(str(tmp_path / 'cfg.py'))
-    model = tiny.build(cfg.model)
-    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'w.pth')
-    networks = dict.fromkeys(('one', 'two'), (str(tmp_path / 'cfg.py'), tmp_path / 'w.pth'))
-    draw_comparison(networks, world, tmp_path / 'new' / 'sheet.png', count=2, width=128)
-    sheet = cv2.imread(str(tmp_path / 'new/sheet.png'))
-    height = round(128 * SIZE[0] / SIZE[1])
-    assert sheet.shape == (TITLE_HEIGHT + 2 * height, 4 * 128, 3)
-    np.testing.assert_array_equal(sheet[TITLE_HEIGHT:, 256:384], sheet[TITLE_HEIGHT:, 384:])
-    # The ground truth is that of the first and the last image.
-    from mmseg.registry import DATASETS
+    torch.save(dict(state_dict=tiny.build(cfg.model).state_dict(), meta={}), tmp_path / 'w.pth')
+    columns = {}
+    monkeypatch.setattr(demo, 'grid', lambda given: columns.update(given) or sheets.grid(given))
+    network = str(tmp_path / 'cfg.py'), tmp_path / 'w.pth'
+    demo.draw_comparison(dict(A=network, B=network), world, tmp_path / 'new/sheet.png', count=2, width=SIZE[1])
+    assert (tmp_path / 'new/sheet.png').is_file()
+    assert list(columns) == ['target image', 'ground truth', 'A', 'B']
     cfg.val_dataloader.dataset.data_root = f'{world}/cityscapes'
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    for row, index in enumerate((0, len(dataset) - 1)):
-        label = dataset[index]['data_samples'].gt_sem_seg.data[0].numpy()
-        expected = colourised(label, dataset.metainfo['palette'])
-        tile = sheet[TITLE_HEIGHT + row * height:, 128:]  # twice the size of the label
-        assert tile[height // 2 + 3, 67].tolist() == expected[(height // 2 + 3) // 2, 33].tolist()
-    labels = predict(str(tmp_path / 'cfg.py'), tmp_path / 'w.pth', [dataset[0]])
-    assert labels[0].shape == SIZE
+    palette = dataset.metainfo['palette']
+    for row, sample in enumerate((dataset[0], dataset[len(dataset) - 1])):
+        label = sample['data_samples'].gt_sem_seg.data[0].numpy()
+        assert np.array_equal(columns['ground truth'][row], sheets.colourise(label, palette))
+        assert np.array_equal(columns['target image'][row], sample['inputs'].numpy()[::-1].transpose(1, 2, 0))
+        prediction, = demo.predict(*network, [sample])
+        assert np.array_equal(columns['A'][row], sheets.colourise(prediction, palette))
+
+
+def test_a_training_is_followed_with_the_time_left(tmp_path, capsys):
+    lines = "print('Iter(train) [50/200]', flush=True); time.sleep(1.2); print('Iter(train) [150/200]', flush=True)"
+    demo.run(['-c', f'import time; {lines}; time.sleep(1)'], tmp_path / 'new/train.txt', 'DACS')
+    bar = capsys.readouterr().err
+    assert f'DACS (log: {tmp_path}/new/train.txt)' in bar
+    assert '50/200' in bar
+    assert '150/200' in bar.splitlines()[-1]
+    assert '<00:0' in bar, 'seconds left'
+
+
+def test_a_failure_shows_the_end_of_the_log(tmp_path):
+    with pytest.raises(SystemExit, match='ends:\nthe reason'):
+        demo.run(['-c', "raise SystemExit('the reason')"], tmp_path / 'log.txt')

@@ -1,15 +1,15 @@
 #!/usr/bin/env python
-"""Miniature benchmark, training, table, picture: the whole way in one command.
+"""Draw the miniature benchmark, train three methods on it, print a table, draw a picture.
 
-Draws the miniature benchmark if it is not there, trains each method on it (a finished training is
-not repeated, an interrupted one goes on), prints the target mIoU and writes a picture of input,
-ground truth and predictions.
+A complete benchmark is not drawn again and a finished training is not repeated; an interrupted training resumes.
+The table shows the target mIoU, the picture input, ground truth and predictions.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,7 +17,6 @@ import warnings
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -25,11 +24,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
+from tqdm import tqdm
 
 from mmseg_camix.engine.config import move_data_root
 from mmseg_camix.engine.hooks.record_hook import read_record
-from mmseg_camix.files import atomic_write
-from mmseg_camix.visualization.sheets import colourised, column
+from mmseg_camix.visualization.sheets import colourise, grid, resize, write_png
 
 TOOLS = Path(__file__).parent
 CONFIGS = {
@@ -38,26 +37,29 @@ CONFIGS = {
     'CAMix': 'configs/camix/mini_gta2cs_tiny.py',
 }
 PRIOR = Path('priors/gta.npz')
+ITERATION = re.compile(r'Iter\(train\) \[ *(\d+)/(\d+)\]')
 
 
 def parse_args() -> argparse.Namespace:
     """Arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, default=Path('data/mini'), help='folder of the benchmark')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='logs and checkpoints')
-    parser.add_argument('--picture', type=Path, help='file of the picture (default: <work-dir>/demo.png)')
-    parser.add_argument('--iters', type=int, help='iterations of each training (default: the protocol\'s)')
+    parser.add_argument('--data', type=Path, default=Path('data/mini'),
+                        help='folder of the benchmark (default: %(default)s)')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'),
+                        help='folder of logs and checkpoints (default: %(default)s)')
+    parser.add_argument('--picture', type=Path, help='picture to write (default: <work-dir>/demo.png)')
+    parser.add_argument('--iters', type=int, help="iterations of each training (default: the configs' own)")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Do it all."""
+    """Draw, train, compare."""
     args = parse_args()
     os.chdir(TOOLS.parent)
     # mmseg's reminder of a default, for every network whose picture is drawn.
     warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     run([TOOLS / 'dataset/make_mini.py', '--out', args.data])
-    if not (args.data / PRIOR).is_file():  # CAMix reads where the source has which class
+    if not (args.data / PRIOR).is_file():  # CAMix needs the spatial prior of the source
         run([TOOLS / 'dataset/build_spatial_prior.py', CONFIGS['CAMix'], '--out', args.data / PRIOR,
              '--cfg-options', f'data_root={args.data}'])
     trained = {}
@@ -79,25 +81,39 @@ def train(name: str, config: str, args: argparse.Namespace) -> Path:
     options = [f'data_root={args.data}']
     if args.iters:
         options += [f'train_cfg.max_iters={args.iters}', f'param_scheduler.1.end={args.iters}']
-    log = folder / 'train.txt'
-    print(f'{name}: training (see {log}) ...', flush=True)
     start = time.time()
-    run([TOOLS / 'train.py', config, '--resume', '--work-dir', folder, '--cfg-options', *options], log)
+    run([TOOLS / 'train.py', config, '--resume', '--work-dir', folder, '--cfg-options', *options],
+        folder / 'train.txt', name)
     print(f'{name}: {(time.time() - start) / 60:.1f} minutes')
     return folder
 
 
-def run(command: list, log: Path | None = None) -> None:
-    """Run a tool; with a log file its output goes there, and its end is shown if it fails."""
+def run(command: list, log: Path | None = None, title: str = '') -> None:
+    """Run a tool; with a log file, write its output there and show a progress bar of its iterations."""
     command = [sys.executable, *map(str, command)]
     if log is None:
         subprocess.run(command, check=True)
         return
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open('w') as file:
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
-    if code:
+    with log.open('w') as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
+        follow(process, log, title)
+    if process.returncode:
         sys.exit(f'{" ".join(command)} failed; {log} ends:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
+
+
+def follow(process: subprocess.Popen, log: Path, title: str) -> None:
+    """Show the iterations in the log of a running training, with the time left, until it ends."""
+    running = True
+    with tqdm(desc=f'{title} (log: {log})', unit=' iterations') as bar:
+        while running:
+            time.sleep(0.5)
+            running = process.poll() is None
+            if progress := ITERATION.findall(log.read_text()):
+                iteration, total = map(int, progress[-1])
+                if bar.total is None:  # the time left follows from what this process trains, not from its start
+                    bar.reset(total)
+                    bar.initial = bar.n = iteration
+                bar.update(iteration - bar.n)
 
 
 def last_checkpoint(folder: Path) -> Path:
@@ -118,7 +134,7 @@ def table(trained: dict[str, Path]) -> str:
 
 @torch.no_grad()
 def predict(config: str, checkpoint: Path, samples: list[dict]) -> list[np.ndarray]:
-    """(H, W) train ids of each sample, by the network that the method is tested with."""
+    """Train ids (H, W) of each sample, predicted by the network that the method is tested with."""
     cfg = Config.fromfile(config)
     model = MODELS.build(cfg.model)
     load_checkpoint(model, str(checkpoint), map_location='cpu')
@@ -128,29 +144,27 @@ def predict(config: str, checkpoint: Path, samples: list[dict]) -> list[np.ndarr
 
 def draw_comparison(networks: dict[str, tuple[str, Path]], data_root: Path, path: Path, count: int = 4,
                     width: int = 384) -> None:
-    """Write a picture: one line per image with the input, its ground truth, and each prediction.
+    """Write a picture with a row per image: the input, its ground truth, and each network's prediction.
 
     Args:
         networks: title -> (config file, checkpoint).
-        data_root: folder of the data set; the validation images of the first config are shown.
+        data_root: folder of the data set, whose validation images are drawn.
         path: file to write.
-        count: how many images, evenly spread over the set.
-        width: of each tile in pixels.
+        count: number of images, evenly spread over the set.
+        width: width of each tile in pixels.
     """
     init_default_scope('mmseg')
     cfg = Config.fromfile(next(iter(networks.values()))[0])
     move_data_root(cfg, str(data_root))
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     samples = [dataset[int(index)] for index in np.linspace(0, len(dataset) - 1, count)]
-    palette = dataset.metainfo['palette']
-    columns = {
-        'target image': [sample['inputs'].permute(1, 2, 0).numpy() for sample in samples],
-        'ground truth': [colourised(sample['data_samples'].gt_sem_seg.data[0].numpy(), palette)
-                         for sample in samples]}
-    for title, (config, checkpoint) in networks.items():
-        columns[title] = [colourised(label, palette) for label in predict(config, checkpoint, samples)]
-    sheet = np.hstack([column(title, tiles, width) for title, tiles in columns.items()])
-    atomic_write(path, cv2.imencode('.png', sheet)[1].tobytes())
+    labels = {'ground truth': [sample['data_samples'].gt_sem_seg.data[0].numpy() for sample in samples]}
+    labels.update({title: predict(config, checkpoint, samples) for title, (config, checkpoint) in networks.items()})
+    columns = {'target image': [resize(sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1], width)
+                                for sample in samples]}
+    columns.update({title: [resize(colourise(label, dataset.metainfo['palette']), width, smooth=False)
+                            for label in maps] for title, maps in labels.items()})
+    write_png(path, grid(columns))
 
 
 if __name__ == '__main__':

@@ -1,86 +1,141 @@
-"""Contact sheets: tiles with titles in columns, and a legend of classes."""
+"""Contact sheets: pictures, text and legends on a white page. All pictures are (H, W, 3) uint8 RGB."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-TITLE_HEIGHT, LINE_HEIGHT, GAP = 26, 22, 4
-INK, PAPER = (40, 40, 40), 255
+from mmseg_camix.files import atomic_write
+
+Colour = tuple[int, int, int]
+INK, FAINT, PAPER, FRAME = (40, 40, 40), (130, 130, 130), (255, 255, 255), (208, 208, 208)
+RED = np.array((230, 60, 60))
+TITLE, NAME, SMALL = 19, 15, 12  # font sizes in pixels
+GAP, MARGIN, LINE = 6, 12, 22  # pixels between tiles, around the page, and from one line of text to the next
 
 
-def bgr(image: Tensor, mean: Sequence[float], std: Sequence[float], order: str) -> np.ndarray:
-    """A normalised image (3, H, W) as the network sees it -> (H, W, 3) uint8 BGR."""
-    scale, shift = (torch.tensor(value).view(3, 1, 1) for value in (std, mean))
-    pixels = (image.cpu().float() * scale + shift).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(pixels[..., ::-1] if order == 'rgb' else pixels)
+class Sheet:
+    """A white page that grows with what is placed on it; positions are pixels from the upper left corner."""
+
+    def __init__(self) -> None:
+        self._texts: list[tuple[tuple[int, int], str, Colour, ImageFont.FreeTypeFont]] = []
+        self._pictures: list[tuple[int, int, np.ndarray]] = []
+        self.right = self.bottom = 0
+
+    def text(self, x: int, y: int, text: str, size: int = SMALL, bold: bool = False, colour: Colour = INK) -> int:
+        """Place a line of text and return the x position of its end."""
+        self._texts.append(((x, y), text, colour, font(size, bold)))
+        self._grow(x + text_width(text, size, bold), y + size + 4)
+        return x + text_width(text, size, bold)
+
+    def picture(self, x: int, y: int, pixels: np.ndarray, framed: bool = False) -> None:
+        """Place a picture, optionally with a thin grey frame around it."""
+        if framed:
+            pixels = cv2.copyMakeBorder(pixels, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=FRAME)
+            x, y = x - 1, y - 1
+        self._pictures.append((x, y, pixels))
+        self._grow(x + pixels.shape[1], y + pixels.shape[0])
+
+    def legend(self, x: int, y: int, entries: Iterable[tuple[str, Colour]], right: int) -> None:
+        """Place colours with their names, in as many lines as fit between x and `right`."""
+        start = x
+        for name, colour in entries:
+            if x > start and x + 20 + text_width(name) > right:
+                x, y = start, y + LINE
+            self.picture(x, y, np.full((15, 15, 3), colour, np.uint8))
+            x = self.text(x + 20, y, name) + 16
+
+    def _grow(self, right: int, bottom: int) -> None:
+        self.right, self.bottom = max(self.right, right), max(self.bottom, bottom)
+
+    def render(self, margin: int = MARGIN) -> np.ndarray:
+        """The page, with a margin at its right and at its bottom."""
+        page = Image.new('RGB', (self.right + margin, self.bottom + margin), PAPER)
+        for x, y, pixels in self._pictures:
+            page.paste(Image.fromarray(pixels), (x, y))
+        pen = ImageDraw.Draw(page)
+        for place, text, colour, face in self._texts:
+            pen.text(place, text, colour, face)
+        return np.asarray(page)
 
 
-def tile(picture: np.ndarray, width: int, smooth: bool = True) -> np.ndarray:
-    """Scaled to a width, with a white frame; labels and masks are not smoothed."""
-    inner = width - 2 * GAP
-    height = round(inner * picture.shape[0] / picture.shape[1])
-    scaled = cv2.resize(picture, (inner, height), interpolation=cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST)
-    return cv2.copyMakeBorder(scaled, GAP, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=(PAPER,) * 3)
-
-
-def header(lines: Sequence[str], width: int) -> np.ndarray:
-    """Titles above a column: the first in larger letters."""
-    height = TITLE_HEIGHT + LINE_HEIGHT * (len(lines) - 1)
-    field = np.full((height, width, 3), PAPER, np.uint8)
-    for index, line in enumerate(lines):
-        y, size = TITLE_HEIGHT - 8 + LINE_HEIGHT * index, 0.55 if index == 0 else 0.42
-        cv2.putText(field, line, (GAP + 2, y), cv2.FONT_HERSHEY_SIMPLEX, size, INK, 1, cv2.LINE_AA)
-    return field
-
-
-def outlined(picture: np.ndarray, region: np.ndarray, width: int) -> np.ndarray:
-    """A tile with the outline of a region (H, W) bool drawn over the scaled picture."""
-    framed = tile(picture, width)
-    mask = tile(np.repeat(region.astype(np.uint8)[..., None] * 255, 3, 2), width, smooth=False)[..., 0]
-    mask[:GAP], mask[-GAP:], mask[:, :GAP], mask[:, -GAP:] = 0, 0, 0, 0
-    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(framed, contours, -1, (255, 255, 255), 1, cv2.LINE_AA)
-
-
-def legend(class_ids: Iterable[int], names: Sequence[str], palette: Sequence, width: int) -> np.ndarray:
-    """Colours and names of classes, in as many lines as they need."""
-    column = 128
-    ids = list(class_ids)
-    per_line = max(1, width // column)
-    lines = -(-len(ids) // per_line)
-    field = np.full((lines * LINE_HEIGHT + 2 * GAP, width, 3), PAPER, np.uint8)
-    for index, class_id in enumerate(ids):
-        x, y = GAP + (index % per_line) * column, GAP + (index // per_line) * LINE_HEIGHT
-        colour = tuple(int(value) for value in reversed(palette[class_id]))
-        cv2.rectangle(field, (x, y + 3), (x + 14, y + 17), colour, -1)
-        cv2.putText(field, names[class_id], (x + 20, y + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
-    return field
-
-
-def colourised(label: np.ndarray, palette: list) -> np.ndarray:
-    """(H, W) train ids -> (H, W, 3) BGR; ignored pixels are black."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[:len(palette)] = np.array(palette, np.uint8)
-    return colours[label.astype(np.uint8)][..., ::-1]
-
-
-def column(title: str, tiles: list[np.ndarray], width: int) -> np.ndarray:
-    """Pictures (H, W, 3) uint8 BGR below each other, with a title above them.
+def grid(columns: Mapping[str, Sequence[np.ndarray | None]], legend: Iterable[tuple[str, Colour]] = ()) -> np.ndarray:
+    """A sheet of columns of tiles of one width, each below its title.
 
     Args:
-        title: what stands above.
-        tiles: the pictures, of one size.
-        width: of each in pixels.
+        columns: title, of one or several lines -> tiles; None leaves a place empty. Tiles of a row have one height.
+        legend: names and colours below the tiles.
     """
-    header = np.full((TITLE_HEIGHT, width, 3), 255, np.uint8)
-    cv2.putText(header, title, (6, TITLE_HEIGHT - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (40, 40, 40), 1, cv2.LINE_AA)
-    height = round(width * tiles[0].shape[0] / tiles[0].shape[1])
-    scaled = [cv2.resize(tile, (width, height), interpolation=cv2.INTER_NEAREST) for tile in tiles]
-    framed = [cv2.copyMakeBorder(tile[2:-2, 2:-2], 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255,) * 3)
-              for tile in scaled]
-    return np.vstack([header, *framed])
+    sheet = Sheet()
+    width = next(tile.shape[1] for tiles in columns.values() for tile in tiles if tile is not None)
+    lefts = [MARGIN + index * (width + GAP) for index in range(len(columns))]
+    for x, title in zip(lefts, columns):
+        for index, line in enumerate(title.split('\n')):
+            sheet.text(x, MARGIN - 4 + LINE * index, line, SMALL if index else NAME)
+    for row in zip(*columns.values()):
+        top = sheet.bottom + GAP
+        for x, tile in zip(lefts, row):
+            if tile is not None:
+                sheet.picture(x, top, tile)
+    sheet.legend(MARGIN, sheet.bottom + 2 * GAP, legend, sheet.right)
+    return sheet.render()
+
+
+def denormalise(image: Tensor, preprocessor: object) -> np.ndarray:
+    """The RGB picture of a normalised network input (3, H, W)."""
+    scale, shift = (torch.tensor(value).view(3, 1, 1) for value in (preprocessor.std, preprocessor.mean))
+    pixels = (image.cpu().float() * scale + shift).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(pixels if preprocessor.channel_order == 'rgb' else pixels[..., ::-1])
+
+
+def resize(picture: np.ndarray, width: int, smooth: bool = True) -> np.ndarray:
+    """Scale a picture or a map (H, W) to a width; labels and masks need `smooth=False`."""
+    size = width, round(width * picture.shape[0] / picture.shape[1])
+    smoothing = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_CUBIC
+    return cv2.resize(picture, size, interpolation=smoothing if smooth else cv2.INTER_NEAREST)
+
+
+def outline(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Scale a region (h, w) bool to a picture and draw a white line around it."""
+    inside = resize(region.astype(np.uint8), picture.shape[1], smooth=False)
+    around = cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) > inside
+    return np.where(around[..., None], np.uint8(255), picture)
+
+
+def tint(picture: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Scale a mask (h, w) bool to a picture and tint red what it does not keep."""
+    kept = resize(kept.astype(np.uint8), picture.shape[1], smooth=False)[..., None] > 0
+    return np.where(kept, picture, (0.35 * picture + 0.65 * RED).round()).astype(np.uint8)
+
+
+def colourise(label: np.ndarray, palette: Sequence) -> np.ndarray:
+    """Train ids (H, W) in the palette's colours; ignored pixels are black."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[:len(palette)] = palette
+    return colours[label.astype(np.uint8)]
+
+
+def write_png(path: Path, picture: np.ndarray, clean: bool = True) -> None:
+    """Write a picture to a file at once, so that it is never half-written; makes missing folders."""
+    atomic_write(path, cv2.imencode('.png', picture[..., ::-1])[1].tobytes(), clean)
+
+
+def text_width(text: str, size: int = SMALL, bold: bool = False) -> int:
+    """Width of a line of text in pixels."""
+    return math.ceil(font(size, bold).getlength(text))
+
+
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib."""
+    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / name), size)

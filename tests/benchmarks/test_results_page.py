@@ -1,4 +1,4 @@
-"""The page of results is what its sources say, its commands work, and a measured result appears in it."""
+"""The page of results follows its sources, its commands work, and a measured result appears in it."""
 
 import argparse
 import copy
@@ -47,7 +47,7 @@ def test_an_outdated_page_is_noticed_and_written(tmp_path):
     assert 'give --docs' in call('benchmarks.results_page', '--docs', tmp_path / 'nowhere')
 
 
-def test_every_printed_number_is_on_it():
+def test_every_published_number_is_on_the_page():
     text = (ROOT / 'docs/results.md').read_text()
     for table in tables():
         for row in table:
@@ -58,21 +58,21 @@ def test_every_printed_number_is_on_it():
     assert all(command in text for row in OWN for command in commands(row))
 
 
-def test_every_config_that_it_names_exists_and_parses():
+def test_every_config_on_the_page_parses():
     named = set(re.findall(r'configs/[\w/.]+\.py', (ROOT / 'docs/results.md').read_text()))
     assert {row.config for row in OWN} <= named
     for config in sorted(named):
         assert plain(config).model
 
 
-def test_tools_that_it_names_exist():
+def test_every_tool_on_the_page_exists():
     for tool in set(re.findall(r'tools/[\w/]+\.py', (ROOT / 'docs/results.md').read_text())):
         assert (ROOT / tool).is_file(), tool
 
 
 @pytest.mark.parametrize('row', OWN, ids=lambda row: row.id)
-def test_commands_train_what_they_say(row):
-    """The options survive the shell, fit the config, and the method builds with them."""
+def test_commands_build_their_method(row):
+    """The options survive the shell and fit the config."""
     lines = commands(row)
     assert len(lines) == (1 if row.best_of else 2)
     for line in lines:
@@ -123,13 +123,13 @@ def test_a_result_appears_wherever_the_row_is_repeated(tmp_path):
     assert '| DACS, best | 53.84 |  |  |' in text
 
 
-def test_an_unusual_evaluation_is_said(tmp_path):
+def test_an_unusual_evaluation_is_noted(tmp_path):
     write_result(tmp_path, 'dacs-gta', resolution='native')
     assert '- DACS: ours: images at 1024x512, whole, compared at native resolution.' in page(
         '{tables}', read_results(tmp_path))
 
 
-def test_results_that_do_not_belong_there(tmp_path):
+def test_results_that_are_not_comparable_are_refused(tmp_path):
     write_result(tmp_path, 'dacs-gta', images=100)
     with pytest.raises(SystemExit, match='measured on 100 images'):
         read_results(tmp_path)

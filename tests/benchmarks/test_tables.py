@@ -6,15 +6,7 @@ import cv2
 import pytest
 
 from benchmarks.suites import Results, Row, Run
-from benchmarks.tables import (
-    class_table,
-    entries_of,
-    markdown_table,
-    not_run,
-    plot_curves,
-    replace_section,
-    spread,
-)
+from benchmarks.tables import class_table, collect, missing_runs, plot_curves, replace_section, spread, summary_table
 
 
 @pytest.fixture
@@ -49,7 +41,7 @@ def test_spread():
 
 
 def test_table(made_up):
-    lines = markdown_table(*made_up).splitlines()
+    lines = summary_table(collect(*made_up)).splitlines()
     assert cells(lines[0]) == ['method', 'student mIoU', 'teacher mIoU', 'source val mIoU', 'classes below 1 %',
                                'seeds', 'config']
     assert len(lines) == 4  # the row without results is left out
@@ -58,21 +50,21 @@ def test_table(made_up):
     assert len({line.count('|') for line in lines}) == 1
 
 
-def test_what_was_not_run_is_named(made_up):
-    rows, runs, results = made_up
-    assert not_run(rows, runs, results) == 'Not run yet: "DACS" (seed 1, seed 2); "New".'
-    assert not_run(rows[:1], runs, results) == ''
+def test_missing_runs_are_named(made_up):
+    _, runs, results = made_up
+    assert missing_runs(runs, results) == 'Not run yet: "DACS" (seed 1, seed 2); "New".'
+    assert missing_runs(runs[:3], results) == ''
 
 
 def test_table_without_source_val(made_up):
     rows, runs, results = made_up
-    lines = markdown_table(rows[1:], runs, results).splitlines()
+    lines = summary_table(collect(rows[1:], runs, results)).splitlines()
     assert 'source val mIoU' not in lines[0]
     assert len({line.count('|') for line in lines}) == 1
 
 
 def test_class_table(made_up):
-    lines = class_table(*made_up).splitlines()
+    lines = class_table(collect(*made_up)).splitlines()
     assert cells(lines[0]) == ['student IoU', 'road', 'train']
     assert cells(lines[2]) == ['Source only', '91', '0']
     assert cells(lines[3]) == ['DACS', '90', '0']
@@ -81,14 +73,14 @@ def test_class_table(made_up):
 
 def test_entries_follow_the_protocol(made_up):
     rows, _, results = made_up
-    assert len(entries_of(rows[0], [Run(rows[0], seed, 'p') for seed in range(3)], results)) == 3
-    assert entries_of(rows[0], [Run(rows[0], 0, 'changed')], results) == []
+    assert [len(seeds) for _, seeds in collect(rows, [Run(rows[0], seed, 'p') for seed in range(3)], results)] == [3]
+    assert collect(rows, [Run(rows[0], 0, 'changed')], results) == []
 
 
 def test_sections(tmp_path):
     path = tmp_path / 'page.md'
     path.write_text('# A\n<!-- begin one -->\nold\n<!-- end one -->\nbetween\n<!-- begin two -->\n<!-- end two -->\n')
-    replace_section(path, 'one', r'new \1 $content')  # nothing in it is a pattern
+    replace_section(path, 'one', r'new \1 $content')  # not a pattern
     replace_section(path, 'two', '| table |')
     text = path.read_text()
     assert 'old' not in text
@@ -98,7 +90,7 @@ def test_sections(tmp_path):
     assert path.read_text() == text  # writing again changes nothing
 
 
-def test_a_section_that_is_not_there(tmp_path):
+def test_a_missing_section_is_an_error(tmp_path):
     path = tmp_path / 'page.md'
     path.write_text('<!-- begin one -->\n')
     for name in ('one', 'two'):
@@ -111,11 +103,11 @@ def test_a_section_that_is_not_there(tmp_path):
 
 def test_plot(made_up, tmp_path):
     path = tmp_path / 'new' / 'plot.png'
-    rows, runs, results = made_up
-    plot_curves(rows, runs, results, path, 'Title')
+    entries = collect(*made_up)
+    plot_curves(entries, path, 'Title')
     picture = cv2.imread(str(path))
     assert min(picture.shape[:2]) > 300
     assert len({tuple(colour) for colour in picture[::7, ::7].reshape(-1, 3).tolist()}) > 3
     without = tmp_path / 'without.png'
-    plot_curves([replace(row, curve=row.name != 'DACS') for row in rows], runs, results, without, 'Title')
+    plot_curves([(replace(row, curve=row.name != 'DACS'), seeds) for row, seeds in entries], without, 'Title')
     assert (cv2.imread(str(without)) != picture).any()

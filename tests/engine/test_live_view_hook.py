@@ -1,4 +1,4 @@
-"""Pictures of steps: what they show is what the step has made, wherever they go, and nothing is disturbed by them."""
+"""The live view is written at the right iterations, to all backends, and leaves the training as it was."""
 
 import importlib.util
 import sys
@@ -11,129 +11,13 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmseg_camix.datasets.encodings import CLASSES, PALETTE
 from mmseg_camix.engine.hooks import LiveViewHook
 from mmseg_camix.engine.monitoring import show_in
-from mmseg_camix.engine.watch.step_tap import StepTap
-from mmseg_camix.visualization import live_picture, sheets
-from mmseg_camix.visualization.panels import Panel, panels_of
 from tests.engine.fragile import same
-from tests.models import dsp_tiny, tiny
+from tests.models import tiny
 from tests.world import config
 
 QUIET = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
-VIEWS = {
-    'SourceOnly': [], 'PseudoLabelling': ['strong'], 'MeanTeacher': ['strong'], 'NaiveClassMix': ['mixed'],
-    'CutMix': ['mixed'], 'CowMix': ['mixed'], 'DACS': ['mixed'], 'iDACS': ['mixed'], 'CAMix': ['mixed'],
-    'DSP': ['mixed_source', 'mixed_target'], 'RCCR': ['mixed', 'cut'], 'DAFormer': ['mixed'], 'iDAFormer': ['mixed']}
-
-
-def looked_at(method, **arguments):
-    if method.endswith('DAFormer'):
-        arguments = dict(pseudo_labels=dict(ignore_top=1, ignore_bottom=2), objectives=dict(features=dict(things=None)))
-    model = tiny.method(method, **arguments)
-    tap = StepTap(model)
-    tap.want()
-    data = dsp_tiny.batch_of(0, 32, 2)
-    tiny.losses_of(model, {branch: data[branch] for branch in model.branches})
-    return model, tap.take()
-
-
-@pytest.mark.parametrize('method', VIEWS)
-def test_every_method_has_a_picture(method):
-    """Source, target, and what the student sees besides; the names do not run into the tiles."""
-    model, step = looked_at(method)
-    panels = panels_of(step, model, PALETTE, 2)
-    assert [panel.name for panel in panels] == ['source', 'target', *VIEWS[method]]
-    layout = live_picture._Layout.of(panels, 64)
-    picture = live_picture.compose(panels, method, 'iteration 1 of 2', CLASSES, PALETTE, 64)
-    assert picture.dtype == np.uint8
-    assert picture.shape[1] >= layout.right
-    for row in range(len(panels)):
-        x, y = layout.place(0, 0, row)
-        assert (picture[y:y + 64, x - 6:x - 1] == 255).all(), 'white between the name and the first tile'
-
-
-def test_panels_show_what_the_step_made():
-    model, step = looked_at('CAMix', pseudo_labels=dict(threshold=0.25, significance=dict(passes=2, beta=0.9)))
-    source, target, mixed = panels_of(step, model, PALETTE, 2)
-    view = step.views['mixed'].target
-    assert 0 < float(step.views['target'].target.weight.max()) < 1
-    for index in range(2):
-        expected = sheets.bgr(step.views['mixed'].image[index], tiny.MEAN, tiny.STD, 'rgb')
-        assert np.array_equal(mixed.images[index], expected)
-        assert np.array_equal(mixed.regions[index], step.masks['context'][index, 0].numpy())
-        assert np.array_equal(mixed.weights[index], view.weight[index].numpy())
-        assert np.array_equal(mixed.significance[index], view.significance[index].numpy() == 1)
-        label = step.views['source'].target.label[index]
-        for y, x in ((0, 0), (5, 9), (31, 30)):
-            colour = (0, 0, 0) if label[y, x] == 255 else PALETTE[label[y, x]]
-            assert tuple(source.labels[index][y, x]) == tuple(reversed(colour))
-    assert source.significance is None
-    assert (source.weights[0] == 1).all()
-    assert target.notes == ('pseudo-labels', f'q = {float(step.statistics["pseudo/q"]):.2f}')
-    assert mixed.notes == ('target over', 'source')
-    assert mixed.classes == set(view.label.unique().tolist()) - {255}
-
-
-def test_a_soft_paste_mixes_the_colours_of_its_labels():
-    model, step = looked_at('DSP')
-    panel = panels_of(step, model, PALETTE, 2)[3]
-    first, second = step.views['mixed_target'].targets[0], step.views['mixed_target'].targets[-1]
-    mask = step.masks['patch'][:, 0]
-    both = mask & (first.label != 255) & (second.label != 255)
-    b, y, x = both.nonzero()[0].tolist()
-    one, other = (np.array(PALETTE[t.label[b, y, x]]) for t in (first, second))
-    assert panel.labels[b][y, x, ::-1] == pytest.approx(0.8 * one + 0.2 * other, abs=1)
-    assert panel.weights[b][y, x] == pytest.approx(1)
-
-
-def test_weights_include_the_factor_of_the_whole_view():
-    model, step = looked_at('DACS', pseudo_labels=dict(threshold=0.25, per='image', scope='view'))
-    scale = step.views['mixed'].scale.flatten()
-    assert 0 < float(scale.max()) < 1
-    mixed = panels_of(step, model, PALETTE, 2)[2]
-    assert [float(one.max()) for one in mixed.weights] == pytest.approx(scale.tolist())
-
-
-def square(value, size=8):
-    return np.full((size, size), value)
-
-
-def test_tiles_are_where_they_belong():
-    """Single pixels: the image, labels in their colour, weights from light to dark, red where dropped."""
-    left = np.zeros((8, 8), bool)
-    left[:, :4] = True
-    grey = np.full((8, 8, 3), 90, np.uint8)
-    panels = [Panel('source', ('ground truth',), [grey], None, [np.full((8, 8, 3), (1, 2, 3), np.uint8)],
-                    [square(1.0)], None, frozenset({0})),
-              Panel('mixed', (), [grey], [left], [np.full((8, 8, 3), (4, 5, 6), np.uint8)], [square(0.0)], [left])]
-    picture, layout = live_picture.compose(panels, 'X', '', CLASSES, PALETTE, 40), live_picture._Layout.of(panels, 40)
-    assert layout.kinds == ('image', 'labels', 'weight', 'significance')
-
-    def at(column, row, dx, dy=20):
-        x, y = layout.place(0, column, row)
-        return picture[y + dy, x + dx]
-
-    assert at(0, 0, 20).tolist() == [90] * 3
-    assert at(1, 0, 20).tolist() == [3, 2, 1]
-    assert at(1, 1, 20).tolist() == [6, 5, 4]
-    assert at(2, 0, 20).sum() < 300
-    assert at(2, 1, 20).sum() > 700
-    assert at(3, 0, 20).tolist() == [255] * 3, 'a view without significance has no tile there'
-    assert at(3, 1, 10).tolist() == [90] * 3
-    assert at(3, 1, 30).tolist() == [181, 70, 70]
-    assert at(0, 1, 20).tolist() == [255] * 3, 'the outline'
-    assert at(0, 1, 15).tolist() == at(0, 1, 25).tolist() == [90] * 3
-    assert at(0, 1, 0).tolist() == [90] * 3, 'none along the border of the image'
-
-
-def test_long_words_widen_the_picture():
-    panels = [Panel('a_view_with_a_very_long_name', (), [np.zeros((4, 4, 3), np.uint8)])]
-    wide = live_picture.compose(panels, 'X', 'fact ' * 40, CLASSES, PALETTE, 32)
-    assert wide.shape[1] > 900
-    assert (wide[:, -live_picture.MARGIN + 2:] == 255).all()
-    assert live_picture._Layout.of(panels, 32).side > 200
 
 
 def train(folder, world, live, method='DACS', max_iters=4, **changes):
@@ -225,21 +109,27 @@ def hook_on(model, folder, **arguments):
 
 
 def test_a_data_set_without_names_and_colours(tmp_path):
+    """Classes are numbered and coloured; after the training no further picture is made."""
     model = tiny.method('DACS')
     hook, runner = hook_on(model, tmp_path)
-    hook.before_train_iter(runner, 0)
-    tiny.losses_of(model, tiny.batch())
-    hook.after_train_iter(runner, 0)
-    assert (tmp_path / 'live/iter_1.png').is_file()
-    hook.after_train(runner)
-    hook.before_train_iter(runner, 0)
-    hook.after_train_iter(runner, 0)
+    for _ in range(2):
+        hook.before_train_iter(runner, 0)
+        tiny.losses_of(model, tiny.batch())
+        hook.after_train_iter(runner, 0)
+        hook.after_train(runner)
+        runner.iter = 8
+    assert [file.name for file in tmp_path.rglob('*.png')] == ['iter_1.png']
+    colours = cv2.imread(str(tmp_path / 'live/iter_1.png')).reshape(-1, 3)
+    assert len(np.unique(colours[np.ptp(colours, 1) > 100], axis=0)) >= 3, 'colours of classes'
 
 
-def test_a_full_disk_and_other_ranks(tmp_path, monkeypatch):
+def test_a_full_disk_is_logged_and_other_ranks_draw_nothing(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('mmseg_camix.engine.hooks.live_view_hook.atomic_write', full)
+
+    lines = []
+    monkeypatch.setattr('mmseg_camix.visualization.sheets.write_png', full)
+    monkeypatch.setattr('mmseg_camix.engine.hooks.live_view_hook.print_log', lambda line, *args: lines.append(line))
     model = tiny.method('DACS')
     hook, runner = hook_on(model, tmp_path)
     for runner.rank in (0, 1):
@@ -247,12 +137,18 @@ def test_a_full_disk_and_other_ranks(tmp_path, monkeypatch):
         tiny.losses_of(model, tiny.batch())
         assert (hook._tap._step is None) == (runner.rank == 1)
         hook.after_train_iter(runner, 0)
+    assert len(lines) == 1
+    assert 'No space left on device' in lines[0]
 
 
-def test_a_plain_model_has_no_steps(tmp_path):
+def test_a_plain_model_is_reported_and_has_no_pictures(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmseg_camix.engine.hooks.live_view_hook.print_log', lambda line, *args: lines.append(line))
     hook, runner = hook_on(tiny.build(tiny.small()), tmp_path)
     hook.before_train_iter(runner, 0)
     hook.after_train_iter(runner, 0)
+    assert 'EncoderDecoder is a plain' in lines[0]
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_arguments():

@@ -12,7 +12,6 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 
-from mmseg_camix.files import atomic_write
 from mmseg_camix.models.step import Step
 
 from ..watch.step_tap import StepTap
@@ -55,7 +54,7 @@ class LiveViewHook(Hook):
         self.after_train(runner)
         model = unwrapped(runner.model)
         if not hasattr(model, 'objectives'):
-            print_log(f'LiveViewHook shows steps of an adapted model, and {type(model).__name__} is a plain one: '
+            print_log(f'LiveViewHook draws steps of adapted models; {type(model).__name__} is a plain model: '
                       'no pictures', 'current', logging.WARNING)
             return
         self._tap = StepTap(model)
@@ -94,11 +93,11 @@ class LiveViewHook(Hook):
                        classes, palette, self.width)
 
     def _show(self, runner: Runner, picture: np.ndarray) -> None:
-        import cv2
+        from mmseg_camix.visualization.sheets import write_png
         if self.folder is not None:
             path = Path(runner.work_dir) / self.folder / f'iter_{runner.iter + 1}.png'
             try:
-                atomic_write(path, cv2.imencode('.png', picture[..., ::-1])[1].tobytes(), clean=False)
+                write_png(path, picture, clean=False)
             except OSError as error:  # a full disk is no reason to stop
                 print_log(f'no picture of this step: {error}', 'current', logging.WARNING)
         visualizer = getattr(runner, 'visualizer', None)

@@ -1,0 +1,238 @@
+"""Draw the pictures of docs/benchmark.md.
+
+mixes         source, target, DACS's mix and CAMix's mix, with their labels; white lines enclose what was pasted
+significance  target crops at several checkpoints of one training: dropped pixels in red, below them the entropy
+patches       DSP's templates, long-tail pixels, patches and both pastes
+exposure      how often DSP's patches show each class, with and without long-tail sampling
+
+Colour jitter and blur are left out.
+
+examples:
+  python -m benchmarks.pictures mixes configs/camix/mini_gta2cs_tiny.py CHECKPOINT --out docs/images/mixes.png
+  python -m benchmarks.pictures significance configs/camix/mini_gta2cs_tiny.py iter_300.pth iter_1200.pth
+  python -m benchmarks.pictures patches configs/dsp/mini_gta2cs_tiny.py --start 3
+  python -m benchmarks.pictures exposure configs/dsp/mini_gta2cs_tiny.py --count 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from torch import Tensor, nn
+
+from mmseg_camix import cli
+from mmseg_camix.checkpoint import read_checkpoint
+from mmseg_camix.datasets import CLASSES
+from mmseg_camix.engine.config import load_config
+from mmseg_camix.models.step import Step
+from mmseg_camix.ops.masks import present_classes
+from mmseg_camix.visualization.sheets import colourise, denormalise, grid, outline, resize, tint, write_png
+
+from .timing import Training
+
+matplotlib.use('Agg')
+
+MIXES = {'DACS: source over target': ('classmix', 'classes'), 'CAMix: target over source': ('camix', 'context')}
+# Titles of DSP's views; those that a variant of the method lacks are left out.
+PASTES = {'source': 'source', 'pasted on the source': 'mixed_source', 'target': 'target',
+          'pasted on the target': 'mixed_target'}
+
+
+def training_of(cfg: Config, count: int, checkpoint: str | Path | None = None) -> Training:
+    """A training without colour jitter and blur, on batches of `count` that are always the same."""
+    cfg = copy.deepcopy(cfg)
+    cfg.train_dataloader.update(batch_size=count, num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.pop('prefetch_factor', None)
+    cfg.merge_from_dict({'model.augment': dict(jitter_probability=0.0, blur_probability=0.0)})
+    training = Training.of(cfg, checkpoint)
+    training.model.train()
+    return training
+
+
+def batch_at(training: Training, start: int) -> dict:
+    """The batch after `start` skipped ones."""
+    for _ in range(start):
+        next(training.batches)
+    return training.model.data_preprocessor(next(training.batches), True)
+
+
+@torch.no_grad()
+def prepared_step(model: nn.Module, batch: dict, iteration: int) -> Step:
+    """A step whose masks and views are made, and nothing more."""
+    model.set_progress(iteration, 100_000)
+    step = model._begin(batch['inputs'], batch['data_samples'])
+    model._prepare(step, batch['inputs'], batch['data_samples'])
+    return step
+
+
+@torch.no_grad()
+def draw_mixes(cfg: Config, checkpoint: str | None, path: Path, count: int = 4, width: int = 240,
+               start: int = 0) -> None:
+    """Write a picture of `count` pairs of images and both of their mixes; without a checkpoint nothing is learned."""
+    training = training_of(cfg, count, checkpoint)
+    model, info = training.model, training.metainfo
+    step = prepared_step(model, batch_at(training, start), start)
+    for view, mask in MIXES.values():
+        step.masks.setdefault(mask, model.masks[mask](step))
+        step.views.setdefault(view, model.views[view](step))
+    columns: dict[str, list] = {}
+    present: set[int] = set()
+    for title, (name, mask) in {'source, ground truth': ('source', None), 'target, pseudo-label': ('target', None),
+                                **MIXES}.items():
+        view, columns[title] = step.views[name], []
+        labels = view.target.label.cpu().numpy()
+        present.update(np.unique(labels).tolist())
+        for index, label in enumerate(labels):
+            image = resize(denormalise(view.image[index], model.data_preprocessor), width)
+            if mask is not None:
+                image = outline(image, step.masks[mask][index, 0].cpu().numpy())
+            columns[title] += [image, resize(colourise(label, info['palette']), width, smooth=False)]
+    names = [(info['classes'][index], tuple(info['palette'][index])) for index in sorted(present - {255})]
+    write_png(path, grid(columns, names))
+
+
+@torch.no_grad()
+def draw_significance(cfg: Config, checkpoints: Sequence[str], path: Path, count: int = 3, width: int = 240,
+                      start: int = 0) -> list[str]:
+    """Write a picture of `count` target crops at several checkpoints.
+
+    Returns:
+        a line per checkpoint: iteration, threshold R, share of kept pixels.
+    """
+    columns: dict[str, list] = {}
+    for checkpoint in checkpoints:
+        iteration = int(read_checkpoint(str(checkpoint)).get('meta', {}).get('iter', 0))
+        training = training_of(cfg, count, checkpoint)
+        model, batch = training.model, batch_at(training, start)
+        image = batch['inputs']['target']
+        model.set_progress(iteration, cfg.train_cfg.max_iters)
+        step = model._begin(**batch)
+        step.teacher, step.teacher_logits = model.teacher, model.teacher(image)
+        significance = model.pseudo_labels.significance
+        kept = significance(step, image).cpu().numpy()
+        threshold = float(significance.statistics()['significance/threshold'])
+        crops = [resize(denormalise(crop, model.data_preprocessor), width) for crop in image]
+        columns.setdefault('target crop\nred: dropped; entropy: black 0, yellow ln C', [
+            tile for crop in crops for tile in (crop, None)])
+        title = f'iteration {iteration}\nR = {threshold:.2f}, {kept.mean():.0%} kept'
+        columns[title] = [tile for crop, mask, entropy in zip(crops, kept, significance.entropy)
+                          for tile in (tint(crop, mask), resize(_heat(entropy, model.num_classes), width, False))]
+    write_png(path, grid(columns))
+    return [title.replace('\n', ', ') for title in list(columns)[1:]]
+
+
+def _heat(entropy: Tensor, num_classes: int) -> np.ndarray:
+    """Entropy (h, w) as colours, dark at 0 and bright at ln C."""
+    share = entropy.cpu() / torch.tensor(float(num_classes)).log()
+    return cv2.applyColorMap((255 * share.clamp(0, 1)).byte().numpy(), cv2.COLORMAP_INFERNO)[..., ::-1]
+
+
+def draw_patches(cfg: Config, path: Path, count: int = 4, width: int = 288, start: int = 0) -> None:
+    """Write a picture of `count` patches: template, long-tail pixels, the patch's mask, and both pastes."""
+    training = training_of(cfg, count)
+    model = training.model
+    step = prepared_step(model, batch_at(training, start), start)
+
+    def tiles(name: str) -> list[np.ndarray]:
+        return [resize(denormalise(image, model.data_preprocessor), width) for image in step.views[name].image]
+
+    rare = (step.views['rare'].target.label != step.ignore_index).cpu().numpy()
+    shapes = (resize(mask.astype(np.uint8), width, smooth=False)[..., None] for mask in rare)
+    masks = step.masks['patch'][:, 0].cpu().numpy().astype(np.uint8) * 255
+    columns = {'template': tiles('donor'),
+               'long-tail pixels': [np.where(shape > 0, tile, np.uint8(255))
+                                    for shape, tile in zip(shapes, tiles('rare'))],
+               'mask of the patch': [resize(mask[..., None].repeat(3, 2), width, smooth=False) for mask in masks]}
+    columns.update({title: tiles(name) for title, name in PASTES.items() if name in step.views})
+    write_png(path, grid(columns))
+
+
+def class_exposure(cfg: Config, samples: int = 200, batch_size: int = 8) -> dict[str, np.ndarray]:
+    """The share of training samples that show each class, (C,) each.
+
+    Returns:
+        'source images': in the source crop; 'patch without its long-tail pixels': in the half of the template's
+        classes alone; 'patch': in the whole patch.
+    """
+    training, counts = training_of(cfg, batch_size), {}
+    for index in range(-(-samples // batch_size)):
+        step = prepared_step(training.model, batch_at(training, 0), index)
+        source, template, rare = (step.views[name].target.label for name in ('source', 'donor', 'rare'))
+        void = step.ignore_index
+        without = template.masked_fill(~step.masks['patch'][:, 0] | (rare != void), void)
+        for name, label in {'source images': source, 'patch without its long-tail pixels': without,
+                            'patch': torch.where(rare != void, rare, without)}.items():
+            present = present_classes(label, step.num_classes, void)[:samples - index * batch_size]
+            counts[name] = counts.get(name, 0) + present.sum(0)
+    return {name: (total / samples).cpu().numpy() for name, total in counts.items()}
+
+
+def plot_exposure(exposure: dict[str, np.ndarray], classes: Sequence[str], path: Path) -> None:
+    """Write a bar chart of :func:`class_exposure`, rarest class first."""
+    import matplotlib.pyplot as plt
+    order = np.argsort(next(iter(exposure.values())), kind='stable')
+    figure, axes = plt.subplots(figsize=(9, 4), layout='constrained')
+    height = 0.8 / len(exposure)
+    for index, (name, shares) in enumerate(exposure.items()):
+        axes.bar(np.arange(len(order)) + index * height - 0.4, 100 * shares[order], height, align='edge', label=name)
+    axes.set_xticks(range(len(order)), [classes[c] for c in order], rotation=45, ha='right')
+    axes.set(ylabel='samples that show the class (%)')
+    axes.legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def parse_args() -> argparse.Namespace:
+    """Arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('picture', choices=['mixes', 'significance', 'patches', 'exposure'])
+    parser.add_argument('config', help='config of a CAMix training (mixes, significance) or of a DSP training')
+    parser.add_argument('checkpoints', nargs='*', help='trained weights: one for mixes, several for significance')
+    parser.add_argument('--out', type=Path, help='picture to write (default: <picture>.png)')
+    parser.add_argument('--count', type=int, default=4, help='rows, or samples of exposure (default: %(default)s)')
+    parser.add_argument('--start', type=int, default=0, help='batches to skip (default: %(default)s)')
+    parser.add_argument('--width', type=int, default=240, help='width of a tile in pixels (default: %(default)s)')
+    cli.add_config_options(parser)
+    args = parser.parse_args()
+    if args.count < 1 or args.start < 0 or args.width < 64:
+        parser.error('--count must be at least 1, --start at least 0, --width at least 64')
+    args.out = args.out or Path(f'{args.picture}.png')
+    if args.out.is_dir():
+        parser.error(f'--out {args.out} is a folder; name a file in it')
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    """Draw the picture."""
+    MMLogger.get_instance('mmengine', log_level='WARNING')
+    cfg = load_config(args.config, args.cfg_options)
+    method = 'CAMix' if args.picture in ('mixes', 'significance') else 'DSP'
+    if cfg.model.type != method:
+        raise SystemExit(f'{args.config}: {args.picture} needs a config of {method}, not of {cfg.model.type}')
+    if args.picture == 'mixes':
+        draw_mixes(cfg, next(iter(args.checkpoints), None), args.out, args.count, args.width, args.start)
+    elif args.picture == 'significance':
+        print('\n'.join(draw_significance(cfg, args.checkpoints, args.out, args.count, args.width, args.start)))
+    elif args.picture == 'patches':
+        draw_patches(cfg, args.out, args.count, args.width, args.start)
+    else:
+        exposure, classes = class_exposure(cfg, args.count), CLASSES
+        plot_exposure(exposure, classes, args.out)
+        print(f'{"share of samples (%)":<20}' + ''.join(f'{name:>36}' for name in exposure))
+        for name, *shares in zip(classes, *exposure.values()):
+            print(f'{name:<20}' + ''.join(f'{100 * share:>36.1f}' for share in shares))
+    print(f'wrote {args.out}')
+
+
+if __name__ == '__main__':
+    cli.run(parse_args, main)

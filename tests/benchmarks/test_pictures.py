@@ -1,0 +1,131 @@
+"""Pictures of mixes, of the significance mask and of DSP's patches: the right pixels in the right tiles."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import DATASETS
+
+from benchmarks import pictures
+from benchmarks.pictures import batch_at, class_exposure, prepared_step, training_of
+from mmseg_camix.datasets import CLASSES
+from mmseg_camix.engine.config import load_config
+from mmseg_camix.visualization.sheets import RED, denormalise, grid
+from tests.models import tiny
+from tests.tools_runner import ROOT, call
+from tests.world import config
+
+SIDE = 32  # of the crops, which are drawn one to one
+
+
+@pytest.fixture
+def columns(monkeypatch):
+    """The columns of the next picture."""
+    drawn = {}
+    monkeypatch.setattr(pictures, 'grid', lambda tiles, legend=(): drawn.update(tiles) or grid(tiles, legend))
+    return drawn
+
+
+@pytest.fixture
+def camix(world, tmp_path):
+    return config(world, tmp_path / 'x', 'CAMix', segmentor=tiny.small(num_classes=19, dropout=0.0), max_iters=10)
+
+
+@pytest.fixture
+def dsp(world):
+    return load_config(str(ROOT / 'configs/dsp/mini_gta2cs_tiny.py'), dict(data_root=str(world)))
+
+
+def checkpoint(cfg, path, iteration):
+    model = tiny.build(cfg.model, seed=iteration)
+    with torch.no_grad():
+        model.student.decode_head.conv_seg.weight.mul_(200)
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(iter=iteration)), path)
+    return str(path)
+
+
+def test_mixes_show_pixels_of_both_domains(camix, tmp_path, columns, monkeypatch):
+    monkeypatch.setattr(pictures, 'outline', lambda image, region: image)
+    pictures.draw_mixes(camix, checkpoint(camix, tmp_path / 'w.pth', 1), tmp_path / 'new/p.png', count=2, width=SIDE)
+    assert (tmp_path / 'new/p.png').is_file()
+    source, target, *mixes = columns.values()
+    assert len(source) == 4
+    for mix in mixes:
+        for tile, *donors in zip(mix, source, target):
+            pasted = [(tile == donor).all(-1) for donor in donors]
+            assert (pasted[0] | pasted[1]).all()
+        assert all((mix[0] == donor[0]).all(-1).any() for donor in (source, target))
+
+
+def test_significance_at_the_checkpoints_iterations(camix, tmp_path, columns):
+    camix.model.pseudo_labels = dict(significance=dict(passes=2, form='official', bound='classes'))
+    files = [checkpoint(camix, tmp_path / f'iter_{i}.pth', i) for i in (2, 10)]
+    report = pictures.draw_significance(camix, files, tmp_path / 'p.png', count=2, width=SIDE)
+    crops, *tinted = columns.values()
+    for line, iteration, tiles in zip(report, (2, 10), tinted):
+        threshold = (0.75 + 0.25 * math.exp(-5 * (1 - iteration / 10) ** 2)) * math.log(19)
+        assert line.startswith(f'iteration {iteration}, R = {threshold:.2f}, ')
+        dropped = []
+        for crop, tile in zip(crops[::2], tiles[::2]):
+            kept = (crop == tile).all(-1)
+            assert (np.abs(tile - (0.35 * crop + 0.65 * RED))[~kept] <= 1).all()
+            dropped.append(1 - kept.mean())
+        assert line.endswith(f'{1 - np.mean(dropped):.0%} kept')
+
+
+def test_patches(dsp, tmp_path, columns):
+    pictures.draw_patches(dsp, tmp_path / 'p.png', count=2, width=100)
+    assert list(columns) == ['template', 'long-tail pixels', 'mask of the patch', *pictures.PASTES]
+    assert all(tile.std() > 1 for tiles in columns.values() for tile in tiles), 'a tile is blank'
+
+
+def test_tiles_are_the_images_as_stored(dsp):
+    training = training_of(dsp, 1)
+    step = prepared_step(training.model, batch_at(training, 0), 0)
+    stored = DATASETS.build(dict(dsp.train_dataloader.dataset, seed=0))[0]['source']['inputs']
+    drawn = denormalise(step.views['source'].image[0], training.model.data_preprocessor)
+    assert np.array_equal(drawn, stored.numpy()[::-1].transpose(1, 2, 0))
+
+
+def test_exposure_by_counting(dsp):
+    exposure = class_exposure(dsp, samples=5, batch_size=2)
+    training, expected, left = training_of(dsp, 2), np.zeros((2, 19)), 5
+    for index in range(3):
+        step = prepared_step(training.model, batch_at(training, 0), index)
+        for b in range(min(left, 2)):
+            patch = step.views['patch'].target.label[b][step.masks['patch'][b, 0]]
+            for row, label in enumerate((step.views['source'].target.label[b], patch)):
+                expected[row, [c for c in label.unique().tolist() if c != 255]] += 1 / 5
+        left -= 2
+    assert exposure['source images'] == pytest.approx(expected[0], abs=1e-6)
+    assert exposure['patch'] == pytest.approx(expected[1], abs=1e-6)
+    assert (exposure['patch'] >= exposure['patch without its long-tail pixels']).all()
+    assert (exposure['patch'] > exposure['patch without its long-tail pixels']).any()
+
+
+def test_without_long_tail_classes_both_patches_are_equal(dsp):
+    dsp.train_dataloader.dataset.rare.k = 0
+    exposure = class_exposure(dsp, samples=3)
+    assert np.array_equal(exposure['patch'], exposure['patch without its long-tail pixels'])
+
+
+def test_plot(tmp_path):
+    pictures.plot_exposure({'a': np.linspace(0, 1, 19), 'b': np.ones(19)}, CLASSES, tmp_path / 'plot.png')
+    assert cv2.imread(str(tmp_path / 'plot.png')).std() > 1
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['mixes', 'x.py', '--count', 0], '--count must be at least 1'),
+    (['mixes', 'x.py', '--start', -1], '--start at least 0'),
+    (['mixes', 'x.py', '--out', '.'], 'is a folder; name a file in it'),
+    (['significance', 'x.py', 'w.pth', '--width', 3], '--width at least 64')])
+def test_invalid_options(arguments, message, capsys):
+    assert call('benchmarks.pictures', *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('picture', ['mixes', 'patches'])
+def test_a_config_of_another_method_is_refused(picture):
+    assert 'not of DACS' in call('benchmarks.pictures', picture, ROOT / 'configs/dacs/mini_gta2cs_tiny.py')
