@@ -16,10 +16,10 @@ import json
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
 from benchmarks.options import compare_options
 from benchmarks.timing import CLOCKS, time_step
+from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.engine.config import is_adapted, load_config
 
 
@@ -38,8 +38,7 @@ def main() -> None:
                         help="'thread' counts the time of the training's own thread: with --threads 1, for a CPU that "
                              'others use too (default: wall)')
     parser.add_argument('--json', type=Path, help='also write the numbers to this file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config')
+    add_config_options(parser)
     args = parser.parse_args()
     if args.steps < 1 or args.warmup < 0:
         parser.error('--steps must be at least 1, --warmup at least 0')
@@ -58,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -1,6 +1,6 @@
 """What all command lines share: errors in one line, ``--debug``, and ``--cfg-options``.
 
-A tool ends with ``run(parse_args, main)``; its parser is completed by :func:`add_debug` or :func:`add_config_options`.
+A tool ends with ``run(main)``; its parser is completed by :func:`add_debug` or :func:`add_config_options`.
 """
 
 from __future__ import annotations
@@ -12,31 +12,34 @@ import traceback
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from math import inf
 from typing import Any, NoReturn
 
+import mmengine.registry
 from mmengine.config import DictAction
+from mmengine.logging import MMLogger
 
 # Errors of these kinds come from what the user gave: options, configs, files. So do those that the package defines.
 USER_ERRORS = (ValueError, TypeError, KeyError, OSError, ImportError, NotImplementedError)
 _BLANK = '\x00'  # stands for a blank within a value while mmengine parses it, which removes blanks
 
 
-def run(parse_args: Callable[[], Namespace], main: Callable[[Namespace], int | None]) -> NoReturn:
-    """Parse the command line, call ``main`` with it, and exit: with its code, or 1 and one line about a known error.
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Call ``main`` and exit: with the code that it returns, or with 1 and one line about a known error.
 
     The stack trace of a known error goes to the log file of the run; ``--debug`` raises the error instead. Errors of
     other kinds are defects of the program and keep their trace.
     """
-    args = parse_args()
+    debug = '--debug' in sys.argv[1:]
     try:
-        code = main(args)
+        sys.exit(main() or 0)
     except KeyboardInterrupt:
-        if getattr(args, 'debug', False):
+        if debug:
             raise
         print('interrupted', file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if getattr(args, 'debug', False) or not is_user_error(error):
+        if debug or not is_user_error(error):
             raise
         log_trace(error)
         sys.exit(f'error: {describe(error)}')
@@ -44,7 +47,6 @@ def run(parse_args: Callable[[], Namespace], main: Callable[[Namespace], int | N
         if isinstance(end.code, str) and not end.code.startswith('error: '):
             sys.exit(f'error: {end.code}')
         raise
-    sys.exit(code or 0)
 
 
 def is_user_error(error: BaseException) -> bool:
@@ -58,6 +60,9 @@ def describe(error: BaseException) -> str:
         return f'{error.filename}: {error.strerror}'
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     text = ' '.join(text.split()).rstrip('.') or type(error).__name__
+    if match := re.match(r'(\S+) is not in the (\S+) registry', text):
+        return f"there is no {match[2].split('::')[-1]} of type '{match[1]}'" + (
+            did_you_mean(match[1], registered_names()) or '; list the package that defines it in custom_imports')
     if match := re.search(r"unexpected keyword argument '(\w+)'", text):
         text += (f". If '{match[1]}' comes from a _base_ config, replace the base's entry with _delete_=True beside "
                  'the new type')
@@ -68,13 +73,20 @@ def describe(error: BaseException) -> str:
     return text
 
 
+def registered_names() -> set[str]:
+    """All names that a `type` in a config can have."""
+    roots = [value for value in vars(mmengine.registry).values() if isinstance(value, mmengine.registry.Registry)]
+    registries = [*roots, *(child for root in roots for child in root.children.values())]
+    return {name for registry in registries for name in registry.module_dict}
+
+
 def log_trace(error: BaseException) -> None:
     """Write the stack trace of an error to the log file, if the run has opened one."""
     trace = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
-    for name in list(logging.root.manager.loggerDict):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.FileHandler):
-                handler.emit(logging.LogRecord(name, logging.ERROR, __file__, 0, trace, None, None))
+    logger = MMLogger.get_current_instance()
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.emit(logging.LogRecord(logger.name, logging.ERROR, __file__, 0, trace, None, None))
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
@@ -131,3 +143,14 @@ def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"'{text}' must be a whole number of at least 1")
     return int(text)
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0, as an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < inf:
+        raise ArgumentTypeError(f"'{text}' must be a number above 0")
+    return value

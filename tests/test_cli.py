@@ -1,9 +1,10 @@
 """What all command lines share."""
 
-import logging
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
 
 import pytest
+from mmengine.logging import MMLogger
 
 from mmseg_camix import cli
 
@@ -15,14 +16,14 @@ class PackageError(RuntimeError):
 PackageError.__module__ = 'mmseg_camix.somewhere'
 
 
-def outcome(error=None, debug=False, code=None):
+def outcome(error=None, code=None):
     """Exit code of a tool whose main raises ``error`` or returns ``code``."""
-    def main(args):
+    def main():
         if error is not None:
             raise error
         return code
     with pytest.raises(SystemExit) as end:
-        cli.run(lambda: Namespace(debug=debug), main)
+        cli.run(main)
     return end.value.code
 
 
@@ -52,25 +53,20 @@ def test_an_inherited_argument_is_explained():
         caught.value)
 
 
-def test_debug_raises_known_errors():
+def test_debug_raises_known_errors(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['tool', '--debug'])
     with pytest.raises(ValueError, match='wrong'):
-        cli.run(lambda: Namespace(debug=True), lambda args: int('wrong'))
+        cli.run(lambda: int('wrong'))
 
 
 def test_defects_keep_their_trace():
     with pytest.raises(ZeroDivisionError):
-        cli.run(Namespace, lambda args: 1 / 0)
+        cli.run(lambda: 1 / 0)
 
 
 def test_the_trace_goes_to_the_log_file(tmp_path):
-    handler = logging.FileHandler(tmp_path / 'log')
-    logger = logging.getLogger('test_cli')
-    logger.addHandler(handler)
-    try:
-        outcome(PackageError('known'))
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
+    MMLogger.get_instance('test_cli', log_file=str(tmp_path / 'log'))
+    outcome(PackageError('known'))
     text = (tmp_path / 'log').read_text()
     assert 'Traceback' in text
     assert 'PackageError: known' in text
@@ -119,3 +115,7 @@ def test_positive_numbers():
     for text in ('0', '-1', 'x', '1.5', ''):
         with pytest.raises(ArgumentTypeError, match='must be a whole number'):
             cli.positive_int(text)
+    assert cli.positive_float('0.75') == 0.75
+    for text in ('0', '-1', 'x', 'nan', 'inf'):
+        with pytest.raises(ArgumentTypeError, match='must be a number above 0'):
+            cli.positive_float(text)

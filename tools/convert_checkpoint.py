@@ -23,11 +23,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.checkpoint import CheckpointError, save_checkpoint
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.weights import WeightsError
@@ -48,8 +49,7 @@ def parse_args() -> argparse.Namespace:
                         help='which network, where the file has two (default: %(default)s, which the papers test)')
     parser.add_argument('--allow-unmapped', nargs='+', default=[], metavar='START',
                         help='starts of their names that may stay without a place')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config')
+    add_config_options(parser)
     return parser.parse_args()
 
 
@@ -90,4 +90,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run(main)

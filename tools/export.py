@@ -22,6 +22,7 @@ from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
+from mmseg_camix.cli import add_debug, run
 from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.export import ExportError
@@ -51,6 +52,7 @@ def parse_args() -> argparse.Namespace:
     onnx.add_argument('--opset', type=int, help="version of ONNX's operators (default: torch's choice)")
     onnx.add_argument('--with-preprocessing', action='store_true',
                       help='take images as OpenCV loads them, BGR in uint8, and normalise within the graph')
+    add_debug(parser)
     args = parser.parse_args()
     if args.size and min(args.size) < 1:
         parser.error(f'--size {args.size[0]} {args.size[1]}: must be positive')
@@ -110,4 +112,4 @@ def write(name: str, network: PlainNetwork, folder: Path, args: argparse.Namespa
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run(main)

@@ -22,6 +22,7 @@ from pathlib import Path
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 import torch
 
+from mmseg_camix.cli import add_debug, run
 from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.export.files import open_network
 from mmseg_camix.inference.inputs import InputsError, find_items
@@ -52,6 +53,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is one)')
     parser.add_argument('--batch-size', type=int, default=1, help='images of one size at once (default: 1)')
     parser.add_argument('--skip-existing', action='store_true', help='go on where an earlier call stopped')
+    add_debug(parser)
     args = parser.parse_args()
     if args.batch_size < 1:
         parser.error(f'--batch-size {args.batch_size}: must be at least 1')
@@ -109,4 +111,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run(main)

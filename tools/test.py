@@ -17,14 +17,15 @@ import json
 import os
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from PIL import Image
 from torch.utils.data import Dataset
 
+from mmseg_camix.cli import add_config_options, positive_float, positive_int, run
 from mmseg_camix.engine import testing
-from mmseg_camix.engine.config import complete_for_adaptation, load_config
+from mmseg_camix.engine.config import complete_for_adaptation, load_config, prepare_work_dir
 from mmseg_camix.engine.hooks.uda_hook import unwrapped
 from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.evaluation import SUBSETS
@@ -50,10 +51,9 @@ def parse_args() -> argparse.Namespace:
     results.add_argument('--markdown', metavar='FILE', help='write the result as a table')
     results.add_argument('--paper', metavar='ROW', help='what to compare with: a method (CAMix), or the id of a row of '
                                                         'docs/results.md (camix-gta-sp)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config')
+    add_config_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='who started this process, if it is one of several')
+                        help='what started this process, if it is one of several')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.slide is not None and len(args.slide) not in (0, 2):
@@ -67,11 +67,11 @@ def add_evaluation_args(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--resolution', choices=testing.RESOLUTIONS,
                        help='paper: labels are resized as the images are (1024x512 in the configs of the real sets); '
                             "native: predictions are enlarged to the labels' own size")
-    group.add_argument('--input-size', type=int, nargs=2, metavar=('WIDTH', 'HEIGHT'),
+    group.add_argument('--input-size', type=positive_int, nargs=2, metavar=('WIDTH', 'HEIGHT'),
                        help='resize images to this size before they reach the network')
-    group.add_argument('--slide', type=int, nargs='*', metavar='PIXELS',
+    group.add_argument('--slide', type=positive_int, nargs='*', metavar='PIXELS',
                        help='predict in overlapping windows: WINDOW STRIDE (default: the training crop and half of it)')
-    group.add_argument('--tta', type=float, nargs='*', metavar='SCALE',
+    group.add_argument('--tta', type=positive_float, nargs='*', metavar='SCALE',
                        help='average probabilities over these scales, each also mirrored (default: 0.75 1 1.25; '
                             '--tta 1 only mirrors)')
     group.add_argument('--subsets', nargs='+', choices=list(SUBSETS), default=[],
@@ -140,6 +140,7 @@ def main() -> None:
     if not os.path.isfile(args.checkpoint):
         raise SystemExit(f'no checkpoint at {args.checkpoint}')
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    prepare_work_dir(cfg)
     prepare_launch(cfg, args.launcher)
     cfg.load_from, cfg.resume = args.checkpoint, False
     try:
@@ -165,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

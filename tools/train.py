@@ -3,7 +3,7 @@
 
 examples:
   python tools/train.py configs/dacs/mini_gta2cs_tiny.py
-  python tools/train.py CONFIG --resume                      # go on where the last run stopped
+  python tools/train.py CONFIG --resume                      # continue where the last run stopped
   python tools/train.py CONFIG --cfg-options data_root=/data model.teacher.alpha=0.999
   python tools/train.py CONFIG --speed amp=bf16 checkpointing    # faster, and with less memory
   python tools/train.py CONFIG --vis tensorboard --cfg-options default_hooks.live.interval=500   # curves, pictures
@@ -16,34 +16,33 @@ import argparse
 import os
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 
-from mmseg_camix.engine.config import complete_for_adaptation, load_config
+from mmseg_camix.cli import add_config_options, run
+from mmseg_camix.engine.config import complete_for_adaptation, load_config, prepare_work_dir
 from mmseg_camix.engine.monitoring import show_in
 from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.engine.speed import DESCRIPTION, apply_options
 
 
 def parse_args() -> argparse.Namespace:
-    """Arguments, as in mmseg's own tool."""
+    """The command line, as in mmseg's own tool."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='file of the config')
     parser.add_argument('--work-dir', help='where logs, checkpoints and metrics.json go '
                                            '(default: work_dirs/<name of the config>)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from the last checkpoint of the work folder, or from the given one')
+                        help='continue from the last checkpoint of the work folder, or from the given one')
     parser.add_argument('--speed', nargs='+', default=[], metavar='OPTION',
-                        help='options of speed and memory, see below')
+                        help='options for speed and memory, listed below')
     parser.add_argument('--amp', action='store_true', help='the same as --speed amp=fp16')
     parser.add_argument('--vis', nargs='+', default=[], metavar='WHERE',
-                        help='show curves and pictures in tensorboard, wandb or both')
+                        help='send curves and pictures to tensorboard, wandb or both')
     parser.add_argument('--seed', type=int, help='seed of everything random (default: the config\'s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config, e.g. train_cfg.max_iters=100')
+    add_config_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='who started this process, if it is one of several')
+                        help='what started this process, if it is one of several')
     # torch.distributed.launch passes the first, torchrun sets the environment variable.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -55,6 +54,7 @@ def main() -> None:
     """Build the runner from the config and train."""
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    prepare_work_dir(cfg)
     prepare_launch(cfg, args.launcher)
     if args.seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
@@ -69,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

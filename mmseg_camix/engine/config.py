@@ -1,52 +1,144 @@
-"""Configs as the tools use them."""
+"""Configs as the tools use them: read, overridden, checked, completed."""
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
+from mmseg_camix.cli import did_you_mean
+
 CONFIG_FILES = ('.py', '.json', '.yaml', '.yml')
-# Hooks under default_hooks that are known by name: `default_hooks.live.interval=100` suffices. The first two
-# watch every adapted training; `default_hooks.nonfinite=None` leaves one out.
+# Entries of the top level that a config may lack and an option may add: the Runner's, and what is read elsewhere.
+OPTIONAL_ENTRIES = {*inspect.signature(Runner.__init__).parameters} - {'self', 'cfg'} | {
+    'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'strategy', 'runner_type', 'compile'}
+# Hooks under default_hooks that are known by name: `default_hooks.live.interval=100` is enough. The first two
+# watch every adapted training; `default_hooks.nonfinite=None` removes one.
 WATCHES = dict(nonfinite='NonFiniteHook', collapse='CollapseHook')
 NAMED_HOOKS = dict(**WATCHES, live='LiveViewHook')
 
 
-def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
-    """Read a config, apply ``--cfg-options``, and settle the work folder.
+class ConfigError(ValueError):
+    """A config or an option is wrong; the message is one line that says where and what to do."""
 
-    The option ``data_root`` reaches every data set, and ``crop_size`` every crop and the preprocessor, as users
-    expect of them.
+
+def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
+    """The config of a file with options applied and its work folder set.
+
+    The option ``data_root`` is applied to every data set, and ``crop_size`` to every crop and the preprocessor.
+
+    Args:
+        path: file of the config.
+        options: ``--cfg-options``: dotted key -> value.
+        work_dir: takes precedence over the config's; by default work_dirs/<folder>/<name of the config>.
     """
-    if not os.path.isfile(path):
-        raise SystemExit(f'no config at {path}; those of the project are under configs/')
-    if not str(path).endswith(CONFIG_FILES):
-        raise SystemExit(f'{path} is no config; a config is a file that ends in {", ".join(CONFIG_FILES)}')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
+    check_model_entries(cfg)
     options = dict(options or {})
-    root = options.pop('data_root', None)
-    if root is not None:
+    if (root := options.pop('data_root', None)) is not None:
         move_data_root(cfg, root)
-    crop = options.pop('crop_size', None)
-    if crop is not None:
+    if (crop := options.pop('crop_size', None)) is not None:
         change_crop_size(cfg, crop)
-    cfg.merge_from_dict(options)
+    for key, value in options.items():
+        apply_option(cfg, key, value)
     name = os.path.splitext(os.path.basename(path))[0]
     folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', folder, name)
     return cfg
 
 
+def read_config(path: str) -> Config:
+    """The config of a file; any error in it, or in its bases, is a ConfigError that names the file."""
+    if not os.path.isfile(path):
+        raise ConfigError(f'no config at {path}; those of the project are under configs/')
+    if not str(path).endswith(CONFIG_FILES):
+        raise ConfigError(f'{path} is not a config; the name of a config ends in {", ".join(CONFIG_FILES)}')
+    try:
+        return Config.fromfile(path)
+    except SyntaxError as error:
+        source = (error.text or '').strip()
+        raise ConfigError(f'{path}, line {error.lineno}: {error.msg}: {source}') from error
+    except Exception as error:  # a config is a program, which may raise anything
+        text = ' '.join(str(error).split())
+        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {text}') from error
+
+
+def check_model_entries(cfg: Config) -> None:
+    """Raise where an adapted model still has the entries of the segmentor that it should contain."""
+    model = cfg.get('model') or {}
+    inherited = [key for key in ('backbone', 'decode_head') if key in model]
+    if inherited and is_adapted(cfg):
+        raise ConfigError(f"model: type '{model['type']}' was merged into the segmentor of a _base_ config ("
+                          f'{", ".join(inherited)}); write model = dict(_delete_=True, '
+                          f"type='{model['type']}', segmentor=_base_.model)")
+
+
+def apply_option(cfg: Config, key: str, value: Any) -> None:
+    """Set one entry of a config by its dotted key; refuse unknown entries, and text in the place of a number."""
+    entry = key.split('.')[0]
+    known = {*cfg.keys(), *OPTIONAL_ENTRIES}
+    if entry not in known:
+        raise ConfigError(f"--cfg-options {key}: the config has no entry '{entry}'"
+                          + (did_you_mean(entry, known) or f'; it has: {", ".join(sorted(cfg.keys()))}'))
+    if key.startswith('default_hooks.'):
+        _check_hook_name(cfg, key)
+    old = value_at(cfg, key)
+    if isinstance(value, str) and isinstance(old, Number) and not isinstance(old, bool):
+        raise ConfigError(f"--cfg-options {key}='{value}': must be a number; the config has {old}")
+    if isinstance(value, float) and value.is_integer() and isinstance(old, int) and not isinstance(old, bool):
+        value = int(value)  # 1e3 iterations
+    try:
+        cfg.merge_from_dict({key: value})
+    except (TypeError, KeyError) as error:
+        text = ' '.join(str(error.args[0]).split())
+        raise ConfigError(f'--cfg-options {key}: {text}') from error
+
+
+def _check_hook_name(cfg: Config, key: str) -> None:
+    name, *rest = key.split('.')[1:]
+    known = {*(cfg.get('default_hooks') or {}), *NAMED_HOOKS, 'runtime_info'}
+    if name not in known and rest[:1] != ['type']:
+        raise ConfigError(f"--cfg-options {key}: default_hooks has no hook '{name}'"
+                          + (did_you_mean(name, known) or f'; it has: {", ".join(sorted(known))}'))
+
+
+def value_at(cfg: Mapping, key: str) -> Any:
+    """The value at a dotted key (numbers index lists), or None where there is none."""
+    node: Any = cfg
+    for part in key.split('.'):
+        if isinstance(node, (list, tuple)) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        elif hasattr(node, 'get'):
+            node = node.get(part)
+        else:
+            return None
+    return node
+
+
+def prepare_work_dir(cfg: Config) -> None:
+    """Make the config's work folder, and raise where it cannot be written to."""
+    folder = cfg.work_dir
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        reason = 'a file of this name exists' if os.path.isfile(folder) else error.strerror
+        raise ConfigError(f'the work folder {folder} cannot be made ({reason}); choose another --work-dir') from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f'the work folder {folder} cannot be written to; choose another --work-dir')
+
+
 def move_data_root(cfg: Config, root: str) -> None:
-    """Put another folder in the place of the config's ``data_root``, wherever it occurs."""
+    """Replace the config's ``data_root``, wherever it occurs."""
     old = cfg.get('data_root')
     if not old:
-        raise SystemExit('the config has no data_root to change; set the data_root of each data set')
+        raise ConfigError('the config has no data_root to change; set the data_root of each data set')
     _move_root(cfg, old, str(root))
 
 
@@ -64,7 +156,7 @@ def _move_root(node: dict, old: str, new: str) -> None:
 
 
 def change_crop_size(cfg: Config, size: int | Sequence[int]) -> None:
-    """Give all training crops another size.
+    """Change the size of all training crops.
 
     Args:
         cfg: a config with ``crop_size``, the size of all its crops.
@@ -72,10 +164,10 @@ def change_crop_size(cfg: Config, size: int | Sequence[int]) -> None:
     """
     old = cfg.get('crop_size')
     if not old:
-        raise SystemExit('the config has no crop_size to change; set that of each pipeline, and data_preprocessor.size')
+        raise ConfigError('the config has no crop_size to change; set that of each pipeline and data_preprocessor.size')
     new = (size, size) if isinstance(size, int) else tuple(size)
     if len(new) != 2 or not all(isinstance(side, int) and side > 0 for side in new):
-        raise SystemExit(f'crop_size={size!r} must be one number of pixels, or height,width')
+        raise ConfigError(f'crop_size={size!r} must be one number of pixels, or height,width')
     _change_crops(cfg._cfg_dict, tuple(old), new)
 
 
@@ -102,10 +194,10 @@ def is_adapted(cfg: Config) -> bool:
 
 
 def complete_for_adaptation(cfg: Config) -> None:
-    """Add what an adapted model needs and a wrapped config of one's own may lack.
+    """Add what an adapted model needs and a custom config may lack.
 
-    The hook that moves the teacher, those that watch a training, and loops that evaluate both networks,
-    unless the config has loops of its own kind.
+    The hook that moves the teacher, the hooks that watch a training, and loops that evaluate both networks, unless
+    the config has custom loops.
     """
     if not is_adapted(cfg):
         return
@@ -121,7 +213,7 @@ def complete_for_adaptation(cfg: Config) -> None:
 
 
 def _name_hooks(cfg: Config) -> None:
-    """Give entries of default_hooks their types, add the watches, and leave out what is None."""
+    """Add the types of entries of default_hooks, and the watches; remove entries that are None."""
     hooks = dict(cfg.get('default_hooks') or {})
     own = {hook.get('type') for hook in cfg.get('custom_hooks') or []}
     for name, kind in NAMED_HOOKS.items():

@@ -4,6 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmseg_camix.engine.config import (
+    ConfigError,
     change_crop_size,
     complete_for_adaptation,
     is_adapted,
@@ -54,7 +55,7 @@ def test_moving_twice():
 
 
 def test_no_data_root_to_move():
-    with pytest.raises(SystemExit, match='no data_root to change'):
+    with pytest.raises(ConfigError, match='no data_root to change'):
         move_data_root(Config(dict(x=1)), 'c')
 
 
@@ -90,16 +91,16 @@ def test_crop_size_leaves_the_sliding_window_and_other_crops_alone():
 
 @pytest.mark.parametrize('size', [0, [8], [8, 8, 8], '8x8', [8, -1]])
 def test_a_wrong_crop_size(size):
-    with pytest.raises(SystemExit, match='must be one number of pixels, or height,width'):
+    with pytest.raises(ConfigError, match='must be one number of pixels, or height,width'):
         change_crop_size(Config(dict(crop_size=(8, 8))), size)
-    with pytest.raises(SystemExit, match='no crop_size to change'):
+    with pytest.raises(ConfigError, match='no crop_size to change'):
         change_crop_size(Config(dict(x=1)), 8)
 
 
 def test_a_wrong_path():
-    with pytest.raises(SystemExit, match='no config at configs/nothing.py; .* under configs/'):
+    with pytest.raises(ConfigError, match='no config at configs/nothing.py; .* under configs/'):
         load_config('configs/nothing.py')
-    with pytest.raises(SystemExit, match=r'README.md is no config; a config is a file that ends in \.py'):
+    with pytest.raises(ConfigError, match=r'README.md is not a config; the name of a config ends in \.py'):
         load_config(str(ROOT / 'README.md'))
 
 

@@ -4,10 +4,10 @@ import argparse
 import os
 import sys
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 import mmseg_camix  # noqa: F401  (registers the datasets)
+from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.files import CannotWrite
 from mmseg_camix.preparation.caching import NeededCache, caches_of, fill_cache
 
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of the training')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--verify', action='store_true', help='read all of it again, and mend what is damaged')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config, key=value')
+    add_config_options(parser)
     return parser.parse_args()
 
 
@@ -69,4 +69,4 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run(main)

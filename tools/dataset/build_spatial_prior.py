@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 
 import mmseg_camix  # noqa: F401  (registers the datasets)
 from mmcv.transforms import Compose
 from mmseg.registry import DATASETS
+from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import CannotWrite
 from mmseg_camix.preparation.priors import LabelReader
@@ -159,8 +160,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--reuse', action='store_true',
                         help='take the counts of the file at --out instead of counting again; --smooth and '
                              '--epsilon, if given, are changed in it')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config, e.g. data_root=/data')
+    add_config_options(parser)
     args = parser.parse_args(argv)
     for name, least in dict(stride=1, smooth=0, epsilon=0, workers=0).items():
         value = getattr(args, name)
@@ -196,4 +196,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

@@ -24,9 +24,9 @@ import sys
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
+from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.doctor import Examination, examine, told
 from mmseg_camix.doctor.pictures import draw_classes, draw_samples
 from mmseg_camix.engine.config import load_config
@@ -43,8 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--shown', type=int, default=4, metavar='N', help='samples of each part in the picture')
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write everything as data')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: one a core)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config')
+    add_config_options(parser)
     args = parser.parse_args()
     if args.samples < 0 or args.shown < 1:
         parser.error('--samples must be 0 or more, --shown 1 or more')
@@ -81,4 +80,4 @@ def write(examination: Examination, args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run(main)

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from mmseg_camix.cli import add_debug, run
 from mmseg_camix.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
 from mmseg_camix.preparation.conversion import FAMILIES
 from mmseg_camix.files import CannotWrite
@@ -32,6 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', default=None, help='folder for the JSON files (default: ROOT)')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--force', action='store_true', help='count also what is counted already')
+    add_debug(parser)
     return parser.parse_args(argv)
 
 
@@ -57,4 +59,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run(main)

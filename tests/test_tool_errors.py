@@ -1,0 +1,104 @@
+"""Errors of the tools: input, exit code, and the one line that says what is wrong, where, and what to do."""
+
+import shlex
+
+import pytest
+
+from tests.tools_runner import call
+from tests.world import config
+
+BASE = "_base_ = './base.py'\n"
+OPTIONS = 'train.py base.py --cfg-options '
+
+
+@pytest.fixture(scope='module')
+def folder(world, tmp_path_factory):
+    """A folder with a config that trains (base.py), a file, and a checkpoint that is none."""
+    folder = tmp_path_factory.mktemp('errors')
+    config(world, folder / 'x').dump(str(folder / 'base.py'))
+    (folder / 'file').write_text('')
+    (folder / 'empty.pth').write_text('')
+    return folder
+
+
+def run(folder, monkeypatch, capsys, command, text=None):
+    """(exit code, last line of the output) of a command in `folder`, whose config.py holds `text`."""
+    monkeypatch.chdir(folder)
+    if text is not None:
+        (folder / 'config.py').write_text(text)
+    code = call(*shlex.split(command))
+    if isinstance(code, str):
+        return 1, code
+    return code, capsys.readouterr().err.strip().rsplit('\n', 1)[-1]
+
+
+@pytest.mark.parametrize(('command', 'code', 'message'), [
+    # options
+    (OPTIONS + 'trian_cfg.max_iters=1', 1, "trian_cfg.max_iters: the config has no entry 'trian_cfg'; did you mean "
+                                           "'train_cfg'?"),
+    (OPTIONS + 'foo.bar=1', 1, "--cfg-options foo.bar: the config has no entry 'foo'; it has: custom_hooks, "),
+    (OPTIONS + 'default_hooks.chekpoint.interval=1', 1, "has no hook 'chekpoint'; did you mean 'checkpoint'?"),
+    (OPTIONS + 'optim_wrapper.optimizer.lr=abc', 1, "optim_wrapper.optimizer.lr='abc': must be a number; the config "
+                                                    'has 0.01'),
+    (OPTIONS + 'train_cfg', 2, "'train_cfg' has no '='; write KEY=VALUE"),
+    (OPTIONS + '"data_root=no such folder"', 1, 'no such folder/gta'),
+    (OPTIONS + 'crop_size=0', 1, 'the config has no crop_size to change'),
+    (OPTIONS + 'param_scheduler.3.end=1', 1, '--cfg-options param_scheduler.3.end: '),
+    (OPTIONS + 'model.type=DACSS', 1, "there is no model of type 'DACSS'; did you mean 'DACS'?"),
+    (OPTIONS + 'model.segmentor.backbone.type=Nothing', 1, "there is no model of type 'Nothing'; list the package"),
+    (OPTIONS + 'optim_wrapper.optimizer.momentun=1', 1, "unexpected keyword argument 'momentun'. If 'momentun' comes "
+                                                       'from a _base_ config'),
+    (OPTIONS + 'optim_wrapper.optimizer.lr=-1', 1, 'Invalid learning rate: -1'),
+    ('test.py base.py empty.pth --input-size 0 0', 2, "argument --input-size: '0' must be a whole number of at least"),
+    ('test.py base.py empty.pth --slide 0 0', 2, "argument --slide: '0' must be a whole number of at least 1"),
+    ('test.py base.py empty.pth --tta 0', 2, "argument --tta: '0' must be a number above 0"),
+    ('test.py base.py nothing.pth', 1, 'no checkpoint at nothing.pth'),
+    ('test.py base.py empty.pth', 1, 'empty.pth'),
+    # files
+    ('train.py nothing.py', 1, 'no config at nothing.py'),
+    ('train.py base.py --work-dir file', 1, 'the work folder file cannot be made (a file of this name exists); '
+                                            'choose another --work-dir'),
+    ('train.py base.py --work-dir file/below', 1, 'the work folder file/below cannot be made (Not a directory)'),
+    ('train.py base.py --work-dir /proc/run', 1, 'the work folder /proc/run cannot be made ('),
+    ('train.py base.py --resume nothing.pth', 1, 'nothing.pth'),
+])
+def test_errors_of_options_and_files(folder, monkeypatch, capsys, command, code, message):
+    found = run(folder, monkeypatch, capsys, command)
+    assert found[0] == code
+    assert message in found[1]
+    assert '\n' not in found[1]
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('a = 1\nmodel = dict(type=\n', "config.py, line 2: '(' was never closed: model = dict(type="),
+    ('model = nothing\n', "config.py cannot be read: NameError: name 'nothing' is not defined"),
+    ("_base_ = './gone.py'\n", 'gone.py'),
+    (BASE + "model = dict(backbone=dict(), type='DACS')\n",
+     "model: type 'DACS' was merged into the segmentor of a _base_ config (backbone); write model = dict("
+     "_delete_=True, type='DACS', segmentor=_base_.model)"),
+    (BASE + "optim_wrapper = dict(optimizer=dict(type='SGD', betas=(0.9, 0.9)))\n", 'with _delete_=True beside'),
+    (BASE + 'train_dataloader = dict(dataset=dict(target=dict(pipeline=[\n'
+            "    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackUDAInputs')])))\n",
+     'the pipeline loads labels, but the data set has none; remove LoadAnnotations or LoadIdLabels (while loading '
+     "sample 0 of branch 'target'"),
+])
+def test_errors_of_configs(folder, monkeypatch, capsys, text, message):
+    code, line = run(folder, monkeypatch, capsys, 'train.py config.py', text)
+    assert code == 1
+    assert message in line
+    assert '\n' not in line
+
+
+def test_debug_shows_the_trace(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match='no config at'):
+        call('train.py', 'nothing.py', '--debug')
+
+
+def test_the_trace_is_in_the_log(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    message = call('train.py', 'base.py', '--work-dir', tmp_path, '--cfg-options', 'optim_wrapper.optimizer.lr=-1')
+    assert 'Invalid learning rate' in message
+    logs = ''.join(path.read_text() for path in tmp_path.rglob('*.log'))
+    assert 'Traceback (most recent call last)' in logs
+    assert 'Invalid learning rate' in logs
