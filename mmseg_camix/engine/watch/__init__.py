@@ -1,1 +1,1 @@
-"""What keeps a long training from going wrong unseen: see docs/reliability.md, Watchfulness."""
+"""What keeps a long training from going wrong unseen: see docs/reliability.md."""
