@@ -10,13 +10,13 @@ from tests.world import make_world
 
 @pytest.fixture(scope='session')
 def world(tmp_path_factory):
-    """Tiny data of both domains; read only."""
+    """Folder of tiny data of both domains; read-only."""
     return make_world(tmp_path_factory.mktemp('world'))
 
 
 @pytest.fixture(scope='session', autouse=True)
 def quick_mmengine():
-    """A Runner spends seconds on what no test looks at: laying out the config, collecting garbage."""
+    """Skip slow parts of a Runner that no test checks: formatting the config, collecting garbage."""
     import mmengine.config.config
     import mmengine.dataset.base_dataset
     with pytest.MonkeyPatch.context() as patch:
@@ -27,14 +27,14 @@ def quick_mmengine():
 
 @pytest.fixture(autouse=True)
 def mmseg_scope():
-    """What `default_scope = 'mmseg'` does in a config."""
+    """Set the scope, like `default_scope = 'mmseg'` in a config."""
     with DefaultScope.overwrite_default_scope('mmseg'):
         yield
 
 
 @pytest.fixture(autouse=True)
 def closed_logs():
-    """mmengine's loggers are global and keep the files of earlier tests open."""
+    """Close log files: mmengine's loggers are global and would keep those of earlier tests open."""
     yield
     from mmengine.logging import MMLogger
     for logger in MMLogger._instance_dict.values():

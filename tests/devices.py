@@ -1,4 +1,4 @@
-"""The devices that a test runs on, to be used as `@pytest.mark.parametrize('device', DEVICES)`."""
+"""The devices that tests run on, for `@pytest.mark.parametrize('device', DEVICES)`."""
 import pytest
 import torch
 

@@ -1,11 +1,10 @@
-"""Finds operations that make the host wait for the device, without a device.
+"""Detects operations that make the host wait for the device, without a device.
 
     with no_sync():
-        op(tensors)          # raises where e.g. .item() or a boolean index is used
+        op(tensors)          # raises if e.g. .item() or a boolean index is used
 
-On CUDA `torch.cuda.set_sync_debug_mode` sees more (what a library does behind one operator); this
-counter sees the usual culprits on any machine. `Tensor.tolist` and `Tensor.numpy` of CPU tensors
-call no operator and stay unseen.
+On CUDA, `torch.cuda.set_sync_debug_mode` detects more (synchronisation inside an operator); this detects the usual
+causes on any machine. `Tensor.tolist` and `Tensor.numpy` of CPU tensors call no operator and are not detected.
 """
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ INDEXING = {'index', 'index_put', 'index_put_', '_index_put_impl_', '_unsafe_ind
 
 
 class SyncCounter(TorchDispatchMode):
-    """Counts by name, in `names`, the operations that synchronise."""
+    """Counts synchronising operations by name, in `names`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +49,7 @@ def _to_host(name: str, args: tuple, kwargs: dict | None) -> bool:
 
 @contextmanager
 def no_sync() -> Iterator[SyncCounter]:
-    """Fail with the culprits' names if anything inside synchronises."""
+    """Fail with the names of operations that synchronise within the block."""
     with SyncCounter() as counter:
         yield counter
     assert not counter.names, f'synchronising operations: {dict(counter.names)}'

@@ -4,7 +4,7 @@ import torch
 from tests.sync_counter import SyncCounter, no_sync
 
 X = torch.arange(6.)
-CULPRITS = {
+SYNCING = {
     'item': lambda: X.sum().item(),
     'if': lambda: bool(X.sum() > 0),
     'nonzero': lambda: X.nonzero(),
@@ -17,10 +17,10 @@ CULPRITS = {
 }
 
 
-@pytest.mark.parametrize('name', CULPRITS)
-def test_culprits_are_found(name):
+@pytest.mark.parametrize('name', SYNCING)
+def test_synchronising_operations_raise(name):
     with pytest.raises(AssertionError, match='synchronising'), no_sync():
-        CULPRITS[name]()
+        SYNCING[name]()
 
 
 def test_harmless_operations_pass():

@@ -1,4 +1,4 @@
-"""Call a tool as the shell does, within this process."""
+"""Runs tools in this process, as from a shell."""
 
 import runpy
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def call(tool: str, *arguments: object) -> object:
-    """Run tools/<tool>, or a module given by its dotted name; returns the exit code or the SystemExit's message."""
+    """Run tools/<tool>, or a module given by its dotted name; return the exit code or the message of SystemExit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', [tool, *map(str, arguments)])
         patch.setenv('LOCAL_RANK', '0')

@@ -1,4 +1,4 @@
-"""A world of two domains in a few tiny files, laid out and encoded as the real sets, and configs for it."""
+"""Two domains in a few tiny files with the layout and encodings of the real sets, and configs for them."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ TRAIN, VAL = 5, 3
 
 
 def blocks(seed: int, high: int, size: tuple[int, int] = SIZE, side: int = 8) -> np.ndarray:
-    """(H, W) ids below `high` in squares."""
+    """Draw ids below `high` in squares, (H, W)."""
     coarse = np.random.RandomState(seed).randint(0, high, (size[0] // side, size[1] // side))
     return coarse.repeat(side, 0).repeat(side, 1)
 
 
 def make_world(root: Path) -> Path:
-    """gta, synthia and cityscapes below `root`, as the miniature benchmark has them."""
+    """Write gta, synthia and cityscapes to `root`, in the layout of the miniature benchmark."""
     for i in range(TRAIN + VAL):
         write_image(root / f'gta/images/{i:05}.png', i, SIZE)
         write_palette_label(root / f'gta/labels/{i:05}.png', blocks(i, 34))
@@ -44,7 +44,7 @@ def pipeline(labels: bool, train: bool = True) -> list[dict]:
 
 def config(root: Path, work_dir: Path, method: str | None = 'DACS', segmentor: dict | None = None,
            max_iters: int = 3, val_interval: int = 100, **changes: object) -> Config:
-    """A whole training on the world; `changes` replace entries of the top level."""
+    """Return the config of a training on this data; `changes` replace top-level entries."""
     segmentor = segmentor or tiny.small(num_classes=19)
     model = segmentor if method is None else dict(type=method, segmentor=segmentor)
     source = dict(type='GTADataset', data_root=f'{root}/gta', ann_file='train.txt', pipeline=pipeline(True))
