@@ -1,4 +1,4 @@
-"""Engine: hooks, loops, and grouping of parameters."""
+"""Hooks, loops, parameter groups of the optimiser, and what tools do to a config."""
 
 from . import hooks, loops, optimisers, speed
 

@@ -1,4 +1,4 @@
-"""Checkpoints that cannot be written: the training goes on, but not for ever and not in silence."""
+"""Checkpoints that cannot be written: the error is logged, and the training stops after several in a row."""
 import copy
 import logging
 import shutil
@@ -10,58 +10,66 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 
-from ..checkpoint.errors import CheckpointError
+from mmseg_camix.checkpoint import CheckpointError
 
 MAX_FAILURES = 3
-# What the hook and its record in the message hub say of files.
-_OF_THE_HOOK = ('last_ckpt', 'keep_ckpt_ids', 'best_ckpt_path', 'best_ckpt_path_dict')
-_OF_THE_RECORD = ('last_ckpt', 'keep_ckpt_ids', 'best_ckpt', 'best_score')
+# Attributes of the hook and entries of the message hub that refer to files.
+_HOOK_STATE = ('last_ckpt', 'keep_ckpt_ids', 'best_ckpt_path', 'best_ckpt_path_dict')
+_HUB_STATE = ('last_ckpt', 'keep_ckpt_ids', 'best_ckpt', 'best_score')
 
 
-def remembered(hook: CheckpointHook, runner: Runner) -> Callable[[], None]:
-    """A function that gives hook and record back what they say now."""
+def snapshot_state(hook: CheckpointHook, runner: Runner) -> Callable[[], None]:
+    """A function that restores what the hook and the message hub record of files now."""
     info = runner.message_hub.runtime_info
-    own = {name: copy.copy(getattr(hook, name)) for name in _OF_THE_HOOK if hasattr(hook, name)}
-    record = {key: value for key, value in info.items() if key.startswith(_OF_THE_RECORD)}
+    attributes = {name: copy.copy(getattr(hook, name)) for name in _HOOK_STATE if hasattr(hook, name)}
+    record = {key: value for key, value in info.items() if key.startswith(_HUB_STATE)}
 
-    def undo() -> None:
-        for name, value in own.items():
+    def restore() -> None:
+        for name, value in attributes.items():
             setattr(hook, name, value)
-        for key in [key for key in info if key.startswith(_OF_THE_RECORD)]:
+        for key in [key for key in info if key.startswith(_HUB_STATE)]:
             del info[key]
         for key, value in record.items():
             runner.message_hub.update_info(key, value)
 
-    return undo
+    return restore
 
 
-def count_failure(hook: CheckpointHook, runner: Runner, what: str, error: OSError, last: bool = False) -> None:
-    """Say so, and stop where it was the last one, or one too many in a row.
+def count_failure(hook: CheckpointHook, name: str, step: int, error: OSError, last: bool = False) -> None:
+    """Log a failed write; raise if it was the last of the training or the limit is reached.
 
-    `default_hooks.checkpoint.max_save_failures` says how many that is, 3 without it.
+    Several failures at one step count once. `default_hooks.checkpoint.max_save_failures` sets the limit of
+    consecutive failures, 3 by default.
+
+    Args:
+        hook: the hook that failed to write.
+        name: 'checkpoint' or 'best checkpoint'.
+        step: iteration (or epoch) of the checkpoint.
+        error: why it could not be written.
+        last: whether no later step will write another.
 
     Raises:
         CheckpointError: the training has to stop.
     """
-    hook.save_failures = getattr(hook, 'save_failures', 0) + 1
+    if getattr(hook, 'failed_step', None) != step:
+        hook.failed_step, hook.save_failures = step, getattr(hook, 'save_failures', 0) + 1
     limit = hook.args.get('max_save_failures', MAX_FAILURES)
-    text = (f'{what} could not be written to {hook.out_dir}: {error}. {_room(hook)}The newest checkpoint '
-            f'that is there: {hook.last_ckpt or "none"}. ')
+    text = (f'the {name} of {"epoch" if hook.by_epoch else "iteration"} {step} could not be written to {hook.out_dir}: '
+            f'{error}. {_free_space(hook)}Newest checkpoint: {hook.last_ckpt or "none"}. ')
     if last or hook.save_failures >= limit:
-        why = 'nothing comes after it' if last else f'it is the {hook.save_failures}. in a row to fail'
-        raise CheckpointError(f'{text}The training stops, for {why}. Make room and start again with --resume'
-                              ) from error
-    print_log(f'{text[0].upper()}{text[1:]}The training goes on and tries again at the next interval (failure '
-              f'{hook.save_failures} of at most {limit} in a row). Make room, or it will stop', 'current',
-              logging.ERROR)
+        why = 'this was the last one' if last else f'{hook.save_failures} in a row have failed'
+        raise CheckpointError(f'{text}The training stops, because {why}. Free disk space and start again with '
+                              '--resume') from error
+    print_log(f'{text}The training continues and tries again at the next interval (failure {hook.save_failures} of at '
+              f'most {limit} in a row). Free disk space, or it will stop', 'current', logging.ERROR)
 
 
-def forgive(hook: CheckpointHook) -> None:
-    """A checkpoint was written: failures are counted anew."""
-    hook.save_failures = 0
+def reset_failures(hook: CheckpointHook) -> None:
+    """Count from 0 again, after a checkpoint was written."""
+    hook.save_failures, hook.failed_step = 0, None
 
 
-def _room(hook: CheckpointHook) -> str:
+def _free_space(hook: CheckpointHook) -> str:
     if not Path(hook.out_dir).is_dir():
         return ''
     free = f'{shutil.disk_usage(hook.out_dir).free / 2**20:.0f} MiB are free there'
@@ -69,9 +77,8 @@ def _room(hook: CheckpointHook) -> str:
     return f'{free}, the newest takes {newest.stat().st_size / 2**20:.0f} MiB. ' if newest.is_file() else f'{free}. '
 
 
-
-def tolerant(stock: Callable) -> Callable:
-    """Wrap `LocalVisBackend._dump`: losses that cannot be written down stop no training."""
+def ignore_oserror(stock: Callable) -> Callable:
+    """Wrap `LocalVisBackend._dump`: losses that cannot be written are logged once and left out."""
     warned: set[str] = set()
 
     def _dump(self: LocalVisBackend, value_dict: dict, file_path: str, file_format: str) -> None:
@@ -80,7 +87,7 @@ def tolerant(stock: Callable) -> Callable:
         except OSError as error:
             if file_path not in warned:
                 warned.add(file_path)
-                print_log(f'{file_path} could not be written: {error}. Its lines will be missing there as long as '
-                          'that is so', 'current', logging.ERROR)
+                print_log(f'{file_path} could not be written: {error}. Lines will be missing in it until writing '
+                          'succeeds again', 'current', logging.ERROR)
 
     return _dump

@@ -1,9 +1,8 @@
-"""Which checkpoints are kept: the order in which mmengine's CheckpointHook writes and removes.
+"""The order in which mmengine's CheckpointHook writes and removes checkpoints.
 
-mmengine removes the outdated file first and writes the new one then: with `max_keep_ckpts=1`, a
-kill or a full disk in between leaves nothing. Here nothing is removed before its successor is
-whole, at the price of room for one more file. And where a file cannot be written, the training goes
-on and tries again at the next interval (`failing.py`).
+mmengine removes the outdated file before it writes the new one: with `max_keep_ckpts=1`, a kill or a full disk in
+between leaves none. Here a file is removed only after its successor is complete, which takes room for one more file.
+If a file cannot be written, the training continues and tries again at the next interval (`failing.py`).
 """
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -15,42 +14,42 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 
-from ..checkpoint.latest import POINTER
-from ..files import atomic_write
-from .failing import count_failure, forgive, remembered, tolerant
+from mmseg_camix.checkpoint.latest import POINTER
+from mmseg_camix.files import atomic_write
+
+from .failing import count_failure, ignore_oserror, reset_failures, snapshot_state
 from .rank_state import gather_rank_states
 
 _state = SimpleNamespace(installed=False)
 
 
 def install() -> None:
-    """Replace mmengine's order of writing and removing by this module's; once."""
+    """Patch mmengine's hook and its file of losses; once."""
     if _state.installed:
         return
     _state.installed = True
-    # Stock removes the outdated file before the new one is there.
+    # Stock removes the outdated file before the new one is written.
     CheckpointHook.before_train = remove_only_files(CheckpointHook.before_train)
     CheckpointHook._save_checkpoint_with_step = save_checkpoint_with_step
     CheckpointHook._save_best_checkpoint = save_best_before_removing(CheckpointHook._save_best_checkpoint)
-    # Stock stops the training where its file of losses does not fit on the disk.
-    LocalVisBackend._dump = tolerant(LocalVisBackend._dump)
+    # Stock stops the training if its file of losses does not fit on the disk.
+    LocalVisBackend._dump = ignore_oserror(LocalVisBackend._dump)
 
 
-def save_checkpoint_with_step(self: CheckpointHook, runner: Runner, step: int,
-                              meta: dict[str, Any]) -> None:
-    """Save the checkpoint of `step`, point to it, then remove the oldest one too many."""
+def save_checkpoint_with_step(self: CheckpointHook, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+    """Save the checkpoint of `step`, point to it, then remove the outdated one."""
     runner.rank_states = gather_rank_states(runner)  # UDAHook puts them into the checkpoint
-    undo = remembered(self, runner)
+    restore = snapshot_state(self, runner)
     outdated = _rotate(self, runner, step)
     try:
         _save(self, runner, step, meta)
     except OSError as error:
-        undo()
-        count_failure(self, runner, f'the checkpoint of {_unit(self)} {step}', error, _is_last(self, runner, step))
+        restore()
+        count_failure(self, 'checkpoint', step, error, _is_last(self, runner, step))
         return
     finally:
         runner.rank_states = None
-    forgive(self)
+    reset_failures(self)
     if outdated is not None:
         _remove_file(self, _path(self, outdated))
 
@@ -71,23 +70,19 @@ def _path(hook: CheckpointHook, step: int) -> str:
     return hook.file_backend.join_path(hook.out_dir, hook.filename_tmpl.format(step))
 
 
-def _unit(hook: CheckpointHook) -> str:
-    return 'epoch' if hook.by_epoch else 'iteration'
-
-
 def _is_last(hook: CheckpointHook, runner: Runner, step: int) -> bool:
     return step >= (runner.max_epochs if hook.by_epoch else runner.max_iters)
 
 
 def _rotate(hook: CheckpointHook, runner: Runner, step: int) -> int | None:
-    """Enter `step` into the list of kept checkpoints; returns the step that drops out."""
+    """Append `step` to the kept checkpoints; returns the step that is outdated by it."""
     kept = getattr(hook, 'keep_ckpt_ids', None)
     if hook.max_keep_ckpts <= 0 or (kept and kept[-1] == step):
         return None
     outdated = kept.popleft() if len(kept) == hook.max_keep_ckpts else None
     kept.append(step)
-    # The list is a part of the checkpoint, and so entered before that is written. With the one that
-    # drops out: should a kill spare its file, mmengine removes what is too many after resuming.
+    # The checkpoint contains the list, so it is updated first. It includes the outdated step: if a kill spares that
+    # file, the hook removes it after resuming.
     runner.message_hub.update_info('keep_ckpt_ids', [*([] if outdated is None else [outdated]), *kept])
     return outdated
 
@@ -99,7 +94,7 @@ def _remove_file(hook: CheckpointHook, path: str) -> None:
 
 
 class _Shielded:
-    """A file backend that hides some files and all folders from a hook that removes what it finds."""
+    """A file backend that hides some files and all folders from a hook that would remove them."""
 
     def __init__(self, backend: Any, files: Collection[str] = ()) -> None:
         self._backend, self._files = backend, files
@@ -115,7 +110,7 @@ class _Shielded:
 
 
 def remove_only_files(stock: Callable) -> Callable:
-    """Wrap `CheckpointHook.before_train`, which removes what the resumed file calls outdated, folders included."""
+    """Wrap `CheckpointHook.before_train`: outdated steps of a resumed checkpoint are removed, but no folders."""
 
     def before_train(self: CheckpointHook, runner: Runner) -> None:
         info, outdated = runner.message_hub.runtime_info, []
@@ -130,20 +125,19 @@ def remove_only_files(stock: Callable) -> Callable:
 
 
 def save_best_before_removing(stock: Callable) -> Callable:
-    """Wrap `CheckpointHook._save_best_checkpoint`: the old best file goes last."""
+    """Wrap `CheckpointHook._save_best_checkpoint`: the old best file is removed last."""
 
     def _save_best_checkpoint(self: CheckpointHook, runner: Runner, metrics: dict) -> None:
         backend, before = getattr(self, 'file_backend', None), _best_files(self)
-        undo = remembered(self, runner)
+        restore = snapshot_state(self, runner)
         self.file_backend = _Shielded(backend, before)
         try:
             stock(self, runner, metrics)
         except OSError as error:
-            # The record of the best goes back too: it is that of the file which is there.
-            undo()
+            # The record of the best is restored too: it belongs to the file that exists.
+            restore()
             step = runner.epoch if self.by_epoch else runner.iter
-            count_failure(self, runner, f'the best checkpoint, of {_unit(self)} {step},', error,
-                          _is_last(self, runner, step))
+            count_failure(self, 'best checkpoint', step, error, _is_last(self, runner, step))
             return
         finally:
             self.file_backend = backend
@@ -157,13 +151,13 @@ def save_best_before_removing(stock: Callable) -> Callable:
 def _is_best_file(hook: CheckpointHook, path: str) -> bool:
     """Whether `path` is a `best_*.pth` directly in the hook's folder.
 
-    A resumed hook has the path from the checkpoint, which may be a stranger's and name any file.
+    A resumed hook has the path from the checkpoint, which is not trusted.
     """
     file = Path(path)
     return file.parent == Path(hook.out_dir) and file.match('best_*.pth')
 
 
 def _best_files(hook: CheckpointHook) -> set[str]:
-    """Of the best checkpoint so far, by each of the keys."""
+    """Paths of the best checkpoints so far, one per metric."""
     paths = (getattr(hook, 'best_ckpt_path', None), *getattr(hook, 'best_ckpt_path_dict', {}).values())
     return {path for path in paths if isinstance(path, str)}

@@ -1,4 +1,4 @@
-"""Where a training can be watched from afar: TensorBoard and Weights & Biases."""
+"""Remote monitoring of a training: TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from importlib.util import find_spec
 
 from mmengine.config import Config
 
-# Name on the command line -> backend of mmengine, package that it needs.
+# Name on the command line -> backend of mmengine, required package.
 BACKENDS = dict(tensorboard=('TensorboardVisBackend', 'tensorboard'), wandb=('WandbVisBackend', 'wandb'))
 
 
-def show_in(cfg: Config, names: Sequence[str]) -> None:
-    """Add backends to a config's visualiser: scalars, the config and LiveViewHook's pictures go there too.
+def add_backends(cfg: Config, names: Sequence[str]) -> None:
+    """Add backends to a config's visualiser; they get scalars, the config and LiveViewHook's pictures.
 
     Args:
         cfg: changed in place.
@@ -33,7 +33,7 @@ def show_in(cfg: Config, names: Sequence[str]) -> None:
 
 
 def _arguments(cfg: Config, name: str) -> dict:
-    """W&B sorts runs by project; WANDB_PROJECT, WANDB_NAME and WANDB_MODE=offline work as ever."""
+    """Project and name of a W&B run, unless the environment variable WANDB_PROJECT is set."""
     if name != 'wandb' or 'WANDB_PROJECT' in os.environ:
         return {}
     return dict(init_kwargs=dict(project='mmseg_camix', name=os.path.relpath(cfg.work_dir, 'work_dirs')))

@@ -1,4 +1,4 @@
-"""A training in several processes: how they are started, and what they agree on between steps."""
+"""Training in several processes: launching, and synchronising running statistics."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mmseg_camix.models.norms import norms_of
 
 SHARDED = ('MMFullyShardedDataParallel', 'MMDeepSpeedEngineWrapper', 'CollosalAIModelWrapper')
 _VARIABLES = ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
-_ADVICE = ('the teacher follows the student parameter by parameter, and each process needs both whole. Train with DDP '
+_ADVICE = ('each process needs the whole student and teacher. Train with DDP '
            '(--launcher pytorch); for memory: --speed amp=bf16 checkpointing, a smaller batch with accumulate=N')
 
 
 def prepare_launch(cfg: Config, launcher: str) -> None:
-    """Settle how processes talk to each other: NCCL with GPUs, gloo without; refuse what cannot work.
+    """Choose the backend (NCCL with GPUs, gloo without) and refuse unsupported combinations.
 
-    mmengine takes a GPU for granted when it starts its process group, so without one that is done here.
+    mmengine requires a GPU for its process group; without one the group is started here.
     """
     cfg.launcher = launcher
     if cfg.get('strategy') is not None or cfg.get('runner_type', 'Runner') != 'Runner':
@@ -47,26 +47,26 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
 
 
 def refuse_sharding(runner: Runner) -> None:
-    """Raise where the parameters of the model lie in pieces."""
+    """Raise if the parameters of the model are sharded."""
     kind = type(runner.model).__name__
     if kind in SHARDED or type(runner).__name__ == 'FlexibleRunner':
         raise TypeError(f'{type(runner).__name__} with {kind} is not supported: {_ADVICE}')
 
 
 def average_statistics(module: nn.Module) -> None:
-    """Normalisation layers take the mean of all processes' running statistics, in one message."""
-    buffers = [one for one in _statistics(module) if one.is_floating_point()]
+    """Replace the running statistics of normalisation layers by their mean over all processes, in one message."""
+    buffers = [buffer for buffer in _statistics(module) if buffer.is_floating_point()]
     if not is_distributed() or not buffers:
         return
-    whole = torch.cat([one.flatten() for one in buffers])
-    distributed.all_reduce(whole)
-    whole /= distributed.get_world_size()
-    for one, mean in zip(buffers, whole.split([one.numel() for one in buffers])):
-        one.copy_(mean.view_as(one))
+    values = torch.cat([buffer.flatten() for buffer in buffers])
+    distributed.all_reduce(values)
+    values /= distributed.get_world_size()
+    for buffer, mean in zip(buffers, values.split([buffer.numel() for buffer in buffers])):
+        buffer.copy_(mean.view_as(buffer))
 
 
 def share_statistics(module: nn.Module) -> None:
-    """All processes take the first one's running statistics, which are those of the checkpoint."""
+    """Copy the running statistics of the first process, which are those of the checkpoint, to all others."""
     if is_distributed():
         for buffer in _statistics(module):
             distributed.broadcast(buffer, src=0)

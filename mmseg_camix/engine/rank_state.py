@@ -1,4 +1,4 @@
-"""What a checkpoint of the first process lacks: the buffers of other processes, gradients half way."""
+"""State that a checkpoint of the first process lacks: buffers of the other processes, accumulated gradients."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ SECTION = 'ranks'
 
 
 def gather_rank_states(runner: Runner) -> list[dict] | None:
-    """The states of all processes, on the first one; all must call it. None where there is nothing.
+    """The states of all processes, on the first one; None if all are empty. Must be called by all processes.
 
-    A state has ``gradients``, if gradients are accumulated over several iterations and the optimiser
-    has yet to use them, and ``buffers``, if this process is not the first: statistics of
-    normalisation layers and memory banks, of which each process has its own.
+    A state has ``gradients`` if gradients are accumulated that the optimiser has not used yet, and ``buffers`` if the
+    process is not the first: each process has its own running statistics and memory banks.
     """
-    if not hasattr(runner.optim_wrapper, 'should_update'):  # several optimisers: mmengine's own way
+    if not hasattr(runner.optim_wrapper, 'should_update'):  # several optimisers: left to mmengine
         return None
     states = gather_object(_state(runner))
     return states if states and any(states) else None
 
 
 def restore_rank_state(runner: Runner, states: list[dict]) -> bool:
-    """Put this process's state back, after the weights were resumed; whether gradients came with it."""
-    model = _bare(runner.model)
+    """Restore the state of this process after the weights were resumed; returns whether it had gradients."""
+    model = _unwrap(runner.model)
     if len(states) != get_world_size():
-        print_log(f'The checkpoint comes from {len(states)} processes and goes on in {get_world_size()}: all begin '
-                  'with the buffers (normalisation statistics, memory banks) of its first process, without '
-                  'gradients of an unfinished accumulation', 'current', logging.WARNING)
+        print_log(f'The checkpoint was written by {len(states)} processes and is resumed by {get_world_size()}: all '
+                  'start with the buffers (running statistics, memory banks) of its first process, without accumulated '
+                  'gradients', 'current', logging.WARNING)
         return False
     state = states[get_rank()]
     if 'buffers' in state:
@@ -42,31 +41,24 @@ def restore_rank_state(runner: Runner, states: list[dict]) -> bool:
         if name in gradients:
             parameter.grad = gradients[name].to(parameter)
     if gradients:
-        print_log(f'Gradients accumulated before iteration {runner.iter} were in the checkpoint: none is lost',
-                  'current')
+        print_log(f'Restored the gradients accumulated before iteration {runner.iter}', 'current')
     return bool(gradients)
 
 
 def _state(runner: Runner) -> dict:
-    model, state = _bare(runner.model), {}
+    model, state = _unwrap(runner.model), {}
     if not runner.optim_wrapper.should_update():
         state['gradients'] = {name: _on_host(parameter.grad) for name, parameter in model.named_parameters()
                               if parameter.grad is not None}
     if get_rank() > 0:
-        state['buffers'] = {name: _on_host(buffer) for name, buffer in _saved_buffers(model).items()}
+        trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+        state['buffers'] = {name: _on_host(value) for name, value in model.state_dict().items() if name not in trained}
     return state
-
-
-def _saved_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Buffers that are part of checkpoints, by name."""
-    return {f'{prefix}.{name}' if prefix else name: buffer
-            for prefix, module in model.named_modules() for name, buffer in module._buffers.items()
-            if buffer is not None and name not in module._non_persistent_buffers_set}
 
 
 def _on_host(tensor: Tensor) -> Tensor:
     return tensor.detach().to('cpu', copy=True)
 
 
-def _bare(model: nn.Module) -> nn.Module:
+def _unwrap(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model

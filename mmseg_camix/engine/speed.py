@@ -1,4 +1,4 @@
-"""Options of speed and memory, each by one word: ``--speed amp=bf16 channels_last``."""
+"""Options for speed and memory: ``--speed amp=bf16 channels_last``."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from torch import nn
 
 from .config import is_adapted
 
-DESCRIPTION = """options of speed and memory:
-  amp=bf16         passes in bfloat16; weights and losses stay fp32
-  amp=fp16         passes in float16, with a scaled loss (needs a GPU)
-  channels_last    convolutions in NHWC order
-  checkpointing    keep only the inputs of the backbone's blocks, compute the rest again
-  compile          torch.compile of backbones, necks and heads; compile=BACKEND for another one
-  accumulate=N     the optimiser makes a step every N iterations (max_iters counts iterations)"""
+DESCRIPTION = """options for speed and memory:
+  amp=bf16         forward and backward in bfloat16; weights and losses stay fp32
+  amp=fp16         forward and backward in float16 with a scaled loss (needs a GPU)
+  channels_last    convolutions in NHWC memory order
+  checkpointing    keep only the inputs of the backbone's blocks and recompute the rest
+  compile          torch.compile of backbones, necks and heads; compile=BACKEND selects the backend
+  accumulate=N     one optimiser step every N iterations (max_iters counts iterations)"""
 NAMES = ('amp', 'channels_last', 'checkpointing', 'compile', 'accumulate')
 
 
 @OPTIM_WRAPPERS.register_module()
 class Bf16OptimWrapper(OptimWrapper):
-    """mmengine's wrapper with passes in bfloat16, on any device.
+    """mmengine's wrapper with forward passes in bfloat16, on any device.
 
-    bfloat16 has the range of fp32, so that nothing is scaled and no step is left out.
+    bfloat16 has the range of fp32, so no loss scale is needed.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Passes within are in bfloat16; gradients of unfinished accumulations are not exchanged."""
+        """Run passes in bfloat16; gradients of unfinished accumulations are not exchanged between processes."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield
@@ -43,7 +43,7 @@ def apply_options(cfg: Config, options: Sequence[str]) -> None:
 
     Args:
         cfg: changed in place.
-        options: words of :data:`DESCRIPTION`.
+        options: as listed in :data:`DESCRIPTION`.
     """
     for option in options:
         name, _, value = option.partition('=')
@@ -58,12 +58,11 @@ def apply_options(cfg: Config, options: Sequence[str]) -> None:
 
 
 def use_amp(cfg: Config, dtype: str = 'fp16') -> None:
-    """Automatic mixed precision; in float16 by mmengine's wrapper, which works on accelerators only."""
+    """Enable automatic mixed precision; float16 uses mmengine's wrapper, which needs an accelerator."""
     if dtype not in ('bf16', 'fp16'):
         raise SystemExit(f'amp={dtype} must be amp=bf16 or amp=fp16')
     if dtype == 'fp16' and not torch.cuda.is_available():
-        raise SystemExit("amp in float16 needs a GPU: mmengine's AmpOptimWrapper refuses a CPU; take --speed amp=bf16, "
-                         'or leave it out')
+        raise SystemExit("amp=fp16 needs a GPU (mmengine's AmpOptimWrapper refuses a CPU); use --speed amp=bf16")
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
         raise SystemExit(f'amp works with an optim_wrapper of type OptimWrapper, not {kind}')
@@ -76,7 +75,7 @@ def use_amp(cfg: Config, dtype: str = 'fp16') -> None:
 
 def _accelerate(cfg: Config, name: str, value: str) -> None:
     if not is_adapted(cfg):
-        raise SystemExit(f'{name} works with the models of this package; for training on the source alone, wrap yours: '
+        raise SystemExit(f'{name} works with models of this package; to train on the source only, wrap yours: '
                          "model = dict(type='SourceOnly', segmentor=<your model>)")
     if value and name != 'compile':
         raise SystemExit(f"--speed: {name} takes no value ('{value}')")

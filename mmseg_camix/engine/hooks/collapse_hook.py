@@ -14,42 +14,41 @@ from mmengine.runner import Runner
 
 from ..watch.collapse import Reading, measure
 from ..watch.step_tap import StepTap
-from .uda_hook import unwrapped
+from .uda_hook import unwrap_model
 
 KEY = 'collapse'
 ADVICE = (
-    'A training seldom recovers: go back to a checkpoint before this, and look at the pictures of LiveViewHook. What '
-    'helps: a lower learning rate or a longer warm-up; weights trained on the source (load_from); a slower teacher '
-    '(model.teacher.alpha=0.999); a higher model.pseudo_labels.threshold; mixing across domains (DACS, CAMix) in place '
-    'of pseudo-labels alone; model.pseudo_labels.align with a prior.')
+    'A training seldom recovers: resume from an earlier checkpoint and check the pictures of LiveViewHook. Remedies: '
+    'a lower learning rate or a longer warm-up; weights trained on the source (load_from); a slower teacher '
+    '(model.teacher.alpha=0.999); a higher model.pseudo_labels.threshold; mixing across domains (DACS, CAMix) instead '
+    'of plain pseudo-labels; model.pseudo_labels.align with a prior.')
 
 
 @HOOKS.register_module()
 class CollapseHook(Hook):
-    """Logs how varied and how sure the pseudo-labels are, and warns where they collapse to few classes.
+    """Logs variety and confidence of the pseudo-labels, and warns where they collapse to few classes.
 
     Every ``interval`` iterations, smoothed, and summed over all processes:
 
     - ``pseudo/classes``: effective number of classes, exp(entropy of their frequencies);
-    - ``pseudo/source_classes``: the same of the source's ground truth, to compare with;
+    - ``pseudo/source_classes``: the same of the source's ground truth, for comparison;
     - ``pseudo/confident``: share of pixels whose confidence reaches the pseudo-labeller's threshold;
-    - ``pseudo/agreement``: share of target pixels, among those that the student sees within its views,
-      where its class is the teacher's. The student sees them augmented.
+    - ``pseudo/agreement``: share of the target pixels in the student's (augmented) views where its class is the
+      teacher's.
 
-    With the variety r = (classes - 1) / (source_classes - 1) it warns where, ``patience`` times in a row, r
-    is below ``few``, or r is below ``half`` while ``confident`` exceeds ``sure`` or ``agreement`` exceeds
-    ``echo``: predictions that few classes share, and that nothing contradicts any more. There is one
-    warning per episode, which ends when nothing of this held ``patience`` times in a row.
+    With the variety r = (classes - 1) / (source_classes - 1), a measurement is suspicious if r < ``few``, or if
+    r < ``half`` while ``confident`` > ``sure`` or ``agreement`` > ``echo``: few classes, contradicted by nothing. The
+    hook warns after ``patience`` suspicious measurements in a row, and again only after as many healthy ones.
 
-    No network runs for it: it looks at what the step has computed, at the resolution of the logits.
-    tools/train.py adds it to every adapted model; ``default_hooks.collapse=None`` leaves it out.
+    No network runs for it: it measures what the step has computed, at the resolution of the logits.
+    tools/train.py adds it to every adapted model; ``default_hooks.collapse=None`` removes it.
 
     Args:
-        interval: iterations between two looks.
-        momentum: of the smoothing, per look.
-        patience: looks.
-        few: variety below which few classes are left.
-        half: variety below which sureness is suspicious.
+        interval: iterations between two measurements.
+        momentum: of the smoothing, per measurement.
+        patience: number of measurements.
+        few: variety below which too few classes are left.
+        half: variety below which high confidence is suspicious.
         sure: share of confident pixels.
         echo: agreement of student and teacher.
     """
@@ -66,78 +65,76 @@ class CollapseHook(Hook):
         self._tap: StepTap | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Begin, or go on where a resumed training had stopped."""
+        """Start, with the state of a resumed training."""
         self.after_train(runner)
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         if getattr(model, 'pseudo_labels', None) is None:
             return
         self._tap = StepTap(model)
-        self._state = dict(mean=None, held=0, free=0, told=False) | (runner.message_hub.get_info(KEY) or {})
+        self._state = dict(mean=None, suspicious=0, healthy=0, warned=False) | (runner.message_hub.get_info(KEY) or {})
 
     def after_train(self, runner: Runner) -> None:
-        """Look no longer."""
+        """Detach from the model."""
         if self._tap is not None:
             self._tap.close()
         self._tap = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Ask for the step that comes."""
+        """Request the step if a measurement is due."""
         if self._tap is not None and self.every_n_train_iters(runner, self.interval):
-            self._tap.want()
+            self._tap.request()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Look at it."""
+        """Measure the step, log, and warn."""
         step = self._tap and self._tap.take()
         if step is None or getattr(runner.optim_wrapper, 'skipped', False):
             return
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         counts = measure(step, model.views, model.pseudo_labels.threshold)
         all_reduce(counts)
-        reading = self._smoothed(counts.cpu())
+        reading = self._smooth(counts.cpu())
         for name in ('classes', 'source_classes', 'confident', 'agreement'):
             if not math.isnan(value := getattr(reading, name)):
                 runner.message_hub.update_scalar(f'train/pseudo/{name}', value)
         self._judge(runner, reading)
         runner.message_hub.update_info(KEY, dict(self._state))
 
-    def _smoothed(self, counts: torch.Tensor) -> Reading:
+    def _smooth(self, counts: torch.Tensor) -> Reading:
         mean = self._state['mean']
         if mean is not None:
             counts = self.momentum * torch.tensor(mean, dtype=torch.float64) + (1 - self.momentum) * counts
         self._state['mean'] = counts.tolist()
         return Reading.of(counts)
 
-    def findings(self, reading: Reading) -> list[str]:
-        """What looks like a collapse; nothing in a healthy training."""
-        if reading.source_classes < 1.2:  # one class alone: there is nothing to compare with
+    def symptoms(self, reading: Reading) -> list[str]:
+        """Signs of a collapse, in words; [] in a healthy training."""
+        if reading.source_classes < 1.2:  # a single class: nothing to compare with
             return []
         variety = (reading.classes - 1) / (reading.source_classes - 1)
-        found = []
-        if variety < self.few:
-            found.append('few classes are left')
-        if variety < self.half and reading.confident > self.sure:
-            found.append('few classes, and nearly every pixel is confident')
-        if variety < self.half and reading.agreement > self.echo:
-            found.append('few classes, and the student only echoes the teacher')
-        return found
+        checks = {'few classes are left': variety < self.few,
+                  'few classes, and nearly every pixel is confident':
+                      variety < self.half and reading.confident > self.sure,
+                  'few classes, and the student only repeats the teacher':
+                      variety < self.half and reading.agreement > self.echo}
+        return [text for text, holds in checks.items() if holds]
 
     def _judge(self, runner: Runner, reading: Reading) -> None:
-        state, found = self._state, self.findings(reading)
-        state['held'] = state['held'] + 1 if found else 0
-        state['free'] = 0 if found else state['free'] + 1
-        if state['free'] >= self.patience:
-            state['told'] = False
-        if state['held'] >= self.patience and not state['told']:
-            state['told'] = True
-            print_log(_warning(runner, reading, found), 'current', logging.WARNING)
+        state, symptoms = self._state, self.symptoms(reading)
+        state['suspicious'] = state['suspicious'] + 1 if symptoms else 0
+        state['healthy'] = 0 if symptoms else state['healthy'] + 1
+        if state['healthy'] >= self.patience:
+            state['warned'] = False
+        if state['suspicious'] >= self.patience and not state['warned']:
+            state['warned'] = True
+            print_log(_warning(runner, reading, symptoms), 'current', logging.WARNING)
 
 
-def _warning(runner: Runner, reading: Reading, found: list[str]) -> str:
+def _warning(runner: Runner, reading: Reading, symptoms: list[str]) -> str:
     classes = (getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
-    name = classes[reading.commonest] if classes else f'class {reading.commonest}'
+    name = classes[reading.top_class] if classes else f'class {reading.top_class}'
     agreement = '' if math.isnan(reading.agreement) else f', student and teacher agree on {reading.agreement:.0%}'
     return (
-        f'iteration {runner.iter}: the pseudo-labels seem to collapse ({"; ".join(found)}). {name} makes up '
-        f'{reading.commonest_share:.0%} of them, they have {reading.classes:.1f} effective classes where the source '
+        f'iteration {runner.iter}: the pseudo-labels seem to collapse ({"; ".join(symptoms)}). {name} makes up '
+        f'{reading.top_share:.0%} of them, they have {reading.classes:.1f} effective classes where the source '
         f'has {reading.source_classes:.1f}, {reading.confident:.0%} of the pixels are confident{agreement}. {ADVICE}')

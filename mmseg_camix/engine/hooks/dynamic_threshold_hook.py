@@ -1,4 +1,4 @@
-"""The hook that drives and reports CAMix's dynamic threshold."""
+"""The hook that drives and logs CAMix's dynamic threshold."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from collections.abc import Sequence
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import nn
 
 from mmseg_camix.ops.entropy import entropy_quantiles
 
-from .uda_hook import unwrapped
+from .uda_hook import unwrap_model
 
 
 @HOOKS.register_module()
 class DynamicThresholdHook(Hook):
-    """Drives the threshold R(t) of the significance mask from the iteration, and logs its state.
+    """Sets the iteration from which the significance mask derives its threshold R(t), and logs quantiles.
 
-    Threshold and kept share of target pixels are logged with every step's losses
-    (``significance/threshold``, ``significance/kept``); every ``interval`` steps the hook adds
-    quantiles of the entropy. A model without a significance mask is left alone.
+    Threshold and kept share of target pixels are logged with the losses of every step (``significance/threshold``,
+    ``significance/kept``); every ``interval`` steps the hook adds quantiles of the entropy. It does nothing for a
+    model without a significance mask.
 
     Args:
         t_max: iteration at which the ramp ends; None takes the mask's own, or the end of the training.
-        interval: steps between two reports of the quantiles.
-        levels: which quantiles.
+        interval: steps between two logs of the quantiles.
+        levels: of the quantiles.
     """
 
     priority = 'NORMAL'
@@ -36,11 +37,11 @@ class DynamicThresholdHook(Hook):
         self.t_max, self.interval, self.levels = t_max, interval, tuple(levels)
 
     def before_train(self, runner: Runner) -> None:
-        """Two different ends of one ramp are a mistake."""
+        """Refuse two different ends of one ramp."""
         own = getattr(_significance(runner), 't_max', None)
         if self.t_max is not None and own is not None and own != self.t_max:
             raise ValueError(f'DynamicThresholdHook has t_max={self.t_max}, but pseudo_labels.significance has '
-                             f't_max={own}; give it in one place')
+                             f't_max={own}; set only one of them')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Set the clock of the threshold."""
@@ -50,7 +51,7 @@ class DynamicThresholdHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Report the entropy's quantiles."""
+        """Log the quantiles of the entropy."""
         mask = _significance(runner)
         if mask is None or mask.entropy is None or not self.every_n_train_iters(runner, self.interval):
             return
@@ -59,5 +60,5 @@ class DynamicThresholdHook(Hook):
             runner.message_hub.update_scalar(f'train/significance/entropy_q{level * 100:.0f}', value)
 
 
-def _significance(runner: Runner):
-    return getattr(getattr(unwrapped(runner.model), 'pseudo_labels', None), 'significance', None)
+def _significance(runner: Runner) -> nn.Module | None:
+    return getattr(getattr(unwrap_model(runner.model), 'pseudo_labels', None), 'significance', None)

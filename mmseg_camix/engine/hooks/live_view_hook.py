@@ -1,4 +1,4 @@
-"""The hook that shows what a training is doing."""
+"""The hook that draws pictures of training steps."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from mmengine.visualization import LocalVisBackend
 from mmseg_camix.models.step import Step
 
 from ..watch.step_tap import StepTap
-from .uda_hook import unwrapped
+from .uda_hook import unwrap_model
 
 FACTS = ('loss', 'pseudo/confidence', 'significance/kept', 'significance/threshold')
 
 
 @HOOKS.register_module()
 class LiveViewHook(Hook):
-    """Every so often writes one picture of a step: source, target, mixed images, labels, weights, significance.
+    """Writes one picture of a step: source, target, mixed images, labels, weights, significance.
 
-    It goes to ``<work_dir>/live/iter_N.png``, and to the visualiser's backends (TensorBoard, W&B) as the image
-    ``live``. It shows what the student has seen in this very step; nothing is computed again and nothing is
-    drawn from the training's generators. Images are those of the first process.
+    It is written to ``<work_dir>/live/iter_N.png``, and to the visualiser's backends (TensorBoard, W&B) as the image
+    ``live``. It shows what the student was given in that step; nothing is computed again, and no random numbers are
+    drawn. Images are those of the first process.
 
     With tools/train.py: ``--cfg-options default_hooks.live.interval=500``.
 
     Args:
         interval: iterations between two pictures.
-        images: so many images of the batch are shown.
+        images: number of images of the batch to show.
         width: of each tile in pixels.
         folder: within the work folder; None writes no files.
-        first: whether the first iteration is shown too, so that one sees at once that all is well.
+        first: whether to show the first iteration, too.
     """
 
     priority = 'LOW'
@@ -50,9 +50,9 @@ class LiveViewHook(Hook):
         self._tap: StepTap | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Listen to the model's steps."""
+        """Attach to the model."""
         self.after_train(runner)
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         if not hasattr(model, 'objectives'):
             print_log(f'LiveViewHook draws steps of adapted models; {type(model).__name__} is a plain model: '
                       'no pictures', 'current', logging.WARNING)
@@ -60,20 +60,20 @@ class LiveViewHook(Hook):
         self._tap = StepTap(model)
 
     def after_train(self, runner: Runner) -> None:
-        """Listen no longer."""
+        """Detach from the model."""
         if self._tap is not None:
             self._tap.close()
         self._tap = None
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Ask for the step that comes."""
+        """Request the step if a picture is due."""
         due = self.every_n_train_iters(runner, self.interval) or (self.first and runner.iter == 0)
         if self._tap is not None and due and runner.rank == 0:
-            self._tap.want()
+            self._tap.request()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Draw it."""
+        """Draw the step."""
         step = self._tap and self._tap.take()
         if step is not None:
             self._show(runner, self._picture(runner, step))
@@ -81,7 +81,7 @@ class LiveViewHook(Hook):
     def _picture(self, runner: Runner, step: Step) -> np.ndarray:
         from mmseg_camix.visualization.live_picture import compose
         from mmseg_camix.visualization.panels import panels_of  # they import OpenCV and matplotlib
-        model = unwrapped(runner.model)
+        model = unwrap_model(runner.model)
         info = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
         classes = info.get('classes') or [f'class {index}' for index in range(step.num_classes)]
         palette = info.get('palette') or _palette(step.num_classes)
@@ -98,16 +98,16 @@ class LiveViewHook(Hook):
             path = Path(runner.work_dir) / self.folder / f'iter_{runner.iter + 1}.png'
             try:
                 write_png(path, picture, clean=False)
-            except OSError as error:  # a full disk is no reason to stop
+            except OSError as error:  # a full disk must not stop the training
                 print_log(f'no picture of this step: {error}', 'current', logging.WARNING)
         visualizer = getattr(runner, 'visualizer', None)
         for backend in getattr(visualizer, '_vis_backends', {}).values():
-            if not (isinstance(backend, LocalVisBackend) and self.folder is not None):  # which has the file already
+            if not (isinstance(backend, LocalVisBackend) and self.folder is not None):  # whose file exists already
                 backend.add_image('live', picture, runner.iter + 1)
 
 
 def _palette(count: int) -> list[tuple[int, int, int]]:
-    """Colours for a data set that has none: evenly spread hues."""
+    """Evenly spread hues, for a data set without colours."""
     import colorsys
     colours = [colorsys.hsv_to_rgb(index / count, 0.65, 0.9) for index in range(count)]
     return [tuple(round(255 * part) for part in colour) for colour in colours]

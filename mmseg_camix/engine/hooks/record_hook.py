@@ -1,4 +1,4 @@
-"""Results in a file that other tools can read."""
+"""Metrics in a file that other tools can read."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ from mmseg_camix.files import atomic_write
 
 @HOOKS.register_module()
 class RecordMetricsHook(Hook):
-    """Keeps ``<work_dir>/metrics.json``: one entry per validation, one for the last test.
+    """Writes ``<work_dir>/metrics.json``: one entry per validation, one for the last test.
 
-    Entries are ``{"iteration": 400, "metrics": {"mIoU": 31.2, ...}}`` under ``val``, sorted and
-    without repetition, also across resumed runs; ``finished`` says whether training came to its end.
-    A file that cannot be written (a full disk) stops no training: it is said, and the next validation
-    writes what is missing.
+    Entries are ``{"iteration": 400, "metrics": {"mIoU": 31.2, ...}}`` under ``val``, sorted and without repetition,
+    also across resumed runs; ``finished`` is true once the training has reached its last iteration. A training from
+    iteration 0 replaces the record of an earlier one. If the file cannot be written (a full disk), the hook logs the
+    error; the next validation writes the missing entries.
     """
 
     def __init__(self) -> None:
         self._entries: dict[int, dict] = {}
+        self._from_start = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Continue the record of a resumed training, or begin another."""
+        self._entries, self._from_start = {}, runner.iter == 0
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Add this validation; one at the same iteration (of an interrupted run) is replaced."""
-        record = read_record(runner.work_dir)
+        """Add this validation; it replaces one at the same iteration (of an interrupted run)."""
+        record = _empty() if self._from_start else read_record(runner.work_dir)
         training = runner._train_loop is not None and not isinstance(runner._train_loop, dict)
         iteration = runner.iter if training else 0
         self._entries[iteration] = dict(iteration=iteration, metrics=_plain(metrics))
@@ -40,14 +45,18 @@ class RecordMetricsHook(Hook):
         _write(runner, record)
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Keep the last test."""
+        """Replace the entry of the test."""
         _write(runner, {**read_record(runner.work_dir), 'test': _plain(metrics)})
 
 
 def read_record(work_dir: str | Path) -> dict:
-    """The record of a work folder; an empty one where there is none."""
+    """The record of a work folder; an empty one if it has none."""
     file = Path(work_dir) / 'metrics.json'
-    return json.loads(file.read_text()) if file.is_file() else dict(val=[], finished=False)
+    return json.loads(file.read_text()) if file.is_file() else _empty()
+
+
+def _empty() -> dict:
+    return dict(val=[], finished=False)
 
 
 def _write(runner: Runner, record: dict) -> None:

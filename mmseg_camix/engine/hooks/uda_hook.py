@@ -8,94 +8,112 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
+from mmseg_camix.datasets import PairedSampler
 from mmseg_camix.datasets.seeding import seed_all
+from mmseg_camix.models.adapter import main_head
 
 from ..processes import average_statistics, refuse_sharding, share_statistics
 from ..rank_state import SECTION, restore_rank_state
-from .unreadable import note_unreadable, summarise_unreadable
+from .samples import UnlabelledBatches, count_unreadable, summarise_unreadable
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, without DDP or test-time augmentation around it."""
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model without its DDP or test-time augmentation wrapper."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
 
 
-def made_a_step(optimizer: OptimWrapper) -> bool:
-    """Whether it has just moved the weights: it neither gathers gradients, nor did NonFiniteHook hold it back."""
-    return optimizer.should_update() and not getattr(optimizer, 'skipped', False)
+def has_stepped(wrapper: OptimWrapper) -> bool:
+    """Whether the optimiser has just moved the weights: not while accumulating, nor where NonFiniteHook skipped."""
+    return wrapper.should_update() and not getattr(wrapper, 'skipped', False)
 
 
 @HOOKS.register_module()
 class UDAHook(Hook):
-    """Tells the model where the training stands before a step, and moves the teacher after it.
+    """Sets the model's training progress before each step, and moves the teacher after it.
 
-    It works with gradient accumulation: the teacher moves only when the optimiser has. It also makes
-    a resumed training exact: global generators (dropout) are seeded anew for each iteration, and what
-    processes know beyond the weights is in the checkpoint.
+    With gradient accumulation the teacher moves only when the optimiser has. The hook also makes resuming exact:
+    global generators (dropout) are seeded for each iteration, and the state of the other processes is saved in
+    checkpoints.
     """
 
     priority = 'NORMAL'
     _rank_states: list | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Runs after weights were initialised, loaded or resumed; so a resumed teacher stays."""
-        model = unwrapped(runner.model)
+        """Check model and loop, and initialise the teacher; after weights were initialised, loaded or resumed."""
+        model = unwrap_model(runner.model)
         if not hasattr(model, 'update_teacher'):
-            raise TypeError(f'UDAHook moves the teacher of an adapted model, but {type(model).__name__} is a plain '
-                            "one; wrap it, model = dict(type='DACS', segmentor=<your model>), or leave the hook out")
+            raise TypeError(f'UDAHook moves the teacher of an adapted model, but {type(model).__name__} has none; wrap '
+                            "it, model = dict(type='DACS', segmentor=<your model>), or remove the hook")
         refuse_sharding(runner)
+        _check_loop(runner)
         _check_classes(model, runner)
         model.prepare(getattr(runner.train_dataloader.dataset, 'metainfo', None) or {})
-        # Weights that were resumed, not only loaded, may come with gradients for the first step.
+        self._unlabelled = UnlabelledBatches(main_head(model.student).ignore_index)
+        # Resumed weights, unlike loaded ones, may come with gradients for the first step.
         states, self._rank_states = self._rank_states, None
-        waiting = states is not None and runner.iter > 0 and restore_rank_state(runner, states)
-        if model.teacher is not None and model.teacher.steps_made == 0 and not waiting:
+        has_gradients = states is not None and runner.iter > 0 and restore_rank_state(runner, states)
+        if model.teacher is not None and model.teacher.steps_made == 0 and not has_gradients:
             model.teacher.copy_student(model.student)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Ranks draw different masks: their seeds are apart, the same in every run."""
-        model, seed = unwrapped(runner.model), (runner.seed or 0) * get_world_size() + get_rank()
-        # With one batch in common, each takes its own rows of what all draw.
+        """Set progress and seeds: processes draw different masks, the same in every run."""
+        model, seed = unwrap_model(runner.model), (runner.seed or 0) * get_world_size() + get_rank()
+        # With a global batch all processes draw the same numbers, and each takes the rows of its own images.
         model.set_progress(runner.iter, runner.max_iters, (runner.seed or 0) if model.global_batch else seed)
-        # So neither a validation in between nor a restart changes what the step draws.
+        # Neither a validation in between nor a restart may change what the step draws.
         seed_all(seed, 'step', runner.iter)
-        note_unreadable(runner, data_batch)
+        count_unreadable(runner, data_batch)
+        self._unlabelled.update(data_batch)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """The teacher moves once the optimiser has made its step."""
-        if made_a_step(runner.optim_wrapper):
-            model = unwrapped(runner.model)
+        """Move the teacher if the optimiser has made a step."""
+        if has_stepped(runner.optim_wrapper):
+            model = unwrap_model(runner.model)
             if model.teacher is not None and model.teacher.norm == 'running':
                 average_statistics(model.student)  # the teacher copies them, and must be the same everywhere
             model.update_teacher()
 
     def after_train(self, runner: Runner) -> None:
-        """Nothing that was left out goes unsaid."""
+        """Log the samples that could not be read."""
         summarise_unreadable(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add what was gathered of the processes."""
+        """Add the state of the other processes."""
         if states := getattr(runner, 'rank_states', None):
             checkpoint[SECTION] = states
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep it until the weights are in place."""
+        """Keep the state of the processes until the weights are loaded."""
         self._rank_states = checkpoint.pop(SECTION, [{}])
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Running statistics differ between ranks; all evaluate with those of rank 0."""
-        share_statistics(unwrapped(runner.model))
+        """Give all processes the running statistics of the first, with which all of them evaluate."""
+        share_statistics(unwrap_model(runner.model))
+
+
+def _check_loop(runner: Runner) -> None:
+    loop, loader = runner.train_loop, runner.train_dataloader
+    if isinstance(loop, EpochBasedTrainLoop) and isinstance(loader.sampler, PairedSampler):
+        # An epoch of paired data would never end.
+        per_epoch = -(-len(loader.dataset.datasets['source']) // (loader.batch_size * get_world_size()))
+        raise ValueError(
+            f'{type(loop).__name__} counts epochs, but PairedDataset has no end: count iterations. {loop.max_epochs} '
+            "epochs of the source are train_cfg = dict(_delete_=True, type='ResumableTrainLoop', max_iters="
+            f'{loop.max_epochs * per_epoch}, val_interval={loop.val_interval * per_epoch}); hooks, schedulers and '
+            'log_processor need by_epoch=False')
+    if runner.max_iters < 1:
+        raise ValueError(f'train_cfg.max_iters={runner.max_iters} must be at least 1')
 
 
 def _check_classes(model: nn.Module, runner: Runner) -> None:
-    dataset = runner.train_dataloader.dataset
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    classes = (getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
     if classes is not None and len(classes) != model.num_classes:
         raise ValueError(
             f'the segmentor predicts {model.num_classes} classes, but the data set has {len(classes)} '

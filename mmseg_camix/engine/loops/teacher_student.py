@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,12 +14,12 @@ from mmengine.registry import LOOPS
 from mmengine.runner import TestLoop, ValLoop
 from mmengine.runner.amp import autocast
 
-from ..hooks.uda_hook import unwrapped
+from ..hooks.uda_hook import unwrap_model
 
 
 @contextmanager
-def predicting_with(model: torch.nn.Module, network: str):
-    """``model.predict`` uses 'student' or 'teacher' within the block."""
+def predicting_with(model: torch.nn.Module, network: str) -> Iterator[None]:
+    """Let ``model.predict`` use 'student' or 'teacher' within the block."""
     before, model.predict_with = model.predict_with, network
     try:
         yield
@@ -27,20 +28,19 @@ def predicting_with(model: torch.nn.Module, network: str):
 
 
 class _BothNetworks:
-    """What validation and testing share: an evaluator per network, images are read once.
+    """Validation and testing with an evaluator per network; images are read once.
 
-    Metrics are reported as ``student/mIoU`` and ``teacher/mIoU``, and plain ``mIoU`` is that of the
-    network that the model predicts with. A model without networks to choose from (a plain
-    segmentor) is evaluated as it is.
+    Metrics are reported as ``student/mIoU`` and ``teacher/mIoU``; plain ``mIoU`` is that of the network that the
+    model predicts with. A plain segmentor is evaluated as by mmengine's loops.
     """
 
     def run(self) -> dict:
-        """Evaluate; returns all metrics."""
-        model = unwrapped(self.runner.model)
+        """Evaluate all networks; returns all metrics."""
+        model = unwrap_model(self.runner.model)
         networks = _trained_networks(model)
         if not networks:
             return super().run()
-        self._evaluators = {name: _twin(self.evaluator) for name in networks}
+        self._evaluators = {name: _empty_copy(self.evaluator) for name in networks}
         phase = self.phase
         self.runner.call_hook(f'before_{phase}')
         self.runner.call_hook(f'before_{phase}_epoch')
@@ -58,8 +58,8 @@ class _BothNetworks:
         self.runner.call_hook(f'before_{phase}_iter', batch_idx=index, data_batch=batch)
         outputs = None
         step = self.runner.model.val_step if phase == 'val' else self.runner.model.test_step
-        # The network that predicts comes last, so that hooks (pictures) see its output.
-        for name in sorted(self._evaluators, key=lambda one: one == model.predict_with):
+        # The network that predicts comes last, so that hooks (pictures) get its output.
+        for name in sorted(self._evaluators, key=lambda network: network == model.predict_with):
             with predicting_with(model, name), autocast(enabled=self.fp16):
                 outputs = step(copy.deepcopy(batch))
             self._evaluators[name].process(data_samples=outputs, data_batch=batch)
@@ -68,15 +68,16 @@ class _BothNetworks:
     def _metrics(self, predicting: str) -> dict:
         metrics: dict = {}
         for name, evaluator in self._evaluators.items():
-            own = evaluator.evaluate(len(self.dataloader.dataset))
-            metrics.update({f'{name}/{key}': value for key, value in own.items()})
+            print_log(f'results of the {name}:', logger='current')  # the metric logs a table for each
+            values = evaluator.evaluate(len(self.dataloader.dataset))
+            metrics.update({f'{name}/{key}': value for key, value in values.items()})
             if name == predicting:
-                metrics.update(own)
+                metrics.update(values)
         return metrics
 
 
 def _trained_networks(model: torch.nn.Module) -> tuple[str, ...]:
-    """Names of the networks to evaluate: a teacher that has made no step has random weights."""
+    """Names of the networks to evaluate; a teacher without any step has random weights and is left out."""
     networks = getattr(model, 'networks', ())
     if 'teacher' in networks and model.teacher.steps_made == 0:
         print_log('the teacher has made no step (a checkpoint of a plain segmentor?): only the student is '
@@ -85,10 +86,10 @@ def _trained_networks(model: torch.nn.Module) -> tuple[str, ...]:
     return networks
 
 
-def _twin(evaluator: Evaluator) -> Evaluator:
-    twin = Evaluator([copy.deepcopy(metric) for metric in evaluator.metrics])
-    twin.dataset_meta = evaluator.dataset_meta
-    return twin
+def _empty_copy(evaluator: Evaluator) -> Evaluator:
+    evaluator_copy = Evaluator([copy.deepcopy(metric) for metric in evaluator.metrics])
+    evaluator_copy.dataset_meta = evaluator.dataset_meta
+    return evaluator_copy
 
 
 @LOOPS.register_module()

@@ -1,1 +1,1 @@
-"""What keeps a long training from going wrong unseen: see docs/reliability.md."""
+"""Measurements behind the hooks that watch a training: docs/reliability.md."""
