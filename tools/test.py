@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 from mmseg_camix.cli import add_config_options, positive_float, positive_int, run
 from mmseg_camix.engine import testing
 from mmseg_camix.engine.config import complete_for_adaptation, load_config, prepare_work_dir
-from mmseg_camix.engine.hooks.uda_hook import unwrapped
+from mmseg_camix.engine.hooks.uda_hook import unwrap_model
 from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.evaluation.reported import Row, find
@@ -96,7 +96,7 @@ def configure(cfg: Config, args: argparse.Namespace) -> dict:
         testing.slide(cfg, window and (window, window), stride and (stride, stride))
     complete_for_adaptation(cfg)
     scales = None if args.tta is None else tuple(args.tta or TTA_SCALES)
-    how = testing.described(cfg, scales)
+    how = testing.evaluation_settings(cfg, scales)
     if scales is not None:
         testing.augment(cfg, scales)
     return how
@@ -149,14 +149,14 @@ def main() -> None:
         raise SystemExit(f'--paper: {error}') from error
     how = configure(cfg, args)
     runner = Runner.from_cfg(cfg)
-    testing.refuse_other_network(unwrapped(runner.model), args.checkpoint)
+    testing.refuse_other_network(unwrap_model(runner.model), args.checkpoint)
     metrics = runner.test()
     if not is_main_process():
         return
     dataset = runner.test_dataloader.dataset
     result = result_of(
         metrics, os.path.relpath(args.config), args.cfg_options or {}, args.checkpoint, described(dataset),
-        dataset.metainfo['classes'], how, getattr(unwrapped(runner.model), 'predict_with', 'network'), row and row.id)
+        dataset.metainfo['classes'], how, getattr(unwrap_model(runner.model), 'predict_with', 'network'), row and row.id)
     write(result, row, args)
     if row is not None:
         try:

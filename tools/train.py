@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 
 from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.engine.config import complete_for_adaptation, load_config, prepare_work_dir
-from mmseg_camix.engine.monitoring import show_in
+from mmseg_camix.engine.monitoring import add_backends
 from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.engine.speed import DESCRIPTION, apply_options
 
@@ -60,7 +60,7 @@ def main() -> None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=args.seed)
     apply_options(cfg, [*args.speed, *(['amp=fp16'] if args.amp else [])])
     if args.vis:
-        show_in(cfg, args.vis)
+        add_backends(cfg, args.vis)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 
 from .errors import CheckpointError
 from .restricted import ZIP_MAGIC, is_whole_zip, read_restricted
+from .run_id import checkpoint_run_id, read_run_id
 
 POINTER = 'last_checkpoint'
 
@@ -15,35 +16,43 @@ _PERIODIC = re.compile(r'(?!best_).*\d+\.pth')
 
 
 def find_latest_checkpoint(path: str) -> str | None:
-    """The newest whole checkpoint of the work folder `path`; takes mmengine's function's place.
+    """The newest whole checkpoint of the work folder `path`; replaces mmengine's function.
 
-    The file that `last_checkpoint` names comes first. If it is gone or damaged, or that pointer
-    is, the newest whole one is taken, with a warning.
+    The file that `last_checkpoint` names comes first. If it or the pointer is missing or damaged, the newest other
+    whole checkpoint is taken, with a warning. Checkpoints of an earlier training in the same folder, which have
+    another run id than `run.json`, are not taken.
+
+    Returns:
+        None if the training that last started in the folder has not written a checkpoint.
 
     Raises:
-        CheckpointError: there are checkpoints, none of them whole: to start over without a word
-            would be the wrong answer to `resume`.
+        CheckpointError: there are checkpoints, but none can be resumed. Starting again from iteration 0 without an
+            error would lose the training.
     """
     folder = Path(path)
     pointer = folder / POINTER
     named = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
     if '://' in named or (named and Path(named).is_dir()):
-        return named  # on another backend, or a folder of DeepSpeed: not ours to judge
-    found = _periodic(folder)
-    if not named and not found:
-        print_log(f'No checkpoint to resume from in {folder}: the training starts anew.', 'current')
-        return None
+        return named  # on another backend, or a folder of DeepSpeed: not checked here
     # A work folder that was moved still holds the file, at another path.
     first = [file for file in (Path(named), folder / Path(named).name) if named and file.is_file()]
-    for file in first + found:
-        if is_whole(file):
-            if file not in first:
-                print_log(f'{_what_is_wrong(pointer, named, first)}; resuming from {file}, the '
-                          'newest whole checkpoint.', 'current', logging.WARNING)
-            return str(file)
-    raise CheckpointError(
-        f'{_what_is_wrong(pointer, named, first)}, and no other checkpoint in {folder} is whole. '
-        'To start anew, remove that folder or choose another with --work-dir')
+    files = dict.fromkeys(first + _periodic(folder))
+    whole = [file for file in files if is_whole(file)]
+    run_id = read_run_id(folder)
+    own = [file for file in whole if run_id is None or checkpoint_run_id(file) == run_id]
+    if own:
+        if own[0] not in first:
+            print_log(f'{_what_is_wrong(pointer, named, first)}; resuming from {own[0]}, the newest whole checkpoint.',
+                      'current', logging.WARNING)
+        return str(own[0])
+    if named or len(whole) < len(files):
+        raise CheckpointError(
+            f'{_what_is_wrong(pointer, named, first)}, and no other checkpoint in {folder} is whole and of the same '
+            'training. To start from iteration 0, remove that folder or choose another with --work-dir')
+    earlier = f'. Those of an earlier training there ({whole[0].name}, ...) are not resumed' if whole else ''
+    print_log(f'No checkpoint to resume from in {folder}: the training starts from iteration 0{earlier}', 'current',
+              logging.WARNING if whole else logging.INFO)
+    return None
 
 
 def _periodic(folder: Path) -> list[Path]:

@@ -19,10 +19,10 @@ CONFIG_FILES = ('.py', '.json', '.yaml', '.yml')
 # Entries of the top level that a config may lack and an option may add: the Runner's, and what is read elsewhere.
 OPTIONAL_ENTRIES = {*inspect.signature(Runner.__init__).parameters} - {'self', 'cfg'} | {
     'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'strategy', 'runner_type', 'compile'}
-# Hooks under default_hooks that are known by name: `default_hooks.live.interval=100` is enough. The first two
-# watch every adapted training; `default_hooks.nonfinite=None` removes one.
-WATCHES = dict(nonfinite='NonFiniteHook', collapse='CollapseHook')
-NAMED_HOOKS = dict(**WATCHES, live='LiveViewHook')
+# Hooks that every adapted training gets under default_hooks; `default_hooks.nonfinite=None` removes one.
+ADDED_HOOKS = dict(run_folder='RunFolderHook', nonfinite='NonFiniteHook', collapse='CollapseHook')
+# Hooks that need no type under default_hooks: `default_hooks.live.interval=100` is enough.
+NAMED_HOOKS = dict(**ADDED_HOOKS, live='LiveViewHook')
 
 
 class ConfigError(ValueError):
@@ -217,7 +217,7 @@ def _name_hooks(cfg: Config) -> None:
     hooks = dict(cfg.get('default_hooks') or {})
     own = {hook.get('type') for hook in cfg.get('custom_hooks') or []}
     for name, kind in NAMED_HOOKS.items():
-        given = hooks.get(name, {} if name in WATCHES else None)
+        given = hooks.get(name, {} if name in ADDED_HOOKS else None)
         if given is None or kind in own:
             hooks.pop(name, None)
         else:

@@ -1,4 +1,4 @@
-"""What the test tool's options do to a config: resolution, sliding windows, test-time augmentation."""
+"""Evaluation options applied to a config: resolution, sliding windows, test-time augmentation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ RESOLUTIONS = ('paper', 'native')
 def evaluate_at(cfg: Config, resolution: str) -> None:
     """Choose the size at which predictions and labels of the test set are compared.
 
-    'paper': that of the network's input (1024x512 in the configs of the real sets), to which the label is
-    resized as well; 'native': that of the label file, to which the prediction is enlarged.
+    'paper': the size of the network's input (1024x512 in the configs of the real sets), to which labels are resized,
+    too; 'native': the size of the label file, to which predictions are enlarged.
     """
     if resolution not in RESOLUTIONS:
         raise SystemExit(f'resolution {resolution!r} is not one of {", ".join(RESOLUTIONS)}')
@@ -30,8 +30,8 @@ def evaluate_at(cfg: Config, resolution: str) -> None:
     others = [t for t in pipeline if not loads_label(t) and type_name(t) != 'EvaluateAtResizedShape']
     resized = [i for i, t in enumerate(others) if type_name(t) == 'Resize']
     if not resized:
-        raise SystemExit('the test pipeline has no Resize, so that the network sees images at their own size and both '
-                         'resolutions are the same; give --input-size WIDTH HEIGHT, or leave the option out')
+        raise SystemExit('the test pipeline has no Resize: images keep their own size and both resolutions are equal; '
+                         'give --input-size WIDTH HEIGHT, or omit --resolution')
     after = resized[-1] + 1
     if resolution == 'native':
         order = [*others[:after], *labels, *others[after:]]
@@ -57,11 +57,11 @@ def slide(cfg: Config, window: Sequence[int] | None = None, stride: Sequence[int
     segmentor = plain_segmentor(cfg)
     window = window or (segmentor.get('data_preprocessor') or {}).get('size') or cfg.get('crop_size')
     if window is None:
-        raise SystemExit('the config names no crop size to slide over images; give --slide WINDOW STRIDE')
+        raise SystemExit('the config has no crop size for the sliding window; give --slide WINDOW STRIDE')
     stride = stride or [max(1, side // 2) for side in window]
     if any(step > side for step, side in zip(stride, window)):
-        raise SystemExit(f'sliding a window of {tuple(window)} by {tuple(stride)} would leave pixels out; the stride '
-                         'must not be larger than the window')
+        raise SystemExit(f'--slide: a window of {tuple(window)} with a stride of {tuple(stride)} skips pixels; the '
+                         'stride must not exceed the window')
     segmentor.test_cfg = dict(mode='slide', crop_size=tuple(window), stride=tuple(stride))
 
 
@@ -73,9 +73,9 @@ def augment(cfg: Config, scales: Sequence[float], flip: bool = True) -> None:
 
 
 def report_classes(cfg: Config, subsets: Sequence[str] = ()) -> None:
-    """Let the test's metric report each class, and further means over subsets that have a name.
+    """Make the metric of the test report each class, and means over named subsets.
 
-    mmseg's `IoUMetric` gives the same numbers and reports means alone, so that ours takes its place.
+    mmseg's `IoUMetric`, which reports only means, is replaced; the numbers are the same.
     """
     metric = cfg.test_evaluator
     if not isinstance(metric, dict) or metric.get('type') not in ('IoUMetric', 'SubsetIoUMetric'):
@@ -83,53 +83,57 @@ def report_classes(cfg: Config, subsets: Sequence[str] = ()) -> None:
             raise SystemExit("--subsets needs a test_evaluator of type 'SubsetIoUMetric', or mmseg's 'IoUMetric'")
         return
     if metric.get('iou_metrics', ['mIoU']) == ['mIoU']:
-        known = {key: value for key, value in metric.items() if key != 'iou_metrics'}
-        further = {f'mIoU{len(SUBSETS[name])}': name for name in subsets}
-        cfg.test_evaluator = dict(known, type='SubsetIoUMetric')
-        if further:
-            cfg.test_evaluator.subsets = {**known.get('subsets', {}), **further}
+        arguments = {key: value for key, value in metric.items() if key != 'iou_metrics'}
+        means = {f'mIoU{len(SUBSETS[name])}': name for name in subsets}
+        cfg.test_evaluator = dict(arguments, type='SubsetIoUMetric')
+        if means:
+            cfg.test_evaluator.subsets = {**arguments.get('subsets', {}), **means}
 
 
 def plain_segmentor(cfg: Config) -> ConfigDict:
-    """The config of the segmentor, within an adapted model or by itself."""
+    """The config of the segmentor: that within an adapted model, or the model itself."""
     return cfg.model.get('segmentor') or cfg.model
 
 
 def _pipeline(cfg: Config) -> list[dict]:
     dataset = cfg.test_dataloader.dataset
     if 'pipeline' not in dataset:
-        raise SystemExit(f'the test dataset ({dataset.get("type")}) has no `pipeline` of its own, as datasets that '
-                         'join others; these options of evaluation need a plain one')
+        raise SystemExit(f'the test dataset ({dataset.get("type")}) has no `pipeline` of its own (it combines '
+                         'others); the evaluation options need a plain one')
     return list(dataset.pipeline)
 
 
-def described(cfg: Config, scales: Sequence[float] | None) -> dict:
+def evaluation_settings(cfg: Config, scales: Sequence[float] | None) -> dict:
     """How a config evaluates, for the record: resolution, inference, and scales of augmentation."""
     pipeline = _pipeline(cfg) if 'pipeline' in cfg.test_dataloader.dataset else []
-    names = [type_name(t) for t in pipeline]
-    sizes = [t.get('scale') for t in pipeline if type_name(t) == 'Resize']
+    resizes = [t for t in pipeline if type_name(t) == 'Resize']
+    images = 'images'
+    if resizes and isinstance(scale := resizes[-1].get('scale'), (list, tuple)):
+        images = f'images at {scale[0]}x{scale[1]}'
+        if resizes[-1].get('keep_ratio'):  # the scale limits the long and the short side
+            images = f'images resized to at most {scale[0]}x{scale[1]}, aspect ratio kept'
     inference = plain_segmentor(cfg).get('test_cfg') or {}
-    windows = ''
+    windows = ', whole'
     if inference.get('mode') == 'slide':
         windows = f' in windows of {tuple(inference["crop_size"])} by {tuple(inference["stride"])}'
-    seen = f'images at {sizes[-1][0]}x{sizes[-1][1]}' if sizes and isinstance(sizes[-1], (list, tuple)) else 'images'
-    return dict(resolution='paper' if 'EvaluateAtResizedShape' in names else 'native',
-                inference=f'{seen}{windows or ", whole"}', scales=None if scales is None else list(scales),
-                flip=scales is not None)
+    at_input_size = any(type_name(t) == 'EvaluateAtResizedShape' for t in pipeline)
+    return dict(resolution='paper' if at_input_size else 'native', inference=f'{images}{windows}',
+                scales=None if scales is None else list(scales), flip=scales is not None)
 
 
 def refuse_other_network(model: nn.Module, checkpoint: str) -> None:
-    """Stop where the checkpoint does not hold every weight of the network that is to be tested.
+    """Raise unless the checkpoint holds every weight of the network that is to be tested.
 
-    mmengine would say so in the log, test what is half random, and end as if all were well.
+    mmengine would only log it, and test a network that is partly random.
     """
-    own = {name: value.shape for name, value in model.state_dict().items() if not name.endswith('num_batches_tracked')}
-    found = dict(unwrap_weights(read_checkpoint(checkpoint), checkpoint))
+    expected = {name: value.shape for name, value in model.state_dict().items()
+                if not name.endswith('num_batches_tracked')}
+    weights = dict(unwrap_weights(read_checkpoint(checkpoint), checkpoint))
     if hasattr(model, 'student'):  # a plain segmentor's weights are loaded into both networks
-        own = {name: shape for name, shape in own.items() if name.startswith('student.')}
-        hand_to_networks(found, '', teacher=False)
-    lacking = [name for name, shape in own.items() if name not in found or found[name].shape != shape]
-    if lacking:
-        raise SystemExit(f'{checkpoint} is of another network: {len(lacking)} of {len(own)} weights are missing or '
-                         f'have another shape ({first_names(lacking)}); '
-                         'test it with the config that it was trained with')
+        expected = {name: shape for name, shape in expected.items() if name.startswith('student.')}
+        hand_to_networks(weights, '', teacher=False)
+    missing = [name for name, shape in expected.items() if name not in weights or weights[name].shape != shape]
+    if missing:
+        raise SystemExit(f'{checkpoint} is of another network: {len(missing)} of {len(expected)} weights are missing '
+                         f'or have another shape ({first_names(missing)}); test it with the config that it was trained '
+                         'with')

@@ -38,18 +38,18 @@ def reading(classes, source_classes, confident, agreement):
 
 @pytest.mark.parametrize('name', HEALTHY)
 def test_healthy_trainings_are_left_alone(name):
-    assert CollapseHook().findings(reading(*HEALTHY[name])) == []
+    assert CollapseHook().symptoms(reading(*HEALTHY[name])) == []
 
 
 @pytest.mark.parametrize('name', COLLAPSED)
 def test_collapses_are_found(name):
     values, count = COLLAPSED[name]
-    assert len(CollapseHook().findings(reading(*values))) == count
+    assert len(CollapseHook().symptoms(reading(*values))) == count
 
 
 def test_a_source_of_one_class_says_nothing():
-    assert CollapseHook().findings(reading(1.0, 1.0, 1.0, 1.0)) == []
-    assert CollapseHook().findings(reading(1.4, 1.6, 0.5, 0.9)) == []  # two classes, both there
+    assert CollapseHook().symptoms(reading(1.0, 1.0, 1.0, 1.0)) == []
+    assert CollapseHook().symptoms(reading(1.4, 1.6, 0.5, 0.9)) == []  # two classes, both there
 
 
 @pytest.mark.parametrize(('shares', 'expected'), [([1, 0, 0], 1), ([3, 3, 0], 2), ([5, 5, 5], 3)])
@@ -71,7 +71,7 @@ def looked_at(method, **arguments):
     """A model, and the step of one of its forward passes."""
     model = tiny.method(method, **arguments)
     tap = StepTap(model)
-    tap.want()
+    tap.request()
     tiny.losses_of(model, tiny.batch())
     return model, tap.take()
 
@@ -120,7 +120,7 @@ def test_a_soft_paste_counts_where_the_target_is_alone():
     from tests.models.dsp_tiny import batch_of
     model = tiny.method('DSP')
     tap = StepTap(model)
-    tap.want()
+    tap.request()
     tiny.losses_of(model, batch_of())
     step = tap.take()
     assert measure(step, model.views, 0.9)[-2:].tolist() == list(agreement_by_loops(model, step))
@@ -152,12 +152,12 @@ def test_a_step_is_kept_only_when_wanted():
     tap = StepTap(model)
     tiny.losses_of(model, tiny.batch())
     assert tap.take() is None
-    tap.want()
+    tap.request()
     tiny.losses_of(model, tiny.batch())
     assert tap.take() is not None
     tiny.losses_of(model, tiny.batch())
     assert tap.take() is None
-    tap.want()
+    tap.request()
     tap.close()
     tiny.losses_of(model, tiny.batch())
     assert tap.take() is None
@@ -182,7 +182,7 @@ def watch(monkeypatch, series, **arguments):
     hook.before_train(runner)
     for runner.iter in range(len(series) * hook.interval):
         hook.before_train_iter(runner, runner.iter)
-        hook._tap._step = SimpleNamespace() if hook._tap._wanted else None
+        hook._tap._step = SimpleNamespace() if hook._tap._requested else None
         hook.after_train_iter(runner, runner.iter)
     return said, runner, hook
 
@@ -199,7 +199,7 @@ def test_it_warns_once_per_episode(monkeypatch):
     assert 200 < said[0][0] < 350
     assert 1000 < said[1][0] < 1150
     assert 'a makes up 9' in said[0][1]
-    assert 'go back to a checkpoint' in said[0][1]
+    assert 'resume from an earlier checkpoint' in said[0][1]
     assert runner.message_hub.get_scalar('train/pseudo/classes').current() == pytest.approx(1, abs=0.01)
 
 
@@ -250,8 +250,8 @@ def test_a_training_whose_teacher_collapses(world, tmp_path):
     for name in ('classes', 'source_classes', 'confident', 'agreement'):
         assert f'pseudo/{name}: ' in log
     saved = torch.load(tmp_path / 'iter_8.pth', weights_only=True)['message_hub']['runtime_info']['collapse']
-    assert saved['told'] is True
-    assert len(saved['mean']) == 2 * 19 + collapse.SUMS
+    assert saved['warned'] is True
+    assert len(saved['mean']) == 2 * 19 + collapse.SCALARS
 
 
 def test_models_without_pseudo_labels_are_left_alone(world, tmp_path):

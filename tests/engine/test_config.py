@@ -1,4 +1,4 @@
-"""What the tools do to a config."""
+"""Reading and completing configs."""
 
 import pytest
 from mmengine.config import Config
@@ -15,6 +15,8 @@ from mmseg_camix.files import atomic_write
 from mmseg_camix.models.uda.methods import DACS
 from tests.tools_runner import ROOT
 
+ADDED = dict(run_folder=dict(type='RunFolderHook'), nonfinite=dict(type='NonFiniteHook'),
+             collapse=dict(type='CollapseHook'))
 TEXT = """
 data_root = 'data/mini'
 lr = 0.1
@@ -142,28 +144,28 @@ def test_completion_without_hooks_or_validation():
 
 
 @pytest.mark.parametrize(('given', 'hooks'), [
-    (None, dict(nonfinite=dict(type='NonFiniteHook'), collapse=dict(type='CollapseHook'))),
+    (None, ADDED),
     (dict(timer=dict(type='IterTimerHook'), nonfinite=dict(max_total=7), collapse=None, live=dict(interval=3)),
      dict(timer=dict(type='IterTimerHook'), nonfinite=dict(type='NonFiniteHook', max_total=7),
-          live=dict(type='LiveViewHook', interval=3))),
-    (dict(live=None, collapse=None, nonfinite=dict(type='Other')), dict(nonfinite=dict(type='Other')))])
-def test_watching_hooks_are_known_by_name(given, hooks):
+          live=dict(type='LiveViewHook', interval=3), run_folder=ADDED['run_folder'])),
+    (dict(live=None, collapse=None, run_folder=None, nonfinite=dict(type='A')), dict(nonfinite=dict(type='A')))])
+def test_hooks_by_name(given, hooks):
     cfg = Config(dict(model=dict(type='DACS'), default_hooks=given))
     complete_for_adaptation(cfg)
     assert cfg.default_hooks == hooks
 
 
-def test_a_hook_of_ones_own_is_not_doubled():
+def test_custom_hooks_are_not_doubled():
     own = [dict(type='UDAHook'), dict(type='NonFiniteHook', max_total=3)]
     cfg = Config(dict(model=dict(type='DACS'), custom_hooks=own))
     complete_for_adaptation(cfg)
     assert cfg.custom_hooks == own
-    assert cfg.default_hooks == dict(collapse=dict(type='CollapseHook'))
+    assert cfg.default_hooks == {name: ADDED[name] for name in ('run_folder', 'collapse')}
 
 
 def test_completion_leaves_own_loops_and_plain_models_alone():
     own = Config(dict(model=dict(type='DACS'), custom_hooks=[dict(type='UDAHook')], val_cfg=dict(type='MyLoop'),
-                      default_hooks=dict(nonfinite=dict(type='NonFiniteHook'), collapse=dict(type='CollapseHook'))))
+                      default_hooks=ADDED))
     before = own.to_dict()
     complete_for_adaptation(own)
     assert own.to_dict() == before

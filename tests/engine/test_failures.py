@@ -1,4 +1,4 @@
-"""What may happen to a training in the middle of the night: nothing of it in silence."""
+"""Dead workers, damaged checkpoints, unreadable images: logged or raised, and resumed exactly."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from benchmarks.same_run import differences
 from mmseg_camix.checkpoint import CheckpointError, DamagedCheckpointError, read_checkpoint
 from mmseg_camix.datasets import SampleError
-from mmseg_camix.engine.hooks.unreadable import COUNTS
+from mmseg_camix.engine.hooks.samples import COUNTS
 from mmseg_camix.engine.loops.resumable_train_loop import WorkerDiedError
 from tests.engine.test_resume import begun, train, training
 from tests.world import make_world
@@ -21,13 +21,13 @@ from tests.world import make_world
 
 @pytest.fixture
 def own_world(tmp_path):
-    """To be spoilt."""
+    """Data that a test may damage."""
     return make_world(tmp_path / 'world')
 
 
 @pytest.fixture(scope='module')
 def undisturbed(world, tmp_path_factory):
-    """A config and the folder of its training, which nothing happened to."""
+    """A config and the folder of its uninterrupted training."""
     folder = tmp_path_factory.mktemp('undisturbed')
     cfg = training(world, folder)
     train(cfg, folder / 'whole')
@@ -39,19 +39,19 @@ def log_of(folder: Path) -> str:
 
 
 class KillWorker(Hook):
-    """As the kernel does where memory runs out."""
+    """As the kernel does when memory runs out."""
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if batch_idx == 4:
             os.kill(runner.train_loop.dataloader_iterator._iterator._workers[0].pid, signal.SIGKILL)
-            time.sleep(5)  # until torch hears of it; the few iterations left might be over before
+            time.sleep(5)  # until torch notices; the few remaining iterations might be over before
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs workers that are forked')
 def test_a_worker_that_is_killed(undisturbed, tmp_path):
     cfg, whole = undisturbed
     cfg = training(cfg.data_root, tmp_path, workers=2)
-    with pytest.raises(WorkerDiedError, match=r'worker \(pid.* out of memory.*num_workers.*--resume, which goes on'):
+    with pytest.raises(WorkerDiedError, match=r'worker \(pid.* out of memory.*num_workers.*--resume continues exactly'):
         train(cfg, tmp_path / 'parts', hooks=[KillWorker()])
     assert not (tmp_path / 'parts/iter_6.pth').exists()
     train(cfg, tmp_path / 'parts', resume=True)
@@ -60,7 +60,7 @@ def test_a_worker_that_is_killed(undisturbed, tmp_path):
 
 @pytest.mark.parametrize('resume', [False, True])
 def test_a_worker_that_is_killed_while_it_hands_over(undisturbed, tmp_path, monkeypatch, resume):
-    """What torch then raises depends on the moment; a connection that breaks for another reason is left alone."""
+    """What torch raises depends on the moment; a broken connection to live workers is passed on."""
     cfg = training(undisturbed[0].data_root, tmp_path, workers=2)
     for name in ('killed', 'alive'):
         if resume:
@@ -74,7 +74,7 @@ def test_a_worker_that_is_killed_while_it_hands_over(undisturbed, tmp_path, monk
         raise ConnectionResetError('reset by peer')
 
     monkeypatch.setattr(_MultiProcessingDataLoaderIter, '_next_data', reset)
-    with pytest.raises(WorkerDiedError, match=r'worker \(pid.*reset by peer.*out of memory.*--resume, which goes on'):
+    with pytest.raises(WorkerDiedError, match=r'worker \(pid.*reset by peer.*out of memory.*--resume continues'):
         train(cfg, tmp_path / 'killed', resume)
     alive.append(True)
     with pytest.raises(ConnectionResetError):
@@ -103,13 +103,13 @@ def test_no_worker_outlives_its_training(undisturbed, tmp_path, persistent, resu
     runner = train(cfg, tmp_path / 'ended', resume)
     assert set(multiprocessing.active_children()) <= set(before)
     assert differences(whole, tmp_path / 'ended') == []
-    again = iter(runner.train_dataloader)  # whoever wants data of it still gets some
+    again = iter(runner.train_dataloader)  # the loader can be used again
     assert next(again)
     again._shutdown_workers()
 
 
 def test_the_last_checkpoint_is_cut_short(undisturbed, tmp_path):
-    """The one before is taken, and the log says so."""
+    """The one before is taken, with a warning."""
     cfg, whole = undisturbed
     parts = begun(whole, tmp_path / 'parts')
     last = parts / 'iter_5.pth'
@@ -121,7 +121,7 @@ def test_the_last_checkpoint_is_cut_short(undisturbed, tmp_path):
 
 
 def test_a_damaged_checkpoint_by_name(undisturbed, tmp_path):
-    """Whoever asks for it gets an error and not another one; so does who has no whole one."""
+    """It is an error, and not replaced by another one; so is a folder without any whole checkpoint."""
     cfg, whole = undisturbed
     parts = begun(whole, tmp_path / 'parts')
     file = parts / 'iter_3.pth'
@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_by_name(undisturbed, tmp_path):
 
 
 def _with_another_byte(content: bytes) -> bytes:
-    """In the middle of the weights, where torch would not notice."""
+    """One byte changed within the weights, which torch would not notice."""
     changed = bytearray(content)
     changed[len(content) // 2] ^= 1
     return bytes(changed)
@@ -152,7 +152,7 @@ def spoil(world, kind, number):
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_an_image_that_is_damaged_in_mid_epoch(own_world, undisturbed, tmp_path, workers):
-    """The training stops with its name; when it is repaired, it goes on as if nothing had been."""
+    """The training stops with its name; repaired, it resumes exactly."""
     _, whole = undisturbed
     cfg = training(own_world, tmp_path, workers=workers)
     parts = begun(whole, tmp_path / 'parts')
@@ -168,7 +168,7 @@ def test_an_image_that_is_damaged_in_mid_epoch(own_world, undisturbed, tmp_path,
 
 
 @pytest.mark.parametrize('kind', ['images', 'labels'])
-def test_another_image_stands_in_where_that_is_asked_for(own_world, tmp_path, kind):
+def test_unreadable_images_are_replaced_on_request(own_world, tmp_path, kind):
     """Named once, counted as often as it comes up, and the same with any number of workers and after resuming."""
     cfg = training(own_world, tmp_path)
     cfg.train_dataloader.dataset.skip_unreadable = True
@@ -181,9 +181,9 @@ def test_another_image_stands_in_where_that_is_asked_for(own_world, tmp_path, ki
     assert all(2 <= count <= 3 for count in counts.values())
     log = log_of(tmp_path / 'whole')
     for file in bad:
-        assert log.count(f'{file}: the') == 2  # once when met, once in the sum at the end
+        assert log.count(f'{file}: the') == 2  # when first met, and in the summary at the end
     assert f'{sum(counts.values())} samples could not be read' in log
-    assert log.count('unreadable: ') == 6 - log.split('stands in for it')[0].count('Iter(train)')
+    assert log.count('unreadable: ') == 6 - log.split('replaces it')[0].count('Iter(train)')
     cfg.train_dataloader.num_workers = 2
     train(cfg, begun(tmp_path / 'whole', tmp_path / 'parts'), resume=True)
     assert differences(tmp_path / 'whole', tmp_path / 'parts') == []

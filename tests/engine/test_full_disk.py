@@ -1,4 +1,4 @@
-"""A disk that is full when a checkpoint is to be written, or anything else."""
+"""A full disk: checkpoints, metrics and curves that cannot be written."""
 
 import errno
 import json
@@ -23,13 +23,13 @@ FULL = OSError(errno.ENOSPC, 'No space left on device')
 
 @pytest.fixture(autouse=True)
 def quick_start(monkeypatch):
-    """Without mmengine's question to every compiler and driver which it is."""
+    """Without mmengine's slow collection of compiler and driver versions."""
     monkeypatch.setattr(runner_module, 'collect_env', dict)
 
 
 @pytest.fixture
 def full(monkeypatch):
-    """A set of names; files that have one of them in theirs do not fit on the disk."""
+    """A set of texts; files whose names contain one of them do not fit on the disk."""
     names, stock = set(), os.fsync
 
     def fsync(descriptor: int) -> None:
@@ -44,40 +44,41 @@ def full(monkeypatch):
 
 
 @pytest.fixture
-def said(monkeypatch):
-    """What was logged about failures: (level, text)."""
+def logged(monkeypatch):
+    """(level, text) of what was logged about failures."""
     lines = []
     for module in (failing, record_hook):
         monkeypatch.setattr(module, 'print_log', lambda text, logger, level: lines.append((level, text)))
     return lines
 
 
-def names(folder):
+def checkpoints(folder):
     return {file.name for file in folder.iterdir() if file.suffix in ('.pth', '.partial')}
 
 
-def test_the_training_goes_on_and_tries_again(full, said, tmp_path):
+def test_the_training_continues_and_tries_again(full, logged, tmp_path):
     full |= {'iter_4.pth', 'iter_6.pth'}
     runner = make_runner(tmp_path / 'run', 8, max_keep_ckpts=1)
     runner.train()
     assert runner.iter == 8
-    assert names(tmp_path / 'run') == {'iter_8.pth'}
-    assert [level for level, _ in said] == [logging.ERROR] * 2
-    first, second = (text for _, text in said)
-    assert first.startswith('The checkpoint of iteration 4 could not be written')
+    assert checkpoints(tmp_path / 'run') == {'iter_8.pth'}
+    assert [level for level, _ in logged] == [logging.ERROR] * 2
+    first, second = (text for _, text in logged)
+    assert first.startswith('the checkpoint of iteration 4 could not be written')
     assert 'No space left on device' in first
-    assert 'iter_2.pth. The training goes on' in first
+    assert 'Newest checkpoint: ' in first
+    assert 'iter_2.pth. The training continues' in first
     assert '(failure 1 of at most 3 in a row)' in first
     assert '(failure 2 of at most 3 in a row)' in second
 
 
-def test_until_it_is_full_the_last_checkpoint_stays_the_last(full, said, tmp_path):
+def test_the_last_whole_checkpoint_stays_the_latest(full, logged, tmp_path):
     class Look(Hook):
         priority = 'LOWEST'
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             if runner.iter + 1 == 5:
-                assert names(tmp_path / 'run') == {'iter_2.pth'}
+                assert checkpoints(tmp_path / 'run') == {'iter_2.pth'}
                 assert find_latest_checkpoint(str(tmp_path / 'run')).endswith('iter_2.pth')
 
     full.add('iter_4.pth')
@@ -85,38 +86,38 @@ def test_until_it_is_full_the_last_checkpoint_stays_the_last(full, said, tmp_pat
     runner.register_hook(Look())
     runner.train()
     info = read_checkpoint(tmp_path / 'run/iter_6.pth')['message_hub']['runtime_info']
-    assert info['keep_ckpt_ids'] == [2, 6]  # of 4 nothing is said
+    assert info['keep_ckpt_ids'] == [2, 6]  # without 4
 
 
 @pytest.mark.parametrize(('limit', 'last', 'why'), [
-    ({}, 'iter_6.pth', 'it is the 3. in a row to fail'),
-    (dict(max_save_failures=1), 'iter_2.pth', 'it is the 1. in a row to fail')])
-def test_it_stops_after_too_many(full, said, tmp_path, limit, last, why):
+    ({}, 'iter_6.pth', '3 in a row have failed'),
+    (dict(max_save_failures=1), 'iter_2.pth', '1 in a row have failed')])
+def test_it_stops_after_too_many(full, logged, tmp_path, limit, last, why):
     full |= {f'iter_{step}.pth' for step in range(int(last[5]) if limit else 2, 20)}
     runner = make_runner(tmp_path / 'run', 20, **limit)
-    with pytest.raises(CheckpointError, match=f'No space left on device.*{why}. Make room and start again with'):
+    with pytest.raises(CheckpointError, match=f'No space left on device.*{why}. Free disk space and start again with'):
         runner.train()
     assert runner.iter == int(last[5]) - 1
 
 
-def test_failures_in_a_row_are_counted(full, said, tmp_path):
+def test_failures_in_a_row_are_counted(full, logged, tmp_path):
     full |= {'iter_2.pth', 'iter_4.pth', 'iter_8.pth', 'iter_10.pth'}
     make_runner(tmp_path / 'run', 12).train()
-    assert names(tmp_path / 'run') == {'iter_6.pth', 'iter_12.pth'}
+    assert checkpoints(tmp_path / 'run') == {'iter_6.pth', 'iter_12.pth'}
 
 
-def test_the_last_one_must_be_written(full, said, tmp_path):
+def test_the_last_one_must_be_written(full, logged, tmp_path):
     full.add('iter_4.pth')
-    with pytest.raises(CheckpointError, match='newest checkpoint that is there: .*iter_2.pth.*nothing comes after it'):
+    with pytest.raises(CheckpointError, match='Newest checkpoint: .*iter_2.pth.*this was the last one'):
         make_runner(tmp_path / 'run', 4).train()
     full.clear()
     resumed = make_runner(tmp_path / 'run', 4, resume=True)
     resumed.train()
     assert resumed.iter == 4
-    assert names(tmp_path / 'run') == {'iter_2.pth', 'iter_4.pth'}
+    assert checkpoints(tmp_path / 'run') == {'iter_2.pth', 'iter_4.pth'}
 
 
-def test_the_best_one_stays_until_a_better_is_written(full, said, tmp_path):
+def test_the_best_one_stays_until_a_better_is_written(full, logged, tmp_path):
     """The metric rises: those of iterations 4 and 6 are better than that of 2, and do not fit."""
     full |= {'best_score_iter_4', 'best_score_iter_6'}
     seen = []
@@ -126,18 +127,28 @@ def test_the_best_one_stays_until_a_better_is_written(full, said, tmp_path):
 
         def after_val_epoch(self, runner, metrics=None):
             info = runner.message_hub.runtime_info
-            seen.append((info['best_score'], names(tmp_path / 'run') - {f'iter_{i}.pth' for i in range(9)}))
+            seen.append((info['best_score'], checkpoints(tmp_path / 'run') - {f'iter_{i}.pth' for i in range(9)}))
 
     runner = make_runner(tmp_path / 'run', 8, best=True)
     runner.register_hook(Look())
     runner.train()
     first = (1.0, {'best_score_iter_2.pth'})
     assert seen == [first, first, first, (4.0, {'best_score_iter_8.pth'})]
-    assert [text.split(' could')[0] for _, text in said] == [
-        'The best checkpoint, of iteration 4,', 'The best checkpoint, of iteration 6,']
+    assert [text.split(' could')[0] for _, text in logged] == [
+        'the best checkpoint of iteration 4', 'the best checkpoint of iteration 6']
 
 
-def test_metrics_that_did_not_fit_are_written_with_the_next(full, said, tmp_path):
+def test_two_failures_at_one_iteration_count_once(full, logged, tmp_path):
+    """The periodic and the best checkpoint of iteration 4."""
+    full |= {'iter_4.pth'}
+    make_runner(tmp_path / 'run', 6, best=True, max_save_failures=2).train()
+    assert [text.split(' could')[0] for _, text in logged] == [
+        'the checkpoint of iteration 4', 'the best checkpoint of iteration 4']
+    assert all('(failure 1 of at most 2 in a row)' in text for _, text in logged)
+    assert checkpoints(tmp_path / 'run') == {'iter_2.pth', 'iter_6.pth', 'best_score_iter_6.pth'}
+
+
+def test_metrics_that_did_not_fit_are_written_with_the_next(full, logged, tmp_path):
     runner = make_runner(tmp_path / 'run', 4, best=True)
     runner.register_hook(RecordMetricsHook())
     full.add('metrics.json')
@@ -150,11 +161,11 @@ def test_metrics_that_did_not_fit_are_written_with_the_next(full, said, tmp_path
     runner.register_hook(MakeRoom())
     runner.train()
     assert [entry['iteration'] for entry in read_record(tmp_path / 'run')['val']] == [2, 4]
-    assert 'metrics.json could not be written' in said[0][1]
+    assert 'metrics.json could not be written' in logged[0][1]
 
 
-def test_a_curve_that_cannot_be_written_stops_nothing(said, tmp_path, monkeypatch):
-    """mmengine's own file of losses; what failed is missing in it, and that is said once."""
+def test_a_curve_that_cannot_be_written_does_not_stop_the_training(logged, tmp_path, monkeypatch):
+    """mmengine's own file of losses; what failed is missing in it, and logged once."""
     backend = LocalVisBackend(str(tmp_path))
     backend.add_scalars(dict(loss=1.0), 1)
     path = backend._scalar_save_file
@@ -168,5 +179,5 @@ def test_a_curve_that_cannot_be_written_stops_nothing(said, tmp_path, monkeypatc
     backend.add_scalars(dict(loss=4.0), 4)
     lines = Path(path).read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == [1, 4]
-    assert len(said) == 1
-    assert 'scalars.json could not be written' in said[0][1]
+    assert len(logged) == 1
+    assert 'scalars.json could not be written' in logged[0][1]

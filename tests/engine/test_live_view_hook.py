@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmseg_camix.engine.hooks import LiveViewHook
-from mmseg_camix.engine.monitoring import show_in
+from mmseg_camix.engine.monitoring import add_backends
 from tests.engine.fragile import same
 from tests.models import tiny
 from tests.world import config
@@ -46,7 +46,7 @@ def test_tensorboard(world, tmp_path):
     """The real backend, read again with TensorBoard's own reader: curves and pictures."""
     from tensorboard.backend.event_processing.event_accumulator import IMAGES, EventAccumulator
     cfg = Config(dict(work_dir='x'))
-    show_in(cfg, ['tensorboard'])
+    add_backends(cfg, ['tensorboard'])
     assert [one.type for one in cfg.visualizer.vis_backends] == ['LocalVisBackend', 'TensorboardVisBackend']
     train(tmp_path, world, dict(interval=2, width=48, first=False), visualizer=cfg.visualizer, max_iters=2)
     events = EventAccumulator(str(next(tmp_path.rglob('events.out*')).parent), {IMAGES: 0}).Reload()
@@ -73,7 +73,7 @@ def test_weights_and_biases(world, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'wandb', fake)
     monkeypatch.delenv('WANDB_PROJECT', raising=False)
     cfg = Config(dict(work_dir='work_dirs/dacs/x'))
-    show_in(cfg, ['wandb'])
+    add_backends(cfg, ['wandb'])
     train(tmp_path, world, dict(interval=2, width=48, first=False), visualizer=cfg.visualizer, max_iters=2)
     assert started[0]['project'] == 'mmseg_camix'
     assert started[0]['name'] == 'dacs/x'
@@ -87,15 +87,15 @@ def test_backends_are_added_once(monkeypatch):
     monkeypatch.setattr('mmseg_camix.engine.monitoring.find_spec', lambda name: True)
     monkeypatch.setenv('WANDB_PROJECT', 'mine')
     cfg = Config(dict(work_dir='x', visualizer=dict(type='Visualizer', vis_backends=[dict(type='WandbVisBackend')])))
-    show_in(cfg, ['wandb', 'tensorboard'])
-    show_in(cfg, ['tensorboard'])
+    add_backends(cfg, ['wandb', 'tensorboard'])
+    add_backends(cfg, ['tensorboard'])
     assert cfg.visualizer == dict(type='Visualizer', vis_backends=[dict(type='WandbVisBackend'),
                                                                    dict(type='TensorboardVisBackend')])
     with pytest.raises(SystemExit, match="--vis: 'aim' is none of tensorboard, wandb"):
-        show_in(cfg, ['aim'])
+        add_backends(cfg, ['aim'])
     monkeypatch.setattr('mmseg_camix.engine.monitoring.find_spec', lambda name: None)
     with pytest.raises(SystemExit, match='--vis wandb needs the package wandb: pip install wandb'):
-        show_in(cfg, ['wandb'])
+        add_backends(cfg, ['wandb'])
 
 
 def hook_on(model, folder, **arguments):

@@ -1,20 +1,25 @@
 """Steps that are not finite leave nothing behind, whatever is not finite and however the optimiser works."""
 
 import functools
+import math
 import re
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
+from mmengine.runner import Runner
 
 from mmseg_camix.engine.hooks import NonFiniteHook
-from mmseg_camix.engine.hooks.uda_hook import made_a_step
-from mmseg_camix.engine.watch.diagnosis import NonFiniteError
+from mmseg_camix.engine.hooks.uda_hook import has_stepped
+from mmseg_camix.engine.watch.report import NonFiniteError
 from tests.engine.bare_loop import BAD, GOOD, BareLoop
 from tests.engine.fragile import KINDS, fragile_config, same, train
+from tests.models import tiny
 
 ALIGNED = dict(pseudo_labels=dict(align=dict(prior=list(range(1, 20)))))
 INF = float('inf')
+QUIET = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
 
 
 @pytest.mark.parametrize(('method', 'kind', 'model'), [
@@ -22,7 +27,7 @@ INF = float('inf')
     ('DACS', 'nan', dict(teacher=dict(norm='running')))])
 def test_a_skipped_step_leaves_nothing_behind(world, tmp_path, method, kind, model):
     """Weights, moments, teacher, running statistics, bank, aligned distribution: bit by bit."""
-    cfg = fragile_config(world, tmp_path, method, kind=kind, val_cfg=None, val_dataloader=None, val_evaluator=None)
+    cfg = fragile_config(world, tmp_path, method, kind=kind, **QUIET)
     cfg.model.update(model)
     runner, states = train(cfg)
     assert [same(*pair) for pair in zip(states.before, states.after)] == [False, True, False]
@@ -30,7 +35,7 @@ def test_a_skipped_step_leaves_nothing_behind(world, tmp_path, method, kind, mod
     assert runner.message_hub.get_scalar('train/nonfinite/skipped').current() == 1
     log = next(tmp_path.rglob('*.log')).read_text()
     assert 'nonfinite/skipped: 1' in log
-    assert re.search(r'iteration 1: .* The step was skipped \(1 in a row, 1 in all\); its inputs are in', log)
+    assert re.search(r'iteration 1: .* The step was skipped \(1 in a row, 1 in total\); its batch is in', log)
 
 
 def test_without_the_hook_it_spoils_everything(world, tmp_path):
@@ -50,7 +55,7 @@ def test_every_optimiser_stands_still(tmp_path, optimizer, clip):
     """Decay and momentum included; afterwards it goes on as if nothing had been."""
     loop = BareLoop(tmp_path, optimizer=optimizer, clip_grad=clip)
     assert [loop.step(factor) for factor in (GOOD, BAD, GOOD, INF, GOOD)] == [True, False, True, False, True]
-    assert loop.counts == dict(skipped=2, consecutive=0, overflows=0, saved=2)
+    assert loop.counts == dict(skipped=2, consecutive=0, overflows=0)
 
 
 def test_what_is_only_logged_may_be_nan(tmp_path):
@@ -67,14 +72,14 @@ def test_gathered_gradients_are_dropped_together(tmp_path, bad):
     start = loop.state()
     for index in range(3):
         loop.step(BAD if index == bad else GOOD)
-        assert not made_a_step(loop.wrapper)
+        assert not has_stepped(loop.wrapper)
     assert all(torch.equal(*pair) for pair in zip(start, loop.state())), 'statistics of all three are put back'
     fresh = BareLoop(tmp_path / 'fresh', optimizer=torch.optim.SGD, accumulative_counts=3)
     fresh.runner.iter = 3
     for _ in range(3):
         loop.step()
         fresh.step()
-    assert made_a_step(loop.wrapper)
+    assert has_stepped(loop.wrapper)
     assert all(torch.equal(*pair) for pair in zip(fresh.state(), loop.state()))
     assert loop.counts['skipped'] == 1
 
@@ -95,13 +100,13 @@ def test_amp(tmp_path, amp_on_cpu, optimizer, clip):
     scale = dict(init_scale=2.0**100, backoff_factor=2.0**-60)
     loop = BareLoop(tmp_path, amp_on_cpu, optimizer, clip_grad=clip, loss_scale=scale, hook=dict(max_consecutive=2))
     assert not loop.step(1e10)  # times 2^100 is too much for fp32
-    assert not made_a_step(loop.wrapper)
-    assert loop.counts == dict(skipped=0, consecutive=0, overflows=1, saved=0)
+    assert not has_stepped(loop.wrapper)
+    assert loop.counts == dict(skipped=0, consecutive=0, overflows=1)
     assert loop.wrapper.loss_scaler.get_scale() == 2.0**40
     assert loop.step(GOOD)
-    assert made_a_step(loop.wrapper)
+    assert has_stepped(loop.wrapper)
     assert not loop.step(BAD)
-    assert loop.counts == dict(skipped=1, consecutive=1, overflows=1, saved=1)
+    assert loop.counts == dict(skipped=1, consecutive=1, overflows=1)
     assert loop.step(GOOD)
     assert not list(tmp_path.rglob('iter_0*'))
 
@@ -110,7 +115,7 @@ def test_amp_whose_scale_has_fallen(tmp_path, amp_on_cpu):
     """Below 1 the gradients themselves are too large: a failure like any other."""
     loop = BareLoop(tmp_path, amp_on_cpu, loss_scale=dict(init_scale=1.0), hook=dict(max_consecutive=2))
     assert not loop.step(3e38)
-    with pytest.raises(NonFiniteError, match=r'(?s)some not finite.*mixed \(bfloat16\), loss scale 0.25.*mixed prec'):
+    with pytest.raises(NonFiniteError, match=r'(?s)gradients +not finite.*mixed \(bfloat16\), loss scale 0.25.*mixed'):
         loop.step(3e38)
     assert loop.counts['skipped'] == 2
 
@@ -123,58 +128,53 @@ def test_amp_with_a_fixed_scale(tmp_path, amp_on_cpu):
 
 
 @pytest.mark.parametrize(('limits', 'steps', 'stops'), [
-    (dict(max_consecutive=3, max_total=None), 'bbgbbgbbb', 'iteration 8: 3 steps in a row (7 in all)'),
-    (dict(max_consecutive=None, max_total=4), 'bgbgbgb', 'iteration 6: 1 steps in a row (4 in all)'),
-    (dict(max_consecutive=None, max_total=None), 'b' * 15, None), ({}, 'b' * 10, '10 steps in a row')])
+    (dict(max_consecutive=3, max_total=None), 'bbgbbgbbb', 'iteration 8: .*: 3 in a row, 7 in total'),
+    (dict(max_consecutive=None, max_total=4), 'bgbgbgb', 'iteration 6: .*: 1 in a row, 4 in total'),
+    (dict(max_consecutive=None, max_total=None), 'b' * 15, None), ({}, 'b' * 10, '10 in a row')])
 def test_limits(tmp_path, limits, steps, stops):
-    loop = BareLoop(tmp_path, hook=dict(limits, max_files=0))
+    loop = BareLoop(tmp_path, hook=dict(limits, save_batch=False))
     for step in steps[:-1]:
         assert loop.step(GOOD if step == 'g' else BAD) is (step == 'g')
     if stops:
-        with pytest.raises(NonFiniteError, match=re.escape(stops)):
+        with pytest.raises(NonFiniteError, match=stops):
             loop.step(BAD)
     else:
         loop.step(BAD)
+    assert not list(tmp_path.iterdir())
 
 
-def test_the_error_teaches(tmp_path):
+def _infinite_loss(loop):
+    loop.model.norm.weight.fill_(1e20)
+
+
+def _infinite_weight(loop):
+    loop.model.layer.bias[1] = INF
+
+
+@pytest.mark.parametrize(('spoil', 'factor', 'parts'), [
+    (_infinite_loss, GOOD, (
+        'loss_layer is inf', 'gradients      all finite', 'weights        all finite', 'images         all finite',
+        'learning rate  0.25', 'precision      fp32', 'a tenth of it')),
+    (_infinite_weight, GOOD, ('weights        1 not finite, first layer.bias', 'an earlier checkpoint')),
+    (lambda loop: None, BAD, ('gradients      4 not finite, first layer.weight', 'images         1 not finite, first '
+                              'factor', 'check the files named in the data samples'))])
+def test_the_error_names_causes(tmp_path, spoil, factor, parts):
     loop = BareLoop(tmp_path, hook=dict(max_total=1), lr=0.25, clip_grad=dict(max_norm=1.0))
     with torch.no_grad():
-        loop.model.norm.weight.fill_(1e20)
+        spoil(loop)
     with pytest.raises(NonFiniteError) as caught:
-        loop.step()
-    text = str(caught.value)
-    for part in ('loss_layer is inf', 'gradients  all finite', 'weights    all finite',
-                 'images     all finite', 'rate       0.25', 'precision  fp32',
-                 f'replay_step.py {tmp_path}/t.py {tmp_path}/nonfinite/iter_0.pth',
-                 'a tenth of it'):
-        assert part in text, part
-    loop = BareLoop(tmp_path, hook=dict(max_total=1), clip_grad=dict(max_norm=1.0))
-    with pytest.raises(NonFiniteError, match=r'4 of 4 not finite, first layer.weight \(clipping by norm'):
-        loop.step(BAD)
-
-
-def test_the_error_names_weights_and_images(tmp_path):
-    loop = BareLoop(tmp_path / 'a', hook=dict(max_consecutive=1))
-    with torch.no_grad():
-        loop.model.layer.bias[1] = INF
-    with pytest.raises(NonFiniteError, match=r'(?s)weights    1 not finite, first layer.bias.*an earlier checkpoint'):
-        loop.step()
-    loop = BareLoop(tmp_path / 'b', hook=dict(max_consecutive=1))
-    batch = dict(x=torch.full((5, 4), BAD), factor=torch.tensor(1.0))
-    loop.hook.before_train_iter(loop.runner, 0, batch)
-    log = loop.model.train_step(batch, loop.wrapper)
-    with pytest.raises(NonFiniteError, match=r'(?s)images     1 not finite, first x.*look at the files named'):
-        loop.hook.after_train_iter(loop.runner, 0, batch, log)
+        loop.step(factor)
+    for part in parts:
+        assert part in str(caught.value), part
 
 
 @pytest.mark.parametrize('name', ['max_consecutive', 'max_total'])
-def test_a_limit_of_nothing(name):
-    with pytest.raises(ValueError, match=f'{name}=0 must be at least 1; None never stops'):
+def test_a_limit_of_zero_is_refused(name):
+    with pytest.raises(ValueError, match=f'{name}=0 must be at least 1; None disables the limit'):
         NonFiniteHook(**{name: 0})
 
 
-def test_it_looks_away_after_the_training(tmp_path):
+def test_detached_after_the_training(tmp_path):
     loop = BareLoop(tmp_path)
     loop.hook.after_train(loop.runner)
     loop.step(BAD)
@@ -182,11 +182,96 @@ def test_it_looks_away_after_the_training(tmp_path):
     assert not loop.counts
 
 
-def test_other_wrappers_are_left_alone(tmp_path):
-    """Several optimisers have no common step; the training goes on unwatched, and says so."""
+def test_other_wrappers_are_not_watched(tmp_path):
+    """Several optimisers have no common step; the training continues."""
     loop = BareLoop(tmp_path)
     loop.runner.optim_wrapper = object()
     loop.hook.before_train(loop.runner)
     loop.hook.before_train_iter(loop.runner, 0, {})
     loop.hook.after_train_iter(loop.runner, 0, {}, {})
     assert not loop.counts
+
+
+def test_the_batch_of_the_first_skipped_step(world, tmp_path):
+    """Whole, as plain data, of both passes of an accumulation, once."""
+    wrapper = dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=2)
+    cfg = fragile_config(world, tmp_path, at=(1, 3), max_iters=4, optim_wrapper=wrapper, **QUIET)
+    train(cfg)
+    assert [file.name for file in (tmp_path / 'nonfinite').iterdir()] == ['iter_1.pth']
+    content = torch.load(tmp_path / 'nonfinite/iter_1.pth', weights_only=True)
+    assert (content['iterations'], content['seed'], content['rank']) == ([0, 1], 0, 0)
+    assert math.isnan(content['losses']['fragile.loss_fragile'])
+    assert math.isfinite(content['losses']['mixed.loss_ce'])
+    source = content['batches'][1]['source']
+    assert source['inputs'][0].dtype == torch.uint8
+    assert source['data_samples'][0]['gt_sem_seg']['data'].shape == (1, 32, 32)
+    assert source['data_samples'][0]['img_path'].endswith('.png')
+
+
+def test_a_full_disk_does_not_stop_the_training(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr('mmseg_camix.engine.hooks.nonfinite_hook.save_checkpoint', full)
+    loop = BareLoop(tmp_path)
+    assert not loop.step(BAD)
+    assert loop.step()
+    assert loop.counts['skipped'] == 1
+
+
+def test_counts_survive_a_resume(world, tmp_path):
+    """Stopped between two failures, the resumed training ends as the uninterrupted one."""
+    states = {}
+    for name, parts in (('whole', (4,)), ('parts', (2, 4))):
+        for iterations in parts:
+            cfg = fragile_config(world, tmp_path / name, at=(1, 2), max_iters=4, **QUIET)
+            cfg.model.segmentor = tiny.small(num_classes=19, dropout=0.0)
+            cfg.update(resume=iterations == 4, experiment_name=f'{tmp_path.name}{name}{iterations}')
+            cfg.default_hooks.checkpoint.interval = 2
+            runner = Runner.from_cfg(cfg)
+            if iterations == 2:
+                runner.register_hook(_Stop())
+            try:
+                runner.train()
+            except KeyboardInterrupt:
+                continue
+        states[name] = torch.load(tmp_path / name / 'iter_4.pth', weights_only=True)
+    whole, parts = states['whole'], states['parts']
+    assert same(whole['state_dict'], parts['state_dict'])
+    assert same(whole['optimizer'], parts['optimizer'])
+    for state in (whole, parts):
+        assert state['message_hub']['runtime_info']['nonfinite'] == dict(skipped=2, consecutive=0, overflows=0)
+
+
+class _Stop(Hook):
+    priority = 'LOWEST'
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if batch_idx == 2:
+            raise KeyboardInterrupt
+
+
+class _Spoil(Hook):
+    """Makes a number of the model NaN, as an update of the teacher might; the losses stay finite."""
+
+    def __init__(self, name, iteration):
+        self.name, self.iteration = name, iteration
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if batch_idx == self.iteration:
+            runner.model.state_dict()[self.name].view(-1)[0] = float('nan')
+
+
+@pytest.mark.parametrize('name', ['teacher.model.decode_head.conv_seg.weight', 'student.backbone.norm.running_var'])
+def test_a_checkpoint_that_is_not_finite_is_not_written(world, tmp_path, name):
+    """Neither periodic nor best; those before it stay."""
+    cfg = fragile_config(world, tmp_path, at=(), max_iters=4, val_interval=1)
+    cfg.default_hooks.checkpoint.update(interval=2, save_best='mIoU', rule='less')
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(_Spoil(name, 2))
+    with pytest.raises(NonFiniteError, match=f'no checkpoint was written at iteration [34]: 1 of its .*{name}'):
+        runner.train()
+    files = sorted(file.name for file in tmp_path.glob('*.pth'))
+    assert 'iter_2.pth' in files
+    assert not any('4' in file for file in files)
+    assert all(value.isfinite().all() for file in files
+               for value in torch.load(tmp_path / file, weights_only=True)['state_dict'].values())

@@ -1,4 +1,4 @@
-"""N iterations and N more, resumed, are 2 N: bit for bit, whatever is random, gathered or counted."""
+"""N iterations and N more after resuming equal 2 N, bit for bit."""
 
 import shutil
 from functools import partial
@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
 from mmengine.optim.optimizer import amp_optimizer_wrapper
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from torch import distributed
 
@@ -16,6 +19,7 @@ from benchmarks.same_run import comparable, differences, unequal
 from mmseg_camix.datasets import CLASSES, PairedDataset
 from mmseg_camix.engine import rank_state
 from mmseg_camix.engine.hooks.record_hook import read_record
+from mmseg_camix.engine.loops.resumable_train_loop import VALIDATED
 from mmseg_camix.engine.processes import prepare_launch
 from tests.gloo import run_in_pair
 from tests.models import tiny
@@ -102,7 +106,7 @@ def test_three_and_three_are_six(world, tmp_path, method, workers, later, change
 
 @pytest.mark.parametrize(('stop', 'pending'), [(3, True), (4, False)])
 def test_between_the_iterations_of_an_accumulation(world, tmp_path, stop, pending):
-    """Two iterations make a step, four are one; the first checkpoint has gradients that wait."""
+    """Two iterations make a step; the first checkpoint has unused gradients."""
     cfg = training(world, tmp_path, default_hooks=checkpoints(1), optim_wrapper=dict(
         type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='AdamW', lr=0.01)))
     train(cfg, tmp_path / 'whole')
@@ -138,7 +142,7 @@ def test_in_the_middle_of_the_very_first_step(world, tmp_path):
 
 
 def _resumed_in_a_pair(rank, cfg, folder):
-    """What the two processes differ by from a training without a stop; and whether they differ from one another."""
+    """Differences of this process to an uninterrupted training, and its memory bank."""
     cfg = Config(cfg.to_dict())
     prepare_launch(cfg, 'pytorch')
     states = []
@@ -151,30 +155,30 @@ def _resumed_in_a_pair(rank, cfg, folder):
     return dict(differences=list(unequal(*states)), bank=states[0]['objectives.contrast.bank.embeddings'])
 
 
-def test_two_processes_with_gradients_that_wait(world, tmp_path):
-    """Each has gradients, statistics, a memory bank and dropout of its own; one of them writes the checkpoint."""
+def test_two_processes_with_accumulated_gradients(world, tmp_path):
+    """Each has its own gradients, statistics, memory bank and dropout; one of them writes the checkpoint."""
     cfg = training(world, tmp_path, 'RCCR', default_hooks=checkpoints(1), optim_wrapper=dict(
         type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='AdamW', lr=0.01)))
     cfg.train_dataloader.batch_size = 1
-    found = run_in_pair(dict(job=partial(_resumed_in_a_pair, cfg=cfg, folder=tmp_path)), tmp_path)['job']
-    assert [one['differences'] if isinstance(one, dict) else one for one in found] == [[], []]
-    assert not torch.equal(found[0]['bank'], found[1]['bank'])
+    pair = run_in_pair(dict(job=partial(_resumed_in_a_pair, cfg=cfg, folder=tmp_path)), tmp_path)['job']
+    assert [result['differences'] if isinstance(result, dict) else result for result in pair] == [[], []]
+    assert not torch.equal(pair[0]['bank'], pair[1]['bank'])
     assert differences(tmp_path / 'whole', tmp_path / 'parts') == []
 
 
 @pytest.mark.parametrize(('before', 'now'), [(1, 2), (2, 1)])
-def test_another_number_of_processes_is_said(monkeypatch, before, now):
-    said, model = [], tiny.method('DACS')
+def test_another_number_of_processes_is_logged(monkeypatch, before, now):
+    logged, model = [], tiny.method('DACS')
     monkeypatch.setattr(rank_state, 'get_world_size', lambda: now)
-    monkeypatch.setattr(rank_state, 'print_log', lambda text, *args: said.append(text))
+    monkeypatch.setattr(rank_state, 'print_log', lambda text, *args: logged.append(text))
     states = [dict(gradients={name: torch.ones_like(p) for name, p in model.named_parameters()})] * before
     assert not rank_state.restore_rank_state(SimpleNamespace(model=model), states)
-    assert said[0].startswith(f'The checkpoint comes from {before} processes and goes on in {now}')
+    assert logged[0].startswith(f'The checkpoint was written by {before} processes and is resumed by {now}')
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_a_seed_that_nobody_chose(world, tmp_path):
-    """It is drawn when the training starts, and goes on with it: for data and steps."""
+def test_an_unset_seed(world, tmp_path):
+    """It is drawn when the training starts, and resumed for data and steps."""
     cfg = training(world, tmp_path, randomness=dict(seed=None, diff_rank_seed=True))
     train(cfg, tmp_path / 'whole')
     train(cfg, begun(tmp_path / 'whole', tmp_path / 'parts'), resume=True)
@@ -182,7 +186,7 @@ def test_a_seed_that_nobody_chose(world, tmp_path):
 
 
 class Stopped(Exception):
-    """Somebody pulled the plug."""
+    """Raised by hooks to end a training."""
 
 
 class StopBeforeValidating(Hook):
@@ -194,10 +198,25 @@ class StopBeforeValidating(Hook):
             raise Stopped
 
 
+@METRICS.register_module()
+class Rising(BaseMetric):
+    """A score that rises with the iteration, so that each validation is the best so far."""
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return dict(score=MessageHub.get_current_instance().get_info(VALIDATED))
+
+
 @pytest.mark.parametrize('iteration', [2, 6], ids=['in the middle', 'at the end'])
-def test_a_validation_that_was_due_is_made_up_for(world, tmp_path, iteration):
-    """Stopped after the checkpoint was written and before it was validated: with the best of all, perhaps."""
-    cfg = training(world, tmp_path, val_interval=2, default_hooks=checkpoints(2, save_best='mIoU', rule='greater'))
+@pytest.mark.parametrize('metric', [None, 'Rising'], ids=['mIoU', 'always better'])
+def test_a_validation_that_was_due_is_made_up_for(world, tmp_path, iteration, metric):
+    """Stopped between writing a checkpoint and validating it; a new best score belongs into that checkpoint."""
+    best = dict(save_best='mIoU', rule='greater') if metric is None else dict(save_best='score', rule='greater')
+    cfg = training(world, tmp_path, val_interval=2, default_hooks=checkpoints(2, **best))
+    if metric is not None:
+        cfg.val_evaluator = dict(type=metric)
     train(cfg, tmp_path / 'whole')
     with pytest.raises(Stopped):
         train(cfg, tmp_path / 'parts', hooks=[StopBeforeValidating(iteration)])
@@ -209,9 +228,16 @@ def test_a_validation_that_was_due_is_made_up_for(world, tmp_path, iteration):
     best = [{file.name for file in (tmp_path / name).glob('best_*')} for name in ('whole', 'parts')]
     assert best[0] == best[1]
     assert len(best[0]) == 1
+    if metric is not None:
+        hubs = [torch.load(tmp_path / name / 'iter_6.pth', weights_only=True)['message_hub']
+                for name in ('whole', 'parts')]
+        assert [hub['runtime_info']['best_score'] for hub in hubs] == [6, 6]
+        curves = [hub['log_scalars']['val/score']['log_history'].tolist() for hub in hubs]
+        assert curves[0] == curves[1]
+        assert curves[0][-1] == 6
 
 
-def test_nothing_that_was_read_is_read_again(world, tmp_path, monkeypatch):
+def test_earlier_data_are_not_read_again(world, tmp_path, monkeypatch):
     cfg = training(world, tmp_path)
     train(cfg, tmp_path / 'whole')
     seen, stock = [], PairedDataset.__getitem__

@@ -7,10 +7,18 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmseg.registry import TRANSFORMS
 
-from mmseg_camix.engine.hooks import UDAHook
+from mmseg_camix.engine.hooks import UDAHook, samples
 from tests.models import tiny
 from tests.world import config
+
+
+@TRANSFORMS.register_module()
+class EraseLabels:
+    def __call__(self, results):
+        results['gt_seg_map'][:] = 255
+        return results
 
 
 class Spy(Hook):
@@ -89,7 +97,9 @@ def test_before_training_the_teacher_is_the_student(world, tmp_path):
 
 
 class Bare:
-    """As much of a Runner as `before_train` looks at."""
+    """The parts of a Runner that `before_train` reads."""
+
+    train_loop, max_iters, iter = None, 1, 0
 
     def __init__(self, model, classes=None):
         self.model = model
@@ -170,3 +180,39 @@ def test_a_model_that_is_not_adapted_is_told_so(world, tmp_path):
     cfg = config(world, tmp_path, method=None)
     with pytest.raises(TypeError, match='UDAHook.*EncoderDecoder.*model = dict'):
         Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize('max_iters', [0, -5])
+def test_a_training_without_iterations_is_refused(world, tmp_path, max_iters):
+    with pytest.raises(ValueError, match=f'train_cfg.max_iters={max_iters} must be at least 1'):
+        Runner.from_cfg(config(world, tmp_path, max_iters=max_iters)).train()
+
+
+def test_a_loop_of_epochs_is_refused(world, tmp_path):
+    """It would not end its first epoch; five images in batches of two are three iterations."""
+    cfg = config(world, tmp_path, train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=2))
+    with pytest.raises(ValueError, match=r"4 epochs of the source are train_cfg = dict\(_delete_=True, "
+                                         r"type='ResumableTrainLoop', max_iters=12, val_interval=6\)"):
+        Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize(('batches', 'warnings'), [('v' * 19 + 'l' + 'v' * 19, 0), ('v' * 25, 1)])
+def test_source_batches_without_labels(monkeypatch, batches, warnings):
+    logged = []
+    monkeypatch.setattr(samples, 'print_log', lambda text, *args: logged.append(text))
+    unlabelled = samples.UnlabelledBatches(255)
+    for kind in batches:
+        batch = tiny.batch(size=8, count=2)
+        for sample in batch['source']['data_samples'] if kind == 'v' else ():
+            sample.gt_sem_seg.data.fill_(255)
+        unlabelled.update(batch)
+    assert len(logged) == warnings
+    assert all('20 source batches in a row have no labelled pixel' in text for text in logged)
+
+
+def test_a_source_without_labels_is_logged_in_a_training(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, 'MAX_UNLABELLED', 2)
+    cfg = config(world, tmp_path, max_iters=2)
+    cfg.train_dataloader.dataset.source.pipeline.insert(2, dict(type='EraseLabels'))
+    Runner.from_cfg(cfg).train()
+    assert '2 source batches in a row have no labelled pixel' in next(tmp_path.rglob('*.log')).read_text()

@@ -20,22 +20,23 @@ class RecordMetricsHook(Hook):
     """Writes ``<work_dir>/metrics.json``: one entry per validation, one for the last test.
 
     Entries are ``{"iteration": 400, "metrics": {"mIoU": 31.2, ...}}`` under ``val``, sorted and without repetition,
-    also across resumed runs; ``finished`` is true once the training has reached its last iteration. A training from
-    iteration 0 replaces the record of an earlier one. If the file cannot be written (a full disk), the hook logs the
+    also across resumed runs; ``finished`` is true once the training has reached its last iteration. The record of an
+    earlier training becomes ``metrics.old.json``. If the file cannot be written (a full disk), the hook logs the
     error; the next validation writes the missing entries.
     """
 
     def __init__(self) -> None:
         self._entries: dict[int, dict] = {}
-        self._from_start = False
 
     def before_train(self, runner: Runner) -> None:
-        """Continue the record of a resumed training, or begin another."""
-        self._entries, self._from_start = {}, runner.iter == 0
+        """Rename the record of an earlier training in the folder, unless that is resumed."""
+        file = Path(runner.work_dir) / 'metrics.json'
+        if runner.iter == 0 and runner.rank == 0 and file.is_file():
+            file.replace(file.with_name('metrics.old.json'))
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add this validation; it replaces one at the same iteration (of an interrupted run)."""
-        record = _empty() if self._from_start else read_record(runner.work_dir)
+        record = read_record(runner.work_dir)
         training = runner._train_loop is not None and not isinstance(runner._train_loop, dict)
         iteration = runner.iter if training else 0
         self._entries[iteration] = dict(iteration=iteration, metrics=_plain(metrics))
@@ -52,11 +53,7 @@ class RecordMetricsHook(Hook):
 def read_record(work_dir: str | Path) -> dict:
     """The record of a work folder; an empty one if it has none."""
     file = Path(work_dir) / 'metrics.json'
-    return json.loads(file.read_text()) if file.is_file() else _empty()
-
-
-def _empty() -> dict:
-    return dict(val=[], finished=False)
+    return json.loads(file.read_text()) if file.is_file() else dict(val=[], finished=False)
 
 
 def _write(runner: Runner, record: dict) -> None:

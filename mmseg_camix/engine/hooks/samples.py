@@ -47,7 +47,7 @@ class UnlabelledBatches:
         ignore_index: label of pixels that do not count.
     """
 
-    def __init__(self, ignore_index: int) -> None:
+    def __init__(self, ignore_index: int = 255) -> None:
         self.ignore_index, self.count = ignore_index, 0
 
     def update(self, batch: dict | None) -> None:

@@ -42,7 +42,10 @@ class UDAHook(Hook):
     """
 
     priority = 'NORMAL'
-    _rank_states: list | None = None
+
+    def __init__(self) -> None:
+        self._rank_states: list | None = None
+        self._unlabelled = UnlabelledBatches()
 
     def before_train(self, runner: Runner) -> None:
         """Check model and loop, and initialise the teacher; after weights were initialised, loaded or resumed."""

@@ -41,7 +41,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             with self._explained():
                 self._seek()
                 if self._iter > 0:
-                    self._restore_last_checkpoint()
+                    self._restore_record()
                     self._validate_if_due()
                 while self._iter < self._max_iters and not self.stop_training:
                     self.runner.model.train()
@@ -67,12 +67,13 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             self.dataloader_iterator = iter(loader)
         hub.update_info(DATA_SEED, loader.sampler.seed)
 
-    def _restore_last_checkpoint(self) -> None:
-        """Set the `last_ckpt` of a resumed CheckpointHook.
+    def _restore_record(self) -> None:
+        """Restore what mmengine's hooks recorded after the last iteration, for a validation that is due.
 
-        After a new best result the hook writes the last checkpoint again, with the best score in it, but only if it
-        has written that checkpoint itself.
+        After a new best result CheckpointHook writes the last checkpoint again, with the best score in it, but only
+        if it has written that checkpoint itself.
         """
+        self.runner.message_hub.update_info('iter', self._iter - 1)
         for hook in self.runner.hooks:
             if isinstance(hook, CheckpointHook) and not hook.by_epoch:
                 path = hook.file_backend.join_path(hook.out_dir, hook.filename_tmpl.format(self._iter))
