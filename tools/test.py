@@ -153,10 +153,10 @@ def main() -> None:
     metrics = runner.test()
     if not is_main_process():
         return
-    dataset = runner.test_dataloader.dataset
+    dataset, model = runner.test_dataloader.dataset, unwrap_model(runner.model)
     result = result_of(
         metrics, os.path.relpath(args.config), args.cfg_options or {}, args.checkpoint, described(dataset),
-        dataset.metainfo['classes'], how, getattr(unwrap_model(runner.model), 'predict_with', 'network'), row and row.id)
+        dataset.metainfo['classes'], how, getattr(model, 'predict_with', 'network'), row and row.id)
     write(result, row, args)
     if row is not None:
         try:

@@ -103,14 +103,14 @@ def test_what_cannot_work_is_refused(no_gpu, cfg, launcher, match):
 
 @pytest.mark.parametrize(('runner', 'wrapper'), [('FlexibleRunner', None), ('Runner', 'MMFullyShardedDataParallel'),
                                                  ('Runner', 'MMDeepSpeedEngineWrapper')])
-def test_a_teacher_in_pieces_is_refused(runner, wrapper):
+def test_sharding_is_refused(runner, wrapper):
     """Also where somebody starts such a runner without our tools."""
     model = tiny.method('DACS')
     if wrapper:
         model.__class__ = type(wrapper, (type(model),), {})
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo={}))
     started = type(runner, (), dict(model=model, train_dataloader=loader, iter=0))()
-    with pytest.raises(TypeError, match='the teacher follows the student parameter by parameter'):
+    with pytest.raises(TypeError, match='each process needs the whole student and teacher'):
         UDAHook().before_train(started)
 
 

@@ -56,6 +56,14 @@ def test_both_networks_and_the_one_that_predicts(world, tmp_path, predict_with):
     assert runner.model.predict_with == predict_with
 
 
+def test_each_table_is_labelled(world, tmp_path):
+    runner_of(world, tmp_path).test()
+    log = next(tmp_path.rglob('*.log')).read_text()
+    parts = log.split('results of the ')[1:]
+    assert [part.split(':')[0] for part in parts] == ['student', 'teacher']
+    assert all('per class results' in part for part in parts)
+
+
 def test_a_plain_segmentor_is_evaluated_as_it_is(world, tmp_path):
     runner = runner_of(world, tmp_path, None, custom_hooks=[])
     metrics = runner.test()

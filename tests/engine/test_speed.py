@@ -32,12 +32,12 @@ def test_each_option_by_one_word(monkeypatch):
 
 @pytest.mark.parametrize(('cfg', 'option', 'match'), [
     (adapted(), 'amp=fp8', 'amp=fp8 must be amp=bf16 or amp=fp16'),
-    (adapted(), 'amp=fp16', 'amp in float16 needs a GPU'),
+    (adapted(), 'amp=fp16', 'amp=fp16 needs a GPU'),
     (adapted(type='ApexOptimWrapper'), 'amp=bf16', 'not ApexOptimWrapper'),
     (adapted(), 'accumulate', "accumulate needs a number .* not ''"),
     (adapted(), 'accumulate=0', "not '0'"),
     (adapted(), 'channels_last=yes', 'channels_last takes no value'),
-    (adapted(), 'turbo', "'turbo' is not an option; options of speed"),
+    (adapted(), 'turbo', "'turbo' is not an option; options for speed"),
     (Config(dict(model=dict(type='EncoderDecoder'))), 'compile', "wrap yours: model = dict.type='SourceOnly'"),
 ])
 def test_what_cannot_be(cfg, option, match, monkeypatch):

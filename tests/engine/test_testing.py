@@ -41,7 +41,7 @@ def test_resolutions(world, tmp_path, before):
     sample = DATASETS.build(cfg.test_dataloader.dataset)[0]
     assert tuple(sample['inputs'].shape[1:]) == (28, 40)
     assert tuple(sample['data_samples'].gt_sem_seg.shape) == sample['data_samples'].ori_shape == (28, 40)
-    assert testing.described(cfg, None)['resolution'] == 'paper'
+    assert testing.evaluation_settings(cfg, None)['resolution'] == 'paper'
 
 
 def test_pipelines_of_mmseg_work_too(world, tmp_path):
@@ -58,8 +58,15 @@ def test_configs_of_the_real_sets_are_at_the_papers_resolution():
     for name in ('gta', 'synthia'):
         cfg = Config.fromfile(ROOT / f'configs/camix/{name}2cs_deeplabv2.py')
         assert types(cfg) == PAPER
-        assert testing.described(cfg, None) == dict(
+        assert testing.evaluation_settings(cfg, None) == dict(
             resolution='paper', inference='images at 1024x512, whole', scales=None, flip=False)
+
+
+def test_images_of_a_kept_aspect_ratio_are_not_given_the_limit_as_their_size(world, tmp_path):
+    cfg = with_pipeline(world, tmp_path, *NATIVE)
+    cfg.test_dataloader.dataset.pipeline[1] = dict(type='Resize', scale=(4096, 512), keep_ratio=True)
+    assert testing.evaluation_settings(cfg, None)['inference'] == \
+        'images resized to at most 4096x512, aspect ratio kept, whole'
 
 
 def test_input_size(world, tmp_path):
@@ -120,11 +127,11 @@ def test_sliding_by_default_takes_the_crop_and_half_of_it(world, tmp_path):
     cfg = config(world, tmp_path)
     testing.slide(cfg)
     assert cfg.model.segmentor.test_cfg == dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
-    assert 'windows of (32, 32) by (16, 16)' in testing.described(cfg, None)['inference']
+    assert 'windows of (32, 32) by (16, 16)' in testing.evaluation_settings(cfg, None)['inference']
     plain = config(world, tmp_path, method=None)
     testing.slide(plain)
     assert plain.model.test_cfg.mode == 'slide'
-    with pytest.raises(SystemExit, match='leave pixels out'):
+    with pytest.raises(SystemExit, match='skips pixels'):
         testing.slide(cfg, (32, 32), (33, 16))
     cfg.model.segmentor.data_preprocessor.size = None
     with pytest.raises(SystemExit, match='--slide WINDOW STRIDE'):
