@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-NEAR = 0.8  # metres; what is nearer to the camera is cut off
+NEAR = 0.8  # metres; anything nearer to the camera is cut off
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Camera:
         return np.array([self.x, self.height, 0.])
 
     def view(self, points: np.ndarray) -> np.ndarray:
-        """World points (..., 3) as seen from the camera: right, up, forward (..., 3)."""
+        """World points (..., 3) in view coordinates (..., 3): right, up, forward."""
         return (points - self.position) @ self._rotation
 
     def image(self, view: np.ndarray) -> np.ndarray:
@@ -48,7 +48,7 @@ class Camera:
 
 
 def clip_near(view: np.ndarray) -> np.ndarray:
-    """Cut a polygon (N, 3) in view coordinates at the near plane: (M, 3), M may be 0."""
+    """Clip a polygon (N, 3) in view coordinates at the near plane: (M, 3), where M may be 0."""
     inside = view[:, 2] >= NEAR
     if inside.all():
         return view

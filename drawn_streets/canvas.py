@@ -9,14 +9,14 @@ from .camera import NEAR, Camera, clip_near
 
 Colour = Sequence[float]
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
-_LIMIT = 1e5 * (1 << _SHIFT)  # farther out than this, coordinates are cut
+_LIMIT = 1e5 * (1 << _SHIFT)  # coordinates are clipped to this
+HALVES = np.array([-0.5, 0.5])
 
 
 class Canvas:
     """An RGB image whose fourth channel holds the number of the part that owns the pixel.
 
-    A part is a label at a distance; the tables `labels` and `depths` say which. Points are in
-    metres in the world and go through the camera.
+    A part is a label at a distance, listed in `labels` and `depths`. Points are in metres in the world.
     """
 
     def __init__(self, camera: Camera, size: tuple[int, int], oversample: int = 3) -> None:
@@ -24,12 +24,12 @@ class Canvas:
         self.camera, self.size, self.oversample = camera, size, oversample
         width, height = size[0] * oversample, size[1] * oversample
         self.pixels = np.zeros((height, width, 4), np.uint8)
-        # The layout is laid out for the nominal aspect; a size that rounds it is stretched.
+        # Scenes are laid out for the nominal aspect; a size that rounds it stretches them.
         self._scale = np.array([width / camera.aspect, height]) * (1 << _SHIFT)
         self._zoom = self._scale * (camera.focal, -camera.focal)
         self._middle = np.array([width, height]) * (1 << _SHIFT) / 2
         self.labels: list[int] = []
-        self.depths: list[float] = []  # 0: lies on the ground, the row tells the distance
+        self.depths: list[float] = []  # 0: on the ground, where the distance follows from the row
         self._parts: dict[tuple[int, int], int] = {}
 
     def part(self, label: int, depth: float = 0.) -> int:
@@ -38,7 +38,7 @@ class Canvas:
         key = (label, step)
         if key not in self._parts:
             if len(self.labels) == 256:
-                raise ValueError('A scene may have 256 parts at most; draw fewer kinds of things.')
+                raise ValueError('a scene may have at most 256 parts; draw fewer kinds of things')
             self._parts[key] = len(self.labels)
             self.labels.append(label)
             self.depths.append(2 ** (step / 3) if step >= 0 else 0.)
@@ -60,18 +60,17 @@ class Canvas:
         if len(view):
             self._fill(list(self._fixed(view)), colour, part)
 
-    def sees(self, points: np.ndarray) -> bool:
-        """May something within these corners (N, 3) be in the picture?"""
+    def may_show(self, points: np.ndarray) -> bool:
+        """Whether something within these corners (N, 3) may be in the picture."""
         view = self.camera.view(points)
         ahead = view[:, 2] > NEAR
-        if not ahead.all():  # too near to tell
+        if not ahead.all():  # too near for a decision
             return bool(ahead.any())
         x = view[:, 0] / view[:, 2] * self.camera.focal
         edge = self.camera.aspect / 2
         return bool(x.min() < edge and x.max() > -edge)
 
-    def strip(self, a: Sequence[float], b: Sequence[float], width: float, colour: Colour,
-              part: int) -> None:
+    def strip(self, a: Sequence[float], b: Sequence[float], width: float, colour: Colour, part: int) -> None:
         """Fill a bar of `width` metres from a to b, (3,) each, that faces the camera."""
         (xa, ya, za), (xb, yb, zb) = self.camera.view(np.array([a, b], float)).tolist()
         if min(za, zb) < NEAR:
@@ -85,21 +84,19 @@ class Canvas:
                    for p, z, side in ((pa, za, -1), (pb, zb, -1), (pb, zb, 1), (pa, za, 1))]
         self._fill([np.array(corners).astype(np.int32)], colour, part)
 
-    def discs(self, centres: np.ndarray, radii: np.ndarray, colours: np.ndarray,
-              part: int) -> None:
+    def discs(self, centres: np.ndarray, radii: np.ndarray, colours: np.ndarray, part: int) -> None:
         """Fill round blobs that face the camera: centres (K, 3), radii (K,), colours (K, 3)."""
         view = self.camera.view(centres)
         keep = view[:, 2] >= NEAR
         points = self._fixed(view[keep])
         pixels = radii[keep] * self.camera.focal / view[keep, 2] * self._scale[1]
         colours = np.column_stack([colours[keep], np.full(len(points), part)])
-        for centre, r, colour in zip(points.tolist(), pixels.tolist(), colours.tolist(),
-                                     strict=True):
+        for centre, r, colour in zip(points.tolist(), pixels.tolist(), colours.tolist(), strict=True):
             if r < 2 ** 15:
                 cv2.circle(self.pixels, centre, int(r) + 1, colour, -1, cv2.LINE_8, _SHIFT)
 
     def darken(self, shapes: list[np.ndarray], factor: float) -> None:
-        """Cast a shadow with flat outlines, (N, 3) each: colours change, owners do not."""
+        """Darken the colours within flat outlines, (N, 3) each; parts stay as they are."""
         views = [clip_near(self.camera.view(points)) for points in shapes]
         outlines = [self._fixed(view) >> _SHIFT for view in views if len(view) >= 3]
         if not outlines:
@@ -109,7 +106,7 @@ class Canvas:
         spot = self.pixels[y0:max(y + height, 0), x0:max(x + width, 0), :3]
         if spot.size:
             share = np.ones(spot.shape[:2], np.float32)
-            for outline in outlines:  # one by one: where two overlap it is as dark as in one
+            for outline in outlines:  # one at a time, so that overlaps are not darker
                 cv2.fillPoly(share, [outline], factor, offset=(-x0, -y0))
             spot[:] = spot * share[..., None]
 
@@ -130,27 +127,24 @@ class Canvas:
 
     def _fill(self, polygons: list[np.ndarray], colour: Colour, part: int) -> None:
         red, green, blue = colour
-        cv2.fillPoly(self.pixels, polygons, (float(red), float(green), float(blue), part),
-                     cv2.LINE_8, _SHIFT)
+        cv2.fillPoly(self.pixels, polygons, (float(red), float(green), float(blue), part), cv2.LINE_8, _SHIFT)
 
 
 def shade(colour: Colour, factor: float) -> tuple[float, float, float]:
-    """A lighter or darker colour, channels in 0..255."""
+    """A lighter or darker colour; channels stay in 0..255."""
     red, green, blue = colour
     return min(red * factor, 255.), min(green * factor, 255.), min(blue * factor, 255.)
 
 
 def blend(a: Colour, b: Colour, amount: float) -> tuple[float, float, float]:
-    """amount = 0 gives a, 1 gives b."""
+    """A mixture of two colours: a for amount 0, b for 1."""
     return tuple(x + (y - x) * amount for x, y in zip(a, b, strict=True))
 
 
 def patches(quad: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Sub-quads of a quad.
+    """Sub-quads (K, 4, 3) of a quad (4, 3), whose corners are bottom left, bottom right, top right, top left.
 
-    quad: (4, 3), corners in the order bottom left, bottom right, top right, top left.
-    columns: (K, 2) and rows: (K, 2), the extents in 0..1 along the bottom and the left edge.
-    Returns (K, 4, 3).
+    columns, rows: (K, 2), the extents in 0..1 along the bottom and the left edge.
     """
     u, v = columns[:, (0, 1, 1, 0), None], rows[:, (0, 0, 1, 1), None]
     right, up = quad[1] - quad[0], quad[3] - quad[0]
@@ -160,3 +154,23 @@ def patches(quad: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarr
 def patch(quad: np.ndarray, u0: float, u1: float, v0: float, v1: float) -> np.ndarray:
     """One sub-quad (4, 3); see `patches`."""
     return patches(quad, np.array([[u0, u1]]), np.array([[v0, v1]]))[0]
+
+
+def upright(x0: float, x1: float, y0: float, y1: float, z: float) -> np.ndarray:
+    """A rectangle that faces the camera, at the distance z: (4, 3)."""
+    return np.array([[x0, y0, z], [x1, y0, z], [x1, y1, z], [x0, y1, z]])
+
+
+def lengthwise(x: float, z0: float, z1: float, height: float) -> np.ndarray:
+    """An upright rectangle along the street, on the ground: (4, 3)."""
+    return np.array([[x, 0, z0], [x, 0, z1], [x, height, z1], [x, height, z0]])
+
+
+def windows(quad: np.ndarray, columns: int, rows: int, wide: float, tall: float, low: float,
+             high: float) -> np.ndarray:
+    """A grid of windows on a quad between the heights low and high (0..1): (K, 4, 3)."""
+    cell = np.arange(columns * rows)
+    u, v = (cell % columns + 0.5) / columns, (cell // columns + 0.5) / rows
+    across = u[:, None] + HALVES * (wide / columns)
+    up = low + (high - low) * (v[:, None] + HALVES * (tall / rows))
+    return patches(quad, across, up)

@@ -10,7 +10,7 @@ from .styles import Style
 
 
 class Figure:
-    """Flat drawing at a thing's place: u metres to the right, v metres up, turned by an angle."""
+    """A flat drawing at a thing's place: u metres to the right, v metres up, turned by an angle."""
 
     def __init__(self, canvas: Canvas, thing: Thing, angle: float = 0., scale: float = 1.) -> None:
         self.canvas, self.thing, self.scale = canvas, thing, scale
@@ -35,16 +35,14 @@ class Figure:
             self.canvas.discs(joints[1:-1], np.full(len(joints) - 2, width / 2),
                               np.array([colour] * (len(joints) - 2)), part)
 
-    def ring(self, u: float, v: float, radius: float, colour: np.ndarray, part: int,
-             squeeze: float = 1.) -> None:
+    def ring(self, u: float, v: float, radius: float, colour: np.ndarray, part: int, squeeze: float = 1.) -> None:
         """A disc; squeeze: its width / its height."""
         angle = np.arange(16) * 2 * np.pi / 16
-        self.shape(np.column_stack([u + squeeze * radius * np.cos(angle),
-                                    v + radius * np.sin(angle)]), colour, part)
+        self.shape(np.column_stack([u + squeeze * radius * np.cos(angle), v + radius * np.sin(angle)]), colour, part)
 
 
 def _shadow(canvas: Canvas, style: Style, thing: Thing, radius: float) -> None:
-    """A dark spot under the feet; it keeps the label of the ground that is drawn there."""
+    """Darken the ground below the feet."""
     flat = disc(thing, 0, 0, radius)
     flat[:, 2] = thing.z + (flat[:, 1]) * 0.5
     flat[:, 1] = 0
@@ -52,7 +50,7 @@ def _shadow(canvas: Canvas, style: Style, thing: Thing, radius: float) -> None:
 
 
 def draw_person(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
-    """A walker; `heading` is the way it goes, -1 or 1."""
+    """A pedestrian; `heading` is the direction, -1 or 1."""
     _shadow(canvas, style, thing, 0.4)
     rng = np.random.default_rng(thing.seed)
     figure, part = Figure(canvas, thing, scale=thing.height / 1.75), canvas.part(L.PERSON, thing.z)
@@ -61,27 +59,23 @@ def draw_person(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> Non
     trousers = style.colour('trousers', thing.tones[1], thing.tones[2])
     skin, hair = style.colour('skin', rng.random()), style.colour('hair', rng.random())
     for foot, tone in ((-stride, 0.8), (stride, 1.)):
-        figure.limb([(0, 0.88), (foot * 0.5 + 0.05 * way, 0.47), (foot, 0.06)], 0.17,
-                    shade(trousers, tone), part)
-        figure.limb([(foot - 0.05 * way, 0.04), (foot + 0.16 * way, 0.04)], 0.09,
-                    np.array([30., 28, 28]), part)
+        figure.limb([(0, 0.88), (foot * 0.5 + 0.05 * way, 0.47), (foot, 0.06)], 0.17, shade(trousers, tone), part)
+        figure.limb([(foot - 0.05 * way, 0.04), (foot + 0.16 * way, 0.04)], 0.09, np.array([30., 28, 28]), part)
     figure.limb([(0, 1.38), (stride + .12, 1.1), (stride + 0.08, 0.86)], 0.11, shade(top, 0.75), part)
     if rng.random() < 0.3:  # a coat or a skirt
         figure.shape([(-0.25, 0.62), (0.25, 0.62), (0.19, 1.0), (-0.19, 1.0)], shade(top, .92), part)
-    figure.shape([(-0.18, 0.82), (0.18, 0.82), (0.25, 1.38), (0.13, 1.47), (-0.13, 1.47),
-                  (-0.25, 1.38)], top, part)
+    figure.shape([(-0.18, 0.82), (0.18, 0.82), (0.25, 1.38), (0.13, 1.47), (-0.13, 1.47), (-0.25, 1.38)], top, part)
     figure.limb([(-0.2, 1.38), (-stride - .1, 1.1), (-stride - 0.04, 0.88)], 0.11, shade(top, 0.88), part)
     if rng.random() < 0.35:
         bag = style.colour('awning', rng.random())
-        figure.shape([(-.34 * way, 1.0), (-.14 * way, 1.0), (-.14 * way, 1.4), (-.34 * way, 1.4)],
-                     bag, part)
+        figure.shape([(-.34 * way, 1.0), (-.14 * way, 1.0), (-.14 * way, 1.4), (-.34 * way, 1.4)], bag, part)
     figure.limb([(0, 1.42), (0, 1.55)], 0.1, skin, part)
     figure.ring(0.02 * way, 1.61, 0.125, skin, part, 0.88)
     figure.ring(-0.02 * way, 1.66, 0.115, hair, part, 1.)
 
 
 def _rear(thing: Thing) -> tuple[bool, float]:
-    """Is a two-wheeler seen from behind or in front, and by what angle is its plane turned?"""
+    """Whether a two-wheeler is viewed from behind or in front, and the angle by which its plane is turned."""
     along = np.cos(thing.heading)
     turn = np.arcsin(np.clip(along, -1, 1)) * (1 if np.sin(thing.heading) >= 0 else -1)
     return abs(along) > 0.8, float(turn)
@@ -133,8 +127,7 @@ def draw_motorcycle(canvas: Canvas, scene: Scene, style: Style, thing: Thing) ->
     if rear:
         figure = Figure(canvas, thing)
         figure.ring(0, 0.34, 0.34, tyre, part, 0.5)
-        figure.shape([(-.2, .4), (.2, .4), (.26, .82), (.14, .95), (-.14, .95), (-.26, .82)], paint,
-                     part)
+        figure.shape([(-.2, .4), (.2, .4), (.26, .82), (.14, .95), (-.14, .95), (-.26, .82)], paint, part)
         ahead = np.cos(thing.heading) > 0
         lamp = np.array([220., 30, 30]) if ahead else np.array([252., 248, 225])
         figure.ring(0, 0.74, 0.1, lamp, part)
@@ -180,9 +173,7 @@ def _rider_behind(figure: Figure, style: Style, thing: Thing) -> None:
     top, trousers, skin, helmet = _dress(style, thing)
     for way in (-1, 1):
         figure.limb([(0.08 * way, 0.98), (0.2 * way, 0.7), (0.17 * way, 0.3)], 0.16, trousers, part)
-        figure.limb([(0.22 * way, 1.45), (0.38 * way, 1.22), (0.33 * way, 1.04)], 0.11,
-                    shade(top, 0.8), part)
-    figure.shape([(-.19, .88), (.19, .88), (.26, 1.42), (.14, 1.54), (-.14, 1.54), (-.26, 1.42)],
-                 top, part)
+        figure.limb([(0.22 * way, 1.45), (0.38 * way, 1.22), (0.33 * way, 1.04)], 0.11, shade(top, 0.8), part)
+    figure.shape([(-.19, .88), (.19, .88), (.26, 1.42), (.14, 1.54), (-.14, 1.54), (-.26, 1.42)], top, part)
     figure.ring(0, 1.66, 0.125, skin, part)
     figure.ring(0, 1.7, 0.135, helmet, part)

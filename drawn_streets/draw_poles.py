@@ -1,9 +1,9 @@
-"""Trees, hedges, and everything that hangs on a pole."""
+"""Trees, hedges, and everything on a pole."""
 
 import numpy as np
 
 from . import labels as L
-from .canvas import Canvas, shade
+from .canvas import Canvas, lengthwise, shade
 from .scene import Scene, Thing
 from .styles import Style
 
@@ -13,8 +13,7 @@ def _at(thing: Thing, u: float, v: float) -> np.ndarray:
     return np.array([thing.x + u, v, thing.z])
 
 
-def disc(thing: Thing, u: float, v: float, radius: float, sides: int = 14,
-         stretch: float = 1.) -> np.ndarray:
+def disc(thing: Thing, u: float, v: float, radius: float, sides: int = 14, stretch: float = 1.) -> np.ndarray:
     """A regular polygon that faces the camera, (sides, 3); stretch: its height / its width."""
     angle = np.arange(sides) * 2 * np.pi / sides + np.pi / 2
     return np.column_stack([thing.x + u + radius * np.cos(angle),
@@ -23,8 +22,7 @@ def disc(thing: Thing, u: float, v: float, radius: float, sides: int = 14,
 
 def box(thing: Thing, u0: float, u1: float, v0: float, v1: float) -> np.ndarray:
     """A rectangle that faces the camera: (4, 3)."""
-    return np.array([[thing.x + u, v, thing.z] for u, v in
-                     ((u0, v0), (u1, v0), (u1, v1), (u0, v1))])
+    return np.array([[thing.x + u, v, thing.z] for u, v in ((u0, v0), (u1, v0), (u1, v1), (u0, v1))])
 
 
 def draw_tree(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
@@ -40,8 +38,7 @@ def draw_tree(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
     order = np.argsort(v + 0.3 * rng.random(count))
     u, v = u[order], v[order]
     middle = height * 0.66
-    centres = np.column_stack([thing.x + u * radius, middle + v * height * 0.33,
-                               np.full(count, thing.z)])
+    centres = np.column_stack([thing.x + u * radius, middle + v * height * 0.33, np.full(count, thing.z)])
     sun = -np.sin(scene.sun[0]) * 0.5
     light = 1 + style.foliage * (v + sun * -u + rng.uniform(-0.35, 0.35, count))
     canvas.discs(centres[:6], np.full(6, radius * 0.5), np.array([shade(leaf, 0.75)] * 6), part)
@@ -55,32 +52,28 @@ def draw_hedge(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None
     part = canvas.part(L.VEGETATION, max(thing.near + 4, 3.))
     leaf = style.colour('vegetation', *thing.tones)
     z0, z1 = thing.near, thing.z + thing.length / 2
-    canvas.polygon(np.array([[thing.x, 0, z0], [thing.x, 0, z1], [thing.x, thing.height * .8, z1],
-                             [thing.x, thing.height * .8, z0]]), shade(leaf, 0.72), part)
+    canvas.polygon(lengthwise(thing.x, z0, z1, thing.height * .8), shade(leaf, 0.72), part)
     count = int(thing.length * 5)
     z = np.sort(rng.uniform(z0, z1, count))[::-1]
     v = rng.uniform(0.1, 0.92, count)
     centres = np.column_stack([np.full(count, thing.x), v * thing.height, z])
     light = 1 + style.foliage * (2 * v - 1 + rng.uniform(-0.4, 0.4, count))
-    canvas.discs(centres, rng.uniform(0.2, 0.42, count), np.clip(np.array(leaf) * light[:, None], 0, 255),
-                 part)
+    canvas.discs(centres, rng.uniform(0.2, 0.42, count), np.clip(np.array(leaf) * light[:, None], 0, 255), part)
 
 
 def _pole(canvas: Canvas, style: Style, thing: Thing, height: float) -> tuple[int, np.ndarray]:
     part, colour = canvas.part(L.POLE, thing.z), style.colour('pole', *thing.tones)
     canvas.polygon(box(thing, -thing.width / 2, thing.width / 2, 0, height), colour, part)
-    canvas.polygon(box(thing, -thing.width / 2, -thing.width / 6, 0, height), shade(colour, 1.25),
-                   part)
+    canvas.polygon(box(thing, -thing.width / 2, -thing.width / 6, 0, height), shade(colour, 1.25), part)
     return part, colour
 
 
 def draw_lamp(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
-    """A street lamp; `heading` is the side of the street that it stands on."""
+    """A street lamp; `heading` is its side of the street."""
     part, colour = _pole(canvas, style, thing, thing.height)
     reach = -1.5 * thing.heading
     canvas.polygon(box(thing, -0.14, 0.14, 0, 0.7), shade(colour, 0.85), part)
-    canvas.strip(_at(thing, 0, thing.height - 0.05), _at(thing, reach, thing.height + 0.25), 0.12,
-                 colour, part)
+    canvas.strip(_at(thing, 0, thing.height - 0.05), _at(thing, reach, thing.height + 0.25), 0.12, colour, part)
     canvas.strip(_at(thing, reach * 0.7, thing.height + 0.16),
                  _at(thing, reach * 1.25, thing.height + 0.28), 0.22, shade(colour, 0.8), part)
 
@@ -92,8 +85,7 @@ def draw_light(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None
     heads = [(0., thing.height - 0.75)]
     if thing.height > 3.9:
         reach = -2.6 * thing.heading
-        canvas.strip(_at(thing, 0, thing.height), _at(thing, reach, thing.height + 0.2), 0.14,
-                     colour, part)
+        canvas.strip(_at(thing, 0, thing.height), _at(thing, reach, thing.height + 0.2), 0.14, colour, part)
         heads = [(0., 2.5), (reach, thing.height - 0.6)]
     label = canvas.part(L.LIGHT, thing.z)
     housing = style.colour('housing', *thing.tones)
@@ -109,34 +101,24 @@ def draw_sign(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
     """One of six traffic signs on a pole."""
     _pole(canvas, style, thing, thing.height)
     part, v = canvas.part(L.SIGN, thing.z), thing.height - 0.25
-    red, white, blue, yellow = (style.colour(name, 0.5, thing.tones[1])
-                                for name in ('red', 'white', 'blue', 'yellow'))
-    kind = int(thing.tones[2] * 6)
-    if kind == 0:  # no entry
-        canvas.polygon(disc(thing, 0, v, 0.5), red, part)
-        canvas.polygon(box(thing, -0.34, 0.34, v - 0.1, v + 0.1), white, part)
-    elif kind == 1:  # speed limit
-        canvas.polygon(disc(thing, 0, v, 0.5), red, part)
-        canvas.polygon(disc(thing, 0, v, 0.35), white, part)
-        canvas.polygon(box(thing, -0.18, 0.18, v - 0.12, v + 0.12), (30, 30, 30), part)
-    elif kind == 2:  # danger
-        canvas.polygon(disc(thing, 0, v - 0.08, 0.62, 3), red, part)
-        canvas.polygon(disc(thing, 0, v - 0.08, 0.4, 3), white, part)
-    elif kind == 3:  # priority
-        canvas.polygon(disc(thing, 0, v, 0.55, 4), white, part)
-        canvas.polygon(disc(thing, 0, v, 0.41, 4), yellow, part)
-    elif kind == 4:  # parking
-        canvas.polygon(box(thing, -0.45, 0.45, v - 0.45, v + 0.45), blue, part)
-        canvas.polygon(box(thing, -0.16, -0.02, v - 0.32, v + 0.32), white, part)
-        canvas.polygon(disc(thing, 0.04, v + 0.13, 0.19), white, part)
-    else:  # a direction board
-        canvas.polygon(box(thing, -0.8, 0.8, v - 0.34, v + 0.34), yellow, part)
-        canvas.polygon(box(thing, -0.6, 0.4, v - 0.05, v + 0.07), (40, 40, 40), part)
+    red, white, blue, yellow = (style.colour(name, 0.5, thing.tones[1]) for name in ('red', 'white', 'blue', 'yellow'))
+    dark = (30, 30, 30)
+    kinds = [  # shapes with their colours
+        [(disc(thing, 0, v, 0.5), red), (box(thing, -0.34, 0.34, v - 0.1, v + 0.1), white)],  # no entry
+        [(disc(thing, 0, v, 0.5), red), (disc(thing, 0, v, 0.35), white),
+         (box(thing, -0.18, 0.18, v - 0.12, v + 0.12), dark)],  # speed limit
+        [(disc(thing, 0, v - 0.08, 0.62, 3), red), (disc(thing, 0, v - 0.08, 0.4, 3), white)],  # danger
+        [(disc(thing, 0, v, 0.55, 4), white), (disc(thing, 0, v, 0.41, 4), yellow)],  # priority
+        [(box(thing, -0.45, 0.45, v - 0.45, v + 0.45), blue), (box(thing, -0.16, -0.02, v - 0.32, v + 0.32), white),
+         (disc(thing, 0.04, v + 0.13, 0.19), white)],  # parking
+        [(box(thing, -0.8, 0.8, v - 0.34, v + 0.34), yellow),
+         (box(thing, -0.6, 0.4, v - 0.05, v + 0.07), (40, 40, 40))]]  # direction
+    for shape, colour in kinds[int(thing.tones[2] * 6)]:
+        canvas.polygon(shape, colour, part)
 
 
 def draw_bin(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
     """A litter bin: Cityscapes' void class `static`."""
     part, colour = canvas.part(L.STATIC, thing.z), style.colour('bin', *thing.tones)
     canvas.polygon(box(thing, -0.28, 0.28, 0, thing.height), colour, part)
-    canvas.polygon(box(thing, -0.34, 0.34, thing.height * 0.85, thing.height), shade(colour, 0.7),
-                   part)
+    canvas.polygon(box(thing, -0.34, 0.34, thing.height * 0.85, thing.height), shade(colour, 0.7), part)

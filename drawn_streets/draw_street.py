@@ -1,11 +1,10 @@
-"""What stands behind the sidewalks: houses, walls and fences."""
+"""Houses, walls and fences behind the sidewalks."""
 
 import numpy as np
 
 from . import labels as L
-from .canvas import Canvas, Colour, patch, patches, shade
+from .canvas import Canvas, Colour, lengthwise, patch, patches, shade, upright, windows
 from .scene import Scene, Thing
-from .shapes import sunlight, upright, windows
 from .styles import Style
 
 
@@ -19,24 +18,22 @@ def draw_building(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> N
     colour = style.colour('building', *thing.tones)
     pitched = rng.random() < 0.5
     top = height * (0.82 if pitched else 1.)
-    street = np.array([[x0, 0, z0], [x0, 0, z1], [x0, top, z1], [x0, top, z0]])
+    street = lengthwise(x0, z0, z1, top)
     gable = upright(x0, x1, 0, top, z0)
     roof = style.colour('roof', rng.random(), thing.tones[1])
     if pitched:
         middle = (x0 + x1) / 2
         canvas.polygon(np.array([[x0 - sign * .3, top, z0], [x0 - sign * .3, top, z1],
                                  [middle, height, z1], [middle, height, z0]]),
-                       shade(roof, sunlight(scene, style, (-sign * .6, .8, 0))), part)
+                       shade(roof, style.brightness(scene, (-sign * .6, .8, 0))), part)
         canvas.polygon(np.array([[x0, top, z0], [x1, top, z0], [middle, height, z0]]),
-                       shade(colour, sunlight(scene, style, (0, 0, -1))), part)
+                       shade(colour, style.brightness(scene, (0, 0, -1))), part)
     else:
-        canvas.polygon(np.array([[x0, top, z0], [x0, top, z1], [x1, top, z1], [x1, top, z0]]),
-                       roof, part)
+        canvas.polygon(np.array([[x0, top, z0], [x0, top, z1], [x1, top, z1], [x1, top, z0]]), roof, part)
     looks = int(rng.integers(4)), rng.uniform(0.4, 0.65), rng.uniform(0.45, 0.65), rng.random()
-    for quad, length, normal in ((gable, abs(thing.width), (0, 0, -1)),
-                                 (street, thing.length, (-sign, 0, 0))):
-        if canvas.sees(quad):
-            _facade(canvas, style, thing, quad, shade(colour, sunlight(scene, style, normal)),
+    for quad, length, normal in ((gable, abs(thing.width), (0, 0, -1)), (street, thing.length, (-sign, 0, 0))):
+        if canvas.may_show(quad):
+            _facade(canvas, style, thing, quad, shade(colour, style.brightness(scene, normal)),
                     part, (length, top), looks)
     if not pitched:
         for quad in (gable, street):
@@ -73,8 +70,7 @@ def _facade(canvas: Canvas, style: Style, thing: Thing, quad: np.ndarray, colour
         canvas.polygon(patch(quad, 0.04, 0.96, ground * 0.8, ground * 0.98),
                        style.colour('awning', rng.random(), thing.tones[1]), part)
     else:
-        canvas.polygons(windows(quad, columns, 1, wide, tall * 0.8, 0.2 * ground, ground),
-                        shade(glass, 0.9), part)
+        canvas.polygons(windows(quad, columns, 1, wide, tall * 0.8, 0.2 * ground, ground), shade(glass, 0.9), part)
     door = rng.uniform(0.1, 0.8)
     canvas.polygon(patch(quad, door, door + 1.3 / length, 0, ground * 0.75),
                    style.colour('door', pick, thing.tones[0]), part)
@@ -83,7 +79,7 @@ def _facade(canvas: Canvas, style: Style, thing: Thing, quad: np.ndarray, colour
 def draw_wall(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:
     """A wall along the street with a coping and pillars."""
     part, sign = canvas.part(L.WALL, max(thing.near + 4, 3.)), float(np.sign(thing.width))
-    colour = shade(style.colour('wall', *thing.tones), sunlight(scene, style, (-sign, 0, 0)))
+    colour = shade(style.colour('wall', *thing.tones), style.brightness(scene, (-sign, 0, 0)))
     street, end, top = _slab(thing)
     canvas.polygon(top, shade(colour, 1.15), part)
     canvas.polygon(end, shade(colour, 0.85), part)
@@ -100,9 +96,8 @@ def _slab(thing: Thing) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Street face, near end and top of a thin box along the street: (4, 3) each."""
     x0, x1 = thing.x, thing.x + thing.width
     z0, z1, y = thing.z - thing.length / 2, thing.z + thing.length / 2, thing.height
-    street = np.array([[x0, 0, z0], [x0, 0, z1], [x0, y, z1], [x0, y, z0]])
     top = np.array([[x0, y, z0], [x0, y, z1], [x1, y, z1], [x1, y, z0]])
-    return street, upright(x0, x1, 0, y, z0), top
+    return lengthwise(x0, z0, z1, y), upright(x0, x1, 0, y, z0), top
 
 
 def draw_fence(canvas: Canvas, scene: Scene, style: Style, thing: Thing) -> None:

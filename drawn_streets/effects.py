@@ -1,4 +1,4 @@
-"""From a clean drawing to a photograph: fog, shadows, texture, optics, sensor."""
+"""The steps from a clean drawing to a photograph: fog, shadows, texture, optics, sensor."""
 
 import cv2
 import numpy as np
@@ -15,9 +15,8 @@ def develop(image: np.ndarray, label: np.ndarray, depth: np.ndarray, style: Styl
             rng: np.random.Generator) -> np.ndarray:
     """Turn a drawing into this style's photograph.
 
-    image: (H, W, 3) float32 RGB in 0..255. label: (H, W) uint8 raw ids. depth: (H, W) float32 in
-    metres. Returns (H, W, 3) uint8. The numbers that decide on the picture as a whole are drawn
-    first and do not depend on its size.
+    image: (H, W, 3) float32 RGB in 0..255. label: (H, W) uint8 raw ids. depth: (H, W) float32 in metres. Returns
+    (H, W, 3) uint8. The random numbers of the whole picture come first and do not depend on its size.
     """
     def draw(span: Range) -> float:
         return float(rng.uniform(*span))
@@ -32,8 +31,7 @@ def develop(image: np.ndarray, label: np.ndarray, depth: np.ndarray, style: Styl
     if texture:
         image = image + _grain(label, rng)[..., None] * texture
     image = _fog(image, label, depth, fog, style)
-    image = image * (_light(height, width, slope, uneven, rng) *
-                     _vignette(height, width, vignette))[..., None]
+    image = image * (_light(height, width, slope, uneven, rng) * _vignette(height, width, vignette))[..., None]
     if blur:
         image = cv2.GaussianBlur(image, (0, 0), max(blur * height / 96, 0.05))
     image = _grade(image, cast.astype(np.float32), gamma, contrast, saturation)
@@ -42,8 +40,7 @@ def develop(image: np.ndarray, label: np.ndarray, depth: np.ndarray, style: Styl
     return image.clip(0, 255).astype(np.uint8)
 
 
-def _fog(image: np.ndarray, label: np.ndarray, depth: np.ndarray, density: float,
-         style: Style) -> np.ndarray:
+def _fog(image: np.ndarray, label: np.ndarray, depth: np.ndarray, density: float, style: Style) -> np.ndarray:
     clear = np.exp(-density * depth)
     clear[label == L.SKY] = 0.75 if density > 0.004 else 1.
     return image * clear[..., None] + np.float32(style.fog_colour) * (1 - clear[..., None])
@@ -61,12 +58,10 @@ def _grain(label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return field * weight[label] / 1.5
 
 
-def _light(height: int, width: int, slope: np.ndarray, strength: float,
-           rng: np.random.Generator) -> np.ndarray:
+def _light(height: int, width: int, slope: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """A slow change of brightness: a slope and some clouds' shadows, (H, W) around 1."""
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
-    clouds = cv2.resize(rng.uniform(-1, 1, (3, 5)).astype(np.float32), (width, height),
-                        interpolation=cv2.INTER_CUBIC)
+    clouds = cv2.resize(rng.uniform(-1, 1, (3, 5)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     return (1 + strength * (0.5 * (slope[0] * x + slope[1] * y) + 0.5 * clouds)).astype(np.float32)
 
 
@@ -75,8 +70,7 @@ def _vignette(height: int, width: int, strength: float) -> np.ndarray:
     return (1 - strength * (x * x + y * y) / 2).astype(np.float32)
 
 
-def _grade(image: np.ndarray, cast: np.ndarray, gamma: float, contrast: float,
-           saturation: float) -> np.ndarray:
+def _grade(image: np.ndarray, cast: np.ndarray, gamma: float, contrast: float, saturation: float) -> np.ndarray:
     """Saturation, colour cast, contrast and gamma."""
     grey = image.mean(-1, keepdims=True)
     image = (grey + (image - grey) * saturation) * cast

@@ -9,11 +9,8 @@ LIGHT, SIGN, VEGETATION, TERRAIN, SKY = 19, 20, 21, 22, 23
 PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE = 24, 25, 26, 27, 28, 31, 32, 33
 
 # The 19 evaluated classes in the order of their train ids.
-CLASSES = ('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light',
-           'traffic sign', 'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck',
-           'bus', 'train', 'motorcycle', 'bicycle')
-TRAIN_IDS = (ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, LIGHT, SIGN, VEGETATION, TERRAIN, SKY,
-             PERSON, RIDER, CAR, TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE)
+TRAIN_IDS = (ROAD, SIDEWALK, BUILDING, WALL, FENCE, POLE, LIGHT, SIGN, VEGETATION, TERRAIN, SKY, PERSON, RIDER, CAR,
+             TRUCK, BUS, TRAIN, MOTORCYCLE, BICYCLE)
 
 # SYNTHIA's own ids by raw Cityscapes id; what is missing here is written as SYNTHIA's void, 0.
 SYNTHIA_IDS = {SKY: 1, BUILDING: 2, ROAD: 3, SIDEWALK: 4, FENCE: 5, VEGETATION: 6, POLE: 7,
@@ -34,22 +31,12 @@ _COLOURS = {
 def palette() -> np.ndarray:
     """Cityscapes' colours by raw id: (256, 3) uint8 RGB, black for void."""
     table = np.zeros((256, 3), np.uint8)
-    for raw, colour in _COLOURS.items():
-        table[raw] = colour
+    table[list(_COLOURS)] = list(_COLOURS.values())
     return table
 
 
 def to_synthia() -> np.ndarray:
     """SYNTHIA's id by raw Cityscapes id: (256,) uint16, 0 = void."""
     table = np.zeros(256, np.uint16)
-    for raw, ours in SYNTHIA_IDS.items():
-        table[raw] = ours
-    return table
-
-
-def to_train() -> np.ndarray:
-    """Train id by raw Cityscapes id: (256,) uint8, 255 = void."""
-    table = np.full(256, 255, np.uint8)
-    for train, raw in enumerate(TRAIN_IDS):
-        table[raw] = train
+    table[list(SYNTHIA_IDS)] = list(SYNTHIA_IDS.values())
     return table

@@ -1,4 +1,4 @@
-"""Image number k of a split of a set: scene, drawing, photograph."""
+"""Image k of a split of a set: scene, drawing, photograph."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,8 @@ from .draw_poles import draw_bin, draw_hedge, draw_lamp, draw_light, draw_sign, 
 from .draw_street import draw_building, draw_fence, draw_wall
 from .draw_vehicles import draw_bus, draw_car, draw_train, draw_truck
 from .effects import develop
-from .scene import Scene, Thing, sample_scene
+from .scene import Scene, Thing
+from .street import sample_scene
 from .styles import DOMAINS, Style
 
 DRAW = dict(building=draw_building, wall=draw_wall, fence=draw_fence, hedge=draw_hedge,
@@ -22,27 +23,20 @@ SPLITS = ('train', 'val')
 
 
 def default_size(name: str, height: int) -> tuple[int, int]:
-    """(width, height) of a set's images when Cityscapes is drawn with `height` rows.
-
-    The proportions are those that the pipelines of the real sets resize to.
-    """
+    """(width, height) of a set's images where Cityscapes has `height` rows, in the proportions of the real sets."""
     scale = height / DOMAINS['cityscapes'].native[1]
     width, rows = DOMAINS[name].native
     return int(width * scale), int(rows * scale)
 
 
 def scene_of(name: str, split: str, index: int, seed: int) -> Scene:
-    """The layout of one image; it depends on nothing but the arguments."""
+    """The scene of an image, a function of the arguments."""
     key = (seed, list(DOMAINS).index(name), SPLITS.index(split), index)
     return sample_scene(np.random.default_rng(key), DOMAINS[name].layout)
 
 
-def render(name: str, split: str, index: int, seed: int,
-           size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one image of a set.
-
-    Returns the picture (H, W, 3) uint8 RGB and its label (H, W) uint8 of raw Cityscapes ids.
-    """
+def render(name: str, split: str, index: int, seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Draw an image of a set: (H, W, 3) uint8 RGB, and its label (H, W) uint8 of raw Cityscapes ids."""
     scene = scene_of(name, split, index, seed)
     style = DOMAINS[name].style
     canvas = paint(scene, style, size, grass=DOMAINS[name].layout.terrain > 0)
@@ -51,7 +45,7 @@ def render(name: str, split: str, index: int, seed: int,
 
 
 def paint(scene: Scene, style: Style, size: tuple[int, int], grass: bool) -> Canvas:
-    """Draw a scene from far to near. grass: is there terrain beside the street, or paving?"""
+    """Draw a scene from far to near, with grass or paving beside the street."""
     canvas = Canvas(scene.camera, size)
     rng = np.random.default_rng(scene.seed)
     draw_sky(canvas, style, rng)
@@ -59,7 +53,7 @@ def paint(scene: Scene, style: Style, size: tuple[int, int], grass: bool) -> Can
     draw_shadows(canvas, scene, style, rng)
     draw_skyline(canvas, style, rng)
     for thing in (*scene.rows, *scene.things):
-        if canvas.sees(_corners(thing)):
+        if canvas.may_show(_corners(thing)):
             DRAW[thing.kind](canvas, scene, style, thing)
     if scene.hood:
         _hood(canvas, style)
@@ -67,14 +61,13 @@ def paint(scene: Scene, style: Style, size: tuple[int, int], grass: bool) -> Can
 
 
 def _corners(thing: Thing) -> np.ndarray:
-    """Points around a thing, generous: (8, 3)."""
-    reach = max(abs(thing.width), 3.) if thing.kind in ('building', 'light', 'lamp') else \
-        abs(thing.width) + 0.4
+    """Corners (8, 3) of a box that is at least as large as a thing."""
+    wide = thing.kind in ('building', 'light', 'lamp')
+    reach = max(abs(thing.width), 3.) if wide else abs(thing.width) + 0.4
     cos, sin = abs(np.cos(thing.heading)), abs(np.sin(thing.heading))
-    if thing.kind in ('light', 'lamp', 'person'):  # their heading is no angle
+    if thing.kind in ('light', 'lamp', 'person'):  # their heading is not an angle
         cos, sin = 1., 0.
-    half = np.array([reach * cos + thing.length * sin / 2, 0,
-                     thing.length * cos / 2 + thing.width * sin / 2])
+    half = np.array([reach * cos + thing.length * sin / 2, 0, thing.length * cos / 2 + thing.width * sin / 2])
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (0, 1) for z in (-1, 1)])
     return np.array([thing.x, 0, thing.z]) + signs * half + signs * (0, thing.height, 0)
 

@@ -1,8 +1,6 @@
-"""What stands where: a random street as a list of things, with no word about how they look.
+"""A street as data: a camera and a list of things with their places and sizes.
 
-A scene is drawn from a NumPy generator and a `Layout`, the statistics of one data set. Colours are
-not chosen here: every thing carries three uniform numbers (`tones`) and a seed, from which a style
-derives them.
+Colours are not part of it: each thing has three uniform numbers (`tones`) and a seed, from which a style derives them.
 """
 
 from dataclasses import dataclass, field
@@ -11,6 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from .camera import Camera
+
+JUNCTION_WIDTH, LANE_WIDTH = 9., 3.  # metres
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class Layout:
     walkers: tuple[int, int] = (2, 8)
     hood: float = 0.  # chance that the ego vehicle's hood is in the picture
     chances: dict[str, float] = field(default_factory=lambda: dict(
-        train=0.14, bus=0.17, truck=0.17, motorcycle=0.25, bicycle=0.4, light=0.35, sign=0.75,
-        wall=0.5, fence=0.5))
+        train=0.14, bus=0.17, truck=0.17, motorcycle=0.25, bicycle=0.4, light=0.35, sign=0.75, wall=0.5, fence=0.5))
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,12 @@ class Thing:
     heading: float = 0.  # radians; 0 looks along the street, positive turns to the right
     tones: tuple[float, float, float] = (0.5, 0.5, 0.5)
     seed: int = 0
-    ridden: bool = False  # bicycles and motorcycles: somebody rides it
+    ridden: bool = False  # a bicycle or motorcycle with its rider
 
     @property
     def near(self) -> float:
         """The z of its nearest end."""
-        return self.z - (self.length * abs(np.cos(self.heading))
-                         + self.width * abs(np.sin(self.heading))) / 2
+        return self.z - (self.length * abs(np.cos(self.heading)) + self.width * abs(np.sin(self.heading))) / 2
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,25 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A whole street. `rows` are ordered from far to near, and so are `things`."""
+class Road:
+    """The street itself."""
 
-    camera: Camera
     sides: tuple[Side, Side]  # left, right
     lanes: tuple[float, ...]  # x of the lanes' centres; the own lane is at 0
     junction: float | None  # z of a crossing street, 9 m wide
     rail: float | None  # x of the tram's track
+
+    def crosses(self, z: float, length: float) -> bool:
+        """Whether something from z on, of this length, would stand in the crossing street."""
+        return self.junction is not None and z < self.junction + JUNCTION_WIDTH + 3 and z + length > self.junction - 3
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A street with all things, each of `rows` and `things` ordered from far to near."""
+
+    camera: Camera
+    road: Road
     rows: tuple[Thing, ...]  # buildings, walls, fences, hedges, trees behind the sidewalks
     things: tuple[Thing, ...]  # everything on road and sidewalk
     sun: tuple[float, float]  # azimuth and elevation in radians
@@ -91,37 +100,4 @@ class Scene:
         """The direction of the sun."""
         azimuth, elevation = self.sun
         flat = float(np.cos(elevation))
-        return (flat * float(np.sin(azimuth)), float(np.sin(elevation)),
-                -flat * float(np.cos(azimuth)))
-
-
-JUNCTION_WIDTH = 9.
-LANE_WIDTH = 3.
-
-
-def sample_scene(rng: np.random.Generator, layout: Layout) -> Scene:
-    """Draw one street."""
-    from .rows import sample_rows  # these modules need the classes above
-    from .street import sample_things
-    camera = Camera(
-        height=rng.uniform(*layout.camera_height), x=rng.uniform(-0.5, 0.5),
-        focal=rng.uniform(*layout.focal), pitch=rng.uniform(*layout.pitch),
-        yaw=rng.uniform(-layout.yaw, layout.yaw), aspect=layout.aspect)
-    count = int(rng.integers(layout.lanes[0], layout.lanes[1] + 1))
-    left = count // 2
-    lanes = tuple(LANE_WIDTH * (i - left) for i in range(count))
-    shoulder = rng.uniform(0.2, 2.2, 2)  # room for parked cars
-    kerbs = lanes[0] - LANE_WIDTH / 2 - shoulder[0], lanes[-1] + LANE_WIDTH / 2 + shoulder[1]
-    sides = tuple(
-        Side(sign, kerb, rng.uniform(*layout.sidewalk),
-             rng.uniform(1.5, 6.) if rng.random() < layout.terrain else 0.)
-        for sign, kerb in zip((-1, 1), kerbs))
-    junction = rng.uniform(16, 45) if rng.random() < 0.35 else None
-    train = rng.random() < layout.chances['train']
-    rail = (min(lanes[0], -LANE_WIDTH) if train or rng.random() < 0.05 else None)
-    sun = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.1)
-    rows = sample_rows(rng, layout, sides, junction)
-    things = sample_things(rng, layout, sides, lanes, junction, rail if train else None)
-    things = sorted(things, key=lambda t: -(t.near + 0.5 * abs(t.x - camera.x)))
-    return Scene(camera, sides, lanes, junction, rail, tuple(rows), tuple(things), sun,
-                 int(rng.integers(2 ** 31)), bool(rng.random() < layout.hood))
+        return (flat * float(np.sin(azimuth)), float(np.sin(elevation)), -flat * float(np.cos(azimuth)))

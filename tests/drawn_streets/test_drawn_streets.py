@@ -14,8 +14,7 @@ from drawn_streets import DOMAINS, default_size, render, scene_of, writer
 from drawn_streets import labels as L
 from drawn_streets.camera import NEAR, Camera, clip_near
 from drawn_streets.canvas import Canvas
-from drawn_streets.preview import contact_sheet
-from drawn_streets.writer import write_benchmark
+from drawn_streets.writer import contact_sheet, write_benchmark
 
 SETS = ('gta', 'synthia', 'cityscapes')
 COUNT = 24

@@ -1,24 +1,22 @@
 """Draw the miniature benchmark: three small data sets of street scenes.
 
-They have the on-disk layout and the encodings of GTA, SYNTHIA and Cityscapes, so that everything
-that works on them works on the real sets by changing `data_root`. Drawing is deterministic: image
-k of a split depends on the seed alone. A data set that is complete is left untouched, one that was
-interrupted is completed.
+They have the layout on disk and the encodings of GTA, SYNTHIA and Cityscapes, so that whatever works on them works on
+the real sets with another `data_root`. An image is a function of seed, set, split and index. A complete data set is
+not changed, an interrupted one is completed.
 """
 
 import argparse
 import os
 import sys
 
-from drawn_streets.preview import write_preview
+from drawn_streets.writer import write_preview
 from drawn_streets.writer import SETS, write_benchmark
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read and check the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', default='data/mini', help='where to put it (default: %(default)s)')
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', default='data/mini', help='folder of the data sets (default: %(default)s)')
     parser.add_argument('--sets', nargs='+', choices=SETS, default=SETS, help='default: all three')
     parser.add_argument('--seed', type=int, default=0, help='default: %(default)s')
     parser.add_argument('--train', type=int, default=400,
@@ -26,14 +24,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--val', type=int, default=100,
                         help='validation images of gta and cityscapes (default: %(default)s)')
     parser.add_argument('--height', type=int, default=96,
-                        help='rows of a Cityscapes image; the other sets follow in the real '
+                        help='rows of a Cityscapes image; the other sets keep the real '
                              'proportions (default: %(default)s: 192x96, gta 240x135)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
-                        help='processes; the result does not depend on it (default: all cores)')
+                        help='processes; they do not change the result (default: one per core)')
     parser.add_argument('--overwrite', action='store_true',
-                        help='make sets anew that were made with other options')
+                        help='redraw sets that were made with other options')
     parser.add_argument('--preview', metavar='FILE.png',
-                        help='write only a contact sheet of the sets, drawn 256 pixels high')
+                        help='write only a contact sheet of the sets, 256 pixels high')
     args = parser.parse_args(argv)
     for name, least in (('train', 1), ('val', 0), ('height', 32), ('seed', 0)):
         if getattr(args, name) < least:
@@ -42,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; 0 if all went well."""
+    """Draw; 1 if the folder is refused."""
     args = parse_args(argv)
     if args.preview:
         write_preview(args.preview, tuple(args.sets), args.seed)
@@ -56,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     for name, count in drawn.items():
         print(f'{args.out}/{name}: ' + (f'{count} images drawn' if count else
-                                        'complete already, left untouched'))
+                                        'complete, left untouched'))
     return 0
 
 
