@@ -10,7 +10,7 @@ from torch import nn
 from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.datasets.transforms.augmented_views import loads_label
 from mmseg_camix.evaluation import SUBSETS
-from mmseg_camix.models.uda.loading import hand_to_networks
+from mmseg_camix.models.uda.loading import remap_plain_weights
 from mmseg_camix.type_names import type_name
 from mmseg_camix.weights.fitting import first_names, unwrap_weights
 
@@ -131,7 +131,7 @@ def refuse_other_network(model: nn.Module, checkpoint: str) -> None:
     weights = dict(unwrap_weights(read_checkpoint(checkpoint), checkpoint))
     if hasattr(model, 'student'):  # a plain segmentor's weights are loaded into both networks
         expected = {name: shape for name, shape in expected.items() if name.startswith('student.')}
-        hand_to_networks(weights, '', teacher=False)
+        remap_plain_weights(weights, '', teacher=False)
     missing = [name for name, shape in expected.items() if name not in weights or weights[name].shape != shape]
     if missing:
         raise SystemExit(f'{checkpoint} is of another network: {len(missing)} of {len(expected)} weights are missing '

@@ -1,14 +1,16 @@
 """The one file that touches mmseg's segmentors, heads and losses.
 
-Everything else in the package sees a segmentor through these functions, so that a peculiarity of
+Everything else in the package uses a segmentor through these functions, so that a peculiarity of
 mmseg (heads that return tuples while training, cascades, losses that take weights only from a
-sampler) is met once, here.
+sampler) is handled once, here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from mmengine.structures import PixelData
@@ -16,12 +18,26 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-# Heads that return several maps while training, and which is the prediction they give in testing.
-_PREDICTION_OF_TUPLE = {'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
+from mmseg_camix.type_names import type_name
 
-# The largest image that a network is tried on when a model is built.
+Features: TypeAlias = Any
+"""What a backbone (or neck) returns: usually a tuple of maps (B, K, h, w)."""
+Losses: TypeAlias = dict[str, Any]
+"""Name -> scalar tensor, or list of them."""
+
+# Heads that return several maps while training, and the index of the one that they return in testing.
+_PREDICTION_OF_TUPLE = {'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
+# Heads that give no map of class logits, and why.
+_MASK_HEAD = 'predicts masks and their classes, not the class of each pixel'
+_WITHOUT_LOGITS = {
+    'MaskFormerHead': _MASK_HEAD, 'Mask2FormerHead': _MASK_HEAD, 'SideAdapterCLIPHead': _MASK_HEAD,
+    'PointHead': 'trains on points and gives no map of logits for every image'}
+_ADVICE = ('Use a per-pixel head such as DepthwiseSeparableASPPHead, SegformerHead, UPerHead or FCNHead (of a cascade, '
+           'keep the per-pixel heads)')
+
+# The largest image on which a network is tried when a model is built.
 PROBE_SIZE = 128
-# Fewer logits than this on a side and a crop tells nothing about places.
+# A crop needs at least this many logits on each side.
 MIN_CELLS = 2
 
 
@@ -29,41 +45,78 @@ class UnsupportedSegmentorError(TypeError):
     """The segmentor cannot be adapted, because it gives no per-pixel logits."""
 
 
-def heads(segmentor: nn.Module) -> list[nn.Module]:
+class Box(NamedTuple):
+    """A region of an image, in pixels; the last row and column are excluded."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def crop(self, value: Tensor) -> Tensor:
+        """(..., H, W) to its part inside the box."""
+        return value[..., self.top:self.bottom, self.left:self.right]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One map of logits that a network gives for an image; losses on it are multiplied by its weight."""
+
+    logits: Tensor
+    """(B, C, h, w), at the head's own resolution."""
+    weight: float = 1.0
+    box: Box | None = None
+    """The region of the image that the logits describe; None for the whole image."""
+
+
+# ------------------------------------------------------------------ heads
+
+
+def decode_heads(segmentor: nn.Module) -> list[nn.Module]:
     """The decode heads in the order in which a cascade runs them."""
     head = segmentor.decode_head
     return list(head) if isinstance(head, nn.ModuleList) else [head]
 
 
-def main_head(segmentor: nn.Module) -> nn.Module:
+def main_head(segmentor: nn.Module) -> Any:
     """The head whose output is the prediction."""
-    return heads(segmentor)[-1]
+    return decode_heads(segmentor)[-1]
+
+
+def check_config(segmentor: Mapping[str, Any]) -> None:
+    """Raise if a decode head of the config cannot be adapted; some of them cannot even be built."""
+    heads = segmentor.get('decode_head') or ()
+    for head in heads if isinstance(heads, Sequence) else [heads]:
+        if isinstance(head, Mapping) and head.get('type'):
+            _check_name(type_name(head))
 
 
 def check(segmentor: nn.Module) -> None:
-    """Raise where the segmentor's head does not classify pixels, and say what would do."""
+    """Raise if the segmentor's heads do not classify pixels."""
     name = type(segmentor).__name__
     for method in ('extract_feat', '_decode_head_forward_train'):
         if not hasattr(segmentor, method):
             raise UnsupportedSegmentorError(
                 f'segmentor {name} has no `{method}`; derive it from EncoderDecoder or '
                 'CascadeEncoderDecoder, or give it that method with their signature')
-    for head in heads(segmentor):
+    for head in decode_heads(segmentor):
         _check_head(head)
 
 
-def _check_head(head: nn.Module) -> None:
+def _check_name(name: str, kind: str | None = None) -> None:
+    if reason := _WITHOUT_LOGITS.get(kind or name):
+        raise UnsupportedSegmentorError(f'decode head {name} {reason}, so it cannot be adapted. {_ADVICE}')
+
+
+def _check_head(head: Any) -> None:
     name = type(head).__name__
+    for base in type(head).__mro__:
+        _check_name(name, base.__name__)
     if not isinstance(head, BaseDecodeHead) and not getattr(head, 'per_pixel_logits', False):
         raise UnsupportedSegmentorError(
-            f'decode head {name} gives no per-pixel logits (it is not a BaseDecodeHead), so there is '
-            'nothing to take pseudo-labels from. Use a per-pixel head such as DepthwiseSeparableASPPHead, '
-            'SegformerHead, UPerHead or FCNHead; a head of your own that does return (B, C, h, w) '
-            'logits can say so with the class attribute `per_pixel_logits = True`')
-    if any(base.__name__ == 'PointHead' for base in type(head).__mro__):
-        raise UnsupportedSegmentorError(
-            f'decode head {name} trains on points and gives no map of logits for every image; leave it out of '
-            'the cascade, whose other heads can be adapted')
+            f'decode head {name} gives no per-pixel logits (it is not a BaseDecodeHead), which pseudo-labels need. '
+            f'{_ADVICE}; a custom head that returns (B, C, h, w) logits declares it with the class attribute '
+            '`per_pixel_logits = True`')
     if head.out_channels != head.num_classes:
         raise UnsupportedSegmentorError(
             f'decode head {name} has out_channels={head.out_channels} for num_classes='
@@ -71,90 +124,138 @@ def _check_head(head: nn.Module) -> None:
             '(two classes then use a softmax)')
 
 
-def extract(segmentor: nn.Module, image: Tensor) -> object:
-    """Backbone and neck, once. image: (B, 3, H, W)."""
+# ------------------------------------------------------------------ passes
+
+
+def extract(segmentor: nn.Module, image: Tensor) -> Features:
+    """Features of the image, (B, 3, H, W): backbone and neck."""
     return segmentor.extract_feat(image)
 
 
-def head_input(segmentor: nn.Module) -> int:
-    """Index of the map that the main head reads; the last one, where it reads several."""
-    head = main_head(segmentor)
-    if any(base.__name__ == 'PIDHead' for base in type(head).__mro__):
-        return 1  # the middle one of three streams; in_index is not used
-    index = getattr(head, 'in_index', -1)  # K-Net and heads of one's own may not say
-    return index if isinstance(index, int) else list(index)[-1]
+def outputs(segmentor: nn.Module, features: Features) -> tuple[Output, ...]:
+    """All maps of logits that the student is trained on; the first one is the prediction for the whole image.
+
+    A segmentor gives several maps (of several resolutions, say) by a method ``outputs(features)`` that returns a
+    sequence of :class:`Output`. All others give the one map of their main head.
+    """
+    if hasattr(segmentor, 'outputs'):
+        return tuple(segmentor.outputs(features))
+    return (Output(_main_logits(segmentor, features)),)
 
 
-def feature_map(features: object, index: int) -> Tensor:
-    """One of the maps (B, K, h, w) that :func:`extract` gives; a backbone with a single one gives that."""
-    if isinstance(features, Tensor):
-        return features
-    if not -len(features) <= index < len(features):
-        raise ValueError(f'features={index}: the backbone (or neck) gives {len(features)} maps, 0 to '
-                         f'{len(features) - 1}')
-    return features[index]
+def decode(segmentor: nn.Module, features: Features) -> Tensor:
+    """The prediction: logits (B, C, h, w) at the head's own resolution."""
+    return outputs(segmentor, features)[0].logits
 
 
-def feature_shape(segmentor: nn.Module, crop: tuple[int, int] | None, index: int) -> tuple[int, int]:
-    """Channels of a feature map, and its stride in pixels; of a blank image as in :func:`check_crop`."""
-    found, (height, _) = _on_blank(segmentor, crop, lambda image: feature_map(extract(segmentor, image), index))
-    if found.dim() != 4:
-        raise UnsupportedSegmentorError(f'features={index} of {type(segmentor.backbone).__name__} have shape '
-                                        f'{tuple(found.shape)}; expected a map, (1, K, h, w)')
-    return found.shape[1], _stride(height, found)
-
-
-def decode(segmentor: nn.Module, features: object) -> Tensor:
-    """Features to logits (B, C, h, w) at the head's own resolution; a cascade runs all its heads."""
-    first, *later = heads(segmentor)
+def _main_logits(segmentor: nn.Module, features: Features) -> Tensor:
+    """Logits (B, C, h, w) of the main head; a cascade runs all its heads."""
+    first, *later = decode_heads(segmentor)
     output = first.forward(features)
     for head in later:
         output = head.forward(features, output)
-    return _prediction(output, main_head(segmentor))
+    return _prediction(main_head(segmentor), output)
 
 
-def _prediction(output: object, head: nn.Module) -> Tensor:
+def _prediction(head: nn.Module, output: object) -> Tensor:
     if isinstance(output, Tensor):
         return output
     name = type(head).__name__
     known = [base.__name__ for base in type(head).__mro__ if base.__name__ in _PREDICTION_OF_TUPLE]
     if known and isinstance(output, (tuple, list)):
         # In testing these heads return the prediction alone, so the tuple means training mode.
-        return output[_PREDICTION_OF_TUPLE[known[0]]]
+        prediction: Tensor = output[_PREDICTION_OF_TUPLE[known[0]]]
+        return prediction
     raise UnsupportedSegmentorError(
         f'decode head {name} returned {type(output).__name__} instead of a (B, C, h, w) tensor of '
         'logits; only heads that classify pixels can be adapted')
 
 
-def supervised_losses(segmentor: nn.Module, features: object, samples: list) -> dict[str, Tensor]:
-    """The segmentor's own losses on labelled images, auxiliary heads included."""
-    losses = segmentor._decode_head_forward_train(features, samples)
-    if segmentor.with_auxiliary_head:
+def head_input(segmentor: nn.Module) -> int:
+    """Index of the map that the main head reads; the last one if it reads several."""
+    head = main_head(segmentor)
+    if any(base.__name__ == 'PIDHead' for base in type(head).__mro__):
+        return 1  # the middle one of three streams; in_index is not used
+    index = getattr(head, 'in_index', -1)  # K-Net and custom heads may not have it
+    return index if isinstance(index, int) else list(index)[-1]
+
+
+def feature_map(features: Features, index: int) -> Tensor:
+    """One of the maps (B, K, h, w) that :func:`extract` returns, or the only one."""
+    if isinstance(features, Tensor):
+        return features
+    if not -len(features) <= index < len(features):
+        raise ValueError(f'features={index}: the backbone (or neck) gives {len(features)} maps, 0 to '
+                         f'{len(features) - 1}')
+    selected: Tensor = features[index]
+    return selected
+
+
+# ------------------------------------------------------------------ losses
+
+
+def supervised_losses(segmentor: nn.Module, features: Features, samples: list[Any],
+                      computed: Sequence[Output] = ()) -> Losses:
+    """The segmentor's own losses on labelled images, auxiliary heads included.
+
+    Args:
+        segmentor: a segmentor.
+        features: of the images.
+        samples: their data samples, with labels.
+        computed: what :func:`outputs` returned for the features, if that is known.
+    """
+    if hasattr(segmentor, 'outputs'):
+        losses = _losses_of_outputs(segmentor, computed or outputs(segmentor, features), samples)
+    else:  # these heads may need more than their logits, e.g. K-Net and PIDNet
+        losses = segmentor._decode_head_forward_train(features, samples)
+    if getattr(segmentor, 'with_auxiliary_head', False):
         losses.update(segmentor._auxiliary_head_forward_train(features, samples))
     return losses
 
 
-def labels_of(samples: list) -> Tensor | None:
-    """(B, H, W) long ground truth, or None where the samples carry none (a target domain)."""
-    if any('gt_sem_seg' not in sample for sample in samples):
-        return None
+def _losses_of_outputs(segmentor: nn.Module, outputs: Sequence[Output], samples: list[Any]) -> Losses:
+    losses: Losses = {}
+    for index, output in enumerate(outputs):
+        cropped = samples if output.box is None else samples_of(output.box.crop(_stacked_labels(samples)))
+        own = scale_losses(main_head(segmentor).loss_by_feat(output.logits, cropped), output.weight)
+        losses.update({f'decode{index or ""}.{name}': value for name, value in own.items()})
+    return losses
+
+
+def scale_losses(losses: Losses, factor: float) -> Losses:
+    """The losses times a factor; what is no loss (an accuracy) stays."""
+    return {name: value if 'loss' not in name else
+            [item * factor for item in value] if isinstance(value, list) else value * factor
+            for name, value in losses.items()}
+
+
+def labels_of(samples: list[Any]) -> Tensor | None:
+    """(B, H, W) long ground truth, or None if the samples carry none (a target domain)."""
+    return _stacked_labels(samples) if all('gt_sem_seg' in sample for sample in samples) else None
+
+
+def _stacked_labels(samples: list[Any]) -> Tensor:
     return torch.cat([sample.gt_sem_seg.data for sample in samples]).long()
 
 
-def samples_of(label: Tensor) -> list[SegDataSample]:
-    """Data samples that carry ``label``, (B, H, W) long, as ground truth."""
-    return [SegDataSample(gt_sem_seg=PixelData(data=one[None]), metainfo=dict(
-        img_shape=tuple(one.shape), ori_shape=tuple(one.shape))) for one in label]
+def samples_of(labels: Tensor) -> list[SegDataSample]:
+    """Data samples that carry ``labels``, (B, H, W) long, as ground truth."""
+    return [SegDataSample(gt_sem_seg=PixelData(data=label[None]), metainfo=dict(
+        img_shape=tuple(label.shape), ori_shape=tuple(label.shape))) for label in labels]
+
+
+# ------------------------------------------------------------------ a trial when a model is built
 
 
 def check_crop(segmentor: nn.Module, crop: tuple[int, int] | None) -> int:
-    """Stride of the logits; an error where the network cannot work on this crop (height, width).
+    """Return the stride of the logits; raise if the network cannot process this crop (height, width).
 
-    A blank image of the crop's size (a part of it, if large) goes through the network once, which
-    proves when the model is built that it gives logits of the right shape.
+    A blank image of the crop's size (a part of it, if large) passes through the network once. That proves, when the
+    model is built, that it gives logits of the right shape.
     """
     try:
-        logits, (height, width) = _on_blank(segmentor, crop, lambda image: decode(segmentor, extract(segmentor, image)))
+        logits, (height, width) = _run_blank(
+            segmentor, crop, lambda image: decode(segmentor, extract(segmentor, image)))
     except UnsupportedSegmentorError:
         raise
     except Exception as error:
@@ -175,9 +276,18 @@ def check_crop(segmentor: nn.Module, crop: tuple[int, int] | None) -> int:
     return stride
 
 
-def _on_blank(segmentor: nn.Module, crop: tuple[int, int] | None,
-              run: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[int, int]]:
-    """``run`` on a blank image, and its size: a part of the crop, or all of it where no other size will do."""
+def feature_shape(segmentor: nn.Module, crop: tuple[int, int] | None, index: int) -> tuple[int, int]:
+    """Channels of a feature map, and its stride in pixels; of a blank image as in :func:`check_crop`."""
+    features, (height, _) = _run_blank(segmentor, crop, lambda image: feature_map(extract(segmentor, image), index))
+    if features.dim() != 4:
+        raise UnsupportedSegmentorError(f'features={index} of {type(segmentor.backbone).__name__} have shape '
+                                        f'{tuple(features.shape)}; expected a map, (1, K, h, w)')
+    return features.shape[1], _stride(height, features)
+
+
+def _run_blank(segmentor: nn.Module, crop: tuple[int, int] | None,
+               run: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[int, int]]:
+    """``run`` of a blank image, and the image's size: a part of the crop, or all of it if that fails."""
     whole = crop or (PROBE_SIZE, PROBE_SIZE)
     part = (min(whole[0], PROBE_SIZE), min(whole[1], PROBE_SIZE))
     with _evaluated(segmentor):
@@ -188,12 +298,12 @@ def _on_blank(segmentor: nn.Module, crop: tuple[int, int] | None,
         except Exception:
             if part == tuple(whole):
                 raise
-            # A transformer with patches of 14 pixels, say, takes multiples of 14 alone.
-            return run(torch.zeros(1, 3, *whole)), tuple(whole)
+            # A transformer with patches of 14 pixels, say, accepts only multiples of 14.
+            return run(torch.zeros(1, 3, *whole)), whole
 
 
-def _stride(height: int, found: Tensor) -> int:
-    return max(1, round(height / found.shape[2]))
+def _stride(height: int, cells: Tensor) -> int:
+    return max(1, round(height / cells.shape[2]))
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 class AveragedViews(BaseTTAModel):
     """Averages the class probabilities of all views and takes the most probable class.
 
-    Around any segmentor, adapted or not, as mmseg's `SegTTAModel`; but it knows wrapped segmentors,
-    holds one view's probabilities at a time, and gives the average as ``probabilities`` (C, H, W). Its
-    data come from the transform `AugmentedViews`.
+    Wraps any segmentor, adapted or not. Unlike mmseg's `SegTTAModel` it holds the probabilities of one view at
+    a time, and adds the average to the samples as ``probabilities`` (C, H, W). Its data come from the transform
+    `AugmentedViews`.
 
     Args:
         module: the model, or its config.
@@ -35,8 +35,8 @@ class AveragedViews(BaseTTAModel):
         first, totals = None, []
         for view in views:
             samples = self.module.test_step(view)
-            seen = [_probabilities(sample.seg_logits.data) for sample in samples]
-            totals = seen if first is None else [total.add_(one) for total, one in zip(totals, seen)]
+            probs = [_probabilities(sample.seg_logits.data) for sample in samples]
+            totals = probs if first is None else [total.add_(prob) for total, prob in zip(totals, probs)]
             first = samples if first is None else first
         return self.merge_preds([[sample] for sample in first], [total / len(views) for total in totals])
 
@@ -51,8 +51,8 @@ class AveragedViews(BaseTTAModel):
 
 
 def _probabilities(logits: Tensor) -> Tensor:
-    """(C, H, W), in single precision, whatever the network computes in."""
+    """(C, H, W), in single precision."""
     if logits.shape[0] == 1:
         raise ValueError('views cannot be averaged for a head with one output channel (a sigmoid); '
-                         'give the head out_channels=2, or leave test-time augmentation out')
+                         'give the head out_channels=2, or do not use test-time augmentation')
     return logits.float().softmax(0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -14,11 +12,8 @@ from mmseg_camix.ops.losses import upsample
 from . import adapter
 from .memory_bank import MemoryBank
 from .objectives import Objective
-from .step import Progress, Step
+from .step import AdaptedModel, Progress, Step
 from .teacher import EMATeacher
-
-if TYPE_CHECKING:
-    from .uda.wrapper import UDASegmentor
 
 POOLS = ('image', 'batch')
 
@@ -28,22 +23,22 @@ class RegionContrast(Objective):
     """Pulls a cell of the mixed image to the same cell of the target image, and away from others.
 
     InfoNCE between projections of the student's features on a view into which the target was pasted,
-    and of the teacher's features on the target itself (RCCR, Eqs 4 to 8). The projector and its twin,
-    an exponential moving average as the teacher is, belong to this objective: they are in the
-    checkpoint (``objectives.<name>.projector``) and never in an exported segmentor. A learning rate
-    of its own: ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=10))))``.
+    and of the teacher's features on the target itself (RCCR, Eqs 4 to 8). The projector and its
+    exponential moving average belong to this objective: they are in the checkpoint
+    (``objectives.<name>.projector``) and never in an exported segmentor. A separate learning rate:
+    ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=10))))``.
 
     Deviations:
         Negatives: paper: of the image and its mixture. Released code: of the whole batch
-        (``pool='batch'``), drawn for each map apart. Both leave open whether they carry a gradient
-        or say no; ours: none (``detach_negatives=False`` lets it flow). The random half is drawn
+        (``pool='batch'``), drawn separately for each map. Neither carries a gradient, or it is not
+        stated; ours: none (``detach_negatives=False`` lets it flow). The random half is drawn
         once per image and serves all its anchors, as in the code.
         Bank: paper: the last three batches. Released code: this one and the two before (``bank=2``).
-        Ours: three before this one. What is kept of a batch is the half that was drawn, as in the
+        Ours: three before this one. Of a batch, the half that was drawn is kept, as in the
         code. A void cell is a negative of every class, as in the code.
         Mean: paper 1/s^2 (``normalise='overlap'``), the code over positives, which is ours.
         Start: on GTA the code would begin after the end of the training (``begin=300000``), and its
-        projector never reaches the optimiser. Ours: from the first iteration, trained.
+        projector is not passed to the optimiser. Ours: from the first iteration, trained.
 
     Args:
         view: a view of type ``Paste`` that pastes the target.
@@ -54,12 +49,12 @@ class RegionContrast(Objective):
         hidden: channels between the projector's two layers; None takes as many as the features have.
         channels: length of the embeddings.
         temperature: tau.
-        confidence: a positive counts where the teacher's largest probability exceeds it; None
-            trusts all (no PS).
+        confidence: a positive counts if the teacher's largest probability exceeds it; None
+            counts all (no PS).
         negative_ratio: share of the cells of both maps that are drawn; 1 takes all (no NS(R)).
-        filter_class: leave negatives of the anchor's class out; False keeps them (no NS(C)).
+        filter_class: omit negatives of the anchor's class; False keeps them (no NS(C)).
         bank: number of earlier batches whose negatives are kept; 0 is none (no MB).
-        pool: whether negatives are drawn from the own 'image' or the whole 'batch'.
+        pool: whether negatives are drawn from the same 'image' or the whole 'batch'.
         detach_negatives: no gradient through this step's negatives.
         normalise: 'positives' or 'overlap'.
         at_once: largest number of similarities in memory at a time.
@@ -86,24 +81,24 @@ class RegionContrast(Objective):
         self.normalise, self.at_once = normalise, at_once
         self.bank = MemoryBank(bank, channels) if bank else None
 
-    def bind(self, model: UDASegmentor) -> None:
+    def bind(self, model: AdaptedModel) -> None:
         """Check the view, and build the projector for the student's features."""
         view = dict(model.views).get(self.view)
-        if getattr(view, 'donor', None) != 'target' or view.mask is None or model.teacher is None:
+        if view is None or getattr(view, 'donor', None) != 'target' or view.mask is None or model.teacher is None:
             raise ValueError(f"view '{self.view}' must paste the target, e.g. "
-                             "dict(type='Paste', donor='target', over='source', mask='square'), for the "
-                             'pasted region is what both networks see')
+                             "dict(type='Paste', donor='target', over='source', mask='square'): the contrast "
+                             "compares both networks' features of the pasted region")
         if model.global_batch and self.pool == 'batch' and not self.detach_negatives:
             raise ValueError("global_batch=True sends no gradient to other processes: with pool='batch' it needs "
                              'detach_negatives=True')
         self.mask = view.mask
         if self.features is None:
             self.features = adapter.head_input(model.student)
-        shape = adapter.feature_shape(model.student, model.data_preprocessor.crop_size, self.features)
-        self.fit(*shape, model.teacher.alpha)
+        shape = adapter.feature_shape(model.student, model.crop_size, self.features)
+        self.build_projector(*shape, model.teacher.alpha)
 
-    def fit(self, width: int, stride: int, alpha: float) -> None:
-        """Build the projector for features of ``width`` channels at ``stride``, and its twin."""
+    def build_projector(self, width: int, stride: int, alpha: float) -> None:
+        """Build the projector for features of ``width`` channels at ``stride``, and its moving average."""
         self.width, self.stride = width, stride
         hidden = self.hidden or width
         self.projector = nn.Sequential(
@@ -114,43 +109,47 @@ class RegionContrast(Objective):
         return progress.iteration >= self.begin
 
     def after_step(self) -> None:
-        """The twin follows the projector, as the teacher the student."""
+        """Move the projector's average, as the teacher follows the student."""
         self.twin.update(self.projector)
 
     def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
         features = self._map(step.passes[self.view].features)
         anchor = ops.unit_embeddings(self.projector(features))
-        size = tuple(features.shape[2:])
+        size = (features.shape[2], features.shape[3])
+        mask = step.masks[self.mask or '']
         with torch.no_grad():
             positive = ops.unit_embeddings(self.twin.model(self._map(step.teacher_features)))
             label, target_label = (self._cells(step.views[name].target.label, size) for name in (self.view, 'target'))
-            weight = ops.anchor_weights(self._cells(step.masks[self.mask][:, 0], size),
-                                        self._trusted(step, size), self.normalise, step.processes.average)
+            weight = ops.anchor_weights(self._cells(mask[:, 0], size),
+                                        self._confident(step, size), self.normalise, step.processes.average)
         drawn = ops.draw_negatives(anchor.detach() if self.detach_negatives else anchor, positive,
                                    label, target_label, self.negative_ratio, step.generator)
         gather = step.processes.gather
-        negatives = ops.pool_negatives(drawn, gather, step.processes.rank) if self.pool == 'batch' else drawn
+        negatives = ops.of_whole_batch(drawn, gather, step.processes.rank) if self.pool == 'batch' else drawn
         if self.bank is not None:
-            negatives = ops.add_bank(negatives, *self.bank.read())
+            negatives = ops.with_bank(negatives, *self.bank.read())
             self.bank.push(*(gather(part).flatten(0, 1) for part in drawn[:2]))
         loss = ops.region_contrast(anchor, positive, label, negatives, weight, self.temperature,
                                    self.filter_class, self.at_once)
         step.statistics['contrast/anchors'] = (weight > 0).float().mean()
         return dict(loss_contrast=loss * self.weight_at(step))
 
-    def _map(self, features: object) -> Tensor:
-        found = adapter.feature_map(features, self.features)
-        if found.shape[1] != self.width:
-            raise ValueError(f'features={self.features} has {found.shape[1]} channels in training, but {self.width} in '
+    def _map(self, features: adapter.Features) -> Tensor:
+        index = -1 if self.features is None else self.features
+        selected = adapter.feature_map(features, index)
+        if selected.shape[1] != self.width:
+            raise ValueError(f'features={index} has {selected.shape[1]} channels in training, but {self.width} in '
                              'testing; choose another map of the backbone (or neck)')
-        return found
+        return selected
 
     def _cells(self, values: Tensor, size: tuple[int, int]) -> Tensor:
+        assert self.stride is not None
         return ops.sample_cells(values, size, self.stride)
 
-    def _trusted(self, step: Step, size: tuple[int, int]) -> Tensor | None:
-        """(B, h * w) bool, where the teacher is sure of its class."""
+    def _confident(self, step: Step, size: tuple[int, int]) -> Tensor | None:
+        """(B, h * w) bool, True where the teacher is confident; None if all cells count."""
         if self.confidence is None:
             return None
+        assert step.teacher_logits is not None
         probs = upsample(step.teacher_logits, size, step.align_corners).softmax(1)
         return (probs.amax(1) > self.confidence).flatten(1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -12,10 +10,7 @@ from mmseg_camix.ops import mmd as ops
 
 from . import adapter
 from .objectives import Objective
-from .step import Step
-
-if TYPE_CHECKING:
-    from .uda.wrapper import UDASegmentor
+from .step import AdaptedModel, Step
 
 SAMPLES = ('cells', 'images')
 
@@ -24,7 +19,7 @@ SAMPLES = ('cells', 'images')
 class FeatureMMD(Objective):
     """Squared maximum mean discrepancy between the student's features of two views, within a mask.
 
-    With DSP's patch as the mask it is L_paste (Eq. 8), without one L_global (Eq. 9). The kernel is a
+    With DSP's patch as the mask it is L_paste (Eq. 8), without a mask L_global (Eq. 9). The kernel is a
     sum of Gaussians, see :func:`mmseg_camix.ops.mmd.mmd`; all of it runs in fp32.
 
     Deviations:
@@ -32,22 +27,22 @@ class FeatureMMD(Objective):
         as a mask; nothing on what the samples are. Released code: one sample per image, its features
         averaged over all places (``samples='images'``), so that two images a domain are compared;
         the features are those of an extra 1x1 convolution that is never trained, and the mask of
-        the first image serves for all (``shared_mask=True``).
+        the first image is used for all (``shared_mask=True``).
         Ours: one sample per cell of the feature map, each image with its own mask and its own
         embedding, mean over the images. Features are those that the head reads. At most ``cells``
-        random cells of each image are compared, those of the mask first, for a full map would need
-        gigabytes. The mask is brought to the features' size by its nearest pixel. An image whose
+        random cells of each image are compared, those of the mask first, because a full map would need
+        gigabytes. The mask is resized to the features by nearest neighbour. An image whose
         mask is empty there adds 0.
 
     Args:
-        view: one view.
-        other: the other one.
-        mask: compare only within this mask, by its name in the table of masks; None compares all.
+        view: the first view.
+        other: the second view.
+        mask: name of the mask within which features are compared; None compares all.
         weight: factor of the loss (the paper's lambda_feature).
         features: index of the feature map that is compared; None takes the (last) one that the head reads.
-        cells: at most so many cells of each image are compared.
+        cells: largest number of cells of each image that are compared.
         samples: 'cells' or 'images'.
-        shared_mask: whether the mask of the first image serves for all.
+        shared_mask: whether the mask of the first image is used for all.
         kernels: number of Gaussians.
     """
 
@@ -68,17 +63,18 @@ class FeatureMMD(Objective):
     def reads(self) -> tuple[str, ...]:
         return self.view, self.other
 
-    def bind(self, model: UDASegmentor) -> None:
-        """Find the feature map, and refuse an index that the backbone does not have."""
+    def bind(self, model: AdaptedModel) -> None:
+        """Choose the feature map; raise if the backbone has no map of this index."""
         if self.features is None:
             self.features = adapter.head_input(model.student)
-        adapter.feature_shape(model.student, model.data_preprocessor.crop_size, self.features)
+        adapter.feature_shape(model.student, model.crop_size, self.features)
 
     def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
-        one, other = (adapter.feature_map(step.passes[name].features, self.features) for name in self.reads)
-        weight = self._weight(step, one)
+        index = -1 if self.features is None else self.features
+        first, second = (adapter.feature_map(step.passes[name].features, index) for name in self.reads)
+        weight = self._weight(step, first)
         distance = self._between_images if self.samples == 'images' else self._between_cells
-        return dict(loss_mmd=distance(one, other, weight, step).mean() * self.weight_at(step))
+        return dict(loss_mmd=distance(first, second, weight, step).mean() * self.weight_at(step))
 
     def _weight(self, step: Step, features: Tensor) -> Tensor:
         """(B, h, w) float, 1 within the mask."""
@@ -89,17 +85,18 @@ class FeatureMMD(Objective):
             mask = mask[:1].expand_as(mask)
         return F.interpolate(mask.float(), size=features.shape[2:], mode='nearest')[:, 0]
 
-    def _between_cells(self, one: Tensor, other: Tensor, weight: Tensor, step: Step) -> Tensor:
-        one, other = (maps.flatten(2).transpose(1, 2) for maps in (one, other))
+    def _between_cells(self, first: Tensor, second: Tensor, weight: Tensor, step: Step) -> Tensor:
+        first, second = (maps.flatten(2).transpose(1, 2) for maps in (first, second))
         weight = weight.flatten(1)
         if weight.shape[1] > self.cells:
             index = ops.choose_cells(weight, self.cells, step.generator)
             weight = weight.gather(1, index)
-            one, other = (maps.gather(1, index[..., None].expand(-1, -1, maps.shape[2])) for maps in (one, other))
-        return ops.mmd(one, other, weight, weight, self.kernels)
+            first, second = (maps.gather(1, index[..., None].expand(-1, -1, maps.shape[2]))
+                             for maps in (first, second))
+        return ops.mmd(first, second, weight, weight, self.kernels)
 
-    def _between_images(self, one: Tensor, other: Tensor, weight: Tensor, step: Step) -> Tensor:
+    def _between_images(self, first: Tensor, second: Tensor, weight: Tensor, step: Step) -> Tensor:
         processes = step.processes
-        one, other = (processes.gather_live(ops.masked_mean(maps, weight))[None] for maps in (one, other))
-        shown = processes.gather(weight.amax((1, 2)))[None]
-        return ops.mmd(one, other, shown, shown, self.kernels)
+        first, second = (processes.gather_live(ops.masked_mean(maps, weight))[None] for maps in (first, second))
+        weight = processes.gather(weight.amax((1, 2)))[None]
+        return ops.mmd(first, second, weight, weight, self.kernels)

@@ -1,11 +1,13 @@
-"""Masks: each chooses a region of one domain's images, once per step.
+"""Masks: each chooses a region of one branch's images, once per step.
 
-They live in mmseg's TRANSFORMS registry, and run on batches, on the device.
+They are registered in mmseg's TRANSFORMS and run on batches, on the device.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import Any
 
 from mmseg.registry import TRANSFORMS
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from .step import Step
 
 
 class Mask(nn.Module):
-    """Base of all masks: ``forward(step)`` gives a region (B, 1, H, W) bool.
+    """Base of all masks: ``forward(step)`` returns a region (B, 1, H, W) bool.
 
     Args:
         of: the branch whose images (and labels) the region is drawn on. The target's labels are the
@@ -33,8 +35,8 @@ class Mask(nn.Module):
         """All branches that it reads."""
         return (self.of,)
 
-    def prepare(self, metainfo: dict) -> None:
-        """Take what is needed of the data set's metainfo (class names); called before training."""
+    def prepare(self, metainfo: Mapping[str, Any]) -> None:
+        """Read what is needed of the data set's metainfo (class names); called before training."""
 
     def forward(self, step: Step) -> Tensor:
         raise NotImplementedError
@@ -120,6 +122,8 @@ class BoxMask(Mask):
 
     def __init__(self, of: str = 'source', area: float = 0.5, stride: int = 1) -> None:
         super().__init__(of)
+        if not 0 <= area <= 1 or stride < 1:
+            raise ValueError(f'area={area} must lie in [0, 1], stride={stride} must be at least 1')
         self.area, self.stride = area, stride
 
     def forward(self, step: Step) -> Tensor:
@@ -135,14 +139,14 @@ class SquareMask(Mask):
     Deviations:
         Paper: side and corner are multiples of 8, the stride of its network; nothing on how the side
         is drawn. Released code: one box for the whole batch (``per='batch'``), of a uniform area.
-        Ours: one per image, multiples of the stride that the segmentor at hand has.
+        Ours: one per image, multiples of the segmentor's stride.
 
     Args:
         of: the branch whose size is used.
         area: range of the square's area, as a share of the square on the image's shorter side.
         stride: side and corner are multiples of this many pixels; None takes the stride of the
-            coarsest map that an objective looks at.
-        per: 'image', or 'batch' for the same square in all images.
+            coarsest map that an objective reads.
+        per: 'image' for a square per image, 'batch' for the same square in all images.
     """
 
     def __init__(self, of: str = 'target', area: tuple[float, float] = (0.0, 1.0), stride: int | None = None,

@@ -1,6 +1,8 @@
-"""What earlier batches leave to later ones."""
+"""Embeddings of earlier batches."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,15 +11,18 @@ from mmseg_camix.ops.contrast import EMPTY
 
 
 class MemoryBank(nn.Module):
-    """Embeddings and labels of the last batches, in the checkpoint, so that a resumed run has them.
+    """Embeddings and labels of the last batches, which are part of the checkpoint.
 
-    Its size follows the batches; one of another size empties it. Each process has a bank of its own (the
+    Its size follows the batches; one of another size empties it. Each process has its own bank (the
     checkpoint holds all of them); with ``global_batch=True`` all have the same, of all their images.
 
     Args:
-        batches: how many are kept.
+        batches: number of batches to keep.
         channels: K.
     """
+
+    embeddings: Tensor
+    labels: Tensor
 
     def __init__(self, batches: int, channels: int) -> None:
         super().__init__()
@@ -25,15 +30,15 @@ class MemoryBank(nn.Module):
         self.register_buffer('labels', torch.full((batches, 0), EMPTY))
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """Everything: (batches * M, K) fp32, and (batches * M) long with `EMPTY` in unused places."""
+        """All entries: (batches * M, K) fp32, and (batches * M) long with `EMPTY` in unused places."""
         return self.embeddings.flatten(0, 1), self.labels.flatten()
 
     @torch.no_grad()
     def push(self, embedding: Tensor, label: Tensor) -> None:
-        """Add a batch, (M, K) and (M,) long, and forget the oldest."""
+        """Add a batch, (M, K) and (M,) long, and drop the oldest."""
         if len(label) != self.labels.shape[1]:
             self._resize(len(label))
-        # New tensors: those that were read are kept for the backward pass.
+        # New tensors, because the backward pass still needs those that were read.
         self.embeddings = torch.cat([embedding.detach()[None].to(self.embeddings), self.embeddings[:-1]])
         self.labels = torch.cat([label[None].to(self.labels), self.labels[:-1]])
 
@@ -42,7 +47,7 @@ class MemoryBank(nn.Module):
         self.embeddings = self.embeddings.new_zeros(batches, size, channels)
         self.labels = self.labels.new_full((batches, size), EMPTY)
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         saved = state_dict.get(f'{prefix}labels')
         if saved is not None:
             self._resize(saved.shape[-1])

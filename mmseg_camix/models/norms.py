@@ -11,13 +11,13 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 
 def norms_of(module: nn.Module) -> list[_NormBase]:
-    """The layers with statistics; looked up each time, for mmengine may exchange them (SyncBN)."""
-    return [one for one in module.modules() if isinstance(one, _NormBase)]
+    """Layers with statistics; not to be kept, because mmengine may exchange them (SyncBN)."""
+    return [layer for layer in module.modules() if isinstance(layer, _NormBase)]
 
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Within the block, passes leave the running statistics of normalisation layers alone.
+    """Context in which passes leave the running statistics of normalisation layers unchanged.
 
     Batch norm does not track them for as long; instance norm, which would turn to the input's
     statistics then, gives them no weight instead.
@@ -34,7 +34,7 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
 
 
 class unmoved_statistics:
-    """As :func:`frozen_statistics`, for a pass that repeats another one, and as often as it is entered.
+    """As :func:`frozen_statistics`, for a pass that repeats another one; may be entered repeatedly.
 
     Layers track as before, so that autograd keeps the same tensors, but new statistics get no weight.
 
@@ -44,6 +44,7 @@ class unmoved_statistics:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
+        self._before: list[tuple[_NormBase, float | None, Tensor | None]] = []
 
     def __enter__(self) -> None:
         self._before = [(norm, norm.momentum, _count(norm)) for norm in norms_of(self.module) if norm.training]
@@ -53,7 +54,7 @@ class unmoved_statistics:
     def __exit__(self, *error: object) -> None:
         for norm, momentum, count in self._before:
             norm.momentum = momentum
-            if count is not None:
+            if count is not None and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.copy_(count)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from mmengine.dist import is_distributed
@@ -13,18 +15,18 @@ from mmseg_camix.ops import losses as ops
 from mmseg_camix.ops.schedules import build_schedule
 
 from . import adapter
-from .step import Progress, Step, Target, View
+from .step import AdaptedModel, Progress, Step, Target, View
 
-if TYPE_CHECKING:
-    from .uda.wrapper import UDASegmentor
+# Points of a training at which a weight is checked when the model is built.
+_CHECKED_ITERATIONS = range(0, 200_001, 2_000)
 
 
 class Objective(nn.Module):
-    """Base of all objectives: ``forward(step, student)`` gives named losses.
+    """Base of all objectives: ``forward(step, student)`` returns named losses.
 
     Args:
-        view: the view that the student is asked about.
-        weight: factor of the loss; a number or a schedule of the iteration.
+        view: the view whose predictions or features are compared.
+        weight: factor of the loss; a number or a schedule of the iteration, at least 0.
     """
 
     needs_logits = True
@@ -32,49 +34,54 @@ class Objective(nn.Module):
     needs_probs = False
     """Whether targets must carry class distributions."""
     mask: str | None = None
-    """A mask that it reads, by its name in the table of masks."""
+    """A mask that it reads: its name in the table of masks."""
     needs_teacher_features = False
     """Whether the teacher's features of the target images must be kept."""
     stride: int | None = None
-    """Pixels per cell of the features that it compares, known once it is bound; None: no features."""
+    """Pixels per cell of the features that it compares, set by :meth:`bind`; None if it compares none."""
 
     def __init__(self, view: str, weight: float | dict = 1.0) -> None:
         super().__init__()
         self.view = view
+        self.name = type(self).__name__
         self.weight = build_schedule(weight)
+        for iteration in _CHECKED_ITERATIONS:
+            value = self.weight(iteration, _CHECKED_ITERATIONS[-1])
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f'weight={weight} is {value} at {iteration / _CHECKED_ITERATIONS[-1]:.0%} of the '
+                                 'training; it must be at least 0')
 
-    def bind(self, model: UDASegmentor) -> None:
+    def bind(self, model: AdaptedModel) -> None:
         """Build what depends on the segmentor; called once, when the model is built."""
 
-    def prepare(self, metainfo: dict) -> None:
-        """Take what is needed of the data set's metainfo (class names); called before training."""
+    def prepare(self, metainfo: Mapping[str, Any]) -> None:
+        """Read what is needed of the data set's metainfo (class names); called before training."""
 
     def active(self, progress: Progress) -> bool:
-        """Whether it is computed at this point of the training; if not, its view costs nothing."""
+        """Whether it is computed at this point of the training; if not, its view is not computed for it."""
         return True
 
     def idle(self) -> dict[str, Tensor]:
-        """What takes the place of the losses while it is not active.
-
-        With several processes, 0 times its parameters: DDP waits for a gradient of each.
-        """
-        own = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return dict(loss_idle=0 * sum(one.sum() for one in own)) if own and is_distributed() else {}
+        """Losses while it is not active: 0 times its parameters, because DDP waits for a gradient of each."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        if not trained or not is_distributed():
+            return {}
+        return dict(loss_idle=torch.stack([0 * parameter.sum() for parameter in trained]).sum())
 
     def after_step(self) -> None:
         """Called after each step of the optimiser, when the teacher has moved."""
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """All views that the student must see for it."""
+        """All views that must pass through the student for it."""
         return (self.view,)
 
-    def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
+    def forward(self, step: Step, student: nn.Module) -> adapter.Losses:
         raise NotImplementedError
 
     def weight_at(self, step: Step) -> float:
         """The weight at this step."""
-        return self.weight(step.progress.iteration, step.progress.max_iters)
+        return float(self.weight(step.progress.iteration, step.progress.max_iters))
 
 
 @MODELS.register_module()
@@ -91,29 +98,28 @@ class SupervisedLoss(Objective):
     def __init__(self, view: str = 'source', weight: float | dict = 1.0) -> None:
         super().__init__(view, weight)
 
-    def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
-        view = step.views[self.view]
+    def forward(self, step: Step, student: nn.Module) -> adapter.Losses:
+        view, student_pass = step.views[self.view], step.passes[self.view]
         samples = view.samples or adapter.samples_of(view.target.label)
-        losses = adapter.supervised_losses(student, step.passes[self.view].features, samples)
-        factor = self.weight_at(step)
-        return {name: _times(value, factor) if 'loss' in name else value
-                for name, value in losses.items()}
-
-
-def _times(value: Tensor | list[Tensor], factor: float) -> Tensor | list[Tensor]:
-    return [one * factor for one in value] if isinstance(value, list) else value * factor
+        losses = adapter.supervised_losses(student, student_pass.features, samples, student_pass.outputs)
+        return adapter.scale_losses(losses, self.weight_at(step))
 
 
 class PixelObjective(Objective):
-    """Base of losses that compare logits with each target of a view, pixel by pixel."""
+    """Base of losses that compare each of the student's outputs with each target of a view, pixel by pixel."""
 
-    def forward(self, step: Step, student: nn.Module) -> dict[str, Tensor]:
-        view, logits = step.views[self.view], step.passes[self.view].logits
-        total = sum(self.compare(logits, target, _weight(view, target), step) for target in view.targets)
+    loss_name = 'loss'
+
+    def forward(self, step: Step, student: nn.Module) -> adapter.Losses:
+        view, total = step.views[self.view], torch.zeros(())
+        for output in step.passes[self.view].outputs:
+            for target in view.targets:
+                part = target.cropped(output.box)
+                total = total + output.weight * self.compare(output.logits, part, _weight(view, part), step)
         return {self.loss_name: total * self.weight_at(step)}
 
     def compare(self, logits: Tensor, target: Target, weight: Tensor, step: Step) -> Tensor:
-        """logits (B, C, h, w) against one target whose pixels count ``weight`` (B, H, W)."""
+        """logits (B, C, h, w) against one target whose pixels have the weight ``weight``, (B, H, W)."""
         raise NotImplementedError
 
 
@@ -185,5 +191,7 @@ class PixelMSE(PixelObjective):
     loss_name = 'loss_mse'
 
     def compare(self, logits: Tensor, target: Target, weight: Tensor, step: Step) -> Tensor:
+        if target.probs is None:
+            raise ValueError(f"view '{self.view}' carries no class distribution to compare with")
         valid = target.label != step.ignore_index
         return step.num_classes * ops.probability_mse(logits, target.probs, weight * valid, step.align_corners)

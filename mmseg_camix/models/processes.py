@@ -8,7 +8,7 @@ from torch import Tensor, distributed
 
 
 class Processes:
-    """The processes whose images make one batch. Alone, every method gives back what it gets.
+    """The processes whose images make one batch. With one process, every method is the identity.
 
     DDP takes the mean of the processes' gradients. So a sum that is divided by the *mean of the
     divisors* of all processes has the gradient that one process would have with all the images.
@@ -18,7 +18,7 @@ class Processes:
 
     Args:
         rank: of this process.
-        world: how many there are.
+        world: number of processes.
     """
 
     def __init__(self, rank: int = 0, world: int = 1) -> None:
@@ -26,12 +26,12 @@ class Processes:
 
     @classmethod
     def of_training(cls) -> Processes:
-        """Those that were launched together."""
+        """The processes that were launched together."""
         return cls(*get_dist_info())
 
     @torch.no_grad()
     def average(self, value: Tensor) -> Tensor:
-        """The mean of ``value`` over the processes, any shape; floats stay of their type, others become fp32."""
+        """Mean of ``value``, of any shape, over the processes; floats keep their dtype, others become fp32."""
         if self.world == 1:
             return value
         total = value.detach().clone() if value.is_floating_point() else value.float()
@@ -40,7 +40,7 @@ class Processes:
 
     @torch.no_grad()
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows (B, ...) of all processes, (world * B, ...), in the order of the common batch."""
+        """Rows (B, ...) of all processes, (world * B, ...), in the order of the global batch."""
         if self.world == 1:
             return rows
         parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.world)]
@@ -48,9 +48,9 @@ class Processes:
         return torch.stack(parts, 1).flatten(0, 1)
 
     def gather_live(self, rows: Tensor) -> Tensor:
-        """As :meth:`gather`, with a gradient to the own rows: for a loss that all processes compute alike.
+        """As :meth:`gather`, with a gradient to this process's rows: for a loss that all processes compute alike.
 
-        Each process sends its own rows `world` times the gradient, for DDP's mean takes one part of it.
+        The gradient is multiplied by `world`, because DDP's mean divides by it.
         """
         if self.world == 1:
             return rows

@@ -1,14 +1,14 @@
-"""CAMix's significance mask: where the teacher's predictions hold still under noise."""
+"""CAMix's significance mask: where the teacher's predictions are stable under noise."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, nn, profiler
 
 from mmseg_camix.ops import entropy as ops
 from mmseg_camix.ops.global_batch import BatchGenerator, process_of, randn
@@ -18,8 +18,8 @@ from .step import Step
 FORMS = ('paper', 'official')
 BOUNDS = ('sample', 'classes')
 DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
-# The noise has a stream of its own, so that masks do not depend on the number of passes: rows of an
-# ablation differ in what they are about, not in which classes they happened to draw.
+# The noise has its own random stream, so that masks do not depend on the number of passes: rows of an
+# ablation then draw the same classes.
 _NOISE_STREAM = 0x51ED2701
 
 
@@ -28,9 +28,9 @@ class SignificanceMask(nn.Module):
 
     Deviations:
         Noise: paper silent; released code 0.1 N(0, 1) clamped to 0.2 on 0-255 images, which is
-        nothing. Ours: the same numbers in units of the normalised input (``noise=0.1 / std`` is
+        negligible. Ours: the same numbers in units of the normalised input (``noise=0.1 / std`` is
         the code's).
-        Entropy: the code's is NaN where a probability underflows, which rejects the surest pixels.
+        Entropy: the code's is NaN where a probability underflows, which rejects the most confident pixels.
         Ours: xlogy; and the binary mask is upsampled by nearest neighbour, not bilinearly.
         Threshold: ours as Eq. 7 is printed, with K_sup the largest entropy of the sample;
         ``form='official', bound='classes'`` is the code's (beta + (1 - beta) ramp) ln C.
@@ -41,14 +41,14 @@ class SignificanceMask(nn.Module):
         clamp: its largest absolute value.
         beta: initial state of the threshold.
         gamma: exponent of its ramp.
-        form: 'paper' or 'official', how the parts of Eq. 7 are put together.
-        bound: K_sup is the 'sample's largest entropy, or ln C of all 'classes'.
+        form: how the parts of Eq. 7 are combined: 'paper' or 'official'.
+        bound: K_sup: the largest entropy of the 'sample', or ln C of all 'classes'.
         t_max: iteration at which the ramp ends; None for the end of the training.
-        copies_at_once: noisy copies of the batch that go through the teacher together; fewer need
+        copies_at_once: number of noisy copies of the batch in one pass of the teacher; fewer need
             less memory. The noise is the same; a teacher with ``norm='batch'`` normalises over all
-            copies of a pass, so that its predictions change a little with their number.
+            copies of a pass, so that its predictions depend slightly on their number.
         scale: resolution of the noisy passes, as a share of the crop's (fast mode).
-        reuse_clean: take the clean pass as one of the L (fast mode).
+        reuse_clean: use the clean pass as one of the L (fast mode).
         dtype: 'fp32' as the rest of the step, or 'bf16' for passes under autocast (fast mode).
     """
 
@@ -59,58 +59,53 @@ class SignificanceMask(nn.Module):
         super().__init__()
         for name, value, valid in (('form', form, FORMS), ('bound', bound, BOUNDS), ('dtype', dtype, DTYPES)):
             if value not in valid:
-                raise ValueError(f"significance: {name}='{value}' must be one of {', '.join(valid)}")
+                raise ValueError(f"{name}='{value}' must be one of {', '.join(valid)}")
         if passes < 1 or copies_at_once < 1 or not 0 < scale <= 1:
-            raise ValueError(f'significance: passes={passes} and copies_at_once={copies_at_once} must be at '
+            raise ValueError(f'passes={passes} and copies_at_once={copies_at_once} must be at '
                              f'least 1, scale={scale} in (0, 1]')
         if noise < 0 or clamp < 0 or (t_max is not None and t_max < 1):
-            raise ValueError(f'significance: noise={noise} and clamp={clamp} must be at least 0, t_max={t_max} '
+            raise ValueError(f'noise={noise} and clamp={clamp} must be at least 0, t_max={t_max} '
                              'at least 1 (None for the end of the training)')
         if gamma > 0:
-            raise ValueError(f'significance: gamma={gamma} must not be positive: the threshold rises with '
+            raise ValueError(f'gamma={gamma} must not be positive: the threshold rises with '
                              'exp(gamma (1 - t / t_max)^2); the paper has gamma=-5')
         self.passes, self.noise, self.clamp = passes, noise, clamp
         self.beta, self.gamma, self.form, self.bound, self.t_max = beta, gamma, form, bound, t_max
         self.copies_at_once, self.scale = copies_at_once, scale
         self.reuse_clean, self.dtype = reuse_clean, dtype
-        self.clock: tuple[int, int] | None = None
-        """(iteration, t_max) from :class:`DynamicThresholdHook`; else the step's progress counts."""
         self.entropy: Tensor | None = None
         """(B, h, w) of the last step, for the log."""
-        # A profiler puts its stop-watch here, as in UDASegmentor.
-        self.phase: Callable[[str], AbstractContextManager] = lambda name: nullcontext()
         self._statistics: dict[str, Tensor] = {}
         self._generator: BatchGenerator | None = None
 
     @torch.no_grad()
     def forward(self, step: Step, image: Tensor) -> Tensor:
-        """image (B, 3, H, W) of the target; returns U_T, (B, H, W) bool, False on padding."""
-        with self.phase('significance forward'):
+        """U_T of the target's image (B, 3, H, W): (B, H, W) bool, False on padding."""
+        with profiler.record_function('significance forward'):
             probs = ops.mean_probabilities(self._passes(step, image))
         self.entropy = ops.predictive_entropy(probs)
-        shown = step.shown('target', image)
-        cells = None if shown is None else ops.resize_mask(shown, self.entropy.shape[1:])
+        valid = step.valid_mask('target', image)
+        cells = None if valid is None else ops.resize_mask(valid, self.entropy.shape[1:])
         bound = ops.largest_entropy(self.entropy, cells) if self.bound == 'sample' else math.log(step.num_classes)
-        threshold = ops.dynamic_threshold(*self._time(step), bound, self.beta, self.gamma, self.form)
+        progress = step.progress
+        threshold = ops.dynamic_threshold(progress.iteration, self.t_max or progress.max_iters, bound,
+                                          self.beta, self.gamma, self.form)
         significant = ops.significance_mask(self.entropy, threshold)
-        if not isinstance(threshold, Tensor):  # filled on the device: a copy would wait for it
+        if not isinstance(threshold, Tensor):  # fill it on the device, because a copy would wait for it
             threshold = torch.full((), threshold, device=image.device)
         self._statistics = {
             'significance/threshold': threshold.mean(),
-            'significance/kept': _share(significant, cells)}
+            'significance/kept': _kept_share(significant, cells)}
         mask = ops.resize_mask(significant, image.shape[2:])
-        return mask if shown is None else mask & shown
+        return mask if valid is None else mask & valid
 
     def statistics(self) -> dict[str, Tensor]:
         """Threshold and kept share of target pixels at the last step."""
         return self._statistics
 
-    def _time(self, step: Step) -> tuple[int, int]:
-        iteration, t_max = self.clock or (step.progress.iteration, step.progress.max_iters)
-        return iteration, self.t_max or t_max
-
     def _passes(self, step: Step, image: Tensor) -> Iterator[Tensor]:
-        """Logits (B, C, h, w) of one pass after the other."""
+        """Yield the logits (B, C, h, w) of each pass."""
+        assert step.teacher_logits is not None
         generator = self._seeded(step.generator)
         noisy = self.passes
         if self.reuse_clean:
@@ -127,11 +122,12 @@ class SignificanceMask(nn.Module):
             yield from logits.chunk(copies)
 
     def _seeded(self, of_step: torch.Generator) -> torch.Generator:
-        """A generator that follows from the step's, on its device; nothing is drawn from the step's."""
+        """A generator seeded from the step's, on its device; nothing is drawn from the step's."""
         if self._generator is None or self._generator.device != of_step.device:
             self._generator = BatchGenerator(of_step.device)
         self._generator.rank, self._generator.world = process_of(of_step)
-        return self._generator.manual_seed(of_step.initial_seed() ^ _NOISE_STREAM)
+        self._generator.manual_seed(of_step.initial_seed() ^ _NOISE_STREAM)
+        return self._generator
 
     def _noisy(self, image: Tensor, generator: torch.Generator) -> Tensor:
         noise = randn(image.shape, generator, image.device, image.dtype)
@@ -139,12 +135,14 @@ class SignificanceMask(nn.Module):
 
     def _logits(self, step: Step, images: Tensor) -> Tensor:
         dtype = DTYPES[self.dtype]
+        assert step.teacher is not None
         cast = torch.autocast(images.device.type, dtype=dtype) if dtype else nullcontext()
         with step.teacher.frozen_statistics(), cast:
-            return step.teacher(images)
+            logits: Tensor = step.teacher(images)
+        return logits
 
 
-def _share(significant: Tensor, shown: Tensor | None) -> Tensor:
-    if shown is None:
+def _kept_share(significant: Tensor, valid: Tensor | None) -> Tensor:
+    if valid is None:
         return significant.float().mean()
-    return (significant & shown).sum() / shown.sum().clamp_min(1)
+    return (significant & valid).sum() / valid.sum().clamp_min(1)

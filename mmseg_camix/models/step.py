@@ -1,24 +1,24 @@
-"""What one training step works with: domains, views, student passes."""
+"""The data of one training step: progress, views with their targets, the student's outputs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmseg_camix.ops.pseudo import valid_mask
 
+from .adapter import Box, Features, Output
 from .processes import Processes
-
-if TYPE_CHECKING:
-    from .teacher import EMATeacher
+from .teacher import EMATeacher
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the training stands; every schedule and every random draw of a step derives from it."""
+    """How far the training is; every schedule and every random draw of a step derives from it."""
 
     iteration: int = 0
     max_iters: int = 1
@@ -27,14 +27,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of the student at each pixel.
+    """What the student shall predict at each pixel.
 
-    A view may hold several targets for one image: a soft paste asks for the donor's and the
+    A view may hold several targets for one image: a soft paste has the donor's and the
     recipient's label at the same pixel, each with its share of the weight.
     """
 
     label: Tensor
-    """(B, H, W) long, ``ignore_index`` where nothing is asked."""
+    """(B, H, W) long, ``ignore_index`` where there is no target."""
     weight: Tensor
     """(B, H, W) float, confidence in the label; 1 on ground truth."""
     probs: Tensor | None = None
@@ -46,22 +46,29 @@ class Target:
         """The same target with its weight multiplied by ``share``, (B, H, W) float."""
         return replace(self, weight=self.weight * share)
 
+    def cropped(self, box: Box | None) -> Target:
+        """The target inside the box; None returns all of it."""
+        if box is None:
+            return self
+        probs, significance = (None if value is None else box.crop(value) for value in (self.probs, self.significance))
+        return Target(box.crop(self.label), box.crop(self.weight), probs, significance)
+
 
 @dataclass(frozen=True)
 class View:
-    """An image batch as the student sees it."""
+    """A batch of images for the student."""
 
     image: Tensor
-    """(B, 3, H, W) float, normalised as the segmentor wants it."""
+    """(B, 3, H, W) float, normalised as the segmentor expects it."""
     targets: tuple[Target, ...]
     scale: Tensor | None = None
     """(B, 1, 1) factor on the whole loss of each image; None means 1."""
-    samples: list | None = None
-    """The data samples, where the view is a branch of the data set as it came."""
+    samples: list[Any] | None = None
+    """The data samples, if the view is an unchanged branch of the data set."""
 
     @property
     def target(self) -> Target:
-        """The only target; an error if the view asks for several things at a pixel."""
+        """The only target; raises if the view has several."""
         if len(self.targets) != 1:
             raise ValueError(
                 f'this view has {len(self.targets)} weighted targets (soft paste), but the '
@@ -71,16 +78,21 @@ class View:
 
 @dataclass
 class StudentPass:
-    """The student's output on one view: its features are shared by all objectives."""
+    """The student's features and outputs on one view, which all objectives share."""
 
-    features: object
-    logits: Tensor | None = None
-    """(B, C, h, w), at the head's own resolution; None where no objective asks for it."""
+    features: Features
+    outputs: tuple[Output, ...] = ()
+    """The first one is the prediction for the whole image; none if no objective needs logits."""
+
+    @property
+    def logits(self) -> Tensor | None:
+        """(B, C, h, w) of the prediction; None if no objective needs logits."""
+        return self.outputs[0].logits if self.outputs else None
 
 
 @dataclass
 class Step:
-    """All that a training step has worked out so far, filled in the order of the algorithm."""
+    """All that a training step has computed so far, filled in the order of the algorithm."""
 
     progress: Progress
     num_classes: int
@@ -90,26 +102,50 @@ class Step:
     """On the images' device; draws masks."""
     cpu_generator: torch.Generator
     """Draws what must be known on the host (augmentation gates) without waiting for the device."""
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+    """Branch -> (B, 3, H, W) as the data set delivers it."""
+    samples: Mapping[str, list[Any]] = field(default_factory=dict)
+    """Branch -> data samples, whose metainfo holds each crop's place in its image."""
     views: dict[str, View] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
     passes: dict[str, StudentPass] = field(default_factory=dict)
     statistics: dict[str, Tensor] = field(default_factory=dict)
     """Logged, never back-propagated; names must not contain ``loss``."""
-    samples: dict[str, list] = field(default_factory=dict)
-    """Branch -> data samples, whose metainfo tells each crop's place in its image."""
+    teacher: EMATeacher | None = None
+    """Maps images (B, 3, H, W) to logits (B, C, h, w)."""
     teacher_logits: Tensor | None = None
     """(B, C, h, w) of the target images."""
-    teacher_features: object = None
-    """The maps of the teacher's backbone (or neck) on the target images, if an objective asks for them."""
+    teacher_features: Features = None
+    """The teacher's feature maps of the target images, if an objective needs them."""
     stride: int = 1
-    """Pixels per cell of the coarsest map that an objective looks at."""
+    """Pixels per cell of the coarsest map that an objective reads."""
     processes: Processes = field(default_factory=Processes)
-    """Those whose images make one batch; this one alone, unless the model has ``global_batch=True``."""
-    teacher: EMATeacher | None = None
-    """Takes images (B, 3, H, W) to logits (B, C, h, w), for those that ask it again."""
+    """Those whose images make one batch; only this one, unless the model has ``global_batch=True``."""
 
-    def shown(self, branch: str, image: Tensor) -> Tensor | None:
+    def valid_mask(self, branch: str, image: Tensor) -> Tensor | None:
         """(B, H, W) bool, False where an image of the branch was padded to the crop; None if none was."""
-        size = tuple(image.shape[2:])
+        size = (image.shape[2], image.shape[3])
         shapes = [tuple(sample.metainfo.get('img_shape', size)[:2]) for sample in self.samples.get(branch, [])]
         return None if all(shape == size for shape in shapes) else valid_mask(shapes, size, image.device)
+
+
+class AdaptedModel(Protocol):
+    """What objectives may read of the model that they are bound to."""
+
+    @property
+    def student(self) -> nn.Module: ...
+
+    @property
+    def teacher(self) -> EMATeacher | None: ...
+
+    @property
+    def views(self) -> Mapping[str, Any]: ...
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def crop_size(self) -> tuple[int, int] | None: ...
+
+    @property
+    def global_batch(self) -> bool: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class EMATeacher(nn.Module):
     """A copy of the student that follows it: theta' <- a_t theta' + (1 - a_t) theta.
 
     a_t = min(1 - 1 / (t + 1), alpha), so that the first steps average evenly. The number of steps
-    made is a buffer: it is saved, and a resumed run goes on where it stopped.
+    is a buffer: a resumed training continues with it.
 
     Deviations:
         Papers: silent about the teacher's normalisation layers. Released code (DACS family): the
@@ -37,17 +38,19 @@ class EMATeacher(nn.Module):
         norm: 'batch' or 'running'.
     """
 
+    steps: Tensor
+
     def __init__(self, student: nn.Module, alpha: float = 0.99, norm: str = 'batch') -> None:
         super().__init__()
         if norm not in NORM_MODES:
-            raise ValueError(f"teacher: norm='{norm}' is not one of {', '.join(NORM_MODES)}")
+            raise ValueError(f"norm='{norm}' is not one of {', '.join(NORM_MODES)}")
         if not 0 <= alpha <= 1:
-            raise ValueError(f'teacher: alpha={alpha} must lie in [0, 1]')
+            raise ValueError(f'alpha={alpha} must lie in [0, 1]')
         self.alpha = alpha
         self.norm = norm
         self.model = copy.deepcopy(student).requires_grad_(False)
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))
-        # Mirror of `steps` on the host: reading the buffer would wait for the device every step.
+        # Copy of `steps` on the host: reading the buffer would wait for the device every step.
         self._steps_made: int | None = None
 
     @property
@@ -59,22 +62,22 @@ class EMATeacher(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """image (B, 3, H, W) to logits (B, C, h, w), at the head's own resolution."""
-        return self.see(image)[1]
+        return self.features_and_logits(image)[1]
 
-    def see(self, image: Tensor) -> tuple[object, Tensor]:
+    def features_and_logits(self, image: Tensor) -> tuple[adapter.Features, Tensor]:
         """Features and logits of image, (B, 3, H, W)."""
         features = adapter.extract(self.model, image)
         return features, adapter.decode(self.model, features)
 
     def frozen_statistics(self) -> AbstractContextManager:
-        """Within the block, passes leave the running statistics of normalisation layers alone."""
+        """Context in which passes leave the running statistics of normalisation layers unchanged."""
         return frozen_statistics(self.model)
 
     def train(self, mode: bool = True) -> EMATeacher:
         """Set the teacher's mode.
 
-        The train loop calls ``model.train()`` before each iteration, which would switch dropout on;
-        so the mode is decided here and not once after construction.
+        The train loop calls ``model.train()`` before each iteration, which would switch dropout on,
+        so that setting the mode once after construction is not enough.
         """
         super().train(mode and self.norm == 'batch')
         if self.norm == 'batch':
@@ -84,20 +87,21 @@ class EMATeacher(nn.Module):
 
     @torch.no_grad()
     def copy_student(self, student: nn.Module) -> None:
-        """Start from the student's parameters and buffers."""
+        """Copy the student's parameters and buffers."""
         self.model.load_state_dict(student.state_dict())
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
-        """One step towards the student: fused over all parameters, without waiting for the device."""
-        alpha = ema_alpha(self.steps_made, self.alpha)
+        """Move one step towards the student: fused over all parameters, without waiting for the device."""
+        steps_made = self.steps_made
+        alpha = ema_alpha(steps_made, self.alpha)
         ema_update_(list(self.model.parameters()), [p.detach() for p in student.parameters()], alpha)
         if self.norm == 'running':
-            for mine, theirs in zip(self.model.buffers(), student.buffers()):
-                mine.copy_(theirs)
+            for own, other in zip(self.model.buffers(), student.buffers()):
+                own.copy_(other)
         self.steps += 1
-        self._steps_made += 1
+        self._steps_made = steps_made + 1
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._steps_made = None

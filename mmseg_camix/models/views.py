@@ -1,7 +1,7 @@
-"""Views: the images that the student sees, with what is asked of them.
+"""Views: the images for the student, with their targets.
 
 A view reads branches of the data set (``source``, ``target``, ...) or other views. Image, label and
-weight move together, so they cannot drift apart.
+weight move together, so they always match.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .step import Progress, Step, Target, View
 
 
 class ViewBuilder(nn.Module):
-    """Base of all views: ``forward(step)`` gives a :class:`View`.
+    """Base of all views: ``forward(step)`` returns a :class:`View`.
 
     Attributes:
         reads: names of the branches and views that it reads.
         mask: name of the mask that it uses, or None.
-        augment: whether the result gets the strong augmentation.
+        augment: whether the strong augmentation is applied to the result.
     """
 
     reads: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class ViewBuilder(nn.Module):
     augment: bool = False
 
     def reads_at(self, progress: Progress) -> tuple[str, ...]:
-        """What it reads at this point of the training."""
+        """Names of what it reads at this point of the training."""
         return self.reads
 
     def forward(self, step: Step) -> View:
@@ -47,12 +47,12 @@ class Paste(ViewBuilder):
 
     Args:
         donor: where the pasted pixels come from.
-        over: what they are pasted on.
+        over: the image on which they are pasted.
         mask: the region of the donor, by its name in the table of masks.
-        opacity: 1 pastes hard. Below 1 the images blend within the mask, and the view asks for both
-            labels: the donor's with weight ``opacity`` and the recipient's with the rest.
-        augment: whether the result gets the strong augmentation.
-        recipient_term: without it a soft paste asks for the labels of a hard one, everywhere with
+        opacity: 1 pastes hard. Below 1 the images blend within the mask, and the view has both labels as
+            targets: the donor's with weight ``opacity`` and the recipient's with the rest.
+        augment: whether the strong augmentation is applied to the result.
+        recipient_term: False gives a soft paste the labels of a hard one, everywhere with
             weight ``opacity``, as the released DSP does on the target.
     """
 
@@ -72,7 +72,7 @@ class Paste(ViewBuilder):
                 f"cannot paste '{self.donor}' {tuple(donor.image.shape)} over '{self.over}' "
                 f'{tuple(over.image.shape)}: both need the same crop and batch size')
         return View(paste(donor.image, over.image, mask, self.opacity), self._targets(donor, over, mask),
-                    _least(donor.scale, over.scale))
+                    _smaller_scale(donor.scale, over.scale))
 
     def _targets(self, donor: View, over: View, mask: Tensor) -> tuple[Target, ...]:
         single = len(donor.targets) == len(over.targets) == 1
@@ -106,10 +106,10 @@ def _blend_targets(donor: View, over: View, mask: Tensor, opacity: float) -> tup
             *(target.scaled(1 - share) for target in over.targets))
 
 
-def _least(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return torch.minimum(one, other)
+def _smaller_scale(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return torch.minimum(first, second)
 
 
 @TRANSFORMS.register_module()
@@ -117,7 +117,7 @@ class Augmented(ViewBuilder):
     """A branch or view with the strong augmentation, and nothing pasted.
 
     Args:
-        of: what is augmented.
+        of: name of the branch or view.
     """
 
     augment = True
@@ -132,13 +132,13 @@ class Augmented(ViewBuilder):
 
 @TRANSFORMS.register_module()
 class Shuffled(ViewBuilder):
-    """The same images in another order: each takes the place of the one before it.
+    """The same images in another order: each moves to the place of its successor.
 
-    It lets images of one domain be mixed among themselves (naive ClassMix), and needs at least two
-    images in a batch.
+    With it, images of one domain are mixed among themselves (naive ClassMix). A batch needs at least
+    two images.
 
     Args:
-        of: what is shuffled.
+        of: name of the branch or view.
     """
 
     def __init__(self, of: str = 'target') -> None:
@@ -150,9 +150,9 @@ class Shuffled(ViewBuilder):
         if len(view.image) < 2:
             raise ValueError(f"mixing '{self.reads[0]}' images among themselves needs a batch of at "
                              'least 2 per process; raise train_dataloader.batch_size')
-        targets = tuple(Target(*(_rolled(value) for value in (t.label, t.weight, t.probs, t.significance)))
+        targets = tuple(Target(t.label.roll(1, 0), t.weight.roll(1, 0), _rolled(t.probs), _rolled(t.significance))
                         for t in view.targets)
-        return View(_rolled(view.image), targets, _rolled(view.scale))
+        return View(view.image.roll(1, 0), targets, _rolled(view.scale))
 
 
 @TRANSFORMS.register_module()
@@ -160,8 +160,8 @@ class Switch(ViewBuilder):
     """One view until an iteration, another from then on (a warm-up).
 
     Args:
-        before: the view before it.
-        after: the view from it on.
+        before: the view before iteration ``at``.
+        after: the view from then on.
         at: the iteration; 0 means ``after`` always.
     """
 
@@ -182,5 +182,5 @@ def _rolled(value: Tensor | None) -> Tensor | None:
 
 
 def strongly_augmented(view: View, augment: StrongAugment, step: Step) -> View:
-    """The view with its image augmented; labels stay where they are (nothing moves)."""
+    """The view with its image augmented; labels stay in place, because no augmentation moves pixels."""
     return replace(view, image=augment(view.image, generator=step.cpu_generator))

@@ -30,9 +30,8 @@ def data_of(model, seed=0):
 
 def step_of(model, data):
     """The step after `_prepare`: its masks and views."""
-    step = model._begin(data['inputs'], data['data_samples'])
-    with torch.no_grad():
-        model._prepare(step, data['inputs'], data['data_samples'])
+    step = model.begin_step(data['inputs'], data['data_samples'])
+    model.prepare_views(step)
     return step
 
 

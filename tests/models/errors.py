@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmseg_camix.models.uda.tables import TableError
+from mmseg_camix.models.building import TableError
 
 from . import tiny
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mmseg_camix.models.uda.acceleration import blocks_of
-from mmseg_camix.models.uda.tables import TableError
+from mmseg_camix.models.building import TableError
 
 from . import tiny
 

@@ -6,7 +6,7 @@ import torch
 
 from mmseg_camix.models.context_mask import ContextMask, _geometry
 from mmseg_camix.models.step import View
-from mmseg_camix.models.uda.tables import TableError
+from mmseg_camix.models.building import TableError
 
 from . import tiny
 from .camix_tiny import BOXES, FLIPS, IMAGE, NAMES, SIZE, camix, counts_of, data_of, save_prior, step_of
@@ -209,7 +209,7 @@ def test_relatives_come_along():
         seen[name] = set()
         for iteration in range(30):
             model.set_progress(iteration, 100)
-            step = model._begin(data['inputs'], data['data_samples'])
+            step = model.begin_step(data['inputs'], data['data_samples'])
             step.teacher_logits = logits
             step.views['target'] = View(torch.zeros(3, 3, 4, 4), ())
             seen[name].update(tuple(mask.tolist()) for mask in model.masks['context'](step)[:, 0, 0])

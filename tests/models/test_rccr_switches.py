@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmseg_camix.models.uda.tables import TableError
+from mmseg_camix.models.building import TableError
 from tests.sync_counter import SyncCounter
 
 from . import tiny

@@ -7,7 +7,7 @@ from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
 from mmseg_camix.models.uda.methods import DACS
-from mmseg_camix.models.uda.tables import TableError, merge_table, needed, ordered
+from mmseg_camix.models.building import TableError, merge_table, needed, ordered
 
 from . import tiny
 

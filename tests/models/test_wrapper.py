@@ -70,7 +70,7 @@ def test_everything_is_read_from_the_segmentor():
     assert model.data_preprocessor.channel_order == model.augment.channel_order == 'bgr'
     torch.testing.assert_close(model.augment.mean.flatten() * 255, torch.tensor([1., 2., 3.]))
     torch.testing.assert_close(model.augment.std.flatten() * 255, torch.tensor([4., 5., 6.]))
-    step = model._begin(dict.fromkeys(('source', 'target'), torch.zeros(1, 3, 8, 8)), {})
+    step = model.begin_step(dict.fromkeys(('source', 'target'), torch.zeros(1, 3, 8, 8)), {})
     assert (step.num_classes, step.ignore_index, step.align_corners) == (7, 250, True)
     rgb = tiny.method('DACS', tiny.per_pixel())
     assert rgb.augment.channel_order == 'rgb'

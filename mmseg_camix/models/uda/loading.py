@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+# Prefixes of an adapted model's own weights.
 OWN_PARTS = ('student.', 'teacher.', 'masks.', 'views.', 'objectives.', 'pseudo_labels.')
 
 
-def hand_to_networks(state_dict: dict, prefix: str, teacher: bool) -> None:
-    """Rename the weights of a plain segmentor, in place, so that they are loaded into student and teacher.
+def remap_plain_weights(state_dict: dict[str, Any], prefix: str, teacher: bool) -> None:
+    """Rename a plain segmentor's weights in place, so that they load into student and teacher.
 
-    A training copies the student to the teacher before its first step in any case. But whoever tests or predicts with
-    a method whose teacher is tested would else see a random one.
+    Training copies the student into the teacher before its first step in any case. Without this, however, testing a
+    plain checkpoint with a method that predicts with its teacher would test a random network.
 
     Args:
-        state_dict: of a checkpoint; left alone if it is one of an adapted model.
+        state_dict: of a checkpoint; unchanged if it is one of an adapted model.
         prefix: of the model within it.
         teacher: whether the model has one.
     """

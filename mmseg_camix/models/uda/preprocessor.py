@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.structures import PixelData
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from torch import Tensor, nn
 
+Config = dict[str, Any]
 
-def with_preprocessor(segmentor: dict, data_preprocessor: dict | None) -> dict:
-    """The segmentor's config with this preprocessor, where it has none of its own."""
+
+def with_preprocessor(segmentor: Config, data_preprocessor: Config | None) -> Config:
+    """The segmentor's config, with this preprocessor if it has none of its own."""
     if data_preprocessor is None or segmentor.get('data_preprocessor') is not None:
         return segmentor
     return {**segmentor, 'data_preprocessor': data_preprocessor}
 
 
-def return_labels(branch: dict, device: torch.device) -> dict:
-    """A branch as ``pseudo_collate`` makes it: each data sample has its label, on this device."""
+def return_labels(branch: Config, device: torch.device) -> Config:
+    """The branch in the layout of ``pseudo_collate``: each data sample has its label, on this device."""
     if 'labels' not in branch:
         return branch
     labels = branch['labels'].to(device, non_blocking=True).long()
@@ -28,7 +32,7 @@ def return_labels(branch: dict, device: torch.device) -> dict:
 class BranchPreprocessor(nn.Module):
     """{'source': batch, 'target': batch} -> {'inputs': {branch: images}, 'data_samples': {...}}.
 
-    A plain batch (validation, testing) passes through the segmentor's preprocessor as it is.
+    A plain batch (validation, testing) is what the segmentor's preprocessor makes of it.
 
     Args:
         preprocessor: the segmentor's, with its normalisation, channel order and crop size.
@@ -38,9 +42,10 @@ class BranchPreprocessor(nn.Module):
         super().__init__()
         self.preprocessor = preprocessor
 
-    def forward(self, data: dict, training: bool = False) -> dict:
+    def forward(self, data: Config, training: bool = False) -> Config:
         if 'inputs' in data:
-            return self.preprocessor(data, training)
+            plain: Config = self.preprocessor(data, training)
+            return plain
         branches = {name: self._branch(return_labels(batch, self._device()), training) for name, batch in data.items()}
         return dict(
             inputs={name: batch['inputs'] for name, batch in branches.items()},
@@ -49,14 +54,12 @@ class BranchPreprocessor(nn.Module):
     def _device(self) -> torch.device:
         return getattr(self.preprocessor, 'device', torch.device('cpu'))
 
-    def _branch(self, batch: dict, training: bool) -> dict:
-        """What the segmentor's preprocessor gives; at once for all images where nothing has to be padded."""
+    def _branch(self, batch: Config, training: bool) -> Config:
+        """The result of the segmentor's preprocessor, computed for all images at once if none needs padding."""
         images, samples, inner = batch['inputs'], batch['data_samples'], self.preprocessor
-        whole = training and type(inner) is SegDataPreProcessor and inner.size is not None and not inner.batch_augments
-        if not (whole and isinstance(images, Tensor) and images.dtype == torch.uint8
-                and all(have >= wanted for have, wanted in zip(images.shape[2:], inner.size))
-                and all(set(sample.keys()) <= {'gt_sem_seg'} for sample in samples)):
-            return inner(batch, training)
+        if not (training and self._is_stackable(images, samples)):
+            branch: Config = inner(batch, training)
+            return branch
         images = images.to(self._device(), non_blocking=True)
         if inner.channel_conversion and images.shape[1] == 3:
             images = images[:, [2, 1, 0]]
@@ -66,28 +69,36 @@ class BranchPreprocessor(nn.Module):
         for sample in samples:
             shape = sample.gt_sem_seg.shape if 'gt_sem_seg' in sample else None
             sample.set_metainfo(dict(img_shape=images.shape[2:], pad_shape=shape, padding_size=(0, 0, 0, 0)))
-        if images.device.type != 'cpu':  # labels that came apart are there already
+        if images.device.type != 'cpu':  # labels that were stacked are there already
             samples = [sample.to(images.device) for sample in samples]
         return dict(inputs=images, data_samples=samples)
 
+    def _is_stackable(self, images: Any, samples: list[Any]) -> bool:
+        """Whether mmseg's own preprocessor would only normalise and stack the images."""
+        inner = self.preprocessor
+        return (type(inner) is SegDataPreProcessor and inner.size is not None and not inner.batch_augments
+                and isinstance(images, Tensor) and images.dtype == torch.uint8
+                and all(side >= wanted for side, wanted in zip(images.shape[2:], inner.size))
+                and all(set(sample.keys()) <= {'gt_sem_seg'} for sample in samples))
+
     @property
     def mean(self) -> list[float]:
-        """Channel means that are subtracted, in the order of the network's input."""
+        """Channel means, in the order of the network's input."""
         return self._constant('mean', 0.0)
 
     @property
     def std(self) -> list[float]:
-        """Channel deviations that are divided by."""
+        """Channel standard deviations."""
         return self._constant('std', 1.0)
 
     @property
     def channel_order(self) -> str:
-        """'rgb' or 'bgr': what the network sees, for images loaded as BGR (mmcv's default)."""
+        """'rgb' or 'bgr': the order of the network's input, for images loaded as BGR (mmcv's default)."""
         return 'rgb' if getattr(self.preprocessor, 'channel_conversion', False) else 'bgr'
 
     @property
     def crop_size(self) -> tuple[int, int] | None:
-        """(height, width) that training images are padded to, or None."""
+        """(height, width) to which training images are padded, or None."""
         size = getattr(self.preprocessor, 'size', None)
         return tuple(size) if size else None
 

@@ -1,40 +1,32 @@
-"""The three tables of a method (masks, views, objectives): merged, checked, built, ordered.
+"""The three tables of a method (masks, views, objectives): merged, checked, ordered.
 
-Everything that can be wrong in a table is found here, when the model is built: unknown names and
-types, references to views that do not exist, cycles.
+Unknown names and types, references to views that do not exist, and cycles are errors when the model is built.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from mmengine.registry import Registry
-from torch import nn
-
+from ..building import TableError, choices, listed
 from ..step import Progress
 
-
-class TableError(ValueError):
-    """A table of the method is wrong; the message names the entry and the valid choices."""
+Config = dict[str, Any]
 
 
-def listed(names: Iterable[str]) -> str:
-    """Names as people read them."""
-    return ', '.join(sorted(names)) or '(none)'
-
-
-def merge_method(defaults: Mapping, given_tables: Mapping, given_arguments: Mapping) -> dict:
-    """A method's defaults with what a config gives for its tables and for its single entries."""
-    cfg = {name: merge_table(defaults.get(name), table) for name, table in given_tables.items()}
-    for name, arguments in given_arguments.items():
+def merge_method(defaults: Mapping[str, Any], tables: Mapping[str, Any], arguments: Mapping[str, Any]) -> Config:
+    """A method's defaults, overridden by a config's tables and by its arguments of single parts."""
+    cfg = {name: merge_table(defaults.get(name), table, name) for name, table in tables.items()}
+    for name, given in arguments.items():
         default = defaults.get(name)
-        if arguments is not None or default is not None:
-            cfg[name] = merge_arguments(default or {}, arguments or {})
+        if given is not None or default is not None:
+            cfg[name] = merge_arguments(default or {}, given or {})
     return cfg
 
 
-def merge_table(defaults: Mapping | None, overrides: Mapping | None) -> dict:
+def merge_table(defaults: Mapping[str, Any] | None, overrides: Mapping[str, Any] | None,
+                table: str = 'table') -> Config:
     """A table's defaults with overrides merged in, as OpenMMLab's configs do it.
 
     ``_delete_=True`` in an override replaces instead of merging, and so does another ``type`` (the
@@ -42,18 +34,22 @@ def merge_table(defaults: Mapping | None, overrides: Mapping | None) -> dict:
     """
     result = copy.deepcopy(dict(defaults or {}))
     for name, entry in (overrides or {}).items():
-        known = result.get(name)
-        result[name] = merge_arguments(known or {}, entry) if isinstance(entry, Mapping) else entry
+        if isinstance(entry, Mapping):
+            if name not in result and 'type' not in entry:
+                raise TableError(f"{table}: '{name}' is a new entry and needs a dict with `type`; got {dict(entry)}, "
+                                 f'which could only override a default entry{choices(name, result)}')
+            entry = merge_arguments(result.get(name) or {}, entry)
+        result[name] = entry
     return {name: entry for name, entry in result.items() if entry is not None}
 
 
-def merge_arguments(known: Mapping, given: Mapping) -> dict:
+def merge_arguments(known: Mapping[str, Any], given: Mapping[str, Any]) -> Config:
     """Arguments of one class merged, dicts within dicts too; a value of None stays an argument.
 
     Another ``type`` replaces at every depth, for example that of a schedule.
     """
-    kept = not given.get('_delete_', False) and given.get('type', known.get('type')) == known.get('type')
-    result = copy.deepcopy(dict(known)) if kept else {}
+    merges = not given.get('_delete_', False) and given.get('type', known.get('type')) == known.get('type')
+    result = copy.deepcopy(dict(known)) if merges else {}
     for name, value in given.items():
         if isinstance(value, Mapping):
             inner = result.get(name)
@@ -63,49 +59,17 @@ def merge_arguments(known: Mapping, given: Mapping) -> dict:
     return result
 
 
-def build_entry(kind: str, name: str, cfg: Mapping, registry: Registry, base: type) -> nn.Module:
-    """Build one entry; any error names the entry, and unknown types list the valid ones."""
-    if not isinstance(cfg, Mapping) or 'type' not in cfg:
-        raise TableError(f"{kind} '{name}' needs a dict with `type`; got {cfg!r}. An override of a "
-                         f'default entry merges only under the same name')
-    cls = cfg['type'] if isinstance(cfg['type'], type) else registry.get(cfg['type'])
-    if cls is None or not (isinstance(cls, type) and issubclass(cls, base)):
-        valid = [key for key, value in registry.module_dict.items()
-                 if isinstance(value, type) and issubclass(value, base) and value is not base]
-        raise TableError(f"{kind} '{name}': type '{cfg['type']}' is not a {base.__name__}; "
-                         f'available: {listed(valid)}')
-    return construct(f"{kind} '{name}'", cls, {key: value for key, value in cfg.items() if key != 'type'})
-
-
-def construct(what: str, cls: type | Callable, arguments: Mapping, *given: object) -> nn.Module:
-    """``cls(*given, **arguments)``; an error says in which entry of the config it lies."""
-    try:
-        return cls(*given, **arguments)
-    except (TypeError, ValueError, KeyError, OSError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) else error  # str() of it has quotes
-        raise TableError(f'{what} ({cls.__name__}): {reason}') from error
-
-
-def build_table(kind: str, table: Mapping, registry: Registry, base: type) -> nn.ModuleDict:
-    """Build all entries of a table."""
-    return nn.ModuleDict({
-        name: build_entry(kind, name, cfg, registry, base) for name, cfg in table.items()})
-
-
-def check_reference(kind: str, name: str, what: str, wanted: str, valid: Iterable[str]) -> None:
-    """Raise if entry ``name`` refers to something that is not there."""
-    valid = list(valid)
-    if wanted not in valid:
-        raise TableError(f"{kind} '{name}' reads {what} '{wanted}', which is not defined; "
-                         f'available: {listed(valid)}')
-
-
-def check_references(masks: Mapping, views: Mapping, objectives: Mapping, branches: Iterable[str]) -> None:
-    """Raise where an entry reads a branch, mask or view that does not exist."""
+def check_references(masks: Mapping[str, Any], views: Mapping[str, Any], objectives: Mapping[str, Any],
+                     branches: Iterable[str]) -> None:
+    """Raise if an entry reads a branch, mask or view that does not exist, or has a name that is not allowed."""
     branches = list(branches)
     if not objectives:
         raise TableError('a method needs at least one objective, e.g. '
                          "objectives=dict(source=dict(type='SupervisedLoss'))")
+    for name in objectives:
+        if 'loss' in name:
+            # mmengine back-propagates every entry whose name contains 'loss', accuracies included.
+            raise TableError(f"objective '{name}': a name must not contain 'loss'")
     for name in views:
         if name in branches:
             raise TableError(f"view '{name}' has the name of a branch of the data set; choose another")
@@ -113,22 +77,24 @@ def check_references(masks: Mapping, views: Mapping, objectives: Mapping, branch
     for kind, table, valid in (('mask', masks, branches), ('view', views, images), ('objective', objectives, images)):
         for name, entry in table.items():
             for other in entry.reads:
-                check_reference(kind, name, 'branch' if kind == 'mask' else 'view', other, valid)
+                _check_reference(kind, name, 'branch' if kind == 'mask' else 'view', other, valid)
             if kind != 'mask' and entry.mask is not None:
-                check_reference(kind, name, 'mask', entry.mask, masks)
-    for name in objectives:
-        if 'loss' in name:
-            # mmengine back-propagates every entry whose name contains 'loss', accuracies included.
-            raise TableError(f"objective '{name}': a name must not contain 'loss'")
+                _check_reference(kind, name, 'mask', entry.mask, masks)
 
 
 def check_groups(groups: Iterable[Iterable[str]], images: Iterable[str]) -> None:
-    """Raise where `joint_views` has a name that no view or branch has, or one twice."""
-    names = [name for group in groups for name in group]
+    """Raise if `joint_views` has a name that no view or branch has, or a name twice."""
+    images, names = list(images), [name for group in groups for name in group]
     for name in names:
-        check_reference('entry', 'joint_views', 'view', name, images)
+        _check_reference('entry', 'joint_views', 'view', name, images)
     if len(set(names)) < len(names):
         raise TableError(f'joint_views has a view twice ({listed(names)}); each passes once')
+
+
+def _check_reference(kind: str, name: str, what: str, wanted: str, valid: Iterable[str]) -> None:
+    valid = list(valid)
+    if wanted not in valid:
+        raise TableError(f"{kind} '{name}' reads {what} '{wanted}', which is not defined{choices(wanted, valid)}")
 
 
 def ordered(names: Iterable[str], reads: Callable[[str], Iterable[str]]) -> list[str]:
@@ -145,8 +111,8 @@ def ordered(names: Iterable[str], reads: Callable[[str], Iterable[str]]) -> list
         if name in done:
             return
         if name in path:
-            circle = ' -> '.join([*path[path.index(name):], name])
-            raise TableError(f'views read each other in a circle: {circle}; a view can only read '
+            cycle = ' -> '.join([*path[path.index(name):], name])
+            raise TableError(f'views read each other in a cycle: {cycle}; a view can only read '
                              'branches of the data set and views that do not read it')
         path.append(name)
         for other in reads(name):
@@ -158,7 +124,8 @@ def ordered(names: Iterable[str], reads: Callable[[str], Iterable[str]]) -> list
     return done
 
 
-def needed(views: Mapping, order: list[str], wanted: Iterable[str], progress: Progress) -> tuple[list, list]:
+def needed(views: Mapping[str, Any], order: list[str], wanted: Iterable[str],
+           progress: Progress) -> tuple[list[str], list[str]]:
     """Views that this step needs, in order, and the masks that they use.
 
     A view that switches between others reads only one of them at a time.
