@@ -69,8 +69,8 @@ def batch_at(training: Training, start: int) -> dict:
 def prepared_step(model: nn.Module, batch: dict, iteration: int) -> Step:
     """A step whose masks and views are made, and nothing more."""
     model.set_progress(iteration, 100_000)
-    step = model._begin(batch['inputs'], batch['data_samples'])
-    model._prepare(step, batch['inputs'], batch['data_samples'])
+    step = model.begin_step(**batch)
+    model.prepare_views(step)
     return step
 
 
@@ -115,7 +115,7 @@ def draw_significance(cfg: Config, checkpoints: Sequence[str], path: Path, count
         model, batch = training.model, batch_at(training, start)
         image = batch['inputs']['target']
         model.set_progress(iteration, cfg.train_cfg.max_iters)
-        step = model._begin(**batch)
+        step = model.begin_step(**batch)
         step.teacher, step.teacher_logits = model.teacher, model.teacher(image)
         significance = model.pseudo_labels.significance
         kept = significance(step, image).cpu().numpy()

@@ -199,6 +199,8 @@ def complete_for_adaptation(cfg: Config) -> None:
     The hook that moves the teacher, the hooks that watch a training, and loops that evaluate both networks, unless
     the config has custom loops.
     """
+    from mmseg_camix.models.uda.wrapper import check_model_config
+    check_model_config(cfg.get('model', {}))
     if not is_adapted(cfg):
         return
     hooks = list(cfg.get('custom_hooks') or [])

@@ -72,13 +72,13 @@ class Output:
 # ------------------------------------------------------------------ heads
 
 
-def decode_heads(segmentor: nn.Module) -> list[nn.Module]:
+def decode_heads(segmentor: Any) -> list[Any]:
     """The decode heads in the order in which a cascade runs them."""
     head = segmentor.decode_head
     return list(head) if isinstance(head, nn.ModuleList) else [head]
 
 
-def main_head(segmentor: nn.Module) -> Any:
+def main_head(segmentor: Any) -> Any:
     """The head whose output is the prediction."""
     return decode_heads(segmentor)[-1]
 
@@ -91,7 +91,7 @@ def check_config(segmentor: Mapping[str, Any]) -> None:
             _check_name(type_name(head))
 
 
-def check(segmentor: nn.Module) -> None:
+def check(segmentor: Any) -> None:
     """Raise if the segmentor's heads do not classify pixels."""
     name = type(segmentor).__name__
     for method in ('extract_feat', '_decode_head_forward_train'):
@@ -127,12 +127,12 @@ def _check_head(head: Any) -> None:
 # ------------------------------------------------------------------ passes
 
 
-def extract(segmentor: nn.Module, image: Tensor) -> Features:
+def extract(segmentor: Any, image: Tensor) -> Features:
     """Features of the image, (B, 3, H, W): backbone and neck."""
     return segmentor.extract_feat(image)
 
 
-def outputs(segmentor: nn.Module, features: Features) -> tuple[Output, ...]:
+def outputs(segmentor: Any, features: Features) -> tuple[Output, ...]:
     """All maps of logits that the student is trained on; the first one is the prediction for the whole image.
 
     A segmentor gives several maps (of several resolutions, say) by a method ``outputs(features)`` that returns a
@@ -143,12 +143,12 @@ def outputs(segmentor: nn.Module, features: Features) -> tuple[Output, ...]:
     return (Output(_main_logits(segmentor, features)),)
 
 
-def decode(segmentor: nn.Module, features: Features) -> Tensor:
+def decode(segmentor: Any, features: Features) -> Tensor:
     """The prediction: logits (B, C, h, w) at the head's own resolution."""
     return outputs(segmentor, features)[0].logits
 
 
-def _main_logits(segmentor: nn.Module, features: Features) -> Tensor:
+def _main_logits(segmentor: Any, features: Features) -> Tensor:
     """Logits (B, C, h, w) of the main head; a cascade runs all its heads."""
     first, *later = decode_heads(segmentor)
     output = first.forward(features)
@@ -171,7 +171,7 @@ def _prediction(head: nn.Module, output: object) -> Tensor:
         'logits; only heads that classify pixels can be adapted')
 
 
-def head_input(segmentor: nn.Module) -> int:
+def head_input(segmentor: Any) -> int:
     """Index of the map that the main head reads; the last one if it reads several."""
     head = main_head(segmentor)
     if any(base.__name__ == 'PIDHead' for base in type(head).__mro__):
@@ -194,7 +194,7 @@ def feature_map(features: Features, index: int) -> Tensor:
 # ------------------------------------------------------------------ losses
 
 
-def supervised_losses(segmentor: nn.Module, features: Features, samples: list[Any],
+def supervised_losses(segmentor: Any, features: Features, samples: list[Any],
                       computed: Sequence[Output] = ()) -> Losses:
     """The segmentor's own losses on labelled images, auxiliary heads included.
 
@@ -213,7 +213,7 @@ def supervised_losses(segmentor: nn.Module, features: Features, samples: list[An
     return losses
 
 
-def _losses_of_outputs(segmentor: nn.Module, outputs: Sequence[Output], samples: list[Any]) -> Losses:
+def _losses_of_outputs(segmentor: Any, outputs: Sequence[Output], samples: list[Any]) -> Losses:
     losses: Losses = {}
     for index, output in enumerate(outputs):
         cropped = samples if output.box is None else samples_of(output.box.crop(_stacked_labels(samples)))
@@ -247,7 +247,7 @@ def samples_of(labels: Tensor) -> list[SegDataSample]:
 # ------------------------------------------------------------------ a trial when a model is built
 
 
-def check_crop(segmentor: nn.Module, crop: tuple[int, int] | None) -> int:
+def check_crop(segmentor: Any, crop: tuple[int, int] | None) -> int:
     """Return the stride of the logits; raise if the network cannot process this crop (height, width).
 
     A blank image of the crop's size (a part of it, if large) passes through the network once. That proves, when the
@@ -276,7 +276,7 @@ def check_crop(segmentor: nn.Module, crop: tuple[int, int] | None) -> int:
     return stride
 
 
-def feature_shape(segmentor: nn.Module, crop: tuple[int, int] | None, index: int) -> tuple[int, int]:
+def feature_shape(segmentor: Any, crop: tuple[int, int] | None, index: int) -> tuple[int, int]:
     """Channels of a feature map, and its stride in pixels; of a blank image as in :func:`check_crop`."""
     features, (height, _) = _run_blank(segmentor, crop, lambda image: feature_map(extract(segmentor, image), index))
     if features.dim() != 4:
@@ -285,7 +285,7 @@ def feature_shape(segmentor: nn.Module, crop: tuple[int, int] | None, index: int
     return features.shape[1], _stride(height, features)
 
 
-def _run_blank(segmentor: nn.Module, crop: tuple[int, int] | None,
+def _run_blank(segmentor: Any, crop: tuple[int, int] | None,
                run: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[int, int]]:
     """``run`` of a blank image, and the image's size: a part of the crop, or all of it if that fails."""
     whole = crop or (PROBE_SIZE, PROBE_SIZE)
@@ -307,7 +307,7 @@ def _stride(height: int, cells: Tensor) -> int:
 
 
 @contextmanager
-def _evaluated(segmentor: nn.Module) -> Iterator[None]:
+def _evaluated(segmentor: Any) -> Iterator[None]:
     was_training = segmentor.training
     segmentor.eval()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
@@ -22,25 +24,26 @@ class AveragedViews(BaseTTAModel):
         data_preprocessor: for a model that has none of its own.
     """
 
-    def __init__(self, module: dict | nn.Module, data_preprocessor: dict | None = None) -> None:
+    def __init__(self, module: dict[str, Any] | nn.Module, data_preprocessor: dict[str, Any] | None = None) -> None:
         if isinstance(module, dict) and module.get('data_preprocessor') is not None:
             data_preprocessor = None  # the module's own wins; mmengine would replace it
         super().__init__(module, data_preprocessor)
 
     @torch.no_grad()
-    def test_step(self, data: dict) -> list:
+    def test_step(self, data: dict[str, Any]) -> list[Any]:
         """data: ``inputs`` and ``data_samples``, each a list of views of lists of images."""
         views = [dict(inputs=list(inputs), data_samples=list(samples))
                  for inputs, samples in zip(data['inputs'], data['data_samples'])]
-        first, totals = None, []
+        first: list[Any] = []
+        totals: list[Tensor] = []
         for view in views:
             samples = self.module.test_step(view)
             probs = [_probabilities(sample.seg_logits.data) for sample in samples]
-            totals = probs if first is None else [total.add_(prob) for total, prob in zip(totals, probs)]
-            first = samples if first is None else first
+            totals = probs if not first else [total.add_(prob) for total, prob in zip(totals, probs)]
+            first = first or samples
         return self.merge_preds([[sample] for sample in first], [total / len(views) for total in totals])
 
-    def merge_preds(self, data_samples_list: list, averages: list[Tensor]) -> list:
+    def merge_preds(self, data_samples_list: list[Any], averages: list[Tensor]) -> list[Any]:
         """The first view's samples, which have the labels, with the prediction of all."""
         merged = [views[0] for views in data_samples_list]
         for sample, average in zip(merged, averages):

@@ -40,14 +40,13 @@ def choices(name: object, valid: Iterable[str]) -> str:
     """The end of an error message about a wrong name: the nearest valid one, and all of them."""
     valid = list(valid)
     near = difflib.get_close_matches(str(name), valid, 1)
-    return (f"; did you mean '{near[0]}'?" if near else ';') + f' Available: {listed(valid)}'
+    return (f". Did you mean '{near[0]}'?" if near else '.') + f' Available: {listed(valid)}'
 
 
 def build_entry(kind: str, name: str, cfg: Mapping[str, Any], registry: Registry, base: type[EntryT]) -> EntryT:
     """Build one entry of type ``base``; errors name the entry, and an unknown type lists the valid ones."""
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
-        raise TableError(f"{kind} '{name}' needs a dict with `type`; got {cfg!r}. An override of a "
-                         'default entry merges only under the same name')
+        raise TableError(f"{kind} '{name}' needs a dict with `type`; got {cfg!r}")
     cls = cfg['type'] if isinstance(cfg['type'], type) else registry.get(cfg['type'])
     if cls is None or not (isinstance(cls, type) and issubclass(cls, base)):
         valid = [key for key, value in registry.module_dict.items()

@@ -105,12 +105,12 @@ class ContextMask(Mask):
         assert step.teacher_logits is not None
         image = step.views[self.of].image
         probs = upsample(step.teacher_logits, (image.shape[2], image.shape[3]), step.align_corners).softmax(1)
-        prior = None if self.prior is None else self._cropped_prior(self.prior, step, probs)
+        prior = None if self.prior is None else self._cropped_prior(step, probs)
         region: Tensor = ops.contextual_mask(probs, prior, self.relations, step.generator, self.ratio, self.agreeing,
                                              step.valid_mask(self.of, image))[0]
         return region
 
-    def _cropped_prior(self, prior: Tensor, step: Step, probs: Tensor) -> Tensor:
+    def _cropped_prior(self, step: Step, probs: Tensor) -> Tensor:
         """The prior where each sample's crop lies, (B, C, H, W)."""
         metas = [sample.metainfo for sample in step.samples[self.of]]
         size = (probs.shape[2], probs.shape[3])
@@ -120,7 +120,8 @@ class ContextMask(Mask):
         boxes, flips = torch.tensor([box for box, _ in places]), torch.tensor([flip for _, flip in places])
         if probs.is_cuda:  # a copy from pinned memory does not wait for the device
             boxes, flips = boxes.pin_memory(), flips.pin_memory()
-        return crop_prior(prior, boxes.to(probs.device, non_blocking=True),
+        assert self.prior is not None
+        return crop_prior(self.prior, boxes.to(probs.device, non_blocking=True),
                           flips.to(probs.device, non_blocking=True), size)
 
     def _check_aspect(self, shape: tuple[int, ...]) -> None:

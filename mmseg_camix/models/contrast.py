@@ -11,7 +11,7 @@ from mmseg_camix.ops.losses import upsample
 
 from . import adapter
 from .memory_bank import MemoryBank
-from .objectives import Objective
+from .objectives import Objective, Weight
 from .step import AdaptedModel, Progress, Step
 from .teacher import EMATeacher
 
@@ -63,7 +63,7 @@ class RegionContrast(Objective):
     needs_logits = False
     needs_teacher_features = True
 
-    def __init__(self, view: str = 'cut', weight: float | dict = 0.01, begin: int = 0,
+    def __init__(self, view: str = 'cut', weight: Weight = 0.01, begin: int = 0,
                  features: int | None = None, hidden: int | None = None, channels: int = 128,
                  temperature: float = 0.1, confidence: float | None = 0.75, negative_ratio: float = 0.5,
                  filter_class: bool = True, bank: int = 3, pool: str = 'image', detach_negatives: bool = True,
@@ -125,9 +125,9 @@ class RegionContrast(Objective):
         drawn = ops.draw_negatives(anchor.detach() if self.detach_negatives else anchor, positive,
                                    label, target_label, self.negative_ratio, step.generator)
         gather = step.processes.gather
-        negatives = ops.of_whole_batch(drawn, gather, step.processes.rank) if self.pool == 'batch' else drawn
+        negatives = ops.pool_negatives(drawn, gather, step.processes.rank) if self.pool == 'batch' else drawn
         if self.bank is not None:
-            negatives = ops.with_bank(negatives, *self.bank.read())
+            negatives = ops.add_bank(negatives, *self.bank.read())
             self.bank.push(*(gather(part).flatten(0, 1) for part in drawn[:2]))
         loss = ops.region_contrast(anchor, positive, label, negatives, weight, self.temperature,
                                    self.filter_class, self.at_once)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops import mmd as ops
 
 from . import adapter
-from .objectives import Objective
+from .objectives import Objective, Weight
 from .step import AdaptedModel, Step
 
 SAMPLES = ('cells', 'images')
@@ -49,7 +49,7 @@ class FeatureMMD(Objective):
     needs_logits = False
 
     def __init__(self, view: str = 'mixed_source', other: str = 'mixed_target', mask: str | None = None,
-                 weight: float | dict = 0.005, features: int | None = None, cells: int = 1024,
+                 weight: Weight = 0.005, features: int | None = None, cells: int = 1024,
                  samples: str = 'cells', shared_mask: bool = False, kernels: int = 5) -> None:
         super().__init__(view, weight)
         if samples not in SAMPLES:

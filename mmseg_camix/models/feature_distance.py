@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops.feature_distance import majority_cells, masked_feature_distance
 
 from . import adapter
-from .objectives import Objective
+from .objectives import Objective, Weight
 from .step import AdaptedModel, Step
 
 # Classes of Cityscapes that ImageNet has too; the others are "stuff".
@@ -49,7 +49,7 @@ class FeatureDistance(Objective):
     needs_logits = False
     classes: Tensor | None
 
-    def __init__(self, view: str = 'source', weight: float | dict = 0.005, encoder: dict[str, Any] | None = None,
+    def __init__(self, view: str = 'source', weight: Weight = 0.005, encoder: dict[str, Any] | None = None,
                  things: Sequence[str] | None = THINGS, min_share: float = 0.75, index: int = -1) -> None:
         super().__init__(view, weight)
         if not 0 <= min_share <= 1:

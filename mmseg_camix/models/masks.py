@@ -154,7 +154,7 @@ class SquareMask(Mask):
         super().__init__(of)
         if per not in ('image', 'batch'):
             raise ValueError(f"per='{per}' must be 'image' or 'batch'")
-        self.area, self.stride, self.per = tuple(area), stride, per
+        self.area, self.stride, self.per = (area[0], area[1]), stride, per
 
     def forward(self, step: Step) -> Tensor:
         image = step.views[self.of].image
@@ -179,7 +179,7 @@ class CowMask(Mask):
     def __init__(self, of: str = 'source', sigma: tuple[float, float] = (1 / 64, 1 / 16),
                  share: tuple[float, float] = (0.5, 0.5)) -> None:
         super().__init__(of)
-        self.sigma, self.share = tuple(sigma), tuple(share)
+        self.sigma, self.share = (sigma[0], sigma[1]), (share[0], share[1])
 
     def forward(self, step: Step) -> Tensor:
         image = step.views[self.of].image

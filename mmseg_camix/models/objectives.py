@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from mmengine.dist import is_distributed
@@ -12,10 +12,12 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_camix.ops import losses as ops
-from mmseg_camix.ops.schedules import build_schedule
+from mmseg_camix.ops.schedules import Schedule, build_schedule
 
 from . import adapter
 from .step import AdaptedModel, Progress, Step, Target, View
+
+Weight: TypeAlias = float | dict[str, Any] | Schedule
 
 # Points of a training at which a weight is checked when the model is built.
 _CHECKED_ITERATIONS = range(0, 200_001, 2_000)
@@ -40,7 +42,7 @@ class Objective(nn.Module):
     stride: int | None = None
     """Pixels per cell of the features that it compares, set by :meth:`bind`; None if it compares none."""
 
-    def __init__(self, view: str, weight: float | dict = 1.0) -> None:
+    def __init__(self, view: str, weight: Weight = 1.0) -> None:
         super().__init__()
         self.view = view
         self.name = type(self).__name__
@@ -95,7 +97,7 @@ class SupervisedLoss(Objective):
 
     needs_logits = False
 
-    def __init__(self, view: str = 'source', weight: float | dict = 1.0) -> None:
+    def __init__(self, view: str = 'source', weight: Weight = 1.0) -> None:
         super().__init__(view, weight)
 
     def forward(self, step: Step, student: nn.Module) -> adapter.Losses:
@@ -140,7 +142,7 @@ class PixelCrossEntropy(PixelObjective):
 
     loss_name = 'loss_ce'
 
-    def __init__(self, view: str, weight: float | dict = 1.0, normalise: str = 'pixels') -> None:
+    def __init__(self, view: str, weight: Weight = 1.0, normalise: str = 'pixels') -> None:
         super().__init__(view, weight)
         if normalise not in ops.NORMALISERS:
             raise ValueError(f"normalise='{normalise}' must be one of {', '.join(ops.NORMALISERS)}")

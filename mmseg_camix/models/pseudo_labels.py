@@ -74,7 +74,7 @@ class PseudoLabels(nn.Module):
 
     def forward(self, step: Step, image: Tensor) -> View:
         """The target's image, (B, 3, H, W), with its pseudo-labels."""
-        confidence, label, probs = self._predict(step, image.shape[2:])
+        confidence, label, probs = self._predict(step, (image.shape[2], image.shape[3]))
         valid = step.valid_mask('target', image)
         share = self._share(step, confidence, valid)
         rows = ops.row_weight(image.shape[2], self.ignore_top, self.ignore_bottom, image.device)

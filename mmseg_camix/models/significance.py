@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -85,8 +86,8 @@ class SignificanceMask(nn.Module):
             probs = ops.mean_probabilities(self._passes(step, image))
         self.entropy = ops.predictive_entropy(probs)
         valid = step.valid_mask('target', image)
-        cells = None if valid is None else ops.resize_mask(valid, self.entropy.shape[1:])
-        bound = ops.largest_entropy(self.entropy, cells) if self.bound == 'sample' else math.log(step.num_classes)
+        cells = None if valid is None else ops.resize_mask(valid, (self.entropy.shape[1], self.entropy.shape[2]))
+        bound: Any = ops.largest_entropy(self.entropy, cells) if self.bound == 'sample' else math.log(step.num_classes)
         progress = step.progress
         threshold = ops.dynamic_threshold(progress.iteration, self.t_max or progress.max_iters, bound,
                                           self.beta, self.gamma, self.form)
@@ -96,7 +97,7 @@ class SignificanceMask(nn.Module):
         self._statistics = {
             'significance/threshold': threshold.mean(),
             'significance/kept': _kept_share(significant, cells)}
-        mask = ops.resize_mask(significant, image.shape[2:])
+        mask = ops.resize_mask(significant, (image.shape[2], image.shape[3]))
         return mask if valid is None else mask & valid
 
     def statistics(self) -> dict[str, Tensor]:

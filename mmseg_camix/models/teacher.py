@@ -69,7 +69,7 @@ class EMATeacher(nn.Module):
         features = adapter.extract(self.model, image)
         return features, adapter.decode(self.model, features)
 
-    def frozen_statistics(self) -> AbstractContextManager:
+    def frozen_statistics(self) -> AbstractContextManager[None]:
         """Context in which passes leave the running statistics of normalisation layers unchanged."""
         return frozen_statistics(self.model)
 

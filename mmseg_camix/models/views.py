@@ -66,7 +66,7 @@ class Paste(ViewBuilder):
         self.reads = (donor, over)
 
     def forward(self, step: Step) -> View:
-        donor, over, mask = step.views[self.donor], step.views[self.over], step.masks[self.mask]
+        donor, over, mask = step.views[self.donor], step.views[self.over], step.masks[self.mask or '']
         if donor.image.shape != over.image.shape:
             raise ValueError(
                 f"cannot paste '{self.donor}' {tuple(donor.image.shape)} over '{self.over}' "

@@ -28,13 +28,6 @@ def data_of(model, seed=0):
     return model.data_preprocessor(tiny.batch(SIZE, BATCH, seed), True)
 
 
-def step_of(model, data):
-    """The step after `_prepare`: its masks and views."""
-    step = model.begin_step(data['inputs'], data['data_samples'])
-    model.prepare_views(step)
-    return step
-
-
 def ground_truth(data):
     return torch.stack([s.gt_sem_seg.data[0] for s in data['data_samples']['source']]).numpy()
 

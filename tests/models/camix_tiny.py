@@ -64,10 +64,3 @@ def camix(iteration=30, context=None, significance=None, segmentor=None, kind='C
             p.copy_(torch.randn(p.shape, generator=generator))
     model.prepare(dict(classes=NAMES))
     return model
-
-
-def step_of(model, data):
-    """The step after `_prepare`: its masks and views."""
-    step = model.begin_step(data['inputs'], data['data_samples'])
-    model.prepare_views(step)
-    return step

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_camix.models.uda.acceleration import blocks_of
 from mmseg_camix.models.building import TableError
+from mmseg_camix.models.uda.acceleration import blocks_of
 
 from . import tiny
 
@@ -198,7 +198,7 @@ def test_blocks_have_layers():
 
 @pytest.mark.parametrize(('acceleration', 'match'), [
     (dict(checkpointing=True), "finds no blocks in Patchwork; name modules .*checkpointing=..backbone"),
-    (dict(checkpointing=['backbone.layer9']), "no module 'backbone.layer9'; it has .*backbone.*decode_head"),
+    (dict(checkpointing=['backbone.layer9']), "no module 'backbone.layer9'; choose one of .*backbone.*decode_head"),
     (dict(chanels_last=True), "'acceleration' .*chanels_last"),
 ])
 def test_mistakes_are_explained(acceleration, match):

@@ -16,14 +16,14 @@ from .errors import refused
 @pytest.mark.parametrize('wrong', ['Nonsense', 'Resize', 'FCNHead'])
 def test_unknown_type(table, entry, valid, wrong):
     """A misspelt one, and one that the registry knows as something else."""
-    refused(f"{table[:-1]} '{entry}': type '{wrong}' is not a .*available: .*{valid}",
+    refused(f"{table[:-1]} '{entry}': type '{wrong}' is not a .*Available: .*{valid}",
             **{table: {entry: dict(type=wrong)}})
 
 
 def test_unknown_types_list_no_base_class():
     with pytest.raises(TableError) as caught:
         tiny.method('DACS', tiny.per_pixel(), masks=dict(classes=dict(type='Nonsense')))
-    available = str(caught.value).split('available: ')[1].split(', ')
+    available = str(caught.value).split('Available: ')[1].split(', ')
     assert 'ClassMask' in available
     assert 'Mask' not in available
     assert 'Resize' not in available
@@ -31,12 +31,12 @@ def test_unknown_types_list_no_base_class():
 
 @pytest.mark.parametrize(('changes', 'match'), [
     (dict(views=dict(mixed=dict(donor='sorce'))),
-     "view 'mixed' reads view 'sorce', which is not defined; available: mixed, source, target"),
-    (dict(views=dict(mixed=dict(mask='clases'))), "view 'mixed' reads mask 'clases'.*available: classes"),
-    (dict(masks=dict(classes=dict(of='mixed'))), "mask 'classes' reads branch 'mixed'.*available: source, target"),
+     "view 'mixed' reads view 'sorce', which is not defined. Did you mean 'source'. Available: mixed, source, target"),
+    (dict(views=dict(mixed=dict(mask='clases'))), "reads mask 'clases'.*Did you mean 'classes'. Available: classes"),
+    (dict(masks=dict(classes=dict(of='mixed'))), "mask 'classes' reads branch 'mixed'.*Available: source, target"),
     (dict(objectives=dict(mixed=dict(view='mixd'))),
-     "objective 'mixed' reads view 'mixd'.*available: mixed, source, target"),
-    (dict(masks=dict(classes=None)), r"view 'mixed' reads mask 'classes'.*available: \(none\)"),
+     "objective 'mixed' reads view 'mixd'.*Did you mean 'mixed'. Available: mixed, source, target"),
+    (dict(masks=dict(classes=None)), r"view 'mixed' reads mask 'classes'.*Available: \(none\)"),
 ])
 def test_unknown_reference(changes, match):
     refused(match, **changes)
@@ -48,7 +48,7 @@ def test_unknown_reference(changes, match):
      'b -> c -> b'),
 ])
 def test_circle_of_views(views, circle):
-    refused(f'in a circle: {circle};', views=views)
+    refused(f'in a cycle: {circle};', views=views)
 
 
 def test_views_may_come_in_any_order():
@@ -61,7 +61,7 @@ def test_views_may_come_in_any_order():
 
 
 @pytest.mark.parametrize(('changes', 'match'), [
-    (dict(masks=dict(classes=dict(rato=0.3))), r"mask 'classes' \(ClassMask\): .*'rato'"),
+    (dict(masks=dict(classes=dict(rato=0.3))), r"mask 'classes' \(ClassMask\) has no .*'rato'. Did you mean 'ratio'"),
     (dict(masks=dict(classes=dict(ratio=1.3))), r"mask 'classes' \(ClassMask\): ratio=1.3 must lie"),
     (dict(masks=dict(classes=dict(pool='both'))), "mask 'classes'.*pool='both' must be 'image' or 'batch'"),
     (dict(views=dict(mixed=dict(opacity=2))), r"view 'mixed' \(Paste\): opacity=2 must lie"),
@@ -69,11 +69,17 @@ def test_views_may_come_in_any_order():
     (dict(objectives=dict(mixed=dict(weight='1'))), "objective 'mixed'.*'1' is not a schedule"),
     (dict(pseudo_labels=dict(per='pixel')), "pseudo_labels.*per='pixel' must be one of batch, image"),
     (dict(pseudo_labels=dict(scope='mask')), "pseudo_labels.*scope='mask' must be one of target, view"),
-    (dict(pseudo_labels=dict(treshold=0.9)), 'pseudo_labels.*treshold'),
-    (dict(teacher=dict(norm='eval')), "teacher: norm='eval' is not one of batch, running"),
-    (dict(teacher=dict(alpha=1.5)), 'teacher: alpha=1.5 must lie'),
-    (dict(teacher=dict(decay=0.9)), 'teacher.*decay'),
-    (dict(augment=dict(jiter=0.1)), 'augment.*jiter'),
+    (dict(pseudo_labels=dict(treshold=0.9)), "pseudo_labels.*'treshold'. Did you mean 'threshold'"),
+    (dict(pseudo_labels=dict(threshold=-1)), r'pseudo_labels.*threshold=-1 must lie in \[0, 1\]'),
+    (dict(pseudo_labels=dict(threshold=float('nan'))), r'threshold=nan must lie in \[0, 1\]'),
+    (dict(pseudo_labels=dict(significance=dict(pases=3))), r"significance.*'pases'. Did you mean 'passes'"),
+    (dict(objectives=dict(mixed=dict(weight=-1))), "objective 'mixed'.*weight=-1 .*must be at least 0"),
+    (dict(objectives=dict(mixed=dict(weight=float('nan')))), 'weight=nan .*must be at least 0'),
+    (dict(objectives=dict(mixed=dict(weight=dict(type='Linear', start=1.0, end=-1.0)))), 'at 51%.*must be at least 0'),
+    (dict(teacher=dict(norm='eval')), r"'teacher' \(EMATeacher\): norm='eval' is not one of batch, running"),
+    (dict(teacher=dict(alpha=1.5)), r"'teacher' \(EMATeacher\): alpha=1.5 must lie"),
+    (dict(teacher=dict(alfa=0.9)), "'teacher'.*'alfa'. Did you mean 'alpha'"),
+    (dict(augment=dict(jiter=0.1)), "'augment'.*'jiter'. Did you mean 'jitter'"),
     (dict(augment=dict(jitter=2.0)), 'jitter brightness=2.0'),
     (dict(predict_with='techer'), "predict_with='techer' is not one of student, teacher"),
 ])
@@ -92,7 +98,7 @@ def test_predict_with_a_teacher_that_is_not_there():
 
 
 def test_an_entry_without_type():
-    refused("mask 'clases' needs a dict with `type`.*merges only under the same name",
+    refused("masks: 'clases' is a new entry and needs a dict with `type`.*Did you mean 'classes'",
             masks=dict(clases=dict(ratio=0.3)))
     refused("mask 'classes' needs a dict with `type`", masks=dict(classes=3))
 
@@ -125,7 +131,7 @@ def test_a_plain_data_set_under_a_method_that_adapts():
     """What an existing config has, wrapped and nothing else changed."""
     model = tiny.method('DACS', tiny.per_pixel())
     data = model.data_preprocessor(tiny.batch(), True)
-    with pytest.raises(ValueError, match='DACS needs images of target, .*gives source alone.*PairedDataset'):
+    with pytest.raises(ValueError, match='DACS needs images of target, .*gives only source.*PairedDataset'):
         model.loss(data['inputs']['source'], data['data_samples']['source'])
 
 

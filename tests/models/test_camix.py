@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from .camix_tiny import BATCH, BOXES, CLASSES, FLIPS, SIZE, camix, counts_of, data_of, save_prior, step_of
+from .camix_tiny import BATCH, BOXES, CLASSES, FLIPS, SIZE, camix, counts_of, data_of, save_prior
+from .tiny import step_of
 
 VOID = 255
 GROUPS = [{1, 2}, {3, 4}]  # pole, traffic light; rider, bicycle

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from mmseg_camix.models.adapter import Output
 from mmseg_camix.models.step import StudentPass
 from tests.sync_counter import SyncCounter
 
 from . import tiny
-from .camix_tiny import BATCH, CLASSES, SIZE, camix, data_of, save_prior, step_of
+from .camix_tiny import BATCH, CLASSES, SIZE, camix, data_of, save_prior
+from .tiny import step_of
 
 VOID = 255
 
@@ -23,7 +25,7 @@ def prior(tmp_path):
 def gradient(model, step, objective):
     """Of an objective on the mixed view by the student's logits, (B, C, H, W)."""
     logits = torch.randn(BATCH, CLASSES, SIZE, SIZE, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    step.passes['mixed'] = StudentPass(None, logits)
+    step.passes['mixed'] = StudentPass(None, (Output(logits),))
     (loss,) = model.objectives[objective](step, model.student).values()
     return loss.item(), torch.autograd.grad(loss, logits)[0]
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from mmseg_camix.models.building import TableError
 from mmseg_camix.models.context_mask import ContextMask, _geometry
 from mmseg_camix.models.step import View
-from mmseg_camix.models.building import TableError
 
 from . import tiny
-from .camix_tiny import BOXES, FLIPS, IMAGE, NAMES, SIZE, camix, counts_of, data_of, save_prior, step_of
+from .camix_tiny import BOXES, FLIPS, IMAGE, NAMES, SIZE, camix, counts_of, data_of, save_prior
+from .tiny import step_of
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def prior(tmp_path):
 def cropped(model, data, boxes=BOXES, flips=FLIPS, **others):
     data = data if data is not None else data_of(model, boxes=boxes, flips=flips, **others)
     step = step_of(model, data)
-    return model.masks['context']._cropped(step, torch.zeros(3, len(NAMES), SIZE, SIZE))
+    return model.masks['context']._cropped_prior(step, torch.zeros(3, len(NAMES), SIZE, SIZE))
 
 
 def test_the_prior_moves_with_the_crop(prior):
@@ -91,7 +92,7 @@ def test_a_prior_of_another_aspect_is_refused_at_the_first_batch(prior):
         model.loss(square['inputs'], square['data_samples'])
     for image in ((24, 48), (27, 48), (24, 48)):  # street scenes bear a little stretch
         cropped(model, data_of(model, image=image))
-    assert model.masks['context']._fitting == {(24, 48), (27, 48)}
+    assert model.masks['context']._accepted_shapes == {(24, 48), (27, 48)}
 
 
 def test_a_missing_prior(tmp_path):
@@ -115,7 +116,7 @@ def test_a_checkpoint_holds_neither_prior_nor_relations(prior):
 
 
 @pytest.mark.parametrize(('meta', 'error', 'message'), [
-    (dict(), KeyError, 'needs the place of the crop; use RecordedRandomCrop and PackUDAInputs'),
+    (dict(), KeyError, 'needs the position of the crop; use RecordedRandomCrop and PackUDAInputs'),
     (dict(crop_box=(0, 0, 9, 9), resized_shape=(9, 9), flip=True, flip_direction='vertical', img_path='a.png'),
      ValueError, 'a.png: a spatial prior cannot follow a vertical flip')])
 def test_samples_whose_place_is_unknown(meta, error, message):
@@ -132,7 +133,7 @@ def test_pixels_that_the_prior_overrules_can_be_left_out(prior):
         masks[agreeing] = model.masks['context'](step)
     probs = step.teacher_logits.softmax(1)
     own = probs.argmax(1)
-    overruled = ((probs * model.masks['context']._cropped(step, probs)).argmax(1) != own)[:, None]
+    overruled = ((probs * model.masks['context']._cropped_prior(step, probs)).argmax(1) != own)[:, None]
     assert (masks[False] & overruled).any()
     assert torch.equal(masks[True], masks[False] & ~overruled)
 
@@ -171,7 +172,7 @@ def test_groups_without_a_pair_are_said(monkeypatch):
     assert relations_of()
     assert not said
     assert not relations_of(('sky', 'tree', 'house'))
-    assert "groups=['I', 'II'] name no two of the classes sky, tree, house: no class brings another" in said[0]
+    assert "groups=['I', 'II'] name no two of the classes sky, tree, house: no class adds another" in said[0]
 
 
 def test_groups_through_a_config():
@@ -239,7 +240,7 @@ def test_a_model_that_was_not_prepared():
     model = tiny.build(dict(type='CAMix', segmentor=tiny.per_pixel((SIZE, SIZE))))
     model.set_progress(0, 10)
     data = data_of(model)
-    with pytest.raises(RuntimeError, match=r'does not know the classes yet; UDAHook tells it .* `model.prepare'):
+    with pytest.raises(RuntimeError, match=r'has no class names yet; UDAHook sets them .* `model.prepare'):
         model.loss(data['inputs'], data['data_samples'])
     with pytest.raises(ValueError, match="the training data set has no metainfo\\['classes'\\]"):
         model.prepare({})

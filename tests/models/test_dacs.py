@@ -18,8 +18,8 @@ from .by_loops import (
     model_of,
     reference_cross_entropy,
     reference_pseudo_labels,
-    step_of,
 )
+from .tiny import step_of
 
 
 @pytest.mark.parametrize('kind', ['DACS', 'iDACS'])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from .dsp_tiny import BATCH, CLASSES, NO_ALIGNMENT, SIZE, VOID, data_of, labels_of, losses_of, model_of, step_of
+from .dsp_tiny import BATCH, CLASSES, NO_ALIGNMENT, SIZE, VOID, data_of, labels_of, losses_of, model_of
+from .tiny import step_of
 
 
 def log_probs(network, image):

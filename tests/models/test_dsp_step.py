@@ -100,7 +100,7 @@ def test_nothing_waits_for_the_device(monkeypatch):
 
 def test_missing_branches_are_named():
     model = model_of()
-    with pytest.raises(ValueError, match='DSP needs images of donor, rare, but the data set gives source, target'):
+    with pytest.raises(ValueError, match='DSP needs images of donor, rare, but the data set gives only source, target'):
         tiny.losses_of(model, tiny.batch(SIZE, BATCH))
 
 

@@ -11,8 +11,7 @@ from .test_views import SHAPE, make_step
 def test_naive_classmix_mixes_the_targets_among_themselves():
     model = tiny.method('NaiveClassMix', tiny.per_pixel(), augment=dict(jitter_probability=0, blur_probability=0))
     data = model.data_preprocessor(tiny.batch(count=3), True)
-    step = model.begin_step(data['inputs'], data['data_samples'])
-    model.prepare_views(step)
+    step = tiny.step_of(model, data)
     images, label = data['inputs']['target'], step.views['target'].target.label
     region = step.masks['classes']
     expected = torch.where(region, images, images.roll(1, 0))
@@ -57,8 +56,8 @@ def test_padding_gets_no_pseudo_label_and_does_not_count():
     samples[1] = tiny.unlabelled((20, 24))
     data = model.data_preprocessor(data, True)
     assert data['inputs']['target'].shape == (2, 3, 32, 32)
-    step = model.begin_step(data['inputs'], data['data_samples'])
-    model.prepare_views(step)
+    step = tiny.step_of(model, data)
+    with torch.no_grad():
         probs = model.teacher.model.decode_head.conv_seg(data['inputs']['target']).softmax(1)
     confidence, best = probs.max(1)
     label, weight = step.views['target'].target.label, step.views['target'].target.weight

@@ -108,7 +108,8 @@ def test_a_head_that_predicts_points():
                  align_corners=False, loss_decode=tiny.CROSS_ENTROPY)
     cascade = tiny.encoder_decoder(dict(type='PassThrough'), [tiny.linear_head(), point],
                                    type='CascadeEncoderDecoder', num_stages=2)
-    refused('PointHead trains on points.*leave it out of the cascade', UnsupportedSegmentorError, segmentor=cascade)
+    refused('PointHead trains on points.*of a cascade, keep the per-pixel heads', UnsupportedSegmentorError,
+            segmentor=cascade)
 
 
 @MODELS.register_module()

@@ -6,8 +6,9 @@ import pytest
 from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
+from mmseg_camix.models.building import TableError
 from mmseg_camix.models.uda.methods import DACS
-from mmseg_camix.models.building import TableError, merge_table, needed, ordered
+from mmseg_camix.models.uda.tables import merge_table, needed, ordered
 
 from . import tiny
 
@@ -104,7 +105,7 @@ def test_order_against_the_definition():
 
 def test_a_circle_is_shown():
     table = dict(a=['b'], b=['c'], c=['d'], d=['b'])
-    with pytest.raises(TableError, match='circle: b -> c -> d -> b;'):
+    with pytest.raises(TableError, match='cycle: b -> c -> d -> b;'):
         ordered(table, reads(table))
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmseg_camix.models.adapter import Output
 from mmseg_camix.models.masks import BoxMask, ClassMask, CowMask
 from mmseg_camix.models.objectives import PixelCrossEntropy, PixelMSE, SupervisedLoss
 from mmseg_camix.models.step import Progress, Step, StudentPass, Target, View
@@ -149,7 +150,7 @@ def test_class_mask_counts_void_only_if_told():
 
 def compared(objective, view, logits):
     step = make_step(v=view)
-    step.passes['v'] = StudentPass(None, logits)
+    step.passes['v'] = StudentPass(None, (Output(logits),))
     return objective(step, None)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmseg_camix.datasets.encodings import CLASSES as NAMES
+from mmseg_camix.models.step import Step
 
 CLASSES = 5
 BN = dict(type='BN', requires_grad=True)
@@ -206,3 +207,10 @@ def losses_of(model: nn.Module, data: dict) -> tuple[Tensor, dict]:
     """The total that is back-propagated, and what is logged, as `train_step` makes them."""
     data = model.data_preprocessor(data, True)
     return model.parse_losses(model(**data, mode='loss'))
+
+
+def step_of(model: nn.Module, data: dict) -> Step:
+    """The step with its masks and views, before the student's passes."""
+    step = model.begin_step(data['inputs'], data['data_samples'])
+    model.prepare_views(step)
+    return step

@@ -1,4 +1,4 @@
-"""The hook that drives and logs CAMix's dynamic threshold."""
+"""The hook that configures and logs CAMix's dynamic threshold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .uda_hook import unwrap_model
 
 @HOOKS.register_module()
 class DynamicThresholdHook(Hook):
-    """Sets the iteration from which the significance mask derives its threshold R(t), and logs quantiles.
+    """Sets the end of the ramp of the significance mask's threshold R(t), and logs quantiles of the entropy.
 
     Threshold and kept share of target pixels are logged with the losses of every step (``significance/threshold``,
     ``significance/kept``); every ``interval`` steps the hook adds quantiles of the entropy. It does nothing for a
@@ -37,17 +37,14 @@ class DynamicThresholdHook(Hook):
         self.t_max, self.interval, self.levels = t_max, interval, tuple(levels)
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse two different ends of one ramp."""
-        own = getattr(_significance(runner), 't_max', None)
+        """Pass `t_max` to the mask; refuse two different ends of one ramp."""
+        mask = _significance(runner)
+        own = getattr(mask, 't_max', None)
         if self.t_max is not None and own is not None and own != self.t_max:
             raise ValueError(f'DynamicThresholdHook has t_max={self.t_max}, but pseudo_labels.significance has '
                              f't_max={own}; set only one of them')
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Set the clock of the threshold."""
-        mask = _significance(runner)
-        if mask is not None:
-            mask.clock = (runner.iter, self.t_max or runner.max_iters)
+        if mask is not None and self.t_max is not None:
+            mask.t_max = self.t_max
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:

@@ -44,7 +44,7 @@ def accelerate(student: nn.Module, teacher: nn.Module | None, channels_last: boo
             compile_parts(network, 'inductor' if compile is True else compile, recomputed)
 
 
-def use_channels_last(segmentor: nn.Module) -> None:
+def use_channels_last(segmentor: Any) -> None:
     """Convert weights of convolutions, and images before the backbone, to NHWC."""
     segmentor.to(memory_format=torch.channels_last)
     segmentor.backbone.register_forward_pre_hook(_to_channels_last)
@@ -56,7 +56,7 @@ def _to_channels_last(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, 
                  if isinstance(value, Tensor) and value.dim() == 4 else value for value in inputs)
 
 
-def compile_parts(segmentor: nn.Module, backend: str, without: Sequence[nn.Module] = ()) -> None:
+def compile_parts(segmentor: Any, backend: str, without: Sequence[nn.Module] = ()) -> None:
     """Compile backbone, neck and heads separately: mmseg's code between them branches on the host.
 
     Args:
@@ -84,7 +84,7 @@ def blocks_of(backbone: nn.Module) -> list[nn.Module]:
     return list(blocks(backbone, False))
 
 
-def _chosen(segmentor: nn.Module, names: bool | Sequence[str]) -> list[nn.Module]:
+def _chosen(segmentor: Any, names: bool | Sequence[str]) -> list[nn.Module]:
     if names is not True:
         return [_named(segmentor, name) for name in names or ()]
     if blocks := blocks_of(segmentor.backbone):
@@ -126,7 +126,7 @@ def _derived(base: type, **methods: Callable[..., Any]) -> type:
 
 @cache
 def _recomputing(base: Any) -> type:
-    def forward(self: nn.Module, *args: object, **kwargs: object) -> object:
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> object:
         inner = partial(base.forward, self)
         if not torch.is_grad_enabled():
             return inner(*args, **kwargs)
@@ -135,7 +135,7 @@ def _recomputing(base: Any) -> type:
     return _derived(base, forward=forward)
 
 
-def _contexts(module: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Contexts of the first pass, and of its repetition, which must not update running statistics again."""
     return nullcontext(), unmoved_statistics(module)
 

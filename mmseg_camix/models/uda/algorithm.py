@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor, nn, profiler
+from torch import Tensor, profiler
 
 from mmseg_camix.ops.augment import StrongAugment
 from mmseg_camix.ops.global_batch import BatchGenerator
@@ -34,7 +34,8 @@ class UDAAlgorithm(BaseModel):
     Phases of the step are named for profilers by `torch.profiler.record_function`.
     """
 
-    student: nn.Module
+    student: Any
+    data_preprocessor: Any
     teacher: EMATeacher | None
     pseudo_labels: PseudoLabels | None
     masks: Table[Mask]
@@ -151,7 +152,7 @@ class UDAAlgorithm(BaseModel):
         return self._generators
 
     def _branches_read(self) -> list[str]:
-        readers = (*self.objectives.values(), *self.masks.values(), *self.views.values())
+        readers: list[Any] = [*self.objectives.values(), *self.masks.values(), *self.views.values()]
         read = {name for reader in readers for name in reader.reads}
         if self.pseudo_labels is not None:
             read.add('target')

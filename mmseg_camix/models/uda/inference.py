@@ -58,7 +58,7 @@ class InferenceConfig:
     @cfg.setter
     def cfg(self, cfg: Any) -> None:
         self._cfg = cfg
-        dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+        dataset: Any = (cfg.get('test_dataloader') or {}).get('dataset') or {}
         if dataset.get('pipeline'):
             dataset.pipeline = inference_pipeline(dataset.pipeline)
         if cfg.get('test_pipeline') or dataset.get('pipeline'):

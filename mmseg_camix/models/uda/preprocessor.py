@@ -56,7 +56,8 @@ class BranchPreprocessor(nn.Module):
 
     def _branch(self, batch: Config, training: bool) -> Config:
         """The result of the segmentor's preprocessor, computed for all images at once if none needs padding."""
-        images, samples, inner = batch['inputs'], batch['data_samples'], self.preprocessor
+        images, samples = batch['inputs'], batch['data_samples']
+        inner: Any = self.preprocessor
         if not (training and self._is_stackable(images, samples)):
             branch: Config = inner(batch, training)
             return branch
@@ -75,7 +76,7 @@ class BranchPreprocessor(nn.Module):
 
     def _is_stackable(self, images: Any, samples: list[Any]) -> bool:
         """Whether mmseg's own preprocessor would only normalise and stack the images."""
-        inner = self.preprocessor
+        inner: Any = self.preprocessor
         return (type(inner) is SegDataPreProcessor and inner.size is not None and not inner.batch_augments
                 and isinstance(images, Tensor) and images.dtype == torch.uint8
                 and all(side >= wanted for side, wanted in zip(images.shape[2:], inner.size))

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..building import TableError, choices, listed
+from ..building import Table, TableError, choices, listed
 from ..step import Progress
 
 Config = dict[str, Any]
@@ -59,7 +59,7 @@ def merge_arguments(known: Mapping[str, Any], given: Mapping[str, Any]) -> Confi
     return result
 
 
-def check_references(masks: Mapping[str, Any], views: Mapping[str, Any], objectives: Mapping[str, Any],
+def check_references(masks: Table[Any], views: Table[Any], objectives: Table[Any],
                      branches: Iterable[str]) -> None:
     """Raise if an entry reads a branch, mask or view that does not exist, or has a name that is not allowed."""
     branches = list(branches)
@@ -124,7 +124,7 @@ def ordered(names: Iterable[str], reads: Callable[[str], Iterable[str]]) -> list
     return done
 
 
-def needed(views: Mapping[str, Any], order: list[str], wanted: Iterable[str],
+def needed(views: Table[Any] | Mapping[str, Any], order: list[str], wanted: Iterable[str],
            progress: Progress) -> tuple[list[str], list[str]]:
     """Views that this step needs, in order, and the masks that they use.
 

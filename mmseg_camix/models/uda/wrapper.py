@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmseg.registry import MODELS, TRANSFORMS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_camix.ops.augment import StrongAugment
 
@@ -128,7 +128,7 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
             raise ValueError(f"predict_with='{name}' is not one of {', '.join(self.networks)}")
         return name
 
-    def network(self, name: str | None = None) -> nn.Module:
+    def network(self, name: str | None = None) -> Any:
         """The student or the teacher as a plain segmentor; by default the one that predicts."""
         name = self._checked_network(name or self.predict_with)
         return self.student if name == 'student' or self.teacher is None else self.teacher.model
@@ -141,7 +141,8 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
     @property
     def crop_size(self) -> tuple[int, int] | None:
         """(height, width) of training crops, or None if the preprocessor does not know it."""
-        return self.data_preprocessor.crop_size
+        size: tuple[int, int] | None = self.data_preprocessor.crop_size
+        return size
 
     def forward(self, inputs: dict[str, Tensor] | Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """As mmseg's segmentors; only ``mode='loss'`` takes branches of images."""
@@ -151,7 +152,8 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
 
     def prepare(self, metainfo: Mapping[str, Any]) -> None:
         """Pass the data set's metainfo (class names) to every part; the hook calls it before training."""
-        for part in (*self.masks.values(), *self.objectives.values()):
+        parts: list[Mask | Objective] = [*self.masks.values(), *self.objectives.values()]
+        for part in parts:
             part.prepare(metainfo)
         if self.pseudo_labels is not None:
             self.pseudo_labels.prepare(metainfo)
@@ -166,11 +168,11 @@ def check_model_config(cfg: Mapping[str, Any]) -> None:
     """Raise if the config's model has an unknown type, or is an adapted one with an unknown argument."""
     kind = cfg.get('type')
     if isinstance(kind, str) and '.' not in kind and MODELS.get(kind) is None:
-        raise TableError(f"model: type '{kind}' is not registered{choices(kind, methods())}. A custom method also "
-                         'needs custom_imports')
+        raise TableError(f"model: type '{kind}' is not registered (a custom one needs custom_imports)"
+                         f'{choices(kind, methods())}')
     cls = kind if isinstance(kind, type) else MODELS.get(kind) if kind else None
     if isinstance(cls, type) and issubclass(cls, UDASegmentor):
-        check_arguments(f'model ({cls.__name__})', cls, [name for name in cfg if name != 'type'])
+        check_arguments(f'model ({cls.__name__})', cls, [name for name in cfg if name not in ('type', '_scope_')])
 
 
 def methods() -> list[str]:

@@ -46,7 +46,7 @@ class MeanTeacher(UDASegmentor):
         pseudo_labels=dict(type='PseudoLabels', weighted=False))
 
 
-def _cross_domain(mask: dict) -> dict:
+def _cross_domain(mask: dict[str, object]) -> dict[str, object]:
     """Source pixels within a mask that knows no classes, over the target image."""
     return family(
         masks=dict(region=mask),

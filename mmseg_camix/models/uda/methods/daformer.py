@@ -11,7 +11,7 @@ from .parts import consistency, family, supervised
 IGNORED_ROWS = dict(ignore_top=15, ignore_bottom=120)
 
 
-def _recipe(masks: dict, views: dict) -> dict:
+def _recipe(masks: dict[str, object], views: dict[str, object]) -> dict[str, object]:
     return family(
         masks=masks, views=views,
         objectives=dict(source=supervised(), mixed=consistency('mixed'), features=dict(type='FeatureDistance')),

@@ -8,7 +8,7 @@ from ..wrapper import UDASegmentor
 from .parts import consistency, family, supervised
 
 
-def _soft_paste(over: str) -> dict:
+def _soft_paste(over: str) -> dict[str, object]:
     return dict(type='Paste', donor='patch', over=over, mask='patch', opacity=0.8)
 
 

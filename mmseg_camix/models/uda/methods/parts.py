@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 
-def supervised() -> dict:
+def supervised() -> dict[str, object]:
     """L_seg: the segmentor's own losses on the source."""
     return dict(type='SupervisedLoss', view='source')
 
 
-def consistency(view: str) -> dict:
+def consistency(view: str) -> dict[str, object]:
     """Cross-entropy with the (mixed) pseudo-labels, mean over all pixels."""
     return dict(type='PixelCrossEntropy', view=view)
 
 
-def family(masks: dict, views: dict, objectives: dict, **others: object) -> dict:
+Table = dict[str, object]
+
+
+def family(masks: Table, views: Table, objectives: Table, **others: object) -> Table:
     """The settings that the DACS family has in common: teacher, pseudo-labels, augmentation.
 
     alpha .99; confidence .968; colour jitter .25 with probability .8, blur with probability .5.
