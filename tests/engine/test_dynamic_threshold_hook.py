@@ -75,7 +75,7 @@ def test_a_method_without_significance_is_left_alone(world, tmp_path):
 
 
 def test_two_ends_of_one_ramp(world, tmp_path):
-    with pytest.raises(ValueError, match=r't_max=7, but pseudo_labels.significance has t_max=3; give it in one place'):
+    with pytest.raises(ValueError, match=r't_max=7, but pseudo_labels.significance has t_max=3; set only one of them'):
         train(world, tmp_path, dict(t_max=7), dict(t_max=3))
     with pytest.raises(ValueError, match='t_max=0 must be at least 1; None is the end of the training'):
         DynamicThresholdHook(t_max=0)
