@@ -37,7 +37,7 @@ def test_help(tool, capsys):
 
 def test_training_leaves_what_it_should(trained):
     files = {path.name for path in (trained / 'run').iterdir()}
-    assert {'iter_2.pth', 'last_checkpoint', 'metrics.json'} <= files
+    assert {'iter_2.pth', 'last_checkpoint', 'metrics.json', 'resolved_config.py'} <= files
     record = read_record(trained / 'run')
     assert record['finished']
 

@@ -16,12 +16,14 @@ import argparse
 import os
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.engine.config import complete_for_adaptation, load_config, prepare_work_dir
 from mmseg_camix.engine.monitoring import add_backends
 from mmseg_camix.engine.processes import prepare_launch
+from mmseg_camix.engine.resolved_config import record
 from mmseg_camix.engine.speed import DESCRIPTION, apply_options
 
 
@@ -64,8 +66,11 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    given = Config(cfg.to_dict())
     complete_for_adaptation(cfg)
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    record(runner, given, args.cfg_options, args.config)
+    runner.train()
 
 
 if __name__ == '__main__':
