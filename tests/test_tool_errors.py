@@ -97,7 +97,8 @@ def test_debug_shows_the_trace(folder, monkeypatch):
 
 def test_the_trace_is_in_the_log(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
-    message = call('train.py', 'base.py', '--work-dir', tmp_path, '--cfg-options', 'optim_wrapper.optimizer.lr=-1')
+    message = call('train.py', 'base.py', '--work-dir', tmp_path, '--cfg-options', 'optim_wrapper.optimizer.lr=-1',
+                   'experiment_name=logged')
     assert 'Invalid learning rate' in message
     logs = ''.join(path.read_text() for path in tmp_path.rglob('*.log'))
     assert 'Traceback (most recent call last)' in logs

@@ -115,7 +115,7 @@ def test_wrong_paths(tool, arguments, match):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='is about machines without')
 def test_amp_on_a_cpu(trained):
-    assert 'amp in float16 needs a GPU' in call('train.py', trained / 'cfg.py', '--amp')
+    assert 'amp=fp16 needs a GPU' in call('train.py', trained / 'cfg.py', '--amp')
 
 
 def test_a_plain_model_through_the_tools(world, tmp_path):
