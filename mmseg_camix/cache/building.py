@@ -1,40 +1,40 @@
-"""Make the cache of a dataset: parallel, resumable, and again where a source has changed."""
+"""Build the cache of a dataset: parallel, resumable, and again where a source has changed."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
-from ..datasets.fixed_part import run
-from ..datasets.parallel import run_parallel
+from ..datasets.fixed_part import run_transforms
+from ..datasets.scanning import run_parallel
 from ..files import write_output
 from .entries import ARRAYS, SUFFIX, CacheError, Entry, entry_path, pack_entry, stamp
 from .recipe import RECIPE_FILE, Recipe
 
-_NOTHING = object()
+_MISSING = object()
 SOURCES = ('img_path', 'seg_map_path')
 
 
 @dataclass
 class BuildReport:
-    """What a run did.
+    """Results of a run.
 
     Args:
         folder: of the cache.
         digests: of the pixels of each entry, by its path below the folder.
-        made: how many were made now; the others were there.
-        removed: entries whose image is no longer there.
+        num_written: entries written now; the others existed.
+        num_removed: entries whose image no longer exists.
         size: bytes of all files together.
         failures: one message for each image that could not be read.
     """
 
     folder: Path
     digests: dict[str, str] = field(default_factory=dict)
-    made: int = 0
-    removed: int = 0
+    num_written: int = 0
+    num_removed: int = 0
     size: int = 0
     failures: list[str] = field(default_factory=list)
 
@@ -44,51 +44,60 @@ class BuildReport:
         return hashlib.sha256(repr(sorted(self.digests.items())).encode()).hexdigest()
 
     def summary(self) -> str:
-        """For people."""
+        """Folder, number of images and size."""
         return f'{self.folder}: {len(self.digests)} images, {self.size / 1e9:.2f} GB'
 
+    def add(self, path: Path, digest: str, size: int) -> None:
+        """Record an entry."""
+        self.digests[self.name_of(path)] = digest
+        self.size += size
 
-def build_cache(infos: Iterable[dict], recipe: Recipe, root: str, out: Path, jobs: int = 1,
-                again: Iterable[Path] = ()) -> BuildReport:
+    def name_of(self, path: Path) -> str:
+        """Path of an entry below the folder."""
+        return path.relative_to(self.folder).as_posix()
+
+
+def build_cache(infos: Iterable[dict], recipe: Recipe, root: str, out: str | Path, jobs: int = 1,
+                rebuild: Iterable[Path] = ()) -> BuildReport:
     """Write the entries that are missing or stale.
 
     Args:
-        infos: the description of each sample, as `dataset.get_data_info` gives it.
+        infos: the description of each sample, as `dataset.get_data_info` returns it.
         recipe: how to load and resize.
         root: folder below which all images lie.
-        out: folder of all caches; this one goes to `out/recipe.name`.
+        out: folder of all caches; this one is `out/recipe.name`.
         jobs: processes.
-        again: entries that are to be made in any case.
+        rebuild: entries to write in any case.
     """
     report = BuildReport(Path(out) / recipe.name)
     paths = {entry_path(report.folder, info['img_path'], root): info for info in infos}
     if not (report.folder / RECIPE_FILE).is_file():
         write_output(report.folder / RECIPE_FILE, recipe.file(), clean=True)
-    for path in set(_tidy(report.folder)) - paths.keys():
-        if not os.path.exists(os.path.join(root, _name(path, report).removesuffix(SUFFIX))):
+    for path in set(_clean_entries(report.folder)) - paths.keys():
+        if not os.path.exists(os.path.join(root, report.name_of(path).removesuffix(SUFFIX))):
             path.unlink()
-            report.removed += 1
-    again, todo = set(again), []
+            report.num_removed += 1
+    rebuild, todo = set(rebuild), []
     for path, info in paths.items():
-        entry = None if path in again else _current(path, info)
+        entry = None if path in rebuild else _current_entry(path, info)
         if entry is None:
-            todo.append((path, info))
+            todo.append(_Item((path, info)))
         else:
-            report.digests[_name(path, report)], report.size = entry.header['digest'], report.size + entry.size
-    task = partial(_make, recipe=recipe)
-    for (path, _), result, failure in run_parallel(task, [_Item(item) for item in todo], jobs, 'cache'):
+            report.add(path, entry.header['digest'], entry.size)
+    for index, result, failure in run_parallel(partial(_write_entry, recipe=recipe), todo, jobs, 'cache'):
         if failure is None:
-            report.digests[_name(path, report)], size = result
-            report.made, report.size = report.made + 1, report.size + size
+            report.add(todo[index][0], *result)
+            report.num_written += 1
         else:
             report.failures.append(failure)
     return report
 
 
 def verify_cache(report: BuildReport, jobs: int = 1) -> list[Path]:
-    """The entries whose pixels are not those that were written; reads every file."""
+    """Entries whose pixels are not those that were written; reads every file."""
     paths = [report.folder / name for name in report.digests]
-    return [path for path, sound, failure in run_parallel(_is_sound, paths, jobs, 'verify') if failure or not sound]
+    return [paths[index] for index, intact, failure in run_parallel(_is_intact, paths, jobs, 'verify')
+            if failure or not intact]
 
 
 class _Item(tuple):
@@ -98,12 +107,8 @@ class _Item(tuple):
         return self[1]['img_path']
 
 
-def _name(path: Path, report: BuildReport) -> str:
-    return path.relative_to(report.folder).as_posix()
-
-
-def _tidy(folder: Path) -> Iterable[Path]:
-    """All entries; half-written files, which only a killed run leaves, are removed on the way."""
+def _clean_entries(folder: Path) -> Iterator[Path]:
+    """Yield all entries; remove partial files, which only a killed run leaves."""
     for place, _, names in os.walk(folder):
         for name in names:
             path = Path(place, name)
@@ -113,34 +118,28 @@ def _tidy(folder: Path) -> Iterable[Path]:
                 yield path
 
 
-def _current(path: Path, info: dict) -> Entry | None:
-    """The entry, if it is there, whole, and made from the files as they are."""
+def _current_entry(path: Path, info: dict) -> Entry | None:
+    """The entry, if it exists, is whole, and was built from the files as they are now."""
     try:
         entry = Entry(path)
-        return entry if entry.is_current(sources_of(info, entry)) else None
+        return entry if entry.is_current(info) else None
     except (CacheError, OSError):
         return None
 
 
-def sources_of(info: dict, entry: Entry) -> dict[str, str]:
-    """The files from which an entry was made, by key of the results."""
-    return {key: info[key] for key in entry.header['stamps'] if key in info}
-
-
-def _make(item: _Item, recipe: Recipe) -> tuple[str, int]:
-    """One entry: its digest and its length."""
+def _write_entry(item: _Item, recipe: Recipe) -> tuple[str, int]:
+    """Write one entry; return its digest and its length."""
     path, info = item
-    loads_labels = bool(recipe.labels)
-    sources = {key: info[key] for key in SOURCES if key in info and (key == 'img_path' or loads_labels)}
+    sources = {key: info[key] for key in SOURCES if key in info and (key == 'img_path' or recipe.labels)}
     before = {key: stamp(source) for key, source in sources.items()}
-    results = run(_transforms(recipe.text), dict(info, seg_fields=[]))
+    results = run_transforms(_transforms(recipe.text), dict(info, seg_fields=[]))
     if before != {key: stamp(source) for key, source in sources.items()}:
         raise OSError(f'{info["img_path"]}: this file or its label changed while it was read; wait until it has been '
                       'copied, and run again')
     added = {key: value for key, value in results.items()
-             if key not in (*ARRAYS, 'seg_fields') and info.get(key, _NOTHING) is not value}
+             if key not in (*ARRAYS, 'seg_fields') and info.get(key, _MISSING) is not value}
     data, digest = pack_entry(results, added, before)
-    write_output(path, data, durable=False)  # thousands of files, and damage is noticed
+    write_output(path, data, durable=False)  # thousands of files, whose damage is noticed
     return digest, len(data)
 
 
@@ -151,5 +150,5 @@ def _transforms(text: str) -> list:
     return Recipe(tuple(content['transforms']), content['labels']).build()
 
 
-def _is_sound(path: Path) -> bool:
-    return Entry(path).is_sound()
+def _is_intact(path: Path) -> bool:
+    return Entry(path).is_intact()

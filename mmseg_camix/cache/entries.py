@@ -1,7 +1,7 @@
-"""One file of the cache: an image as it was after loading and resizing, its label, and what goes with them.
+"""One file of the cache: an image as loaded and resized, its label, and their metadata.
 
-A file is a line that says what it is, the length of its header, the header (JSON), the label's ids as
-a zlib stream, and the image's tiles.
+A file is a line that names the format, the length of its header, the header (JSON), the label's ids as a zlib stream,
+and the image's tiles.
 """
 
 import hashlib
@@ -15,37 +15,37 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.png import INFLATE_ERRORS, inflate
+from ..datasets.image_files import INFLATE_ERRORS, inflate
 from .tiles import TiledArray, compress_tiles
 
 MAGIC = b'mmseg_camix cache 1\n'
 SUFFIX = '.cache'
 ARRAYS = ('img', 'gt_seg_map')
-REMEDY = 'make it anew by python tools/dataset/build_cache.py CONFIG --verify'
+REMEDY = 'rebuild it by python tools/dataset/build_cache.py CONFIG --verify'
 
 
 class CacheError(RuntimeError):
-    """A file of the cache is missing, stale or damaged; says what to do."""
+    """A file of the cache is missing, stale or damaged; the message has the remedy."""
 
 
 def stamp(path: str | os.PathLike) -> list[int]:
-    """Size and time of last change: a file whose stamp is the same is the same."""
+    """Size and time of last change, which identify a file's content."""
     status = os.stat(path)
     return [status.st_size, status.st_mtime_ns]
 
 
 def pack_entry(results: dict, added: dict, stamps: dict[str, list[int]]) -> tuple[bytes, str]:
-    """The content of a file, and the digest of its pixels.
+    """Return the content of a file, and the digest of its pixels.
 
     Args:
-        results: of the pipeline's first part; `img` (H, W, 3) uint8, perhaps `gt_seg_map` (H, W) uint8.
-        added: what else this part has put into the results: numbers, strings, and tuples of them.
-        stamps: of the files from which it was made, by key of the results.
+        results: of the pipeline's fixed part; `img` (H, W, 3) uint8, perhaps `gt_seg_map` (H, W) uint8.
+        added: other results of this part: numbers, strings, and tuples of them.
+        stamps: of the source files, by key of the results.
     """
     image, label = results['img'], results.get('gt_seg_map')
     for name, array in (('img', image), ('gt_seg_map', label)):
         if array is not None and array.dtype != np.uint8:
-            raise TypeError(f'{results["img_path"]}: `{name}` is {array.dtype}, but the cache keeps uint8; leave '
+            raise TypeError(f'{results["img_path"]}: `{name}` is {array.dtype}, but the cache stores uint8; leave '
                             'to_float32 off')
     tiles = compress_tiles(image)
     labels = b'' if label is None else zlib.compress(label.tobytes())
@@ -58,7 +58,7 @@ def pack_entry(results: dict, added: dict, stamps: dict[str, list[int]]) -> tupl
 
 
 def pixel_digest(image: np.ndarray, label: np.ndarray | None) -> str:
-    """SHA-256 of an image and its label, however they are compressed."""
+    """SHA-256 of an image and its label, independent of their compression."""
     digest = hashlib.sha256(repr((image.shape, None if label is None else label.shape)).encode())
     for array in (image, label):
         if array is not None:
@@ -73,7 +73,7 @@ def _plain(name: str, value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f'the cache cannot keep {name!r} ({type(value).__name__}), which a transform before the crop adds; '
+    raise TypeError(f'the cache cannot store {name!r} ({type(value).__name__}), added before the crop; '
                     'give Cached only the transforms that load and resize')
 
 
@@ -104,21 +104,21 @@ class Entry:
             self.header = json.loads(text)
         except ValueError as error:
             raise self.damaged('its header is unreadable') from error
-        self._labels_at = len(MAGIC) + 4 + length
-        self._tiles_at = self._labels_at + self.header['label_bytes']
-        if self.size != self._tiles_at + sum(self.header['tiles']):
-            raise self.damaged('its length is not what its header says')
+        self._label_start = len(MAGIC) + 4 + length
+        self._tiles_start = self._label_start + self.header['label_bytes']
+        if self.size != self._tiles_start + sum(self.header['tiles']):
+            raise self.damaged('its length differs from its header')
 
-    def damaged(self, why: str) -> CacheError:
-        """The error that says so."""
-        return CacheError(f'{self.path}: {why}; {REMEDY}')
+    def damaged(self, reason: str) -> CacheError:
+        """The error about a damaged file."""
+        return CacheError(f'{self.path}: {reason}; {REMEDY}')
 
-    def is_current(self, sources: dict[str, str]) -> bool:
-        """Whether it was made from these files as they are now: key of the results -> path."""
-        return self.header['stamps'] == {key: stamp(path) for key, path in sources.items()}
+    def is_current(self, info: dict) -> bool:
+        """Whether it was built from a sample's files as they are now."""
+        return self.header['stamps'] == {key: stamp(info[key]) for key in self.header['stamps'] if key in info}
 
     def added(self) -> dict:
-        """What loading and resizing put into the results, besides the arrays."""
+        """What loading and resizing added to the results, besides the arrays."""
         return {name: _tuples(value) for name, value in self.header['added'].items()}
 
     def image(self) -> TiledArray:
@@ -131,7 +131,7 @@ class Entry:
         if shape is None:
             return None
         try:
-            ids = inflate(self._read(self._labels_at, self._tiles_at), shape[0] * shape[1])
+            ids = inflate(self._read(self._label_start, self._tiles_start), shape[0] * shape[1])
             return np.frombuffer(ids, np.uint8).reshape(shape).copy()
         except (*INFLATE_ERRORS, ValueError) as error:
             raise self.damaged(f'its label is damaged ({error})') from error
@@ -140,7 +140,7 @@ class Entry:
         """(H, W, 3) uint8."""
         return np.asarray(self.image())
 
-    def is_sound(self) -> bool:
+    def is_intact(self) -> bool:
         """Whether all its pixels are those that were written."""
         try:
             return pixel_digest(self.whole_image(), self.label()) == self.header['digest']
@@ -148,7 +148,7 @@ class Entry:
             return False
 
     def _read_tiles(self, start: int, end: int) -> bytes:
-        return self._read(self._tiles_at + start, self._tiles_at + end)
+        return self._read(self._tiles_start + start, self._tiles_start + end)
 
     def _read(self, start: int, end: int) -> bytes:
         with open(self.path, 'rb') as file:
@@ -157,7 +157,7 @@ class Entry:
 
 
 def entry_path(folder: Path, image: str, root: str) -> Path:
-    """Where the entry of an image lies: as the image lies below the data root."""
+    """Path of an image's entry: below the cache as the image below the data root."""
     relative = os.path.relpath(image, root)
     if relative.startswith('..'):
         raise CacheError(f'{image} does not lie below {root!r}, as the files of a cached dataset must; set `root` to '

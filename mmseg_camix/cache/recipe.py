@@ -1,4 +1,4 @@
-"""How cached images were made: which transforms loaded and resized them, and which ids labels had."""
+"""How cached images were loaded and resized, and which ids their labels had."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import PIL
 from mmseg.registry import TRANSFORMS
 
 from ..datasets.encodings import get_encoding
-from ..type_names import type_name
+from ..type_names import loads_label, type_name
 
 RECIPE_FILE = 'recipe.json'
 
@@ -23,7 +23,7 @@ class Recipe:
 
     Args:
         transforms: configs of the transforms that load and resize.
-        labels: what the dataset says of its labels; empty if none are loaded.
+        labels: the encoding of the dataset's labels; empty if none are loaded.
     """
 
     transforms: tuple[dict, ...]
@@ -31,24 +31,24 @@ class Recipe:
 
     @classmethod
     def of(cls, transforms: Sequence[dict], info: Mapping[str, Any]) -> 'Recipe':
-        """From the first part of a pipeline and the description of any sample of the dataset."""
+        """From the fixed part of a pipeline and the description of any sample of the dataset."""
         plain = tuple(_plain(dict(t, type=type_name(t))) for t in transforms)
-        loads_labels = any(t['type'] in ('LoadIdLabels', 'LoadAnnotations') for t in plain)
+        loads_labels = any(map(loads_label, plain))
         return cls(plain, _label_facts(info) if loads_labels else {})
 
     @property
     def text(self) -> str:
-        """In JSON, the same for the same recipe."""
+        """Canonical JSON."""
         return json.dumps(dict(transforms=self.transforms, labels=self.labels), sort_keys=True)
 
     @property
     def name(self) -> str:
-        """Of the folder: the size, and a digest of all the rest."""
+        """Name of the folder: the size, and a digest of the rest."""
         sizes = ['{}x{}'.format(*t['scale']) for t in self.transforms if isinstance(t.get('scale'), list)]
         return f'{sizes[0] if sizes else "native"}-{hashlib.sha256(self.text.encode()).hexdigest()[:8]}'
 
     def summary(self) -> str:
-        """For people."""
+        """The transforms and their options, readable."""
         steps = []
         for transform in self.transforms:
             options = ', '.join(f'{key}={value}' for key, value in transform.items() if key != 'type')
@@ -56,12 +56,12 @@ class Recipe:
         return ' -> '.join(steps) + (f' of {self.labels["ids"]} ids' if self.labels else '')
 
     def file(self) -> str:
-        """What is written beside the images: the recipe, and with what it was carried out."""
+        """Content of the recipe file: the recipe and the versions of the libraries."""
         libraries = dict(opencv=cv2.__version__, pillow=PIL.__version__, numpy=np.__version__)
         return json.dumps(dict(summary=self.summary(), recipe=json.loads(self.text), libraries=libraries), indent=1)
 
     def build(self) -> list:
-        """The transforms themselves."""
+        """Build the transforms."""
         return [TRANSFORMS.build(_tuples(transform)) for transform in self.transforms]
 
 
@@ -76,14 +76,14 @@ def _label_facts(info: Mapping[str, Any]) -> dict:
 
 
 def _tuples(value: Any) -> Any:
-    """Sizes as mmcv wants them."""
+    """Lists as tuples, which mmcv requires of sizes."""
     if isinstance(value, dict):
         return {key: _tuples(part) for key, part in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _plain(value: Any) -> Any:
-    """Without mmengine's own kinds of dict and list, whichever way the config was written."""
+    """Plain dicts and lists instead of mmengine's."""
     if isinstance(value, Mapping):
         return {key: _plain(part) for key, part in value.items() if key != '_scope_'}
     if isinstance(value, (list, tuple)):

@@ -1,8 +1,8 @@
-"""An image in tiles, each compressed by itself, of which only those are read that a crop touches.
+"""An image in separately compressed tiles; a crop reads only the tiles that it overlaps.
 
-A tile holds its rows as differences from the row above (whole rows are added up again at the speed
-of memory), as a zlib stream of Huffman codes without repetitions: a photograph's noise has none, and
-looking for them would take ten times as long. docs/data.md compares this with other formats.
+A tile stores its rows as differences from the row above (summing whole rows is as fast as copying them), as a zlib
+stream of Huffman codes without repetitions: photographs with noise have none, and searching them would take ten times
+as long. docs/data.md compares this with other formats.
 """
 
 import zlib
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..datasets.png import INFLATE_ERRORS, inflate
+from ..datasets.image_files import INFLATE_ERRORS, inflate
 
 TILE = 128  # side; smaller ones have more overhead, larger ones hold more that a crop does not need
 
@@ -35,16 +35,16 @@ def _decompress(data: bytes, height: int, width: int, channels: int) -> np.ndarr
 
 
 class TiledArray:
-    """Looks like an image, (H, W, C) uint8, and reads what is taken from it when it is taken.
+    """An image, (H, W, C) uint8, that reads pixels on access.
 
-    A cut-out `image[y1:y2, x1:x2]` is an ordinary array of its own; so is `np.asarray(image)`. Tiles
-    that were read are kept, so that another crop of the same image reads only what is new.
+    A crop `image[y1:y2, x1:x2]` is an ordinary array; so is `np.asarray(image)`. Tiles are kept after reading, so
+    that another crop of the same image reads only further ones.
 
     Args:
         shape: (H, W, C).
         lengths: bytes of each compressed tile, row by row of tiles.
-        read: gives the bytes from a start to an end, both counted from the first tile's.
-        damaged: makes the error for a tile that cannot be decompressed.
+        read: returns the bytes from a start to an end, both counted from the first tile's.
+        damaged: creates the error for a tile that cannot be decompressed.
     """
 
     dtype = np.dtype(np.uint8)
@@ -61,9 +61,9 @@ class TiledArray:
         self._tiles: dict[int, np.ndarray] = {}
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        """Cut-outs read what they need; anything else reads the whole image."""
-        cut = self._cut_out(key)
-        return np.asarray(self)[key] if cut is None else self._assemble(*cut)
+        """A crop reads its tiles; any other key reads the whole image."""
+        box = self._crop_box(key)
+        return np.asarray(self)[key] if box is None else self._assemble(*box)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self._assemble(0, self.shape[0], 0, self.shape[1]).astype(dtype or self.dtype, copy=False)
@@ -72,10 +72,10 @@ class TiledArray:
         return self.shape[0]
 
     def __deepcopy__(self, memo: dict) -> 'TiledArray':
-        return self  # nobody can change it
+        return self  # immutable
 
-    def _cut_out(self, key: tuple[slice, ...]) -> tuple[int, int, int, int] | None:
-        """(y1, y2, x1, x2) of a key that is one."""
+    def _crop_box(self, key: tuple[slice, ...]) -> tuple[int, int, int, int] | None:
+        """(y1, y2, x1, x2) of a key that is a crop, otherwise None."""
         if not isinstance(key, tuple) or len(key) not in (2, 3):
             return None
         rows, columns, *rest = key
@@ -99,7 +99,7 @@ class TiledArray:
         return result
 
     def _load(self, row: int, first: int, last: int) -> None:
-        """Read the tiles of a row that are missing, in one piece."""
+        """Read the missing tiles of a row at once."""
         indices = range(row * self._columns + first, row * self._columns + last)
         missing = [index for index in indices if index not in self._tiles]
         if not missing:

@@ -1,4 +1,4 @@
-"""Loading and resizing, done before."""
+"""The transform that reads the cache."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +8,6 @@ from mmseg.registry import TRANSFORMS
 
 from ..datasets.fixed_part import length_of_fixed_part
 from ..type_names import type_name
-from .building import sources_of
 from .entries import CacheError, Entry, entry_path
 from .recipe import RECIPE_FILE, Recipe
 
@@ -17,54 +16,52 @@ BUILD = 'python tools/dataset/build_cache.py CONFIG'
 
 @TRANSFORMS.register_module()
 class Cached(BaseTransform):
-    """Stands for the transforms that load and resize; gives what they gave when the cache was made.
+    """Replaces the transforms that load and resize; reads their results from the cache.
 
-    The readers put it into their pipeline by their option `cache`. For other datasets make the cache
-    by `datasets.cache.build_cache`, and let this transform replace those that load and resize.
+    The readers put it into their pipeline by their option `cache`. For other datasets build the cache by
+    `mmseg_camix.cache.build_cache`, and replace the transforms that load and resize by this one.
 
-    Required keys: img_path, and seg_map_path if the transforms load labels. Added keys: those of the
-    transforms.
+    Required keys: img_path, and seg_map_path if the transforms load labels. Added keys: those of the transforms.
 
     Args:
         transforms: configs of the transforms that load and resize.
         root: the data root; images lie below it, and entries of the cache lie alike.
         folder: of all caches, below `root` unless absolute.
-        lazy: give an image that is read when it is cropped; only where the next transform is a crop.
+        lazy: return an image that is read when it is cropped; only where the next transform is a crop.
     """
 
     def __init__(self, transforms: Sequence[dict], root: str, folder: str = 'cache', lazy: bool = False) -> None:
         self.transforms, self.root, self.folder, self.lazy = list(transforms), root, folder, lazy
         if length_of_fixed_part(self.transforms) < len(self.transforms):
-            raise ValueError(f'Cached: of {[type_name(t) for t in self.transforms]} not all only load and resize; '
-                             'put what draws at random after Cached')
-        self._place: Path | None = None
+            raise ValueError(f'Cached: {[type_name(t) for t in self.transforms]} must only load and resize; put random '
+                             'transforms after Cached')
+        self._cache_folder: Path | None = None
 
     def find_cache(self, info: dict) -> None:
-        """Find the cache of this recipe, or say what there is instead.
+        """Find the cache of this recipe; the error lists the existing ones.
 
         Args:
             info: description of any sample.
         """
-        recipe, every = Recipe.of(self.transforms, info), Path(self.root, self.folder)
-        if not (every / recipe.name / RECIPE_FILE).is_file():
-            found = sorted(path.parent.name for path in every.glob('*/' + RECIPE_FILE))
-            raise CacheError(
-                f'{every / recipe.name}: there is no cache for {recipe.summary()} (there are: '
-                f'{", ".join(found) or "none"}); make it by {BUILD}, or remove the option '
-                '`cache`')
-        self._place = every / recipe.name
+        recipe, caches = Recipe.of(self.transforms, info), Path(self.root, self.folder)
+        folder = caches / recipe.name
+        if not (folder / RECIPE_FILE).is_file():
+            names = ', '.join(sorted(path.parent.name for path in caches.glob('*/' + RECIPE_FILE))) or 'none'
+            raise CacheError(f'{folder}: there is no cache for {recipe.summary()} (there are: {names}); build it by '
+                             f'{BUILD}, or remove the option `cache`')
+        self._cache_folder = folder
 
     def originals(self) -> list[Callable]:
-        """The transforms themselves, for those who want what lies between them."""
+        """The replaced transforms, for intermediate results."""
         return [TRANSFORMS.build(transform) for transform in self.transforms]
 
     def transform(self, results: dict) -> dict:
-        if self._place is None:
+        if self._cache_folder is None:
             self.find_cache(results)
-        entry = Entry(entry_path(self._place, results['img_path'], self.root))
-        if not entry.is_current(sources_of(results, entry)):
-            raise CacheError(f'{entry.path}: {results["img_path"]} or its label has changed since; make the cache '
-                             f'again by {BUILD}')
+        entry = Entry(entry_path(self._cache_folder, results['img_path'], self.root))
+        if not entry.is_current(results):
+            raise CacheError(f'{entry.path}: {results["img_path"]} or its label has changed since; update the cache by '
+                             f'{BUILD}')
         results['img'] = entry.image() if self.lazy else entry.whole_image()
         label = entry.label()
         if label is not None:

@@ -1,4 +1,4 @@
-"""What the readers of all families share: checks at build time that name file and remedy."""
+"""Base of all readers: checks at build time whose errors name the file and the remedy."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,23 +15,19 @@ from .fixed_part import use_cache
 class RawSegDataset(BaseSegDataset):
     """A segmentation dataset read as it was downloaded.
 
-    Each sample tells its encoding to `LoadIdLabels` (key `label_ids`), so that pipelines need not
-    repeat it.
+    Each sample names its encoding for `LoadIdLabels` (key `label_ids`), so that pipelines need not repeat it.
 
     Args:
         data_root: folder of the family's download.
-        data_prefix: folders of images (`img_path`) and labels (`seg_map_path`) below `data_root`;
-            None takes the family's. Without `seg_map_path` the set is unlabelled, as a target
-            training set is.
-        ann_file: optional list below `data_root`: one name per line, relative to the folders and
-            without suffix.
+        data_prefix: folders of images (`img_path`) and labels (`seg_map_path`) below `data_root`; None takes the
+            family's. Without `seg_map_path` the set is unlabelled, as a target training set is.
+        ann_file: optional list below `data_root`: one name per line, relative to the folders and without suffix.
         pipeline: transforms.
-        skip: list of defects that `tools/dataset/prepare.py` has written, below `data_root` ('defects.json');
-            the samples that it names are left out. Without it they are errors.
-        cache: folder of caches below `data_root` ('cache') that the same tool has made: images come from there,
-            loaded and resized, instead of from their files. The samples are the same, pixel by pixel.
-        ids: encoding of the labels: 'cityscapes', 'synthia' or 'train'; None takes the family's raw
-            ids.
+        skip: list of defects that `tools/dataset/prepare.py` has written, below `data_root` ('defects.json'); its
+            samples are left out. Without it they are errors.
+        cache: folder of caches below `data_root` ('cache') that `prepare.py` or `build_cache.py` has built: images
+            are read from there, loaded and resized. The samples are identical.
+        ids: encoding of the labels: 'cityscapes', 'synthia' or 'train'; None takes the family's raw ids.
         img_suffix: end of an image's file name; None takes the family's.
         seg_map_suffix: end of its label's; None takes the family's.
         metainfo: overrides of METAINFO, for example `classes` for training on fewer.
@@ -47,8 +43,11 @@ class RawSegDataset(BaseSegDataset):
     PREFIX: dict[str, str] = dict(img_path='', seg_map_path='')
     IMG_SUFFIX = '.png'
     LABEL_SUFFIX = '.png'
+    TRAIN_ID_SUFFIX = ''
     IDS = 'cityscapes'
     DOWNLOAD = ''
+    SKIP_HINT = ("restore the files, list the others in `ann_file`, or run tools/dataset/prepare.py, which lists "
+                 "defects, and set skip='defects.json'")
 
     def __init__(
         self,
@@ -90,27 +89,25 @@ class RawSegDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """List images and labels; refuse empty folders and images without a label."""
-        images = self._files('img_path', self.img_suffix)
+        images = self._images()
         if not images:
-            raise FileNotFoundError(
-                f'{self.data_prefix["img_path"]}: no image ends in {self.img_suffix!r}; '
-                f'set `img_suffix`. {self._remedy()}'
-            )
+            raise FileNotFoundError(f'{self.data_prefix["img_path"]}: no image ends in {self.img_suffix!r}; set '
+                                    f'`img_suffix`. {self._folder_hint()}')
+        names = sorted(images)
         if self.ann_file and not os.path.isdir(self.ann_file):
             names = self._listed_names()
             self._refuse_missing(names, images, 'img_path', self.img_suffix)
-        else:
-            names = sorted(image[: len(image) - len(self.img_suffix)] for image in images)
-        names = [name for name in names if self.is_mine(name)]
+        names = [name for name in names if self.is_included(name)]
         labelled = 'seg_map_path' in self.data_prefix
         if self.skip:
             names = self._without_defects(names, labelled)
         if labelled:
             labels = self._files('seg_map_path', self.seg_map_suffix)
-            self._refuse_missing(names, labels, 'seg_map_path', self.seg_map_suffix)
-        return [self._sample(name, labelled) for name in names]
+            self._refuse_missing(names, {label.removesuffix(self.seg_map_suffix) for label in labels}, 'seg_map_path',
+                                 self.seg_map_suffix)
+        return [self._sample(name, images[name], labelled) for name in names]
 
-    def is_mine(self, name: str) -> bool:
+    def is_included(self, name: str) -> bool:
         """Whether an image of the folder belongs to the set."""
         return True
 
@@ -122,31 +119,29 @@ class RawSegDataset(BaseSegDataset):
                 transform.find_cache(self.get_data_info(0))
 
     def prepare_data(self, idx: int) -> dict:
-        """Run the pipeline; where it gives nothing, fail instead of taking another image."""
+        """Run the pipeline; if it returns None, fail instead of taking another image."""
         return self.refuse_none(super().prepare_data(idx), idx)
 
     def refuse_none(self, data: dict | None, idx: int) -> dict:
-        """What the pipeline gave for a sample, which must be something."""
+        """Return the pipeline's result for a sample, which must not be None."""
         if data is None:
             path = self.get_data_info(idx)['img_path']
-            raise RuntimeError(
-                f'{path}: the pipeline returned None for this image; remove the transform that '
-                'drops samples, or leave the image out by listing the other names in `ann_file`'
-            )
+            raise RuntimeError(f'{path}: the pipeline returned None for this image; remove the transform that drops '
+                               'samples, or list the other images in `ann_file`')
         return data
 
     def _without_defects(self, names: list[str], labelled: bool) -> list[str]:
-        left_out = read_defects(self.skip).names_of(
+        skipped = read_defects(self.skip).skipped_names(
             self.data_root, self.data_prefix['img_path'], self.img_suffix, labelled)
-        kept = [name for name in names if name not in left_out]
+        kept = [name for name in names if name not in skipped]
         if len(kept) < len(names):
-            print_log(f'{type(self).__name__}: {len(names) - len(kept)} of {len(names)} samples are left out, by '
-                      f'{self.skip}', 'current')
+            print_log(f'{type(self).__name__}: {len(names) - len(kept)} of {len(names)} samples are left out because '
+                      f'{self.skip} lists them', 'current')
         return kept
 
-    def _sample(self, name: str, labelled: bool) -> dict:
+    def _sample(self, name: str, image: str, labelled: bool) -> dict:
         sample = dict(
-            img_path=fileio.join_path(self.data_prefix['img_path'], name + self.img_suffix),
+            img_path=fileio.join_path(self.data_prefix['img_path'], image),
             label_map=self.label_map,
             label_ids=self.ids,
             reduce_zero_label=self.reduce_zero_label,
@@ -156,51 +151,56 @@ class RawSegDataset(BaseSegDataset):
             sample['seg_map_path'] = fileio.join_path(self.data_prefix['seg_map_path'], name + self.seg_map_suffix)
         return sample
 
-    def _files(self, key: str, suffix: str) -> set[str]:
-        """Paths below a folder of `data_prefix`, relative to it, which end in the suffix."""
+    def _images(self) -> dict[str, str]:
+        """Name -> path of the image below its folder."""
+        return {path.removesuffix(self.img_suffix): path for path in self._files('img_path', self.img_suffix)}
+
+    def _files(self, key: str, suffix: str | tuple[str, ...]) -> Sequence[str]:
+        """Paths below a folder of `data_prefix`, relative to it, with this suffix."""
         folder = self.data_prefix[key]
         if not fileio.isdir(folder, backend_args=self.backend_args):
-            hint = ''
-            if key == 'seg_map_path':
-                hint = ' For an unlabelled target set, leave `seg_map_path` out of `data_prefix`.'
-            raise FileNotFoundError(
-                f'{folder}: no such folder (`{key}` of {type(self).__name__}). {self._remedy()}{hint}'
-            )
-        return set(
-            fileio.list_dir_or_file(
-                folder,
-                list_dir=False,
-                suffix=suffix,
-                recursive=True,
-                backend_args=self.backend_args,
-            )
-        )
+            raise FileNotFoundError(f'{folder}: no such folder (`{key}` of {type(self).__name__}). '
+                                    f'{self._folder_hint()}{self._unlabelled_hint(key)}')
+        return list(fileio.list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True,
+                                            backend_args=self.backend_args))
 
     def _listed_names(self) -> list[str]:
         if not fileio.isfile(self.ann_file, backend_args=self.backend_args):
-            raise FileNotFoundError(
-                f'{self.ann_file}: no such list; `ann_file` holds one name per line, without '
-                "suffix; leave it at '' to use every image"
-            )
+            raise FileNotFoundError(f'{self.ann_file}: no such list; `ann_file` holds one name per line, without '
+                                    "suffix; leave it at '' to use every image")
         lines = fileio.get_text(self.ann_file, backend_args=self.backend_args).splitlines()
         names = [line.strip() for line in lines if line.strip()]
         if not names:
             raise ValueError(f'{self.ann_file}: the list is empty; write one name per line, without suffix')
         return names
 
-    def _refuse_missing(self, names: list[str], files: set[str], key: str, suffix: str) -> None:
-        missing = [name for name in names if name + suffix not in files]
+    def _refuse_missing(self, names: list[str], present: Sequence[str], key: str, suffix: str) -> None:
+        missing = [name for name in names if name not in present]
         if missing:
             path = fileio.join_path(self.data_prefix[key], missing[0] + suffix)
             kind, other = ('label', 'image') if key == 'seg_map_path' else ('image', 'line of `ann_file`')
-            raise FileNotFoundError(
-                f'{path}: no {kind} for this {other} ({len(missing)} of {len(names)} lack theirs); '
-                'unpack the download again, or leave these out: list the others in an `ann_file`, or have '
-                "tools/dataset/prepare.py list the defects and set skip='defects.json'"
-            )
+            raise MissingFilesError(
+                f'{path}: no {kind} for this {other} ({len(missing)} of {len(names)} lack theirs); {self.SKIP_HINT}',
+                [fileio.join_path(self.data_prefix[key], name + suffix) for name in missing])
 
-    def _remedy(self) -> str:
-        return (
-            f'Set `data_root` (now {self.data_root!r}) to the folder of {self.DOWNLOAD}, or make '
-            'the miniature benchmark: python tools/dataset/make_mini.py'
-        )
+    def _folder_hint(self) -> str:
+        return (f'Set `data_root` (now {self.data_root!r}) to the folder of {self.DOWNLOAD}, or make '
+                'the miniature benchmark: python tools/dataset/make_mini.py')
+
+    def _unlabelled_hint(self, key: str) -> str:
+        if key != 'seg_map_path':
+            return ''
+        return ' For an unlabelled target set, leave `seg_map_path` out of `data_prefix`.'
+
+
+class MissingFilesError(FileNotFoundError):
+    """Files that a list or an image requires are missing.
+
+    Args:
+        message: names the first.
+        paths: of all.
+    """
+
+    def __init__(self, message: str, paths: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.paths = list(paths)

@@ -1,4 +1,4 @@
-"""Batches that travel from the workers in few pieces."""
+"""Batches that are transferred from the workers as few tensors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from torch import Tensor
 
 @FUNCTIONS.register_module()
 def branch_collate(items: Sequence[dict]) -> dict:
-    """mmengine's ``pseudo_collate`` for branches, with images and labels of one size stacked in the worker.
+    """Collate branches like mmengine's ``pseudo_collate``, with images and labels of one size stacked in the worker.
 
-    Each tensor that a worker hands over costs a round trip of its own; a stack is one. Labels go as
-    bytes, beside their data samples: the model's preprocessor gives each its own back
-    (:func:`~mmseg_camix.models.uda.preprocessor.return_labels`).
+    Each tensor of a worker costs a round trip; a stack is one tensor. Labels are transferred as bytes beside their
+    data samples; the model's preprocessor puts them back (:func:`~mmseg_camix.models.uda.preprocessor.return_labels`).
     """
     batch = pseudo_collate(items)
     for branch in batch.values():

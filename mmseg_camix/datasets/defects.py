@@ -1,4 +1,4 @@
-"""What is wrong with the files of a download, in a list that a reader can be told to skip.
+"""The list of defective files of a download, which a reader can skip.
 
 `defects.json`::
 
@@ -11,12 +11,10 @@
 
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 DEFECTS_FILE = 'defects.json'
-# Kind -> what it means. Those of the image keep also unlabelled images out.
 KINDS = dict(
     size='image and label differ in size',
     no_label='an image without a label',
@@ -25,18 +23,18 @@ KINDS = dict(
     label='the label cannot be read',
     ids='the label holds ids that are not in the map',
 )
-_OF_THE_IMAGE = ('image', 'no_image')
+IMAGE_KINDS = ('image', 'no_image')  # unlabelled sets skip these, too
 
 
 @dataclass(frozen=True, order=True)
 class Defect:
-    """One pair of files of which something is wrong.
+    """A defective pair of files.
 
     Args:
         image: path of the image below the data root; None if there is none.
         label: path of its label.
         kind: one of `KINDS`.
-        detail: what exactly.
+        detail: what is wrong.
     """
 
     image: str | None
@@ -53,15 +51,15 @@ class Defects:
     """The defects of a download."""
 
     family: str
-    found: tuple[Defect, ...]
+    items: tuple[Defect, ...]
 
     def text(self) -> str:
         """Content of the file, the same for the same defects."""
-        rows = sorted(self.found, key=lambda defect: (defect.image or '', defect.label or '', defect.kind))
+        rows = sorted(self.items, key=lambda defect: (defect.image or '', defect.label or '', defect.kind))
         return json.dumps(dict(family=self.family, defects=[asdict(row) for row in rows]), indent=1) + '\n'
 
-    def names_of(self, root: str, folder: str, suffix: str, labelled: bool) -> set[str]:
-        """Names, as a reader has them, of the samples that are to be left out.
+    def skipped_names(self, root: str, folder: str, suffix: str, labelled: bool) -> set[str]:
+        """Names, as a reader lists them, of the samples to skip.
 
         Args:
             root: the data root.
@@ -69,13 +67,12 @@ class Defects:
             suffix: end of an image's file name.
             labelled: whether the reader reads labels.
         """
-        images: Iterable[str] = (defect.image for defect in self.found
-                                 if defect.image and (labelled or defect.kind in _OF_THE_IMAGE))
+        images = (defect.image for defect in self.items if defect.image and (labelled or defect.kind in IMAGE_KINDS))
         return {os.path.relpath(os.path.join(root, image), folder).removesuffix(suffix) for image in images}
 
 
 def read_defects(path: str | os.PathLike) -> Defects:
-    """Read the file; refuses what is not one."""
+    """Read a list of defects; refuse other files."""
     try:
         content = json.loads(Path(path).read_text())
         return Defects(content['family'], tuple(Defect(**row) for row in content['defects']))
@@ -83,5 +80,5 @@ def read_defects(path: str | os.PathLike) -> Defects:
         raise FileNotFoundError(f'{path}: no such list of defects; `python tools/dataset/prepare.py FAMILY ROOT` '
                                 'checks the download and writes it') from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path}: not a list of defects, as tools/dataset/prepare.py writes it ({error!r}); `skip` '
-                         'names such a list') from error
+        raise ValueError(f'{path}: not a list of defects as tools/dataset/prepare.py writes it ({error!r}); `skip` '
+                         'must name such a list') from error

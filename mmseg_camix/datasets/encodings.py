@@ -1,8 +1,7 @@
 """Which number stands for which class in the label files of each dataset family.
 
-All families are trained on the 19 evaluation classes of Cityscapes ("train ids" 0 to 18, 255 =
-ignore). Their files hold other numbers ("raw ids"); an `Encoding` says which, and maps them with
-one table lookup. Data of one's own have an encoding with classes of their own.
+All families are trained on the 19 evaluation classes of Cityscapes ("train ids" 0 to 18, 255 = ignore). Their files
+hold other numbers ("raw ids"); an `Encoding` maps them with one table lookup. Custom data have custom classes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,32 +14,35 @@ from mmseg.datasets import CityscapesDataset
 CLASSES: tuple[str, ...] = tuple(CityscapesDataset.METAINFO['classes'])
 PALETTE: list[list[int]] = CityscapesDataset.METAINFO['palette']
 IGNORE = 255
-# What the lookup table holds for a raw id that the family does not define; never a train id.
-UNKNOWN = 254
+UNKNOWN = 254  # in lookup tables: a raw id that the family does not define; never a train id
+CUSTOM = 'own'  # name of encodings with custom classes; part of the names of caches
 
-# SYNTHIA-RAND-CITYSCAPES has no terrain, truck or train; the 13-class scores also leave out three
-# classes that its images draw too differently.
+# SYNTHIA-RAND-CITYSCAPES has no terrain, truck or train. The 13-class scores also leave out three classes that it
+# draws too differently.
 SYNTHIA_16: tuple[str, ...] = tuple(c for c in CLASSES if c not in ('terrain', 'truck', 'train'))
 SYNTHIA_13: tuple[str, ...] = tuple(c for c in SYNTHIA_16 if c not in ('wall', 'fence', 'pole'))
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a family writes class ids into its label PNGs."""
+    """How a family writes class ids into its label PNGs.
+
+    Args:
+        name: of the family.
+        raw_ids: class name -> raw id, or several. Valid raw ids that are not listed become 255.
+        valid: every raw id that an intact file may hold.
+        bits: of a sample: 8 (one channel, grey or palette) or 16 (several channels, the class is in the first).
+        description: of such a file, for error messages.
+        classes: what is learnt; the index is the train id.
+        remedy: for files with other numbers.
+    """
 
     name: str
-    # Class name -> raw id, or several. Raw ids that are valid but not listed here become 255.
     raw_ids: Mapping[str, int | tuple[int, ...]]
-    # Every raw id that a sound file may hold.
     valid: tuple[int, ...]
-    # Bits of a sample: 8 (one channel, grey or palette) or 16 (several channels, the class is in
-    # the first).
     bits: int
-    # What such a file is, for error messages.
     description: str
-    # What is learnt; the index is the train id.
     classes: tuple[str, ...] = CLASSES
-    # What to do where a file holds other numbers.
     remedy: str = 'choose the right `ids`, or repair the file'
 
     @cached_property
@@ -49,58 +51,42 @@ class Encoding:
         table = np.full(2**self.bits, UNKNOWN, np.uint8)
         table[list(self.valid)] = IGNORE
         for class_name, raw in self.raw_ids.items():
-            table[list(numbers(raw))] = self.classes.index(class_name)
-        table.flags.writeable = False  # it is shared by everyone who asks
+            table[list(as_tuple(raw))] = self.classes.index(class_name)
+        table.flags.writeable = False  # shared by all callers
         return table
 
 
-def numbers(raw: int | Iterable[int]) -> tuple[int, ...]:
-    """The raw ids of a class that has one or several."""
+def as_tuple(raw: int | Iterable[int]) -> tuple[int, ...]:
+    """Raw ids of a class that has one or several."""
     return tuple(raw) if isinstance(raw, Iterable) and not isinstance(raw, str) else (raw,)
 
 
-ENCODINGS: dict[str, Encoding] = {
-    'cityscapes': Encoding(
+ENCODINGS: dict[str, Encoding] = {encoding.name: encoding for encoding in (
+    Encoding(
         name='cityscapes',
         raw_ids=dict(zip(CLASSES, (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33))),
         valid=tuple(range(35)),  # GTA writes licence plates as 34
         bits=8,
-        description='a single-channel 8-bit or palette PNG of raw Cityscapes ids 0 to 34',
-    ),
-    'synthia': Encoding(
+        description='a single-channel 8-bit or palette PNG of raw Cityscapes ids 0 to 34'),
+    Encoding(
         name='synthia',
         raw_ids=dict(zip(SYNTHIA_16, (3, 4, 2, 21, 5, 7, 15, 9, 6, 1, 10, 17, 8, 19, 12, 11))),
         valid=tuple(range(23)),
         bits=16,
-        description='a 16-bit PNG with SYNTHIA class ids 0 to 22 in its first channel (GT/LABELS)',
-    ),
-    'train': Encoding(
+        description='a 16-bit PNG with SYNTHIA class ids 0 to 22 in its first channel (GT/LABELS)'),
+    Encoding(
         name='train',
         raw_ids={name: index for index, name in enumerate(CLASSES)},
         valid=(*range(len(CLASSES)), IGNORE),
         bits=8,
-        description='a single-channel 8-bit or palette PNG of train ids 0 to 18 and 255',
-    ),
-}
+        description='a single-channel 8-bit or palette PNG of train ids 0 to 18 and 255'),
+)}
 
 
 def get_encoding(name: str | Encoding) -> Encoding:
-    """Look an encoding up by name; an encoding passes.
-
-    Raises:
-        ValueError: for an unknown name; lists the valid ones.
-    """
+    """Look up an encoding by name; an `Encoding` is returned as it is."""
     if isinstance(name, Encoding):
         return name
     if name not in ENCODINGS:
         raise ValueError(f'ids={name!r} is not a label encoding; available: {", ".join(ENCODINGS)}')
     return ENCODINGS[name]
-
-
-def train_id_table(name: str | Encoding) -> np.ndarray:
-    """The lookup table of an encoding.
-
-    Returns:
-        np.ndarray: (2**bits,) uint8: raw id -> train id, 255 = ignore, 254 = no such raw id.
-    """
-    return get_encoding(name).table

@@ -1,4 +1,4 @@
-"""The part of a pipeline that does the same every time, loading and resizing, apart from what draws."""
+"""The first part of a pipeline, loading and resizing, which gives the same result every time."""
 
 import copy
 import os
@@ -8,19 +8,20 @@ from torch.utils.data import Dataset
 
 from ..type_names import type_name
 
-# Transforms that draw nothing. `Resize` is mmcv's and mmseg's, to one size; RandomResize is another.
+# Transforms without randomness. `Resize` is mmcv's and mmseg's, to one size; RandomResize is another.
 FIXED = ('Cached', 'LoadImage', 'LoadIdLabels', 'LoadImageFromFile', 'LoadAnnotations', 'Resize',
          'EvaluateAtResizedShape')
+CROPS = ('RandomCrop', 'RecordedRandomCrop', 'CropWithClass')
 
 
 def length_of_fixed_part(pipeline: Sequence[dict | Callable]) -> int:
-    """With how many transforms that draw nothing a pipeline begins."""
+    """Number of transforms without randomness with which a pipeline begins."""
     fixed = [type_name(transform) in FIXED for transform in pipeline]
     return (fixed + [False]).index(False)
 
 
-def run(transforms: Sequence[Callable], results: dict) -> dict | None:
-    """One after the other, as mmengine's Compose; None as soon as one returns None."""
+def run_transforms(transforms: Sequence[Callable], results: dict) -> dict | None:
+    """Apply transforms in order, as mmengine's Compose; None as soon as one returns None."""
     for transform in transforms:
         results = transform(results)
         if results is None:
@@ -28,10 +29,10 @@ def run(transforms: Sequence[Callable], results: dict) -> dict | None:
     return results
 
 
-def again_and_again(dataset: Dataset, index: int) -> Iterator[dict]:
-    """What `dataset[index]` gives each time, but the image is loaded and resized only once.
+def repeat_sample(dataset: Dataset, index: int) -> Iterator[dict]:
+    """Yield `dataset[index]` again and again, but load and resize the image only once.
 
-    Readers of other projects, which may drop samples, are asked each time.
+    Readers of other projects, which may drop samples, are indexed each time.
     """
     refuse_none = getattr(dataset, 'refuse_none', None)
     if refuse_none is None:
@@ -39,26 +40,25 @@ def again_and_again(dataset: Dataset, index: int) -> Iterator[dict]:
             yield dataset[index]
     transforms = dataset.pipeline.transforms
     fixed = length_of_fixed_part(transforms)
-    loaded = run(transforms[:fixed], dataset.get_data_info(index))
+    loaded = run_transforms(transforms[:fixed], dataset.get_data_info(index))
     while True:
-        # A copy, because some transforms change what they are given.
-        yield refuse_none(run(transforms[fixed:], copy.deepcopy(loaded)), index)
+        # A copy, because some transforms change their input.
+        yield refuse_none(run_transforms(transforms[fixed:], copy.deepcopy(loaded)), index)
 
 
 def use_cache(pipeline: Sequence[dict | Callable], root: str, folder: str) -> list[dict | Callable]:
-    """The same pipeline, whose first part comes from the cache.
+    """Return the pipeline with `Cached` (see `mmseg_camix.cache`) in place of its fixed part.
 
     Args:
         pipeline: configs of transforms.
         root: the data root.
         folder: of all caches, below `root` unless absolute.
     """
-    fixed = length_of_fixed_part(pipeline)
-    first, rest = list(pipeline[:fixed]), list(pipeline[fixed:])
-    if not fixed or not all(isinstance(transform, dict) for transform in first):
+    length = length_of_fixed_part(pipeline)
+    fixed, rest = list(pipeline[:length]), list(pipeline[length:])
+    if not fixed or not all(isinstance(transform, dict) for transform in fixed):
         names = [type_name(transform) for transform in pipeline]
         raise ValueError(f'cache={folder!r}: the pipeline {names} does not begin with configs of transforms that load '
                          'and resize, which the cache replaces')
-    lazy = bool(rest) and type_name(rest[0]) in ('RandomCrop', 'RecordedRandomCrop', 'CropWithClass')
-    cached = dict(type='Cached', transforms=copy.deepcopy(first), root=root, folder=os.fspath(folder), lazy=lazy)
-    return [cached, *rest]
+    lazy = bool(rest) and type_name(rest[0]) in CROPS
+    return [dict(type='Cached', transforms=copy.deepcopy(fixed), root=root, folder=os.fspath(folder), lazy=lazy), *rest]

@@ -1,53 +1,48 @@
-"""Data of one's own: a folder of images, a folder of labels, and one's own classes."""
+"""Custom data: a folder of images, a folder of labels, and custom classes."""
 
 import colorsys
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from mmseg.registry import DATASETS
 
 from .base import RawSegDataset
-from .encodings import CLASSES, IGNORE, PALETTE, Encoding, numbers
+from .encodings import CLASSES, CUSTOM, IGNORE, PALETTE, Encoding, as_tuple
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 
 
 @DATASETS.register_module()
 class FolderDataset(RawSegDataset):
-    """Images and label PNGs in two folders, under the same names, with classes of one's own.
+    """Images and label PNGs in two folders, under the same names, with custom classes.
 
     ``FolderDataset(data_root='data/simulator', classes=dict(road=1, grass=[2, 3], sky=4))`` reads
-    ``data/simulator/images/**`` and ``data/simulator/labels/**.png``. Labels have one channel (grey
-    or palette) whose values are the numbers given; a number that is neither a class nor in ``ignore``
-    is an error that names the file.
+    ``data/simulator/images/**`` and ``data/simulator/labels/**.png``. Labels have one channel (grey or palette) whose
+    values are the numbers given; a number that is neither a class nor in ``ignore`` is an error that names the file.
 
     Args:
         data_root: folder that holds both.
-        classes: name -> number in the label files, or several numbers. The network's outputs are in the
-            order of the (least) numbers, for a config that mmengine writes sorts the names. Where that
-            differs between sets, give all of them pairs in one order: ``[('road', 1), ('sky', [4, 5])]``.
-            Names alone have the numbers 0, 1, 2, ...
+        classes: name -> number in the label files, or several numbers. The network's outputs are in the order of the
+            (least) numbers, because a config that mmengine writes sorts the names. Where that differs between sets,
+            give all of them pairs in one order: ``[('road', 1), ('sky', [4, 5])]``. Names alone have the numbers
+            0, 1, 2, ...
         images: folder of the images below `data_root`; '' for `data_root` itself.
         labels: folder of the labels; None for unlabelled images, as a target training set.
-        ignore: further numbers that label files may hold, whose pixels are ignored; 'others' ignores
-            every number that is not a class.
+        ignore: further numbers that label files may hold, whose pixels are ignored; 'others' ignores every number
+            that is not a class.
         bits: of a label's pixels, 8 or 16.
         palette: RGB of each class for pictures; None chooses.
         ann_file: optional list below `data_root`: one name per line, without suffix.
-        img_suffix: end of an image's file name; None takes what the folder has.
+        img_suffix: end of an image's file name; None takes all common image formats.
         seg_map_suffix: end of its label's.
         pipeline: transforms.
-        cache: folder of caches below `data_root` ('cache') that tools/dataset/build_cache.py has made: images come
-            from there, loaded and resized. The samples are the same, pixel by pixel.
-        indices: use only the first n samples, or these.
-        test_mode: as in mmseg.
-        lazy_init: do not look for files yet.
-        serialize_data: keep the list in one block of memory that workers share.
-        backend_args: options of mmengine's file backend.
+        cache: folder of caches below `data_root` ('cache') that tools/dataset/build_cache.py has built: images are
+            read from there, loaded and resized. The samples are identical.
+        indices, test_mode, lazy_init, serialize_data, backend_args: as of `RawSegDataset`.
     """
 
     METAINFO: dict = {}
+    SKIP_HINT = 'restore the files, or list the other images in `ann_file`'
 
     def __init__(
         self,
@@ -69,44 +64,55 @@ class FolderDataset(RawSegDataset):
         serialize_data: bool = True,
         backend_args: dict | None = None,
     ) -> None:
-        self.encoding = own_encoding(classes, ignore, bits)
+        self.encoding = custom_encoding(classes, ignore, bits)
         names = self.encoding.classes
         if palette is not None and len(palette) != len(names):
             raise ValueError(f'palette has {len(palette)} colours for {len(names)} classes; give one for each')
         self._any_suffix = img_suffix is None
         folders = dict(img_path=images) if labels is None else dict(img_path=images, seg_map_path=labels)
-        metainfo = dict(classes=names, palette=palette or colours_for(names), present_classes=names)
+        metainfo = dict(classes=names, palette=palette or class_colours(names), present_classes=names)
         super().__init__(
             data_root=data_root, data_prefix=folders, ann_file=ann_file, pipeline=pipeline, cache=cache,
             img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, metainfo=metainfo, indices=indices,
             test_mode=test_mode, lazy_init=lazy_init, serialize_data=serialize_data, backend_args=backend_args)
 
-    def load_data_list(self) -> list[dict]:
-        """List images and labels; the images' suffix is found, unless given."""
-        if self._any_suffix:
-            self.img_suffix = self._found_suffix()
-        return super().load_data_list()
-
     def get_data_info(self, idx: int) -> dict:
         """A sample's description, with the encoding of its label."""
         return dict(super().get_data_info(idx), label_ids=self.encoding)
 
-    def _found_suffix(self) -> str:
-        found = Counter(os.path.splitext(file)[1] for file in self._files('img_path', ''))
-        kinds = {suffix: count for suffix, count in found.items() if suffix.lower() in IMAGE_SUFFIXES}
-        if len(kinds) > 1:
-            listed = ', '.join(f'{count} {suffix}' for suffix, count in sorted(kinds.items()))
-            raise ValueError(f'{self.data_prefix["img_path"]} holds {listed}; say which are the images: img_suffix=...')
-        return next(iter(kinds), self.IMG_SUFFIX)
+    def _images(self) -> dict[str, str]:
+        if not self._any_suffix:
+            return super()._images()
+        images: dict[str, str] = {}
+        for path in sorted(self._files('img_path', '')):
+            name, suffix = os.path.splitext(path)
+            if suffix.lower() not in IMAGE_SUFFIXES or self._is_label(path):
+                continue
+            if name in images:
+                raise ValueError(f'{self.data_prefix["img_path"]} holds {images[name]} and {path}, two images for the '
+                                 f'label {name}{self.seg_map_suffix}; remove one of them, or set `img_suffix`')
+            images[name] = path
+        return images
 
-    def _remedy(self) -> str:
+    def _is_label(self, path: str) -> bool:
+        """Whether a file below the image folder lies in the label folder: `images` may be the data root."""
+        labels = self.data_prefix.get('seg_map_path')
+        if labels is None:
+            return False
+        inside = os.path.relpath(labels, self.data_prefix['img_path']).replace(os.sep, '/')
+        return not inside.startswith('.') and path.startswith(inside + '/')
+
+    def _folder_hint(self) -> str:
         return (f'`data_root` (now {self.data_root!r}) must be the folder that holds the two folders named by '
                 '`images` and `labels`')
 
+    def _unlabelled_hint(self, key: str) -> str:
+        return '. For an unlabelled target set, give labels=None' if key == 'seg_map_path' else ''
 
-def own_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str | tuple],
-                 ignore: Sequence[int] | str = (IGNORE,), bits: int = 8) -> Encoding:
-    """The encoding of label files with classes of one's own; arguments as of `FolderDataset`."""
+
+def custom_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str | tuple],
+                    ignore: Sequence[int] | str = (IGNORE,), bits: int = 8) -> Encoding:
+    """The encoding of label files with custom classes; arguments as of `FolderDataset`."""
     if isinstance(classes, str) or not classes:
         raise ValueError(f'classes={classes!r} must be names with their numbers in the label files, dict(road=1, '
                          "grass=[2, 3]), or pairs, [('road', 1), ('grass', [2, 3])], or names alone, ['road', 'grass']")
@@ -114,7 +120,7 @@ def own_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str | tup
         raise ValueError(f'bits={bits} must be 8 or 16, those of a pixel in the label files')
     pairs = list(classes.items()) if isinstance(classes, Mapping) else [
         (given, index) if isinstance(given, str) else tuple(given) for index, given in enumerate(classes)]
-    raw = {name: numbers(ids) for name, ids in pairs}
+    raw = {name: as_tuple(ids) for name, ids in pairs}
     if len(raw) < len(pairs):
         raise ValueError(f'classes: a name occurs twice in {[name for name, _ in pairs]}')
     _check_numbers(raw, bits)
@@ -123,9 +129,9 @@ def own_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str | tup
     if ignore == 'others':
         valid = range(2**bits)
     else:
-        valid = sorted({number for ids in (*raw.values(), numbers(ignore)) for number in ids})
+        valid = sorted({number for ids in (*raw.values(), as_tuple(ignore)) for number in ids})
     listed = ', '.join(f'{name} {"/".join(map(str, ids))}' for name, ids in raw.items())
-    return Encoding(name='own', raw_ids=raw, valid=tuple(valid), bits=bits, classes=tuple(raw),
+    return Encoding(name=CUSTOM, raw_ids=raw, valid=tuple(valid), bits=bits, classes=tuple(raw),
                     description=f'a single-channel {bits}-bit PNG with {listed}',
                     remedy="add them to `classes`, or to `ignore` (ignore='others' takes all), or repair the file")
 
@@ -138,21 +144,21 @@ def _check_numbers(raw: Mapping[str, tuple[int, ...]], bits: int) -> None:
         for number in ids:
             if not isinstance(number, int) or not 0 <= number < 2**bits:
                 raise ValueError(f'classes: {name}={number!r} is not a number from 0 to {2**bits - 1}, as label files '
-                                 f'of {bits} bits hold them')
+                                 f'of {bits} bits hold them' + (' (16-bit labels: bits=16)' if bits == 8 else ''))
             if number in owner:
                 raise ValueError(f'classes: {owner[number]} and {name} both have the number {number}; each number '
                                  'belongs to one class')
             owner[number] = name
     if len(raw) >= IGNORE - 1:
-        raise ValueError(f'{len(raw)} classes are too many: labels have 8 bits, two of whose values are taken')
+        raise ValueError(f'{len(raw)} classes are too many: train ids have 8 bits, two of whose values are reserved')
 
 
-def colours_for(names: Sequence[str]) -> list[list[int]]:
-    """RGB of each class: that of Cityscapes where it has the class, else hues far from each other."""
+def class_colours(names: Sequence[str]) -> list[list[int]]:
+    """RGB of each class: that of Cityscapes where it has the class, otherwise well separated hues."""
     known = dict(zip(CLASSES, PALETTE))
-    found = []
+    colours = []
     for index, name in enumerate(names):
         hue = 0.02 + index * 0.61803398875  # the golden ratio spreads any number of hues
-        red, green, blue = colorsys.hsv_to_rgb(hue % 1, (0.75, 0.5)[index % 2], (0.9, 0.7)[index // 2 % 2])
-        found.append(list(known.get(name, [round(255 * c) for c in (red, green, blue)])))
-    return found
+        rgb = colorsys.hsv_to_rgb(hue % 1, (0.75, 0.5)[index % 2], (0.9, 0.7)[index // 2 % 2])
+        colours.append(list(known.get(name, [round(255 * value) for value in rgb])))
+    return colours

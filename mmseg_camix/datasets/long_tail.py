@@ -1,8 +1,6 @@
 """Long-tail class first sampling (DSP, Eq. 1 and Algorithm 1): pixels of rare classes, on demand."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,23 +9,22 @@ from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
-STATS_FILE = 'sample_class_stats.json'
+from .class_counts import class_counts
 
 
 @DATASETS.register_module()
 class LongTailDataset(Dataset):
     """Each item is one patch: the pixels of k long-tail classes, each taken from an image that has it.
 
-    k of the K long-tail classes are drawn, and for each of them one of the images that contain it;
-    its pixels of all k classes go into the patch, later images over earlier ones. The item looks like
-    any labelled sample: `inputs` holds the pixels, and the label is void wherever the patch is not. So
-    a patch is cheap to move, and any k makes batches of the same shape.
+    k of the K long-tail classes are drawn, and for each of them one of the images that contain it; its pixels of all
+    k classes go into the patch, later images over earlier ones. An item has the form of any labelled sample: `inputs`
+    holds the pixels, and the label is void outside the patch. Batches have the same shape for any k.
 
-    Which image stands at an index plays no part: everything is drawn from NumPy's global generator,
-    which `PairedDataset` seeds. Its metainfo names `rare_classes` and `rare_images`.
+    The index does not choose the image: everything is drawn from NumPy's global generator, which `PairedDataset`
+    seeds. The metainfo of an item names `rare_classes` and `rare_images`.
 
     Deviations:
-        Paper: silent about the crop. Released code: whole images, resized and cropped at random.
+        Paper: does not describe the crop. Released code: whole images, resized and cropped at random.
         Ours: the wrapped dataset's pipeline; with `CropWithClass` the crop contains the class.
 
     Args:
@@ -37,24 +34,23 @@ class LongTailDataset(Dataset):
             images that contain a class). GTA: 5, SYNTHIA: 4 in the paper.
         k: how many of them make up a patch; 0 gives empty patches.
         stats: JSON of `tools/dataset/class_stats.py`. Without it all labels are read once when the
-            dataset is built: right for thousands of small labels, slow for the full GTA.
-        min_pixels: an image has a class if it has so many pixels of it (before any resizing).
+            dataset is built: fast for thousands of small labels, slow for the full GTA.
+        min_pixels: pixels of a class that an image must have, before any resizing.
     """
 
     def __init__(self, dataset: dict | Dataset, classes: int | Sequence[str] = 5, k: int = 2, stats: str = '',
                  min_pixels: int = 1) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.dataset.full_init()
-        counts = counts_from_stats(self.dataset, stats) if stats else count_pixels(self.dataset)
-        shown = counts >= max(min_pixels, 1)
-        self.frequency = shown.mean(0)
+        has_class = class_counts(self.dataset, stats) >= max(min_pixels, 1)
+        self.frequency = has_class.mean(0)
         self.tail = long_tail(self.frequency, classes, self.metainfo['classes'])
         if not 0 <= k <= len(self.tail):
             raise ValueError(f'LongTailDataset: k={k} must be between 0 and the number of long-tail classes, '
                              f'{len(self.tail)} ({", ".join(self._names(self.tail))})')
         self.k = k
-        self._images = {train_id: np.flatnonzero(shown[:, train_id]) for train_id in self.tail}
-        self._length = int(shown[:, self.tail].any(1).sum())
+        self._images = {train_id: np.flatnonzero(has_class[:, train_id]) for train_id in self.tail}
+        self._length = int(has_class[:, self.tail].any(1).sum())
 
     @property
     def metainfo(self) -> dict:
@@ -108,53 +104,6 @@ def long_tail(frequency: np.ndarray, classes: int | Sequence[str], names: Sequen
     return [c for c in order if names[c] in classes]
 
 
-def count_pixels(dataset: Dataset) -> np.ndarray:
-    """Pixels of each class in each image, (N, C) int64, from the labels as the pipeline loads them."""
-    counts = np.zeros((len(dataset), len(dataset.metainfo['classes'])), np.int64)
-    for index, row in enumerate(counts):
-        label = _label(dataset, index)
-        row += np.bincount(label.ravel(), minlength=256)[:len(row)]
-    return counts
-
-
-def _label(dataset: Dataset, index: int) -> np.ndarray:
-    results = dataset.get_data_info(index)
-    for transform in dataset.pipeline.transforms:
-        # A cached label is resized already, as this one must not be.
-        for step in transform.originals() if hasattr(transform, 'originals') else [transform]:
-            results = step(results)
-            if 'gt_seg_map' in results:
-                return results['gt_seg_map']
-    raise ValueError(f"{results.get('img_path')}: no transform of this pipeline loads labels, without which nobody "
-                     "knows which images contain a rare class; add dict(type='LoadIdLabels')")
-
-
-def counts_from_stats(dataset: Dataset, path: str) -> np.ndarray:
-    """The same from the JSON of the class-statistics tool, whose classes are matched by name."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no class statistics; count them with `python tools/dataset/class_stats.py '
-                                f'FAMILY {Path(path).parent}` (gta, synthia, ...), which writes {STATS_FILE}, '
-                                'or leave `stats` out to count when training starts')
-    stats = json.loads(Path(path).read_text())
-    columns = {name: column for column, name in enumerate(stats['classes'])}
-    classes = dataset.metainfo['classes']
-    if unknown := [name for name in classes if name not in columns]:
-        raise ValueError(f'{path}: classes {unknown} of the dataset were not counted; leave `stats` out to count them')
-    rows = {_stem(file, '.png'): entry['pixels'] for file, entry in stats['files'].items()}
-    result = np.zeros((len(dataset), len(classes)), np.int64)
-    for index, row in enumerate(result):
-        label = Path(dataset.get_data_info(index)['seg_map_path'])
-        stem = _stem(label.relative_to(dataset.data_root).as_posix(), dataset.seg_map_suffix)
-        if stem not in rows:
-            raise ValueError(f'{label}: not in {path}; count again with the same `--ann-file` as the dataset has')
-        row += [rows[stem][columns[name]] for name in classes]
-    return result
-
-
-def _stem(file: str, suffix: str) -> str:
-    return file.removesuffix(suffix)
-
-
 def compose(items: Sequence[dict], chosen: Sequence[int], ignore_index: int) -> dict:
     """One sample with the pixels of the chosen classes of all items; void elsewhere.
 
@@ -170,10 +119,10 @@ def compose(items: Sequence[dict], chosen: Sequence[int], ignore_index: int) -> 
             raise ValueError(f'{item["data_samples"].img_path}: crops differ in size, {tuple(pixels.shape[1:])} and '
                              f'{tuple(item["inputs"].shape[1:])}; resize so that every image is at least as large as '
                              'the crop')
-        found = item['data_samples'].gt_sem_seg.data
-        region = torch.isin(found, torch.tensor(chosen, dtype=found.dtype))
+        label_ids = item['data_samples'].gt_sem_seg.data
+        region = torch.isin(label_ids, torch.tensor(chosen, dtype=label_ids.dtype))
         pixels.copy_(torch.where(region, item['inputs'], pixels))
-        label.copy_(torch.where(region, found, label))
+        label.copy_(torch.where(region, label_ids, label))
     return result
 
 

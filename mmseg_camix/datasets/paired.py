@@ -1,5 +1,6 @@
-"""Several datasets side by side (source, target, ...), and the sampler that walks through them."""
+"""Several datasets side by side (source, target, ...), and their sampler."""
 
+import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -9,15 +10,15 @@ from mmengine.registry import DATA_SAMPLERS
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset, Sampler
 
+from ..type_names import loads_label, type_name
 from .seeding import permutation, seeded
-from .unreadable import SampleError, is_unreadable, mark, replacements
+from .unreadable import SampleError, is_unreadable, mark_replacement, replacements
 
 
 class Position(NamedTuple):
-    """What the sampler hands to the dataset: all that an item depends on.
+    """Index of an item of `PairedDataset`, which depends on nothing else.
 
-    The seed travels with the position, because workers that live on hold a copy of the dataset as
-    it was when they started.
+    The seed is part of it, because persistent workers keep the dataset as it was when they started.
     """
 
     seed: int
@@ -29,19 +30,18 @@ class PairedDataset(Dataset):
     """Branches of data, each with its own dataset, pipeline, length and order.
 
     An item is `{'source': {'inputs', 'data_samples'}, 'target': {...}, ...}`, which mmengine's
-    `pseudo_collate` turns into a dict of branch -> dict of lists. It is a pure function of (seed,
-    position): each branch goes through all its images once per epoch, in an order of its own, and
-    everything random in its pipeline is seeded from (seed, position, branch). So data are the same
-    for any number of workers, and after a resume from any position.
+    `pseudo_collate` turns into a dict of branch -> dict of lists. It is a pure function of (seed, position): each
+    branch visits all its images once per epoch, in its own order, and its pipeline's randomness is seeded from (seed,
+    position, branch). Data are therefore identical for any number of workers, and after a resume from any position.
 
     Use with `sampler=dict(type='PairedSampler')`.
 
     Args:
         source: config of the labelled source dataset, or the dataset.
         target: config of the target dataset, or the dataset.
-        seed: seed for plain integer indices (inspection, tests); the sampler brings its own.
-        skip_unreadable: let another sample, which follows from the position, stand in for one whose
-            file cannot be read; UDAHook logs and counts them. Without it the training stops there.
+        seed: seed for plain integer indices (inspection, tests); the sampler has its own.
+        skip_unreadable: replace a sample whose file cannot be read by another one, which follows from the position;
+            UDAHook logs and counts them. Without it the training stops there.
         branches: further datasets by name, for example `donor`.
     """
 
@@ -58,6 +58,7 @@ class PairedDataset(Dataset):
             name: _build(name, cfg) for name, cfg in dict(source=source, target=target, **branches).items()
         }
         self._refuse_other_classes()
+        _refuse_missing_target_labels(self.datasets['target'])
         # Branch -> {(seed, epoch): permutation}; a worker meets at most two epochs at a time.
         self._orders: dict[str, dict[tuple[int, int], np.ndarray]]
         self._orders = {name: {} for name in self.datasets}
@@ -68,11 +69,11 @@ class PairedDataset(Dataset):
         return self.datasets['source'].metainfo
 
     def __len__(self) -> int:
-        """Length of the longest branch; positions go on beyond it."""
+        """Length of the longest branch; positions continue beyond it."""
         return max(len(dataset) for dataset in self.datasets.values())
 
     def index_at(self, branch: str, key: Position) -> int:
-        """Which image of a branch stands at a position."""
+        """Index of a branch's image at a position."""
         size = len(self.datasets[branch])
         epoch, place = divmod(key.position, size)
         orders = self._orders[branch]
@@ -92,19 +93,19 @@ class PairedDataset(Dataset):
         except SampleError as error:
             if not self.skip_unreadable or not is_unreadable(error):
                 raise
-            return self._stand_in(branch, key, error)
+            return self._replacement(branch, key, error)
 
-    def _stand_in(self, branch: str, key: Position, error: SampleError) -> dict:
-        """Another sample; as random as the one that cannot be read."""
+    def _replacement(self, branch: str, key: Position, error: SampleError) -> dict:
+        """Another sample, as random as the unreadable one."""
         place = (branch, 'replacement', key.position)
         for number, index in replacements(len(self.datasets[branch]), key.seed, *place):
             try:
-                return mark(self._read(branch, index, key, *place[1:], number), str(error))
+                return mark_replacement(self._read(branch, index, key, *place[1:], number), str(error))
             except SampleError as another:
                 if not is_unreadable(another):
                     raise
-        raise SampleError(f'{error}; nor can any of {number} others that were to stand in for it. Is the disk still '
-                          'there?') from error
+        raise SampleError(f'{error}; {number} other samples tried in its place cannot be read either; check the '
+                          'disk') from error
 
     def _read(self, branch: str, index: int, key: Position, *purpose: int | str) -> dict:
         place = f'sample {index} of branch {branch!r}, seed {key.seed}, position {key.position}'
@@ -126,14 +127,13 @@ class PairedDataset(Dataset):
         if not isinstance(key, tuple):
             if self.seed is None:
                 raise TypeError(
-                    'PairedDataset was indexed by a plain number; use '
-                    "sampler=dict(type='PairedSampler') in the dataloader, for other samplers "
-                    'would repeat the same augmentations every epoch (to look at samples by hand, '
-                    'build it with seed=0)'
+                    "PairedDataset was indexed by a plain number; use sampler=dict(type='PairedSampler') in the "
+                    'dataloader, because other samplers would repeat the same augmentations every epoch (to inspect '
+                    'samples, build it with seed=0)'
                 )
             key = Position(self.seed, int(key))
         if key.position < 0:
-            raise IndexError(f'position {key.position} is negative; positions count from 0 without end')
+            raise IndexError(f'position {key.position} is negative; positions are 0 or more')
         return key
 
     def _refuse_other_classes(self) -> None:
@@ -151,15 +151,14 @@ class PairedDataset(Dataset):
 
 @DATA_SAMPLERS.register_module()
 class PairedSampler(Sampler):
-    """Positions without end: rank r of w yields start + r, start + r + w, ... as `Position`s.
+    """An endless sequence of `Position`s: rank r of w yields start + r, start + r + w, ...
 
-    Use with iteration-based loops only. To resume, set `start` to the number of positions that all
-    ranks together have consumed (iterations x batch size x ranks), then make a new iterator of the
-    dataloader; nothing is replayed.
+    Use with iteration-based loops only. To resume, set `start` to the number of positions that all ranks together have
+    consumed (iterations x batch size x ranks), then create a new iterator of the dataloader; nothing is replayed.
 
     Args:
         dataset: the dataset; only its length is used.
-        seed: mmengine's Runner gives it; None draws one that all ranks share.
+        seed: set by mmengine's Runner; None draws one that all ranks share.
         start: first position.
     """
 
@@ -176,11 +175,11 @@ class PairedSampler(Sampler):
             position += self.world_size
 
     def __len__(self) -> int:
-        """Positions of this rank in one epoch of the longest branch; the walk goes on beyond."""
+        """Number of this rank's positions in one epoch of the longest branch."""
         return -(-self.size // self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing: a position tells its epoch by itself."""
+        """Do nothing: a position determines its epoch."""
 
 
 def _build(name: str, cfg: dict | Dataset) -> Dataset:
@@ -196,10 +195,25 @@ def _build(name: str, cfg: dict | Dataset) -> Dataset:
         if hasattr(dataset, 'full_init'):
             dataset.full_init()
     except ValueError as error:
-        # So mmengine fails when it serialises an empty list.
+        # mmengine's error about an empty list
         if 'need at least one array' in str(error):
             raise empty from error
         raise
     if len(dataset) == 0:
         raise empty
     return dataset
+
+
+def _refuse_missing_target_labels(dataset: Dataset) -> None:
+    """Refuse a target whose pipeline loads labels that it does not have; adaptation needs none."""
+    while not hasattr(dataset, 'pipeline') and hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    loaders = [type_name(transform) for transform in transforms if loads_label(transform)]
+    if not loaders or not hasattr(dataset, 'get_data_info'):
+        return
+    label = dataset.get_data_info(0).get('seg_map_path')
+    if label is None or ('://' not in label and not os.path.isfile(label)):
+        raise ValueError(f"branch 'target': its pipeline loads labels, but there is "
+                         f'{"none" if label is None else f"no file {label}"}; a target needs no labels: remove '
+                         f"dict(type='{loaders[0]}') from its pipeline")

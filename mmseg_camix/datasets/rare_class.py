@@ -7,8 +7,8 @@ from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from .fixed_part import again_and_again
-from .long_tail import count_pixels, counts_from_stats
+from .class_counts import class_counts
+from .fixed_part import repeat_sample
 
 
 @DATASETS.register_module()
@@ -16,8 +16,8 @@ class RareClassDataset(Dataset):
     """Draws a class, then an image that has it, then crops until the class is in the crop.
 
     P(c) = exp((1 - f_c) / T) / sum exp((1 - f_c') / T), with f_c the share of all pixels that have
-    class c. Which image stands at an index plays no part: everything is drawn from NumPy's global
-    generator, which `PairedDataset` seeds from the position.
+    class c. The index does not choose the image: everything is drawn from NumPy's global generator, which
+    `PairedDataset` seeds from the position.
 
     Deviations:
         Released code: fails where no image has enough pixels of a class. Ours: such a class is not
@@ -26,11 +26,11 @@ class RareClassDataset(Dataset):
     Args:
         dataset: config of a labelled mmseg dataset, or the dataset; its pipeline crops at random.
         stats: JSON of `tools/dataset/class_stats.py`. Without it all labels are read once when the
-            dataset is built: right for thousands of small labels, slow for the full GTA.
+            dataset is built: fast for thousands of small labels, slow for the full GTA.
         temperature: T; the smaller, the more rare classes are preferred.
         min_pixels: an image has a class if it has more pixels of it than this (before any resizing).
         crop_share: a crop is taken if it has more than this share of `min_pixels`.
-        tries: how often a new crop is made before the last one is taken as it is.
+        tries: number of further crops before the last one is taken as it is.
     """
 
     def __init__(self, dataset: dict | Dataset, stats: str = '', temperature: float = 0.01,
@@ -40,34 +40,34 @@ class RareClassDataset(Dataset):
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.dataset.full_init()
         self.needed, self.tries = min_pixels * crop_share, tries
-        counts = counts_from_stats(self.dataset, stats) if stats else count_pixels(self.dataset)
-        found = {c: np.flatnonzero(counts[:, c] > min_pixels) for c in range(counts.shape[1])}
-        self.images = {c: images for c, images in found.items() if len(images)}
+        counts = class_counts(self.dataset, stats)
+        images = {c: np.flatnonzero(counts[:, c] > min_pixels) for c in range(counts.shape[1])}
+        self.images = {c: indices for c, indices in images.items() if len(indices)}
         if not self.images:
             raise ValueError(f'RareClassDataset: no image has more than min_pixels={min_pixels} pixels of any class; '
                              'choose fewer, for images smaller than those of the papers')
         self.probabilities = rare_class_probabilities(counts.sum(0), temperature)
-        self._warn_of_left_out(min_pixels)
+        self._warn_of_omitted_classes(min_pixels)
         self._classes = np.array(sorted(self.images))
         self._chances = self.probabilities[self._classes] / self.probabilities[self._classes].sum()
 
     @property
     def metainfo(self) -> dict:
-        """Of the dataset that is drawn from."""
+        """Of the wrapped dataset."""
         return self.dataset.metainfo
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def get_data_info(self, index: int) -> dict:
-        """Of the dataset that is drawn from."""
+        """Of the wrapped dataset."""
         return self.dataset.get_data_info(index)
 
     def __getitem__(self, index: int) -> dict:
         # RandomState's functions, whose streams are frozen.
         wanted = int(np.random.choice(self._classes, p=self._chances))  # noqa: NPY002
         image = int(np.random.choice(self.images[wanted]))  # noqa: NPY002
-        samples = again_and_again(self.dataset, image)
+        samples = repeat_sample(self.dataset, image)
         sample = next(samples)
         for _ in range(self.tries):
             if int((sample['data_samples'].gt_sem_seg.data == wanted).sum()) > self.needed:
@@ -76,7 +76,7 @@ class RareClassDataset(Dataset):
         sample['data_samples'].set_metainfo(dict(rare_class=self.metainfo['classes'][wanted]))
         return sample
 
-    def _warn_of_left_out(self, min_pixels: int) -> None:
+    def _warn_of_omitted_classes(self, min_pixels: int) -> None:
         names = [name for c, name in enumerate(self.metainfo['classes'])
                  if self.probabilities[c] > 0 and c not in self.images]
         if names:

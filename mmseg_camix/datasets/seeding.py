@@ -1,4 +1,4 @@
-"""Randomness as a pure function of names and numbers: data do not depend on who loads them."""
+"""Randomness as a pure function of names and numbers, so that data do not depend on the worker that loads them."""
 
 import random
 import zlib

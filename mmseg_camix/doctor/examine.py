@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from mmengine.config import Config
 
-from ..datasets.parallel import run_parallel
+from ..datasets.scanning import run_parallel
 from . import across, network
 from .findings import Finding, counted, ordered
 from .parts import Part, parts_of

@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..datasets.transforms.augmented_views import loads_label, type_name
+from ..type_names import loads_label, type_name
 from .findings import Finding
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from mmcv.transforms import Compose
 from PIL import Image, ImageDraw, ImageFont
 
-from mmseg_camix.datasets.folders import colours_for
+from mmseg_camix.datasets.folders import class_colours
 from mmseg_camix.datasets.seeding import seeded
 from mmseg_camix.files import atomic_write
 from mmseg_camix.type_names import type_name
@@ -225,7 +225,7 @@ def _palette(examination: Examination) -> np.ndarray:
     given = next((part.dataset.metainfo.get('palette') for part in examination.parts.values()
                   if part.dataset is not None and part.classes), None)
     colours = np.full((256, 3), 88, np.uint8)
-    colours[:len(examination.classes)] = given or colours_for(examination.classes) or colours[:0]
+    colours[:len(examination.classes)] = given or class_colours(examination.classes) or colours[:0]
     return colours
 
 

@@ -11,7 +11,7 @@ from mmcv.transforms import Compose
 from PIL import Image, UnidentifiedImageError
 
 from ..datasets.seeding import seeded
-from ..datasets.transforms.augmented_views import loads_label, type_name
+from ..type_names import loads_label, type_name
 
 IGNORE = 255
 UPRIGHT = 1  # value of EXIF's orientation

@@ -8,10 +8,9 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mmseg_camix.checkpoint import read_checkpoint
-from mmseg_camix.datasets.transforms.augmented_views import loads_label
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.models.uda.loading import remap_plain_weights
-from mmseg_camix.type_names import type_name
+from mmseg_camix.type_names import loads_label, type_name
 from mmseg_camix.weights.fitting import first_names, unwrap_weights
 
 RESOLUTIONS = ('paper', 'native')

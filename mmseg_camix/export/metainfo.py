@@ -7,7 +7,7 @@ from typing import Any
 
 from mmseg.registry import DATASETS
 
-from mmseg_camix.datasets.folders import colours_for
+from mmseg_camix.datasets.folders import class_colours
 
 
 def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any
         names, palette = [f'class {i}' for i in range(num_classes)], None
     names = tuple(str(name) for name in names)
     if palette is None or len(palette) < num_classes:
-        palette = colours_for(names)
+        palette = class_colours(names)
     return dict(classes=names, palette=[[int(value) for value in colour] for colour in palette[:num_classes]])
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mmseg_camix.datasets.transforms import LoadImage
-from mmseg_camix.datasets.transforms.augmented_views import type_name
+from mmseg_camix.type_names import type_name
 
 # Logits that are brought to the image's size at once: 128 MiB of them.
 BAND_VALUES = 2**25

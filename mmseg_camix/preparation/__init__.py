@@ -1,6 +1,6 @@
-"""From an unpacked download to data that one can train on; behind tools/dataset/prepare.py."""
+"""From an unpacked download to data for training; behind tools/dataset/prepare.py."""
 
 from .layouts import LAYOUTS
-from .running import NotReady, Options, Outcome, prepare
+from .steps import NotReady, Options, Outcome, prepare
 
 __all__ = ['LAYOUTS', 'NotReady', 'Options', 'Outcome', 'prepare']

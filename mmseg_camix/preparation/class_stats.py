@@ -17,75 +17,70 @@
 """
 
 import json
-import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from ..datasets.class_counts import STATS_FILE
 from ..datasets.encodings import CLASSES, IGNORE
-from ..datasets.label_files import read_train_ids
-from ..datasets.long_tail import STATS_FILE
-from ..datasets.parallel import run_parallel
+from ..datasets.image_files import read_train_ids
+from ..datasets.scanning import scan
 from ..files import write_output
-from .conversion import FAMILIES, Family, count_classes, find_labels
+from .layouts import LAYOUTS, Layout
+from .state import stamp
 
 INDEX_FILE = 'samples_with_class.json'
-SAVE_EVERY = 30.0  # seconds between savings of what is counted so far
 
 
-def collect(
-    name: str,
-    root: Path,
-    out_dir: Path | None = None,
-    split: str = '',
-    ann_file: str = '',
-    jobs: int = 1,
-    force: bool = False,
-) -> tuple[dict, list[str]]:
+def collect(family: str, root: Path, out_dir: Path | None = None, split: str = '', ann_file: str = '', jobs: int = 1,
+            force: bool = False) -> tuple[dict, list[str]]:
     """Count all label files of a download and write both JSON files.
 
     Args:
-        name: family: 'gta', 'synthia' or 'cityscapes'.
+        family: name in `LAYOUTS`.
         root: its folder.
-        out_dir: where the JSON files go; None means `root`.
+        out_dir: folder of the JSON files; None means `root`.
         split: count only labels below this subfolder of the label folder, for example 'train'.
         ann_file: count only the names in this list, the same that the reader is given.
         jobs: processes.
-        force: count again what is counted already.
+        force: also count what has been counted.
 
     Returns:
         The statistics, and one message for each file that could not be read.
     """
-    root, family = Path(root), FAMILIES[name]
-    paths = {path.relative_to(root).as_posix(): path for path in _select(root, family, split, ann_file)}
+    root, layout = Path(root), LAYOUTS[family]
     folder = Path(out_dir or root)
     folder.mkdir(parents=True, exist_ok=True)
-    known = {} if force else _known(folder / STATS_FILE)
-    files = {key: known[key] for key, path in paths.items() if _is_current(known.get(key), path)}
-    todo = [path for key, path in paths.items() if key not in files]
+    paths = {path.relative_to(root).as_posix(): path for path in _select(root, layout, split, ann_file)}
+    counted = scan(partial(count_file, ids=layout.reader.IDS), paths, {} if force else _known(folder / STATS_FILE),
+                   lambda path, entry: entry['stamp'] == stamp(path),
+                   lambda entries: _write(folder / STATS_FILE, _summary(entries, complete=False)),
+                   jobs, f'{family} statistics')
+    return write_statistics(folder, counted.entries, complete=not counted.failures)[0], counted.failures
 
-    failures, saved = [], time.monotonic()
-    task = partial(_count, ids=family.ids)
-    for path, entry, failure in run_parallel(task, todo, jobs, f'{name} statistics'):
-        if failure is None:
-            files[path.relative_to(root).as_posix()] = entry
-        else:
-            failures.append(failure)
-        if time.monotonic() - saved > SAVE_EVERY:
-            _write(folder / STATS_FILE, _summary(files, complete=False))
-            saved = time.monotonic()
-    return write_statistics(folder, files, complete=not failures)[0], failures
+
+def count_file(path: Path, ids: str) -> dict:
+    """Entry of one label file."""
+    return dict(**count_classes(read_train_ids(str(path), ids)), stamp=stamp(path))
+
+
+def count_classes(train_ids: np.ndarray) -> dict:
+    """Pixels of each class, and ignored ones, of a label (H, W) uint8."""
+    counts = np.bincount(train_ids.ravel(), minlength=256).tolist()
+    return dict(pixels=counts[:len(CLASSES)], ignored=counts[IGNORE])
 
 
 def write_statistics(folder: Path, files: dict[str, dict], complete: bool) -> tuple[dict, bool]:
-    """Write both JSON files, unless they are there with this content.
+    """Write both JSON files, unless they exist with this content.
 
     Args:
-        folder: where to.
+        folder: of the files.
         files: the entries `files` of the first.
         complete: whether these are all.
 
     Returns:
-        The statistics, and whether anything was written.
+        The statistics, and whether a file was written.
     """
     stats = _summary(files, complete)
     contents = {STATS_FILE: stats, INDEX_FILE: index_by_class(stats)}
@@ -96,16 +91,15 @@ def index_by_class(stats: dict) -> dict[str, list]:
     """Class name -> [file, pixels] of the files that have it, most pixels first."""
     index = {}
     for train_id, class_name in enumerate(stats['classes']):
-        counts = [(file, entry['pixels'][train_id]) for file, entry in stats['files'].items()]
-        present = [[file, count] for file, count in counts if count]
-        index[class_name] = sorted(present, key=lambda item: (-item[1], item[0]))
+        counts = [[file, entry['pixels'][train_id]] for file, entry in stats['files'].items()]
+        index[class_name] = sorted((pair for pair in counts if pair[1]), key=lambda pair: (-pair[1], pair[0]))
     return index
 
 
-def _select(root: Path, family: Family, split: str, ann_file: str) -> list[Path]:
+def _select(root: Path, layout: Layout, split: str, ann_file: str) -> list[Path]:
     """The label files of a split and a list."""
-    folder = root / family.folder
-    paths = [path for path in find_labels(root, family) if path.is_relative_to(folder / split)]
+    folder = root / layout.label_folder
+    paths = [path for path in layout.find_labels(root) if path.is_relative_to(folder / split)]
     if not paths:
         raise FileNotFoundError(f'{folder / split}: no label file; check the split')
     if not ann_file:
@@ -113,45 +107,28 @@ def _select(root: Path, family: Family, split: str, ann_file: str) -> list[Path]
     if not (root / ann_file).is_file():
         raise FileNotFoundError(f'{root / ann_file}: no such list; it holds one name per line, without suffix')
     names = set((root / ann_file).read_text().split())
-    known = {path.relative_to(folder).as_posix().removesuffix(family.raw_suffix): path for path in paths}
+    known = {path.relative_to(folder).as_posix().removesuffix(layout.label_suffix): path for path in paths}
     if missing := sorted(names - known.keys()):
-        raise FileNotFoundError(f'{folder / missing[0]}{family.raw_suffix}: no label for this line of {ann_file}')
+        raise FileNotFoundError(f'{folder / missing[0]}{layout.label_suffix}: no label for this line of {ann_file}')
     return [known[name] for name in sorted(names)]
-
-
-def _count(path: Path, ids: str) -> dict:
-    counts = count_classes(read_train_ids(str(path), ids)).tolist()
-    return dict(pixels=counts[: len(CLASSES)], ignored=counts[IGNORE], stamp=_stamp(path))
-
-
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _is_current(entry: dict | None, path: Path) -> bool:
-    return entry is not None and entry['stamp'] == _stamp(path)
 
 
 def _known(path: Path) -> dict[str, dict]:
     """What an earlier run counted, if it was about the same classes."""
-    if not path.is_file():
-        return {}
     try:
         stats = json.loads(path.read_text())
-        return stats['files'] if stats['classes'] == list(CLASSES) else {}
-    except (ValueError, KeyError, TypeError):  # not ours: count everything again
+        return dict(stats['files']) if stats['classes'] == list(CLASSES) else {}
+    except (OSError, ValueError, KeyError, TypeError):  # not a file of this tool: count everything again
         return {}
 
 
 def _summary(files: dict[str, dict], complete: bool) -> dict:
-    rows = [entry['pixels'] for entry in files.values()]
-    columns = list(zip(*rows)) or [()] * len(CLASSES)
+    pixels = np.array([entry['pixels'] for entry in files.values()], np.int64).reshape(-1, len(CLASSES))
     return dict(
         classes=list(CLASSES),
         files=dict(sorted(files.items())),
-        total_pixels=[sum(column) for column in columns],
-        total_files=[sum(count > 0 for count in column) for column in columns],
+        total_pixels=pixels.sum(0).tolist(),
+        total_files=(pixels > 0).sum(0).tolist(),
         complete=complete,
     )
 

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from ..datasets.acdc import CONDITIONS, ACDCDataset
-from ..datasets.cityscapes import RawCityscapesDataset
-from ..datasets.dark_zurich import RawDarkZurichDataset
-from ..datasets.gta import GTADataset
-from ..datasets.synthia import SYNTHIADataset
-from .conversion import FAMILIES
+from ..datasets.base import RawSegDataset
+from ..datasets.families import (
+    CONDITIONS,
+    ACDCDataset,
+    GTADataset,
+    RawCityscapesDataset,
+    RawDarkZurichDataset,
+    SYNTHIADataset,
+)
 
 
 @dataclass(frozen=True)
@@ -18,21 +22,17 @@ class Part:
     Args:
         name: for messages.
         images: folder below the data root.
-        count: of images in the complete download.
-        image_suffix: end of an image's file name.
+        count: number of images in the complete download.
         labels: folder of the labels; '' if the download has none.
-        label_suffix: end of a label's file name.
-        needed: whether the images must be there.
-        labels_needed: whether the labels must be there; a target's training images need none.
-        counted: whether its labels go into the class statistics: those on which one trains.
+        needed: whether the images are required.
+        labels_needed: whether the labels are required; a target's training images need none.
+        counted: whether its labels go into the class statistics: those that are trained on.
     """
 
     name: str
     images: str
     count: int
-    image_suffix: str = '.png'
     labels: str = ''
-    label_suffix: str = '.png'
     needed: bool = True
     labels_needed: bool = True
     counted: bool = False
@@ -44,61 +44,77 @@ class Layout:
 
     Args:
         family: name.
-        parts: what it consists of.
         reader: of this package.
+        label_folder: folder of all labels.
+        parts: folders of the download.
         prior_size: (width, height) at which the papers train on it as a source; None for a target.
     """
 
     family: str
+    reader: type[RawSegDataset]
+    label_folder: str
     parts: tuple[Part, ...]
-    reader: type
     prior_size: tuple[int, int] | None = None
 
     @property
-    def ids(self) -> str:
-        """The encoding of its labels."""
-        return self.reader.IDS
+    def image_suffix(self) -> str:
+        """End of an image's file name."""
+        return self.reader.IMG_SUFFIX
 
     @property
-    def derived_suffix(self) -> str:
-        """End of label files that are made from others; they do not count."""
-        return FAMILIES[self.family].train_suffix
+    def label_suffix(self) -> str:
+        """End of a raw label's file name."""
+        return self.reader.LABEL_SUFFIX
+
+    @property
+    def train_id_suffix(self) -> str:
+        """End of the file names of train-id PNGs, which are derived from raw labels."""
+        return self.reader.TRAIN_ID_SUFFIX
 
     def sources(self) -> Iterator[tuple[str, str, str]]:
-        """Folders with ends of the files in them, and ends that are left out."""
+        """Yield (folder, suffix, suffix to leave out) of the files of the download."""
         for part in self.parts:
-            yield part.images, part.image_suffix, self.derived_suffix
+            yield part.images, self.image_suffix, self.train_id_suffix
             if part.labels:
-                yield part.labels, part.label_suffix, self.derived_suffix
+                yield part.labels, self.label_suffix, self.train_id_suffix
+
+    def find_labels(self, root: Path) -> list[Path]:
+        """All raw label files of a download, sorted."""
+        folder = root / self.label_folder
+        if not folder.is_dir():
+            raise FileNotFoundError(f'{folder}: no such folder; ROOT is the folder that holds {self.label_folder}/ '
+                                    'after unpacking, or the output of tools/dataset/make_mini.py')
+        labels = sorted(path for path in folder.rglob('*' + self.label_suffix)
+                        if not path.name.endswith(self.train_id_suffix))
+        if not labels:
+            raise FileNotFoundError(f'{folder}: no file ends in {self.label_suffix!r}; unpack it again')
+        return labels
 
 
 def _cityscapes() -> tuple[Part, ...]:
-    part = Part('train', 'leftImg8bit/train', 2975, RawCityscapesDataset.IMG_SUFFIX, 'gtFine/train',
-                RawCityscapesDataset.LABEL_SUFFIX, labels_needed=False, counted=True)
+    part = Part('train', 'leftImg8bit/train', 2975, 'gtFine/train', labels_needed=False, counted=True)
     return part, replace(part, name='val', images='leftImg8bit/val', count=500, labels='gtFine/val',
                          labels_needed=True, counted=False)
 
 
-def _acdc() -> Iterator[Part]:
-    for condition in CONDITIONS:
-        for split, count in (('train', 400), ('val', 106 if condition == 'night' else 100)):
-            yield Part(f'{condition}/{split}', f'rgb_anon/{condition}/{split}', count, ACDCDataset.IMG_SUFFIX,
-                       f'gt/{condition}/{split}', ACDCDataset.LABEL_SUFFIX, labels_needed=split == 'val',
-                       counted=split == 'train')
+def _acdc() -> tuple[Part, ...]:
+    return tuple(
+        Part(f'{condition}/{split}', f'rgb_anon/{condition}/{split}', count, f'gt/{condition}/{split}',
+             labels_needed=split == 'val', counted=split == 'train')
+        for condition in CONDITIONS
+        for split, count in (('train', 400), ('val', 106 if condition == 'night' else 100)))
 
 
-def _dark_zurich() -> Iterator[Part]:
-    for light, count in (('night', 2416), ('twilight', 2920), ('day', 3041)):
-        yield Part(f'train/{light}', f'rgb_anon/train/{light}', count, RawDarkZurichDataset.IMG_SUFFIX,
-                   needed=light == 'night')
-    yield Part('val/night', 'rgb_anon/val/night', 50, RawDarkZurichDataset.IMG_SUFFIX, 'gt/val/night',
-               RawDarkZurichDataset.LABEL_SUFFIX)
+def _dark_zurich() -> tuple[Part, ...]:
+    training = (Part(f'train/{light}', f'rgb_anon/train/{light}', count, needed=light == 'night')
+                for light, count in (('night', 2416), ('twilight', 2920), ('day', 3041)))
+    return *training, Part('val/night', 'rgb_anon/val/night', 50, 'gt/val/night')
 
 
 LAYOUTS: dict[str, Layout] = {layout.family: layout for layout in (
-    Layout('gta', (Part('all', 'images', 24966, labels='labels', counted=True),), GTADataset, (1280, 720)),
-    Layout('synthia', (Part('all', 'RGB', 9400, labels='GT/LABELS', counted=True),), SYNTHIADataset, (1280, 760)),
-    Layout('cityscapes', _cityscapes(), RawCityscapesDataset),
-    Layout('acdc', tuple(_acdc()), ACDCDataset),
-    Layout('dark_zurich', tuple(_dark_zurich()), RawDarkZurichDataset),
+    Layout('gta', GTADataset, 'labels', (Part('all', 'images', 24966, 'labels', counted=True),), (1280, 720)),
+    Layout('synthia', SYNTHIADataset, 'GT/LABELS', (Part('all', 'RGB', 9400, 'GT/LABELS', counted=True),), (1280, 760)),
+    Layout('cityscapes', RawCityscapesDataset, 'gtFine', _cityscapes()),
+    Layout('acdc', ACDCDataset, 'gt', _acdc()),
+    Layout('dark_zurich', RawDarkZurichDataset, 'gt', _dark_zurich()),
 )}

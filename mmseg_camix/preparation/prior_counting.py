@@ -1,98 +1,81 @@
-"""Counts where classes are and which of them touch, over many labels, streaming and in parallel."""
+"""Count where classes are and which of them touch, over many labels, in parallel and resumable."""
+
 import hashlib
 import io
-import multiprocessing
-import signal
-import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from ..datasets.parallel import forking_opencv
+from ..datasets.scanning import run_parallel, saving
 from ..files import write_output
 from ..ops.relations import GRID, all_contacts, count_contacts
 from ..spatial_prior import SpatialPrior
 
-SAVE_EVERY = 30.0  # seconds between savings of what is counted so far
+CHUNK = 16  # labels that a process counts before it reports
 
 
 @dataclass
 class _Counts:
-    """What one worker has seen; adding two is all that is ever done with them."""
+    """Sums over labels; sums of chunks are added in any order."""
 
     tables: list[np.ndarray]
     num_images: int = 0
     digest: int = 0
 
+    @classmethod
+    def zeros(cls, num_classes: int, cells: tuple[int, int]) -> '_Counts':
+        pairs, places = (num_classes, num_classes), GRID**2
+        shapes = [(num_classes, *cells), (places, num_classes), (places, *pairs), (places, *pairs), pairs, pairs]
+        return cls([np.zeros(shape, np.int64) for shape in shapes])
+
     def add(self, other: '_Counts') -> None:
-        for mine, theirs in zip(self.tables, other.tables):
-            mine += theirs
+        for table, addition in zip(self.tables, other.tables):
+            table += addition
         self.num_images += other.num_images
         # A sum does not depend on the order, and unlike xor it notices a file counted twice.
         self.digest = (self.digest + other.digest) % (1 << 256)
 
+    def add_label(self, label: np.ndarray, size: tuple[int, int]) -> None:
+        """Add a label, (H, W) uint8, nearest-resized to (height, width)."""
+        if label.shape != size:
+            label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
+        counts, *contacts, touching, together = self.tables
+        num_classes, rows, columns = counts.shape
+        cell = (np.arange(size[0]) * rows // size[0] * columns)[:, None]
+        cell = cell + np.arange(size[1]) * columns // size[1]
+        index = (label.astype(np.int64) * (rows * columns) + cell)[label < num_classes]
+        counts += np.bincount(index, minlength=counts.size).reshape(counts.shape)
 
-def _empty(num_classes: int, cells: tuple[int, int]) -> _Counts:
-    pairs, places = (num_classes, num_classes), GRID**2
-    shapes = [(num_classes, *cells), (places, num_classes), (places, *pairs), (places, *pairs),
-              pairs, pairs]
-    return _Counts([np.zeros(shape, np.int64) for shape in shapes])
-
-
-def _count_one(total: _Counts, label: np.ndarray, size: tuple[int, int]) -> None:
-    """Adds one label, (H, W) uint8, nearest-resized to (height, width)."""
-    if label.shape != size:
-        label = cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST)
-    counts, *contacts, touching, together = total.tables
-    num_classes, rows, columns = counts.shape
-    cell = (np.arange(size[0]) * rows // size[0] * columns)[:, None]
-    cell = cell + np.arange(size[1]) * columns // size[1]
-    valid = label < num_classes
-    index = (label.astype(np.int64) * (rows * columns) + cell)[valid]
-    counts += np.bincount(index, minlength=counts.size).reshape(counts.shape)
-
-    new = count_contacts(torch.from_numpy(label), num_classes)
-    for table, addition in zip(contacts, new):
-        table += addition.numpy()
-    present = new[0].sum(0).numpy() > 0
-    touching += all_contacts(*new[1:]).sum(0).numpy() > 0
-    together += present[:, None] & present
-    total.num_images += 1
-    total.digest += int.from_bytes(hashlib.sha256(np.ascontiguousarray(label)).digest(), 'big')
+        new = count_contacts(torch.from_numpy(label), num_classes)
+        for table, addition in zip(contacts, new):
+            table += addition.numpy()
+        present = new[0].sum(0).numpy() > 0
+        touching += all_contacts(*new[1:]).sum(0).numpy() > 0
+        together += present[:, None] & present
+        self.num_images += 1
+        self.digest += int.from_bytes(hashlib.sha256(np.ascontiguousarray(label)).digest(), 'big')
 
 
-def _count_chunk(
-    items: list[Any],
-    reader: Callable[[Any], np.ndarray],
-    num_classes: int,
-    size: tuple[int, int],
-    cells: tuple[int, int],
-) -> _Counts:
-    total = _empty(num_classes, cells)
-    for item in items:
-        _count_one(total, reader(item), size)
+class _Chunk(list):
+    """Items that are counted together; errors name the item, not the chunk."""
+
+    def __str__(self) -> str:
+        return ''
+
+
+def _count_chunk(chunk: list[Any], reader: Callable[[Any], np.ndarray], num_classes: int, size: tuple[int, int],
+                 cells: tuple[int, int]) -> _Counts:
+    total = _Counts.zeros(num_classes, cells)
+    for item in chunk:
+        total.add_label(reader(item), size)
     return total
-
-
-def _chunks(items: Iterable[Any], length: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, length)):
-        yield chunk
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
 
 
 def count_labels(
@@ -101,95 +84,65 @@ def count_labels(
     class_names: Sequence[str],
     size: tuple[int, int],
     stride: int = 4,
-    workers: int = 0,
-    progress: bool = True,
-    chunk: int = 16,
+    jobs: int = 1,
+    chunk: int = CHUNK,
     sigma: float = 0.0,
     epsilon: float = 1e-4,
-    kept: Path | None = None,
+    partial_file: Path | None = None,
     key: str = '',
 ) -> SpatialPrior:
-    """Counts classes per location and their contacts, streaming: memory depends on no set's size.
+    """Count classes per location and their contacts; memory does not depend on the number of labels.
 
     Args:
         items: of any kind, for example paths of labels.
-        reader: gives an item's train ids, (H, W) uint8, void above the classes; can be pickled.
-        class_names: the label set, in the order of its train ids.
+        reader: item -> train ids, (H, W) uint8, ignored pixels above the classes; can be pickled.
+        class_names: in the order of their train ids.
         size: (height, width) to which labels are resized, nearest.
         stride: pixels per side of a cell of the result; 1 keeps every location apart.
-        workers: processes; 0 counts in this one.
-        progress: shows a bar.
+        jobs: processes.
         chunk: labels that a process counts before it reports.
         sigma, epsilon: stored as options of `SpatialPrior.probabilities`.
-        kept: file for what is counted so far, from which a run that was killed goes on; whoever saves the result
-            removes it.
-        key: of the items and all options; what was kept under another one is counted again.
+        partial_file: file of intermediate counts, from which an interrupted run resumes; the caller removes it.
+        key: of the items and all options; counts under another key are discarded.
     """
     if not len(items):
         raise ValueError('there are no labels to count; is the source dataset empty?')
     cells = (-(-size[0] // stride), -(-size[1] // stride))
-    total, done = _go_on(kept, key, _empty(len(class_names), cells))
-    count = partial(
-        _count_chunk, reader=reader, num_classes=len(class_names), size=size, cells=cells
-    )
-    todo, saved = [one for one in enumerate(_chunks(items, chunk)) if one[0] not in done], time.monotonic()
-    try:
-        with tqdm(total=len(items), initial=total.num_images, disable=not progress, unit='label') as bar:
-            for index, part in _run(count, todo, workers):
-                total.add(part)
-                done.add(index)
-                bar.update(part.num_images)
-                if kept and time.monotonic() - saved > SAVE_EVERY:
-                    _keep(kept, key, total, done)
-                    saved = time.monotonic()
-    finally:  # also after Ctrl-C
-        if kept and todo:
-            _keep(kept, key, total, done)
+    total, done = _load(partial_file, key, _Counts.zeros(len(class_names), cells))
+    chunks = [_Chunk(items[start:start + chunk]) for start in range(0, len(items), chunk)]
+    todo = [index for index in range(len(chunks)) if index not in done]
+    task = partial(_count_chunk, reader=reader, num_classes=len(class_names), size=size, cells=cells)
+    save = partial(_save, partial_file, key, total, done)
+    with saving(save, enabled=partial_file is not None and bool(todo)) as save_if_due:
+        for index, counts, failure in run_parallel(task, [chunks[index] for index in todo], jobs, 'spatial prior',
+                                                   unit=f'x{chunk} labels'):
+            if failure is not None:
+                raise ValueError(failure)
+            total.add(counts)
+            done.add(todo[index])
+            save_if_due()
     digest = hashlib.sha256(repr((total.digest, size, tuple(class_names))).encode()).hexdigest()
-    return SpatialPrior(
-        *total.tables,
-        class_names=tuple(class_names),
-        size=size,
-        num_images=total.num_images,
-        digest=digest,
-        sigma=sigma,
-        epsilon=epsilon,
-    )
+    return SpatialPrior(*total.tables, class_names=tuple(class_names), size=size, num_images=total.num_images,
+                        digest=digest, sigma=sigma, epsilon=epsilon)
 
 
-def _run(
-    count: Callable[[list[Any]], _Counts], chunks: Iterable[tuple[int, list[Any]]], workers: int
-) -> Iterator[tuple[int, _Counts]]:
-    """Counts of numbered chunks, with their numbers, in any order."""
-    count = partial(_numbered, count=count)
-    if workers == 0:
-        yield from map(count, chunks)
-        return
-    with forking_opencv(), multiprocessing.Pool(workers, initializer=_one_thread) as pool:
-        yield from pool.imap_unordered(count, chunks)
-
-
-def _numbered(one: tuple[int, list[Any]], count: Callable[[list[Any]], _Counts]) -> tuple[int, _Counts]:
-    return one[0], count(one[1])
-
-
-def _keep(path: Path, key: str, total: _Counts, done: set[int]) -> None:
+def _save(path: Path, key: str, total: _Counts, done: set[int]) -> None:
     tables = {f'table{i}': table for i, table in enumerate(total.tables)}
     buffer = io.BytesIO()
     np.savez(buffer, key=key, done=sorted(done), num_images=total.num_images, digest=f'{total.digest:x}', **tables)
     write_output(path, buffer.getvalue(), clean=True)
 
 
-def _go_on(path: Path | None, key: str, empty: _Counts) -> tuple[_Counts, set[int]]:
-    """What was kept under this key, or nothing."""
+def _load(path: Path | None, key: str, zeros: _Counts) -> tuple[_Counts, set[int]]:
+    """The counts saved under this key and the indices of their chunks, or zeros."""
     if path is None or not path.is_file():
-        return empty, set()
+        return zeros, set()
     try:
         with np.load(path, allow_pickle=False) as file:
             if file['key'] != key:
-                return empty, set()
-            tables = [file[f'table{i}'] for i in range(len(empty.tables))]
+                return zeros, set()
+            tables = [file[f'table{i}'] for i in range(len(zeros.tables))]
             counts = _Counts(tables, int(file['num_images']), int(str(file['digest']), 16))
             return counts, set(file['done'].tolist())
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        return empty, set()
+        return zeros, set()

@@ -1,4 +1,4 @@
-"""The spatial prior of a source, counted so that a kill loses half a minute."""
+"""The spatial prior of a source, counted once and again only where its labels change."""
 
 import hashlib
 import json
@@ -9,21 +9,21 @@ import numpy as np
 from mmseg.registry import TRANSFORMS
 
 from ..datasets.base import RawSegDataset
-from ..datasets.fixed_part import run
-from ..datasets.label_files import png_header, read_bytes
+from ..datasets.fixed_part import run_transforms
+from ..datasets.image_files import png_header, read_bytes
 from ..files import write_output
 from ..spatial_prior import SpatialPrior, load_spatial_prior
-from ..type_names import type_name
+from ..type_names import loads_label, type_name
 from .prior_counting import count_labels
 from .state import Stamp, stamp
 
 STRIDE = 4
-KEPT, DONE = 'prior.npz', 'prior.json'
-UNFINISHED = 'unfinished'  # in the place of the file's stamp, while it is written
+PARTIAL_FILE, RECORD_FILE = 'prior.npz', 'prior.json'
+UNFINISHED = 'unfinished'  # instead of the file's stamp, while it is written
 
 
 class LabelReader:
-    """The description of a sample -> its label, (H, W) uint8 train ids.
+    """Sample description -> its label, (H, W) uint8 train ids.
 
     Args:
         transforms: configs of the transforms that load the label; none means `LoadIdLabels`.
@@ -33,57 +33,57 @@ class LabelReader:
         self.transforms = [TRANSFORMS.build(t) for t in transforms or [dict(type='LoadIdLabels')]]
 
     def __call__(self, info: dict) -> np.ndarray:
-        return run(self.transforms, dict(info, seg_fields=[]))['gt_seg_map']
+        return run_transforms(self.transforms, dict(info, seg_fields=[]))['gt_seg_map']
 
 
-def default_path(root: Path) -> Path:
+def default_path(root: str | os.PathLike) -> Path:
     """data/gta -> data/priors/gta.npz, where the configs look for it."""
-    place = Path(os.path.abspath(root))
-    return place.parent / 'priors' / f'{place.name}.npz'
+    folder = Path(os.path.abspath(root))
+    return folder.parent / 'priors' / f'{folder.name}.npz'
 
 
 def build_prior(dataset: RawSegDataset, pipeline: list[dict], size: tuple[int, int], path: Path, folder: Path,
                 jobs: int) -> tuple[SpatialPrior, str]:
-    """Count the labels of a dataset, unless the file is of just these.
+    """Count the labels of a dataset, unless the file was counted from exactly these.
 
     Args:
         dataset: labelled; lists the labels.
-        pipeline: the part that loads and resizes; if it resizes to a fixed size, that is the one.
+        pipeline: its fixed part; its Resize to a fixed size determines the size of the labels.
         size: (width, height) otherwise, unless the labels are smaller.
         path: of the prior.
-        folder: for what is counted so far.
+        folder: of intermediate counts.
         jobs: processes.
 
     Returns:
-        The prior, and 'made' now, 'there' already, or 'kept': somebody else's file is not overwritten.
+        The prior, and 'counted', 'current', or 'foreign': a file that was not made here is not overwritten.
     """
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     width, height = _size(pipeline, size, infos[0]['seg_map_path'])
-    loads = [t for t in pipeline if type_name(t) in ('LoadIdLabels', 'LoadAnnotations')]
+    loaders = [t for t in pipeline if loads_label(t)]
     classes = dataset.metainfo['classes']
     labels = [[info['seg_map_path'], stamp(info['seg_map_path'])] for info in infos]
-    facts = [labels, loads, repr(infos[0]['label_ids']), repr(infos[0]['label_map']), classes, width, height, STRIDE]
+    facts = [labels, loaders, repr(infos[0]['label_ids']), repr(infos[0]['label_map']), classes, width, height, STRIDE]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    record = _read(folder / DONE, path)
-    if path.is_file() and record.get('stamp') in (stamp(path), UNFINISHED):
+    if path.is_file():
+        record = _read_record(folder / RECORD_FILE, path)
+        if record.get('stamp') not in (stamp(path), UNFINISHED):
+            return load_spatial_prior(str(path)), 'foreign'
         if record == dict(key=key, path=str(path), stamp=stamp(path)):
-            return load_spatial_prior(str(path)), 'there'
-    elif path.is_file():
-        return load_spatial_prior(str(path)), 'kept'
-    prior = count_labels(infos, LabelReader(loads), classes, (height, width), STRIDE, jobs if jobs > 1 else 0,
-                         kept=folder / KEPT, key=key)
-    _write(folder / DONE, key, path, UNFINISHED)  # so that a run after a kill knows that the file is ours
+            return load_spatial_prior(str(path)), 'current'
+    prior = count_labels(infos, LabelReader(loaders), classes, (height, width), STRIDE, jobs,
+                         partial_file=folder / PARTIAL_FILE, key=key)
+    _write_record(folder / RECORD_FILE, key, path, UNFINISHED)  # a run after a kill knows that the file is ours
     prior.save(str(path))
-    _write(folder / DONE, key, path, stamp(path))
-    (folder / KEPT).unlink(missing_ok=True)
-    return prior, 'made'
+    _write_record(folder / RECORD_FILE, key, path, stamp(path))
+    (folder / PARTIAL_FILE).unlink(missing_ok=True)
+    return prior, 'counted'
 
 
-def _write(record: Path, key: str, path: Path, state: Stamp | str) -> None:
+def _write_record(record: Path, key: str, path: Path, state: Stamp | str) -> None:
     write_output(record, json.dumps(dict(key=key, path=str(path), stamp=state)), clean=True)
 
 
-def _read(record: Path, path: Path) -> dict:
+def _read_record(record: Path, path: Path) -> dict:
     """What the last run has recorded of the prior at this path."""
     try:
         content = json.loads(record.read_text())
@@ -93,8 +93,16 @@ def _read(record: Path, path: Path) -> dict:
 
 
 def _size(pipeline: list[dict], size: tuple[int, int], label: str) -> tuple[int, int]:
+    fixed = resize_scale(pipeline)
+    if fixed:
+        return fixed
+    file_size = png_header(read_bytes(label), label)[:2]
+    return size if file_size[0] >= size[0] else file_size
+
+
+def resize_scale(pipeline: list[dict]) -> tuple[int, int] | None:
+    """(width, height) to which a pipeline resizes every image, if it does."""
     for transform in pipeline:
         if type_name(transform) == 'Resize' and transform.get('scale') and not transform.get('keep_ratio'):
             return tuple(transform['scale'])
-    own = png_header(read_bytes(label), label)[:2]
-    return size if own[0] >= size[0] else own
+    return None

@@ -1,7 +1,6 @@
-"""Whether everything is as the last run of prepare.py left it; asked in a second.
+"""Whether everything is unchanged since the last run of prepare.py; answered within a second.
 
-This file needs nothing but Python: the tool loads it before it imports torch and mmseg, which takes
-longer than the answer.
+This file imports the standard library alone: the tool loads it before it imports torch and mmseg, which takes seconds.
 """
 
 import ast
@@ -11,27 +10,27 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-FOLDER = '.prepared'  # what a run keeps for the next one, below --out
+FOLDER = '.prepared'  # state of a run, below --out
 STATE_FILE = 'state.json'
-VERSION = 1  # raise it when the same files would be prepared otherwise
+VERSION = 1  # increase it when the results for the same files change
 
 Stamp = list[int]  # size and time of last change
 
 
 def stamp(path: str | os.PathLike) -> Stamp:
-    """Of one file."""
+    """Stamp of one file."""
     status = os.stat(path)
     return [status.st_size, status.st_mtime_ns]
 
 
 def list_files(root: str | os.PathLike, folder: str, suffix: str, without: str = '') -> dict[str, Stamp]:
-    """All files below a folder whose names have an end (and not another one): path below `root` -> stamp."""
-    found, start = {}, len(os.path.join(root, ''))
+    """All files below a folder with a suffix (and not another one): path below `root` -> stamp."""
+    stamps, start = {}, len(os.path.join(root, ''))
     for entry in _walk(os.path.join(root, folder)):
         if entry.name.endswith(suffix) and not (without and entry.name.endswith(without)):
             status = entry.stat()
-            found[entry.path[start:].replace(os.sep, '/')] = [status.st_size, status.st_mtime_ns]
-    return found
+            stamps[entry.path[start:].replace(os.sep, '/')] = [status.st_size, status.st_mtime_ns]
+    return stamps
 
 
 def _walk(folder: str) -> Iterator[os.DirEntry]:
@@ -46,20 +45,20 @@ def _walk(folder: str) -> Iterator[os.DirEntry]:
 
 
 def fingerprint(files: dict[str, Stamp]) -> str:
-    """Of names and stamps."""
+    """Digest of names and stamps."""
     return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
 
 
 def config_digest(path: str | None) -> str | None:
-    """Of a config and all that it inherits from; '' where that cannot be told without reading it as mmengine does."""
+    """Digest of a config and all its bases; '' where only mmengine can resolve the bases."""
     if path is None:
         return None
-    digest, todo, seen = hashlib.sha256(), [Path(path).resolve()], set()
+    digest, todo, visited = hashlib.sha256(), [Path(path).resolve()], set()
     while todo:
         file = todo.pop()
-        if file in seen:
+        if file in visited:
             continue
-        seen.add(file)
+        visited.add(file)
         try:
             text = file.read_text()
             bases = list(_bases(text))
@@ -78,7 +77,7 @@ def _bases(text: str) -> Iterator[str]:
 
 
 def read_state(out: str | os.PathLike) -> dict:
-    """What the last complete run has recorded; {} if there was none."""
+    """The record of the last complete run; {} if there was none."""
     try:
         state = json.loads(Path(out, FOLDER, STATE_FILE).read_text())
         return state if state.get('version') == VERSION else {}
@@ -88,13 +87,13 @@ def read_state(out: str | os.PathLike) -> dict:
 
 def describe(root: str, sources: Iterable[tuple[str, str, str]], files: Iterable[str],
              folders: Iterable[tuple[str, str]]) -> dict:
-    """What has to be as it was.
+    """Describe the files that must not change.
 
     Args:
         root: of the download.
-        sources: folder, end, and end that is left out, of the files of the download.
-        files: that were written.
-        folders: with the end of the files that were written into them.
+        sources: (folder, suffix, suffix to leave out) of the files of the download.
+        files: written by the run.
+        folders: with the suffix of the files written into them.
     """
     listed: dict[str, Stamp] = {}
     sources = list(sources)
@@ -106,7 +105,7 @@ def describe(root: str, sources: Iterable[tuple[str, str, str]], files: Iterable
 
 
 def is_done(out: str | os.PathLike, root: str, options: dict) -> str | None:
-    """The summary of the last run, if it was asked for the same and nothing has changed since."""
+    """The summary of the last run, if it had the same options and nothing has changed since."""
     state = read_state(out)
     if not state or state['options'] != options or options.get('config') == '':
         return None

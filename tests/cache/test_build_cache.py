@@ -72,7 +72,7 @@ def test_what_has_changed_is_made_anew(place, capsys):
     assert call('dataset/build_cache.py', 'own.py', '--jobs', 1) == 0
     options = {f'train_dataloader.dataset.{name}.cache': 'cache' for name in PLACES}
     write_image(place / 'data/cam/images/deep/1.png', 77, (24, 40))
-    with pytest.raises(RuntimeError, match='has changed since; make the cache again by .*build_cache.py CONFIG'):
+    with pytest.raises(RuntimeError, match='has changed since; update the cache by .*build_cache.py CONFIG'):
         samples(**options)
     capsys.readouterr()
     assert call('dataset/build_cache.py', 'own.py', '--jobs', 1) == 0

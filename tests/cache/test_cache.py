@@ -21,7 +21,7 @@ from mmseg_camix.datasets import (
     SYNTHIADataset,
 )
 from mmseg_camix.datasets.fixed_part import length_of_fixed_part
-from mmseg_camix.datasets.parallel import forking_opencv
+from mmseg_camix.datasets.scanning import forking_opencv
 from mmseg_camix.files import CannotWrite
 from tests.datasets.tiny import write_image
 
@@ -69,7 +69,7 @@ def test_samples_are_the_same(gta, name):
     pipeline = PIPELINES[name]
     plain = GTADataset(str(gta), pipeline=pipeline)
     report = built(plain, pipeline)
-    assert (report.made, report.failures) == (7, [])
+    assert (report.num_written, report.failures) == (7, [])
     cached = GTADataset(str(gta), pipeline=pipeline, cache='cache')
     assert type(cached.pipeline.transforms[0]) is Cached
     for index in range(7):
@@ -135,20 +135,20 @@ def test_it_is_made_once_and_again_where_something_changed(gta):
     dataset = GTADataset(str(gta), pipeline=PIPELINE)
     first = built(dataset, PIPELINE, jobs=2)
     again = built(dataset, PIPELINE)
-    assert (first.made, again.made, again.removed) == (7, 0, 0)
+    assert (first.num_written, again.num_written, again.num_removed) == (7, 0, 0)
     assert (again.digest, again.size) == (first.digest, first.size)
     assert first.size == sum(path.stat().st_size for path in first.folder.rglob('*.cache'))
     write_image(gta / 'images/00003.png', 33)
     (entry := sorted(first.folder.rglob('*.cache'))[5]).write_bytes(entry.read_bytes()[:-4])
     os.utime(gta / 'labels/00001.png', ns=(1, 1))
     changed = built(dataset, PIPELINE)
-    assert changed.made == 3
+    assert changed.num_written == 3
     differ = {name for name, digest in changed.digests.items() if first.digests[name] != digest}
     assert differ == {'images/00003.png.cache'}
     (gta / 'images/00004.png').unlink()
     (gta / 'labels/00004.png').unlink()
     left = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
-    assert (left.made, left.removed, len(left.digests)) == (0, 1, 6)
+    assert (left.num_written, left.num_removed, len(left.digests)) == (0, 1, 6)
 
 
 def test_the_digest_is_of_the_pixels(gta, tmp_path):
@@ -163,16 +163,16 @@ def test_changed_sources_and_missing_entries_are_errors(gta):
     report = built(dataset, PIPELINE)
     cached = GTADataset(str(gta), pipeline=PIPELINE, cache='cache')
     write_image(gta / 'images/00001.png', 99)
-    with pytest.raises(CacheError, match=r'00001.png or its label has changed since; make the cache again by python'):
+    with pytest.raises(CacheError, match=r'00001.png or its label has changed since; update the cache by python'):
         cached[0]
     (report.folder / 'images/00002.png.cache').unlink()
-    with pytest.raises(CacheError, match=r'00002.png.cache: not in the cache; make it anew by .*build_cache.py'):
+    with pytest.raises(CacheError, match=r'00002.png.cache: not in the cache; rebuild it by .*build_cache.py'):
         cached[1]
     assert cached[2]['inputs'].shape == (3, 9, 11)
 
 
 @pytest.mark.parametrize(('damage', 'message'), [
-    (lambda data: data[:-1], 'its length is not'),
+    (lambda data: data[:-1], 'its length differs'),
     (lambda data: b'', 'not a file of this cache'),
     (lambda data: b'x' + data, 'not a file of this cache'),
     (lambda data: data[:40] + b'\xff' + data[41:], 'its header is unreadable'),
@@ -184,11 +184,11 @@ def test_damaged_entries(gta, damage, message):
     path = report.folder / 'images/00002.png.cache'
     path.write_bytes(damage(path.read_bytes()))
     cached = GTADataset(str(gta), pipeline=PIPELINE, cache='cache')
-    with pytest.raises(CacheError, match=rf'00002.png.cache: {message}.*; make it anew by .*build_cache.py'):
+    with pytest.raises(CacheError, match=rf'00002.png.cache: {message}.*; rebuild it by .*build_cache.py'):
         cached[1]
     assert verify_cache(report) == [path]
-    mended = built(dataset, PIPELINE, again=[path])
-    assert mended.made == 1
+    mended = built(dataset, PIPELINE, rebuild=[path])
+    assert mended.num_written == 1
     assert verify_cache(mended, jobs=2) == []
 
 
@@ -196,17 +196,17 @@ def test_a_damaged_label(gta):
     dataset = GTADataset(str(gta), pipeline=PIPELINE)
     path = built(dataset, PIPELINE).folder / 'images/00002.png.cache'
     entry, data = Entry(path), bytearray(path.read_bytes())
-    data[entry._labels_at + 30] ^= 255
+    data[entry._label_start + 30] ^= 255
     path.write_bytes(data)
     with pytest.raises(CacheError, match='its label is damaged'):
         Entry(path).label()
-    assert not Entry(path).is_sound()
+    assert not Entry(path).is_intact()
 
 
 def test_another_resize_has_no_cache(gta):
     built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
     other = [LOAD, LABELS, BICUBIC, CROP, PACK]
-    with pytest.raises(CacheError, match=r'there is no cache for .*bicubic.* \(there are: 34x18-\w+\); make it by'):
+    with pytest.raises(CacheError, match=r'there is no cache for .*bicubic.* \(there are: 34x18-\w+\); build it by'):
         GTADataset(str(gta), pipeline=other, cache='cache')
     with pytest.raises(CacheError, match=r'there are: none'):
         GTADataset(str(gta), pipeline=other, cache='elsewhere')
@@ -215,11 +215,11 @@ def test_another_resize_has_no_cache(gta):
 def test_what_cannot_be_cached(gta, tmp_path):
     with pytest.raises(ValueError, match="does not begin with configs of transforms that load"):
         GTADataset(str(gta), pipeline=[PACK], cache='cache')
-    with pytest.raises(ValueError, match='not all only load and resize'):
+    with pytest.raises(ValueError, match='must only load and resize'):
         Cached([LOAD, CROP], root=str(gta))
     floats = [dict(LOAD, to_float32=True), BILINEAR, CROP, PACK]
     report = built(GTADataset(str(gta), pipeline=floats), floats)
-    assert 'is float32, but the cache keeps uint8' in report.failures[0]
+    assert 'is float32, but the cache stores uint8' in report.failures[0]
     dataset = GTADataset(str(gta), pipeline=PIPELINE)
     infos = [dataset.get_data_info(0)]
     with pytest.raises(CacheError, match='does not lie below'):
@@ -229,7 +229,7 @@ def test_what_cannot_be_cached(gta, tmp_path):
 def test_unreadable_images_are_told_and_the_others_made(gta):
     (gta / 'images/00002.png').write_bytes(b'')
     report = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE, jobs=2)
-    assert report.made == 6
+    assert report.num_written == 6
     assert len(report.failures) == 1
     assert '00002.png: the file is empty' in report.failures[0]
 
@@ -257,7 +257,7 @@ def test_a_full_disk_ends_the_run_and_nothing_is_lost(gta, monkeypatch, number, 
             built(dataset, PIPELINE, jobs=jobs)
     assert (expected.folder / 'images/00003.png.cache').read_bytes() == old
     assert not list(expected.folder.rglob('*.partial'))
-    assert built(dataset, PIPELINE).made == 2
+    assert built(dataset, PIPELINE).num_written == 2
 
 
 def test_a_kill_leaves_whole_entries_and_the_next_run_completes(gta):
@@ -274,20 +274,20 @@ def test_a_kill_leaves_whole_entries_and_the_next_run_completes(gta):
     assert os.WTERMSIG(os.waitpid(process, 0)[1]) == signal.SIGKILL
     assert len(list(expected.folder.rglob('*.partial'))) == 1  # the kill did come in the middle
     report = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
-    assert (report.made, report.digest) == (5, expected.digest)
+    assert (report.num_written, report.digest) == (5, expected.digest)
     assert not list(expected.folder.rglob('*.partial'))
 
 
 def test_a_file_that_changes_while_it_is_read(gta, monkeypatch):
     from mmseg_camix.cache import building
-    real = building.run
+    real = building.run_transforms
 
     def slowly(transforms, info):
         if info['img_path'].endswith('00002.png'):
             write_image(gta / 'images/00002.png', 77)  # somebody is still copying
         return real(transforms, info)
 
-    monkeypatch.setattr(building, 'run', slowly)
+    monkeypatch.setattr(building, 'run_transforms', slowly)
     report = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
-    assert report.made == 6
+    assert report.num_written == 6
     assert '00002.png: this file or its label changed while it was read' in report.failures[0]

@@ -6,7 +6,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_camix.datasets import ACDCDataset, PairedDataset, Position, RawDarkZurichDataset
-from mmseg_camix.datasets.encodings import train_id_table
+from mmseg_camix.datasets.encodings import get_encoding
 from mmseg_camix.engine.config import load_config
 from tests.tools_runner import ROOT
 
@@ -41,7 +41,7 @@ def test_acdc_reads_its_split_of_all_conditions(acdc, split, count):
         label = info['img_path'].replace('rgb_anon/', 'gt/').replace('_rgb_anon', '_gt_labelIds')
         assert info['seg_map_path'] == label
         found = dataset[index]['data_samples'].gt_sem_seg.data[0].numpy()
-        np.testing.assert_array_equal(found, train_id_table('cityscapes')[np.array(Image.open(label))])
+        np.testing.assert_array_equal(found, get_encoding('cityscapes').table[np.array(Image.open(label))])
 
 
 def test_some_conditions(acdc):
@@ -80,7 +80,7 @@ def test_dark_zurich(dark_zurich):
         str(dark_zurich), dict(img_path='rgb_anon/val/night', seg_map_path='gt/val/night'), pipeline=PIPELINE)
     assert len(val) == 2
     label = dark_zurich / 'gt/val/night/GOPR0356/GOPR0356_frame_000001_gt_labelIds.png'
-    expected = train_id_table('cityscapes')[np.array(Image.open(label))]
+    expected = get_encoding('cityscapes').table[np.array(Image.open(label))]
     np.testing.assert_array_equal(val[1]['data_samples'].gt_sem_seg.data[0], expected)
 
 

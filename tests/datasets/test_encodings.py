@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmseg_camix.datasets.encodings import CLASSES, ENCODINGS, SYNTHIA_13, SYNTHIA_16, get_encoding, train_id_table
+from mmseg_camix.datasets.encodings import CLASSES, ENCODINGS, SYNTHIA_13, SYNTHIA_16, get_encoding
 
 # Names of all raw ids, in order, as the datasets' documentation gives them.
 CITYSCAPES_NAMES = (
@@ -78,7 +78,7 @@ SYNTHIA_NAMES = (
     ],
 )
 def test_every_raw_id_becomes_the_class_of_its_name(ids, names, present):
-    table = train_id_table(ids)
+    table = get_encoding(ids).table
     for raw_id, name in enumerate(names):
         expected = CLASSES.index(name) if name in present else 255
         assert table[raw_id] == expected, name
@@ -87,7 +87,7 @@ def test_every_raw_id_becomes_the_class_of_its_name(ids, names, present):
 
 
 def test_train_ids_stay():
-    table = train_id_table('train')
+    table = get_encoding('train').table
     assert table[:19].tolist() == list(range(19))
     assert table[255] == 255
     assert (table[19:255] == 254).all()
@@ -101,8 +101,8 @@ def test_subsets():
 
 def test_tables_cannot_be_changed_by_accident():
     with pytest.raises(ValueError):
-        train_id_table('train')[0] = 3
-    assert train_id_table('train').dtype == np.uint8
+        get_encoding('train').table[0] = 3
+    assert get_encoding('train').table.dtype == np.uint8
 
 
 def test_unknown_encoding_lists_the_valid_ones():

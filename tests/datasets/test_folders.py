@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmseg_camix.datasets import FolderDataset, PairedDataset
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
-from mmseg_camix.datasets.folders import colours_for, own_encoding
+from mmseg_camix.datasets.folders import class_colours, custom_encoding
 
 from .tiny import write_grey_label, write_image, write_palette_label
 
@@ -81,9 +81,25 @@ def test_unlabelled_images_and_their_suffix(folder):
 
 def test_images_of_two_kinds(folder):
     (folder / 'images/park/0.png').rename(folder / 'images/park/0.jpg')
-    with pytest.raises(ValueError, match='images holds 1 .jpg, 2 .png; say which are the images: img_suffix='):
-        FolderDataset(str(folder), OWN)
+    dataset = FolderDataset(str(folder), OWN)
+    names = [[info[key].rsplit('/', 1)[1] for key in ('img_path', 'seg_map_path')]
+             for info in (dataset.get_data_info(i) for i in range(3))]
+    assert names == [['0.jpg', '0.png'], ['1.png', '1.png'], ['2.png', '2.png']]
     assert len(FolderDataset(str(folder), OWN, img_suffix='.png')) == 2
+    (folder / 'images/park/1.jpg').write_bytes(b'')
+    with pytest.raises(ValueError, match='images holds park/1.jpg and park/1.png, two images for the label park/1.png'):
+        FolderDataset(str(folder), OWN)
+
+
+def test_labels_below_the_images_are_no_images(folder):
+    for path in (folder / 'images/park').iterdir():
+        path.rename(folder / path.with_suffix('.jpg').name)
+    (folder / 'labels/park').rename(folder / 'labels/all')
+    for path in (folder / 'labels/all').iterdir():
+        path.rename(folder / 'labels' / path.name)
+    dataset = FolderDataset(str(folder), OWN, images='')
+    assert [dataset.get_data_info(i)['img_path'].rsplit('/', 1)[1] for i in range(len(dataset))] == [
+        '0.jpg', '1.jpg', '2.jpg']
 
 
 def test_a_wrong_folder(folder):
@@ -112,13 +128,13 @@ def test_a_wrong_folder(folder):
 ])
 def test_wrong_classes(classes, options, match):
     with pytest.raises(ValueError, match=match):
-        own_encoding(classes, **options)
+        custom_encoding(classes, **options)
 
 
 def test_palettes(folder):
     with pytest.raises(ValueError, match='palette has 1 colours for 3 classes'):
         FolderDataset(str(folder), OWN, palette=[[1, 2, 3]])
-    colours = colours_for(['road', *(f'class {i}' for i in range(20))])
+    colours = class_colours(['road', *(f'class {i}' for i in range(20))])
     assert colours[0] == PALETTE[CLASSES.index('road')]
     distances = [np.abs(np.subtract(a, b)).sum() for i, a in enumerate(colours) for b in colours[:i]]
     assert min(distances) > 25, 'two classes can hardly be told apart'

@@ -68,9 +68,21 @@ def test_boxes_are_those_that_mmseg_draws(options):
 
 
 def test_image_smaller_than_the_crop():
-    results = RecordedRandomCrop(64)(dict(img=coordinates()))
+    results = RecordedRandomCrop((40, 48))(dict(img=coordinates()))
     assert results['crop_box'] == (0, 0, 40, 30)
     assert results['img'].shape == (30, 40, 3)
+
+
+def test_padding_is_reported_once_and_refused_where_it_prevails(monkeypatch):
+    messages = []
+    monkeypatch.setattr('mmseg_camix.datasets.transforms.geometry.print_log', lambda text, *_: messages.append(text))
+    crop = RecordedRandomCrop((40, 48))
+    for _ in range(2):
+        crop(dict(img=coordinates(), img_path='a.png'))
+    assert len(messages) == 1
+    assert 'a.png: the image is 40x30 where it is cropped to 48x40, 38% of the crop would be padding' in messages[0]
+    with pytest.raises(ValueError, match='a.png: .*64x64, 71% .*smaller crop_size, or resize the images'):
+        RecordedRandomCrop(64)(dict(img=coordinates(), img_path='a.png'))
 
 
 def test_label_is_cropped_alike_and_dominance_is_avoided():

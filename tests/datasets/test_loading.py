@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from mmseg.registry import TRANSFORMS
 
-from mmseg_camix.datasets.encodings import CLASSES, train_id_table
+from mmseg_camix.datasets.encodings import CLASSES, get_encoding
+from mmseg_camix.datasets.folders import custom_encoding
 from mmseg_camix.datasets.transforms import LoadIdLabels, LoadImage
 
 from .tiny import SIZE, random_ids, write_16_bit_label, write_grey_label, write_image, write_palette_label
@@ -17,7 +18,7 @@ def load_label(path, ids, **extra):
 
 def slowly(raw, ids):
     """The map, one pixel at a time."""
-    return np.array([[train_id_table(ids)[value] for value in row] for row in raw])
+    return np.array([[get_encoding(ids).table[value] for value in row] for row in raw])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_colour_picture_taken_for_labels(tmp_path):
     write_image(tmp_path / 'gtFine_color.png', 1)
     with pytest.raises(ValueError, match='gtFine_color.png: a PNG of 8 bits and several channels'):
         load_label(tmp_path / 'gtFine_color.png', 'cityscapes')
-    with pytest.raises(ValueError, match='expects a 16-bit PNG'):
+    with pytest.raises(ValueError, match='16-bit PNG with SYNTHIA class ids .* is expected'):
         load_label(tmp_path / 'gtFine_color.png', 'synthia')
 
 
@@ -130,8 +131,13 @@ def test_damaged_files(tmp_path, kind, damage, message):
         write_image(path, 1)
     path.write_bytes(damage(path.read_bytes()))
     load = LoadImage() if kind == 'image' else LoadIdLabels('synthia' if kind == '16 bits' else 'train')
-    with pytest.raises(OSError, match=f'broken.png: .*{message}.*; unpack or download'):
-        load(dict(img_path=str(path), seg_map_path=str(path)))
+    sample = dict(img_path=str(path), seg_map_path=str(path))
+    with pytest.raises(OSError, match=f'broken.png: .*{message}.*; unpack or download .*skip='):
+        load(dict(sample, label_ids='cityscapes'))
+    if kind == 'image':  # FolderDataset has no `skip`
+        with pytest.raises(OSError, match=f'broken.png: .*{message}.*; restore this file, or list') as error:
+            load(dict(sample, label_ids=custom_encoding(['a'])))
+        assert 'skip' not in str(error.value)
 
 
 @pytest.mark.parametrize('options', [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 1)])

@@ -7,7 +7,8 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmseg_camix.datasets import CLASSES, LongTailDataset, Position
-from mmseg_camix.datasets.long_tail import compose, count_pixels, counts_from_stats, long_tail
+from mmseg_camix.datasets.class_counts import count_pixels, counts_from_stats
+from mmseg_camix.datasets.long_tail import compose, long_tail
 from mmseg_camix.datasets.seeding import seeded
 from mmseg_camix.preparation.class_stats import STATS_FILE, collect
 
@@ -219,7 +220,7 @@ def test_more_pixels_are_sought_and_the_best_crop_is_taken():
 
 def test_without_the_class_any_crop_will_do():
     assert crop(5, [])['img'].shape == (8, 8, 3)
-    assert crop(5, [(3, 3)], size=(5, 6))['img'].shape == (5, 6, 3)  # smaller than the crop
+    assert crop(5, [(3, 3)], size=(6, 7))['img'].shape == (6, 7, 3)  # smaller than the crop
 
 
 def test_wrong_use_of_the_crop():

@@ -7,7 +7,7 @@ import pytest
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmseg_camix.datasets import GTADataset, RawCityscapesDataset, SYNTHIADataset
-from mmseg_camix.datasets.encodings import CLASSES, SYNTHIA_16, train_id_table
+from mmseg_camix.datasets.encodings import CLASSES, SYNTHIA_16, get_encoding
 
 from .tiny import SIZE, random_ids, write_image
 
@@ -37,7 +37,7 @@ def test_first_sample_of_each_family(request, family, cfg, ids, high, sample_see
     root = request.getfixturevalue(family)
     dataset = DATASETS.build(dict(cfg, data_root=str(root), pipeline=LABELLED))
     sample = dataset[0]
-    expected = train_id_table(ids)[random_ids(sample_seed, high)]
+    expected = get_encoding(ids).table[random_ids(sample_seed, high)]
     np.testing.assert_array_equal(sample['data_samples'].gt_sem_seg.data[0].numpy(), expected)
     assert sample['inputs'].shape == (3, *SIZE)
     assert dataset.metainfo['classes'] == CLASSES

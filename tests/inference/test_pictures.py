@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE, get_encoding
-from mmseg_camix.datasets.label_files import to_train_ids
+from mmseg_camix.datasets.image_files import to_train_ids
 from mmseg_camix.inference.pictures import drawing, png, raw_ids
 
 IMAGE = np.random.RandomState(0).randint(0, 256, (6, 8, 3), np.uint8)

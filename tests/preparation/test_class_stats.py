@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmseg_camix.datasets.encodings import CLASSES, train_id_table
+from mmseg_camix.datasets.encodings import CLASSES, get_encoding
 from mmseg_camix.preparation import class_stats
 from mmseg_camix.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
 from tests.datasets.tiny import random_ids, write_palette_label
@@ -17,7 +17,7 @@ TOOL = Path(__file__).parents[2] / 'tools/dataset/class_stats.py'
 
 
 def slowly(seed, ids='cityscapes', high=35):
-    return Counter(int(train_id_table(ids)[value]) for row in random_ids(seed, high) for value in row)
+    return Counter(int(get_encoding(ids).table[value]) for row in random_ids(seed, high) for value in row)
 
 
 @pytest.mark.parametrize('jobs', [1, 2])
@@ -54,8 +54,8 @@ def test_index_of_files_by_class(synthia):
 def test_only_what_is_new_or_changed_is_counted_again(gta, monkeypatch):
     collect('gta', gta)
     counted = []
-    original = class_stats._count
-    monkeypatch.setattr(class_stats, '_count', lambda path, ids: counted.append(path.name) or original(path, ids))
+    original = class_stats.count_file
+    monkeypatch.setattr(class_stats, 'count_file', lambda path, ids: counted.append(path.name) or original(path, ids))
     first = (gta / STATS_FILE).read_bytes()
     collect('gta', gta)
     assert counted == []
@@ -74,21 +74,21 @@ def test_only_what_is_new_or_changed_is_counted_again(gta, monkeypatch):
 
 
 def test_an_interrupted_run_keeps_what_it_counted(gta, monkeypatch):
-    monkeypatch.setattr(class_stats, 'SAVE_EVERY', 0.0)
-    original = class_stats._count
+    monkeypatch.setattr('mmseg_camix.datasets.scanning.SAVE_SECONDS', 0.0)
+    original = class_stats.count_file
 
     def interrupted(path, ids):
         if path.name == '00004.png':
             raise KeyboardInterrupt
         return original(path, ids)
 
-    monkeypatch.setattr(class_stats, '_count', interrupted)
+    monkeypatch.setattr(class_stats, 'count_file', interrupted)
     with pytest.raises(KeyboardInterrupt):
         collect('gta', gta)
     partial = json.loads((gta / STATS_FILE).read_text())
     assert len(partial['files']) == 3
     assert not partial['complete']
-    monkeypatch.setattr(class_stats, '_count', original)
+    monkeypatch.setattr(class_stats, 'count_file', original)
     stats, _ = collect('gta', gta)
     assert stats['complete']
     assert len(stats['files']) == 7

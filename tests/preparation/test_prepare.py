@@ -174,7 +174,7 @@ def test_a_prior_that_somebody_else_made_is_kept(gta, tmp_path, capsys):
     write_image(gta / 'images/00099.png', 9)
     write_palette_label(gta / 'labels/00099.png', random_ids(9, 35))
     assert main('gta', gta) == 0
-    assert 'made by somebody else, and kept: delete it, or choose --prior-out' in capsys.readouterr().out
+    assert 'kept, because it was not made here: delete it, or choose --prior-out' in capsys.readouterr().out
     assert other.read_bytes() == content
     assert main('gta', gta, '--prior-out', tmp_path / 'new.npz') == 0
     assert load_spatial_prior(str(tmp_path / 'new.npz')).num_images == 8
@@ -188,7 +188,7 @@ def test_defects_are_listed_and_skipped_only_if_told(gta, capsys):
     told = capsys.readouterr().out
     assert '3 (1 x image and label differ in size; 1 x an image without a label; 1 x a label without an image)' in told
     assert "training stops at them unless the dataset has skip='defects.json'" in told
-    found = {defect.kind: defect for defect in read_defects(gta / 'defects.json').found}
+    found = {defect.kind: defect for defect in read_defects(gta / 'defects.json').items}
     assert set(found) == {'size', 'no_label', 'no_image'}
     assert (found['size'].image, found['size'].label) == ('images/00002.png', 'labels/00002.png')
     assert found['size'].detail == '18x12 pixels, but its label has 20x12'
@@ -203,7 +203,7 @@ def test_defects_are_listed_and_skipped_only_if_told(gta, capsys):
     unlabelled = GTADataset(str(gta), data_prefix=dict(img_path='images'), skip='defects.json')
     assert len(unlabelled) == 6  # what is wrong is the labels
     (gta / 'images/00003.png').unlink()
-    with pytest.raises(ValueError, match=r'00002.png: the label is 20x12 but its image .* is 18x12.*`skip`'):
+    with pytest.raises(ValueError, match=r'00002.png: the label is 20x12 but its image .* is 18x12.*skip='):
         GTADataset(str(gta), pipeline=PIPELINE)[1]
 
 
@@ -219,7 +219,7 @@ def test_defects_of_cityscapes_lie_in_folders(cityscapes):
     (cityscapes / 'gtFine/val/ulm/ulm_000000_000019_gtFine_labelIds.png').unlink()
     write_grey_label(cityscapes / 'gtFine/train/x/x_000000_000019_gtFine_labelIds.png', random_ids(0, 34))
     assert main('cityscapes', cityscapes) == 0
-    kinds = [defect.kind for defect in read_defects(cityscapes / 'defects.json').found]
+    kinds = [defect.kind for defect in read_defects(cityscapes / 'defects.json').items]
     assert sorted(kinds) == ['no_image', *['no_label'] * 6]  # some training images have labels, so all should
     val = DATASETS.build(dict(type='RawCityscapesDataset', data_root=str(cityscapes), skip='defects.json',
                               data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val')))
@@ -250,7 +250,7 @@ def test_damage_to_the_cache_is_found_and_mended(gta, tmp_path, capsys):
     assert main(*arguments) == 0
     assert 'nothing to do' in capsys.readouterr().out
     assert main(*arguments, '--verify') == 0
-    assert '1 files of the cache are damaged, and made anew' in capsys.readouterr().out
+    assert '1 damaged files of the cache are rebuilt' in capsys.readouterr().out
     assert results(gta) == before
 
 

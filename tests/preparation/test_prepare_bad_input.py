@@ -15,8 +15,8 @@ from PIL import Image
 
 from mmseg_camix.datasets.defects import read_defects
 from mmseg_camix.datasets.encodings import CLASSES
-from mmseg_camix.datasets.label_files import read_train_ids
-from mmseg_camix.preparation import scanning
+from mmseg_camix.datasets.image_files import read_train_ids
+from mmseg_camix.preparation import pairs
 from tests.datasets.tiny import random_ids, write_16_bit_label, write_grey_label, write_image, write_palette_label
 
 from .preparing import digests, main, write_config
@@ -64,7 +64,7 @@ def test_bad_files_become_defects_and_the_others_are_done(gta, name, capsys):
     folder, spoil, kind, detail = BAD_FILES[name]
     spoil(gta / folder / '00003.png')
     assert main('gta', gta, '--no-prior') == 0
-    defect, = read_defects(gta / 'defects.json').found
+    defect, = read_defects(gta / 'defects.json').items
     assert (defect.image, defect.label, defect.kind) == ('images/00003.png', 'labels/00003.png', kind)
     assert defect.detail.startswith(f'00003.png: {detail}')
     told = capsys.readouterr().out
@@ -77,7 +77,7 @@ def test_bad_files_of_synthia(synthia):
     write_grey_label(synthia / 'GT/LABELS/0000001.png', random_ids(1, 20))
     write_16_bit_label(synthia / 'GT/LABELS/0000002.png', random_ids(1, 2) + 22)
     assert main('synthia', synthia, '--no-prior') == 0
-    found = {defect.image: (defect.kind, defect.detail) for defect in read_defects(synthia / 'defects.json').found}
+    found = {defect.image: (defect.kind, defect.detail) for defect in read_defects(synthia / 'defects.json').items}
     assert set(found) == {'RGB/0000001.png', 'RGB/0000002.png'}
     assert found['RGB/0000001.png'][0] == 'label'
     assert 'a PNG of 8 bits and one channel' in found['RGB/0000001.png'][1]
@@ -104,9 +104,9 @@ def test_all_checksums_are_looked_at(tmp_path):
     for at in range(len(data)):
         (tmp_path / 'image.png').write_bytes(data[:at] + bytes([data[at] ^ 16]) + data[at + 1:])
         with pytest.raises(OSError, match='image.png: '):
-            scanning.check_png(str(tmp_path / 'image.png'))
+            pairs.check_png(str(tmp_path / 'image.png'))
     (tmp_path / 'image.png').write_bytes(data + b'more')
-    assert scanning.check_png(str(tmp_path / 'image.png')) == (4, 3)
+    assert pairs.check_png(str(tmp_path / 'image.png')) == (4, 3)
 
 
 def refusing(monkeypatch, wanted, number):
@@ -131,10 +131,10 @@ def test_files_without_permission_are_no_defects(gta, monkeypatch, capsys, kind)
     told = capsys.readouterr()
     assert f'{kind}/00003.png: no permission to read this file; change its permissions (chmod)' in told.err
     assert 'what is done is kept: run the same command again' in told.err
-    assert read_defects(gta / 'defects.json').found == ()
+    assert read_defects(gta / 'defects.json').items == ()
     (gta / f'{kind}/00003.png').chmod(0o644)
     looked_at = []
-    monkeypatch.setattr(scanning, '_look_at', lambda pair, real=scanning._look_at, **k: (
+    monkeypatch.setattr(pairs, '_read_pair', lambda pair, real=pairs._read_pair, **k: (
         looked_at.append(str(pair)), real(pair, **k))[1])
     assert main('gta', gta) == 0
     assert looked_at == ['images/00003.png']  # the others were kept
@@ -150,7 +150,7 @@ def test_a_bad_sector_is_no_defect(gta, monkeypatch, capsys):
 
 
 def test_a_file_in_use(gta, monkeypatch, capsys):
-    real = scanning._judge
+    real = pairs._find_defect
 
     def slowly(pair, *arguments):
         if str(pair).endswith('00003.png'):
@@ -158,7 +158,7 @@ def test_a_file_in_use(gta, monkeypatch, capsys):
         return real(pair, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scanning, '_judge', slowly)
+        patch.setattr(pairs, '_find_defect', slowly)
         assert main('gta', gta) == 1
     assert 'images/00003.png: this file or its label is in use: it changed while it was read' in capsys.readouterr().err
     assert main('gta', gta) == 0
@@ -169,7 +169,7 @@ def test_two_runs_at_once(gta, capsys):
     write_image(gta / 'images/00003.png', 55)
     with open(gta / '.prepared/lock', 'r+') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(SystemExit, match=rf'another run is at work here \(process {os.getpid()}\); wait for it'):
+        with pytest.raises(SystemExit, match=rf'another run is active here \(process {os.getpid()}\); wait for it'):
             main('gta', gta)
     assert main('gta', gta) == 0
 

@@ -13,7 +13,7 @@ import time
 import pytest
 import torch
 
-from mmseg_camix.datasets.parallel import forking_opencv
+from mmseg_camix.datasets.scanning import forking_opencv
 
 from .preparing import digests, main, make_gta, results, write_config
 

@@ -28,7 +28,7 @@ def itself(label):
 
 
 def build(labels, **options):
-    options = dict(dict(class_names=CLASSES, size=(9, 14), stride=1, progress=False), **options)
+    options = dict(dict(class_names=CLASSES, size=(9, 14), stride=1), **options)
     return count_labels(labels, itself, **options)
 
 
@@ -69,10 +69,10 @@ def test_labels_are_resized_like_the_pipeline_does():
     assert np.array_equal(build([label]).counts, build([small]).counts)
 
 
-@pytest.mark.parametrize(('workers', 'chunk'), [(0, 2), (2, 1), (2, 3)])
-def test_any_number_of_workers_counts_the_same(workers, chunk):
+@pytest.mark.parametrize(('jobs', 'chunk'), [(1, 2), (2, 1), (2, 3)])
+def test_any_number_of_jobs_counts_the_same(jobs, chunk):
     labels = random_labels(7)
-    whole, split = build(labels), build(labels, workers=workers, chunk=chunk)
+    whole, split = build(labels), build(labels, jobs=jobs, chunk=chunk)
     for name in TABLES:
         assert np.array_equal(getattr(whole, name), getattr(split, name))
     assert split.digest == whole.digest

@@ -23,7 +23,7 @@ class Reader:
 
 
 def count(reader, kept=None, key='these'):
-    return counting.count_labels(ITEMS, reader, NAMES, (6, 9), chunk=3, progress=False, kept=kept, key=key)
+    return counting.count_labels(ITEMS, reader, NAMES, (6, 9), chunk=3, partial_file=kept, key=key)
 
 
 def assert_same(one, other):
@@ -34,7 +34,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize('seconds', [0.0, 1e9])  # saved at once; saved by the interruption
 def test_only_what_is_missing_is_read(tmp_path, monkeypatch, seconds):
-    monkeypatch.setattr(counting, 'SAVE_EVERY', seconds)
+    monkeypatch.setattr('mmseg_camix.datasets.scanning.SAVE_SECONDS', seconds)
     expected, kept = count(Reader()), tmp_path / 'kept.npz'
     with pytest.raises(KeyboardInterrupt):
         count(Reader(last=10), kept)

@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 import mmseg_camix  # noqa: F401  (registers the datasets)
 from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.files import CannotWrite
-from mmseg_camix.preparation.caching import NeededCache, caches_of, fill_cache
+from mmseg_camix.preparation.configured import NeededCache, fill_cache, needed_caches
 
 EPILOG = """\
 examples:
@@ -38,7 +38,7 @@ def build(cache: NeededCache, jobs: int, verify: bool) -> list[str]:
     """Make one cache and say so; returns what could not be read."""
     folder = os.path.join(cache.root, cache.option)
     report = fill_cache(cache.infos, cache.recipe, cache.root, folder, jobs, verify)
-    print(f'{report.summary()} ({report.made} made now), of {cache.recipe.summary()}')
+    print(f'{report.summary()} ({report.num_written} made now), of {cache.recipe.summary()}')
     return report.failures
 
 
@@ -47,7 +47,7 @@ def main() -> int:
     args = parse_args()
     init_default_scope('mmseg')
     try:
-        needed, others = caches_of(args.config, args.cfg_options)
+        needed, others = needed_caches(args.config, args.cfg_options)
         failures = [failure for cache in needed for failure in build(cache, args.jobs, args.verify)]
     except (CannotWrite, FileNotFoundError, ValueError) as error:
         sys.exit(f'error: {error}')

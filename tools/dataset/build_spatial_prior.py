@@ -19,10 +19,9 @@ from mmseg_camix.preparation.priors import LabelReader
 from mmseg_camix.spatial_prior import SpatialPrior, load_spatial_prior
 from mmseg_camix.preparation.prior_counting import count_labels
 from mmseg_camix.preparation.prior_pictures import draw_prior, draw_relations
-from mmseg_camix.datasets.transforms.augmented_views import loads_label
 from mmseg_camix.ops.context import META_GROUPS, close_over, relation_matrix
 from mmseg_camix.ops.relations import compare_relations, pair_names
-from mmseg_camix.type_names import type_name
+from mmseg_camix.type_names import loads_label, type_name
 
 
 def source_config(cfg: Config) -> ConfigDict:

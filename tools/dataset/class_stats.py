@@ -5,8 +5,8 @@ import os
 import sys
 
 from mmseg_camix.cli import add_debug, run
+from mmseg_camix.preparation import LAYOUTS
 from mmseg_camix.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
-from mmseg_camix.preparation.conversion import FAMILIES
 from mmseg_camix.files import CannotWrite
 
 DESCRIPTION = f"""\
@@ -26,7 +26,7 @@ skipped. Unreadable files are listed at the end, the others are counted; the exi
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('family', choices=list(FAMILIES), help='which dataset ROOT holds')
+    parser.add_argument('family', choices=list(LAYOUTS), help='which dataset ROOT holds')
     parser.add_argument('root', metavar='ROOT', help='folder of the download')
     parser.add_argument('--split', default='', help="subfolder of the labels, e.g. 'train'")
     parser.add_argument('--ann-file', default='', help='count only the names in this list below ROOT, e.g. train.txt')

@@ -5,7 +5,8 @@ import os
 import sys
 
 from mmseg_camix.cli import add_debug, run
-from mmseg_camix.preparation.conversion import FAMILIES, convert
+from mmseg_camix.preparation import LAYOUTS
+from mmseg_camix.preparation.conversion import convert
 from mmseg_camix.files import CannotWrite
 
 DESCRIPTION = """\
@@ -29,7 +30,7 @@ written. Unreadable files are listed at the end, the others are converted; the e
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('family', choices=list(FAMILIES), help='which dataset ROOT holds')
+    parser.add_argument('family', choices=list(LAYOUTS), help='which dataset ROOT holds')
     parser.add_argument('root', metavar='ROOT', help='folder of the download')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--force', action='store_true', help='convert also what is converted already')

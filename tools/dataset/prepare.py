@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'{len(outcome.problems)} files could not be read (see above); what is done is kept: run the same '
               'command again', file=sys.stderr)
         return 1
-    print(f'{"ready" if outcome.did else "nothing to do: all was there"} ({time.monotonic() - start:.1f} s)')
+    print(f'{"ready" if outcome.changed else "nothing to do: all was there"} ({time.monotonic() - start:.1f} s)')
     return 0
 
 

@@ -9,22 +9,21 @@ from collections.abc import Sequence
 from mmcv.transforms import BaseTransform, Compose
 from mmseg.registry import TRANSFORMS
 
-from mmseg_camix.type_names import loads_label, type_name
+from ...type_names import loads_label, type_name
 
 
 @TRANSFORMS.register_module()
 class AugmentedViews(BaseTransform):
-    """A test pipeline that gives an image at several scales, and mirrored.
+    """A test pipeline that yields an image at several scales, and mirrored.
 
     Its item is ``dict(inputs=[view, ...], data_samples=[sample, ...])``, as mmcv's `TestTimeAug` has
-    it, for :class:`~mmseg_camix.models.AveragedViews`. Every view is resized from the image as it was
-    loaded, so that a scale above 1 shows more and not the same enlarged. The label, and the size at
-    which predictions are compared, are those of the pipeline without augmentation.
+    it, for :class:`~mmseg_camix.models.AveragedViews`. Every view is resized from the loaded image, so that a scale
+    above 1 adds detail. The label and the size of evaluation are those of the pipeline without augmentation.
 
     Args:
         transforms: the test pipeline without augmentation, from loading to packing.
         scales: factors on the size that its `Resize` asks for (or on the image's, without `Resize`).
-        flip: whether each scale is also seen mirrored.
+        flip: whether to add each scale mirrored.
     """
 
     def __init__(self, transforms: Sequence[dict], scales: Sequence[float] = (1.0,), flip: bool = True) -> None:
@@ -37,21 +36,21 @@ class AugmentedViews(BaseTransform):
         self.scales, self.flip = tuple(scales), flip
 
     def transform(self, results: dict) -> dict:
-        """All views of one sample; the first carries the label."""
+        """Return all views of one sample; the first has the label."""
         reference = self.plain(copy.deepcopy(results))['data_samples']
         packed = [view(copy.deepcopy(results)) for view in self.views]
-        for one in packed:
-            one['data_samples'].set_metainfo(dict(ori_shape=reference.ori_shape))
+        for item in packed:
+            item['data_samples'].set_metainfo(dict(ori_shape=reference.ori_shape))
         if 'gt_sem_seg' in reference:
             packed[0]['data_samples'].gt_sem_seg = reference.gt_sem_seg
-        return {key: [one[key] for one in packed] for key in ('inputs', 'data_samples')}
+        return {key: [item[key] for item in packed] for key in ('inputs', 'data_samples')}
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(scales={self.scales}, flip={self.flip})'
 
 
 def _view(plain: list[dict], scale: float, mirrored: bool) -> list[dict]:
-    """The pipeline of one view: resized otherwise, mirrored or not, without label."""
+    """The pipeline of one view: at its scale, mirrored or not, without label."""
     kept = [t for t in plain if not loads_label(t) and type_name(t) != 'EvaluateAtResizedShape']
     resizes = [_scaled(t, scale) if type_name(t) == 'Resize' else t for t in kept]
     added = [dict(type='RandomFlip', prob=1.0, direction='horizontal')] if mirrored else []

@@ -26,11 +26,10 @@ META_KEYS: tuple[str, ...] = (
 class PackUDAInputs(PackSegInputs):
     """mmseg's `PackSegInputs` with the sample's index and geometry in its metainfo.
 
-    Every packed sample has `flip` (bool) and `flip_direction`, also where nothing in the pipeline
-    flips.
+    Every packed sample has `flip` (bool) and `flip_direction`, also if the pipeline has no flip.
 
     Args:
-        meta_keys: what is copied from the pipeline into the metainfo, where it exists.
+        meta_keys: keys that are copied from the pipeline's results into the metainfo, where they exist.
     """
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:

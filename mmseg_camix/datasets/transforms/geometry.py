@@ -1,11 +1,15 @@
-"""Record where a sample lies in its image, for what is looked up by position: spatial priors."""
+"""Crops that record their place in the image, which spatial priors need, and the size of evaluation."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 from mmseg.datasets.transforms import RandomCrop
 from mmseg.registry import TRANSFORMS
+
+MIN_COVERED = 0.5  # share of a crop that the image must fill
 
 
 @TRANSFORMS.register_module()
@@ -29,6 +33,7 @@ class RecordedRandomCrop(RandomCrop):
         # JSON and YAML configs have lists where mmseg insists on tuples.
         size = crop_size if isinstance(crop_size, int) else tuple(crop_size)
         super().__init__(crop_size=size, cat_max_ratio=cat_max_ratio, ignore_index=ignore_index)
+        self._warned = False
 
     def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
         """Draw (y1, y2, x1, x2) and record it."""
@@ -43,15 +48,30 @@ class RecordedRandomCrop(RandomCrop):
                 f'{results.get("img_path")} is cropped twice; only one crop_box can be recorded: '
                 'use one RecordedRandomCrop per pipeline'
             )
-        y1, y2, x1, x2 = self.draw_box(results)
         height, width = results['img'].shape[:2]
-        y2, x2 = min(y2, height), min(x2, width)  # mmseg's box passes the border of a smaller image
+        self._check_padding(height, width, results)
+        y1, y2, x1, x2 = self.draw_box(results)
+        y2, x2 = min(y2, height), min(x2, width)  # mmseg's box extends beyond a smaller image
         results['resized_shape'] = (height, width)
         results['crop_box'] = _before_flip((x1, y1, x2, y2), results)
         return y1, y2, x1, x2
 
+    def _check_padding(self, height: int, width: int, results: dict) -> None:
+        """Refuse crops that would be mostly padding; warn once of crops that are partly."""
+        covered = min(1, height / self.crop_size[0]) * min(1, width / self.crop_size[1])
+        if covered == 1:
+            return
+        message = (f'{results.get("img_path")}: the image is {width}x{height} where it is cropped to '
+                   f'{self.crop_size[1]}x{self.crop_size[0]}, {1 - covered:.0%} of the crop would be padding; choose a '
+                   'smaller crop_size, or resize the images to at least its size')
+        if covered < MIN_COVERED:
+            raise ValueError(message)
+        if not self._warned:
+            self._warned = True
+            print_log(message, 'current', logging.WARNING)
+
     def draw_box(self, results: dict) -> tuple[int, int, int, int]:
-        """Draw (y1, y2, x1, x2), which may pass the border of a smaller image.
+        """Draw (y1, y2, x1, x2), which may extend beyond a smaller image.
 
         The draws and the choice are mmseg's; only the counting is faster.
         """
@@ -69,7 +89,7 @@ class RecordedRandomCrop(RandomCrop):
         return y, y + self.crop_size[0], x, x + self.crop_size[1]
 
     def _is_varied(self, label: np.ndarray) -> bool:
-        """Whether a label shows two classes or more, and none of them too much."""
+        """Whether a label has at least two classes, none of which exceeds `cat_max_ratio`."""
         counts = np.bincount(label.ravel(), minlength=self.ignore_index + 1)
         counts[self.ignore_index] = 0
         return np.count_nonzero(counts) > 1 and counts.max() / counts.sum() < self.cat_max_ratio
@@ -77,18 +97,18 @@ class RecordedRandomCrop(RandomCrop):
 
 @TRANSFORMS.register_module()
 class CropWithClass(RecordedRandomCrop):
-    """A random crop that contains a wanted class, for images that were chosen for its sake.
+    """A random crop that contains a wanted class, for images that were chosen for that class.
 
-    Crops are drawn until one has enough pixels of the class. If none has after so many tries, it is
-    the best of them; if not one of them has a single pixel, it is a crop around a random pixel of
-    the class. Only where resizing has removed the class altogether can the crop be without it.
+    Crops are drawn until one has enough pixels of the class. If none of `tries` crops has, the best of them is taken;
+    if none has a single pixel, a crop around a random pixel of the class. The class is missing only where resizing
+    has removed it from the image.
 
     Required keys: wanted_class (int, a train id), gt_seg_map. Added keys: as `RecordedRandomCrop`.
 
     Args:
         crop_size: (height, width), or one number for a square.
-        min_pixels: how many pixels of the class are enough.
-        tries: how many crops are drawn.
+        min_pixels: least number of pixels of the class.
+        tries: largest number of crops drawn.
     """
 
     def __init__(self, crop_size: int | Sequence[int], min_pixels: int = 1, tries: int = 10) -> None:
@@ -98,7 +118,7 @@ class CropWithClass(RecordedRandomCrop):
         self.min_pixels, self.tries = min_pixels, tries
 
     def draw_box(self, results: dict) -> tuple[int, int, int, int]:
-        """The first crop with enough pixels of the class, or else the best."""
+        """Draw the first crop with enough pixels of the class, or else the best."""
         if missing := [key for key in ('wanted_class', 'gt_seg_map') if key not in results]:
             raise KeyError(f'{results.get("img_path")}: CropWithClass needs {" and ".join(missing)}; load labels '
                            'before it, and use it within a dataset that chooses classes, such as LongTailDataset')
@@ -120,8 +140,8 @@ class CropWithClass(RecordedRandomCrop):
         if not len(places):
             return box
         y, x = places[np.random.randint(len(places))]  # noqa: NPY002 (seeded by PairedDataset)
-        (y1, y2), (x1, x2) = (_span_around(at, box[i + 1] - box[i], wanted.shape[i // 2])
-                              for i, at in ((0, y), (2, x)))
+        (y1, y2), (x1, x2) = (_span_around(place, box[i + 1] - box[i], wanted.shape[i // 2])
+                              for i, place in ((0, y), (2, x)))
         return y1, y2, x1, x2
 
 
@@ -146,7 +166,7 @@ def _before_flip(box: tuple[int, int, int, int], results: dict) -> tuple[int, in
 
 @TRANSFORMS.register_module()
 class EvaluateAtResizedShape(BaseTransform):
-    """Let the resized image stand for the original one: predictions are compared at its size.
+    """Evaluate predictions at the size of the resized image.
 
     mmseg resizes predictions back to the original shape and compares them there. The methods of
     this project were published with image and ground truth both resized to 1024x512: put this after

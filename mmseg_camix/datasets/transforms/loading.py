@@ -1,12 +1,30 @@
-"""Load images and labels; what is wrong with a file is said with its name and the remedy."""
+"""Load images and labels; errors name the file and the remedy."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
-from ..encodings import IGNORE, get_encoding
-from ..label_files import AGAIN, read_bytes, read_train_ids
-from ..png import decode
+from ..encodings import IGNORE, Encoding, get_encoding
+from ..image_files import decode, read_bytes, read_train_ids
+
+FILE_HINT = 'restore this file, or list the other images in `ann_file`'
+DOWNLOAD_HINT = ("unpack or download this file again, list the other images in `ann_file`, or run "
+                 "tools/dataset/prepare.py, which lists damaged files, and set skip='defects.json'")
+
+
+@contextmanager
+def file_hint(label_ids: str | Encoding | None) -> Iterator[None]:
+    """Append the remedy to errors about damaged files; `prepare.py` and `skip` exist for public families alone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # of the operating system
+            raise
+        hint = DOWNLOAD_HINT if isinstance(label_ids, str) else FILE_HINT
+        raise type(error)(f'{error}; {hint}') from error
 
 
 @TRANSFORMS.register_module()
@@ -26,10 +44,10 @@ class LoadImage(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         path = results['img_path']
-        data = read_bytes(path, self.backend_args)
-        img = decode(data)
-        if img is None:
-            raise OSError(f'{path}: the image is damaged or of an unknown format; {AGAIN}')
+        with file_hint(results.get('label_ids')):
+            img = decode(read_bytes(path, self.backend_args))
+            if img is None:
+                raise OSError(f'{path}: the image is damaged or of an unknown format')
         results['img'] = img.astype(np.float32) if self.to_float32 else img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
@@ -42,39 +60,33 @@ class LoadImage(BaseTransform):
 class LoadIdLabels(BaseTransform):
     """Load a label PNG of any family as train ids.
 
-    Stands for mmseg's `LoadAnnotations`, which knows neither palette ids of GTA nor the 16 bits of
-    SYNTHIA.
+    Replaces mmseg's `LoadAnnotations`, which reads neither GTA's palette ids nor SYNTHIA's 16 bits.
 
-    Required keys: seg_map_path; `label_ids` unless `ids` is given; `label_map`, `ori_shape` and
-    `seg_fields` are used if present. Added keys: gt_seg_map ((H, W) uint8, 255 = ignore), its name
-    in seg_fields.
+    Required keys: seg_map_path; `label_ids` unless `ids` is given; `label_map`, `ori_shape` and `seg_fields` are used
+    if present. Added keys: gt_seg_map ((H, W) uint8, 255 = ignore), its name in seg_fields.
 
     Args:
-        ids: encoding of the files: 'cityscapes', 'synthia' or 'train'; None takes what the dataset
-            says of itself.
+        ids: encoding of the files: 'cityscapes', 'synthia' or 'train'; None takes the dataset's.
         backend_args: options of mmengine's file backend.
     """
 
     def __init__(self, ids: str | None = None, backend_args: dict | None = None) -> None:
         if ids is not None:
-            get_encoding(ids)  # a wrong name fails at build time
+            get_encoding(ids)  # an unknown name fails at build time
         self.ids = ids
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
         path = results.get('seg_map_path')
         if path is None:
-            raise KeyError(
-                f"{results.get('img_path')}: this sample has no label; give the dataset's "
-                '`data_prefix` a `seg_map_path`, or remove LoadIdLabels from the pipeline of '
-                'unlabelled images'
-            )
+            raise KeyError(f"{results.get('img_path')}: this sample has no label; give the dataset's `data_prefix` a "
+                           '`seg_map_path`, or remove LoadIdLabels from the pipeline of unlabelled images')
         ids = self.ids or results.get('label_ids')
         if ids is None:
-            raise ValueError(
-                f'{path}: its encoding is unknown; set LoadIdLabels(ids=...) for datasets of other projects'
-            )
-        label = read_train_ids(path, ids, self.backend_args)
+            raise ValueError(f'{path}: its encoding is unknown; set LoadIdLabels(ids=...) for datasets of other '
+                             'projects')
+        with file_hint(ids):
+            label = read_train_ids(path, ids, self.backend_args)
         self._check_size(label, results)
         # mmseg's way to train on other classes: old train id -> new.
         if results.get('label_map') is not None:
@@ -88,10 +100,9 @@ class LoadIdLabels(BaseTransform):
         expected = results.get('ori_shape')
         if expected is not None and tuple(expected[:2]) != label.shape:
             height, width = expected[:2]
-            raise ValueError(
-                f'{results["seg_map_path"]}: the label is {label.shape[1]}x{label.shape[0]} but '
-                f'its image {results.get("img_path")} is {width}x{height}; {AGAIN}'
-            )
+            hint = DOWNLOAD_HINT if isinstance(results.get('label_ids'), str) else FILE_HINT
+            raise ValueError(f'{results["seg_map_path"]}: the label is {label.shape[1]}x{label.shape[0]} but '
+                             f'its image {results.get("img_path")} is {width}x{height}; {hint}')
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(ids={self.ids!r}, backend_args={self.backend_args})'

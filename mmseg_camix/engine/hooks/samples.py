@@ -7,7 +7,7 @@ import logging
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from mmseg_camix.datasets.unreadable import marked
+from mmseg_camix.datasets.unreadable import replacement_reasons
 
 COUNTS = 'unreadable_samples'
 MAX_UNLABELLED = 20
@@ -20,7 +20,7 @@ def count_unreadable(runner: Runner, batch: dict | None) -> None:
     process has its own; checkpoints hold those of the first.
     """
     hub = runner.message_hub
-    for reason in marked(batch or {}):
+    for reason in replacement_reasons(batch or {}):
         counts = dict(hub.runtime_info.get(COUNTS) or {})
         file = reason.split(' (while loading')[0]
         counts[file] = counts.get(file, 0) + 1

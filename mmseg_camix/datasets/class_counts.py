@@ -1,0 +1,61 @@
+"""How many pixels of each class each image of a dataset has."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+STATS_FILE = 'sample_class_stats.json'  # of tools/dataset/class_stats.py
+
+
+def class_counts(dataset: Dataset, stats: str = '') -> np.ndarray:
+    """(N, C) int64 pixels of each class in each image, before any resizing.
+
+    Args:
+        dataset: labelled.
+        stats: JSON of `tools/dataset/class_stats.py`; without it all labels are read.
+    """
+    return counts_from_stats(dataset, stats) if stats else count_pixels(dataset)
+
+
+def count_pixels(dataset: Dataset) -> np.ndarray:
+    """The counts from the labels as the pipeline loads them."""
+    counts = np.zeros((len(dataset), len(dataset.metainfo['classes'])), np.int64)
+    for index, row in enumerate(counts):
+        row += np.bincount(_label(dataset, index).ravel(), minlength=256)[:len(row)]
+    return counts
+
+
+def _label(dataset: Dataset, index: int) -> np.ndarray:
+    results = dataset.get_data_info(index)
+    for transform in dataset.pipeline.transforms:
+        # A cached label has been resized, but counts are those of the file.
+        for step in transform.originals() if hasattr(transform, 'originals') else [transform]:
+            results = step(results)
+            if 'gt_seg_map' in results:
+                return results['gt_seg_map']
+    raise ValueError(f'{results.get("img_path")}: no transform of this pipeline loads labels, which sampling by class '
+                     "needs; add dict(type='LoadIdLabels')")
+
+
+def counts_from_stats(dataset: Dataset, path: str) -> np.ndarray:
+    """The counts from the JSON of the class-statistics tool, whose classes are matched by name."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path}: no class statistics; count them with `python tools/dataset/class_stats.py '
+                                f'FAMILY {Path(path).parent}` (gta, synthia, ...), which writes {STATS_FILE}, '
+                                'or leave `stats` out to count when training starts')
+    stats = json.loads(Path(path).read_text())
+    columns = {name: column for column, name in enumerate(stats['classes'])}
+    classes = dataset.metainfo['classes']
+    if unknown := [name for name in classes if name not in columns]:
+        raise ValueError(f'{path}: classes {unknown} of the dataset were not counted; leave `stats` out to count them')
+    rows = {file.removesuffix('.png'): entry['pixels'] for file, entry in stats['files'].items()}
+    counts = np.zeros((len(dataset), len(classes)), np.int64)
+    for index, row in enumerate(counts):
+        label = Path(dataset.get_data_info(index)['seg_map_path'])
+        stem = label.relative_to(dataset.data_root).as_posix().removesuffix(dataset.seg_map_suffix)
+        if stem not in rows:
+            raise ValueError(f'{label}: not in {path}; count again with the same `--ann-file` as the dataset has')
+        row += [rows[stem][columns[name]] for name in classes]
+    return counts
