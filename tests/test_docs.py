@@ -1,0 +1,53 @@
+"""Paths, links and options that the documentation names exist."""
+
+import re
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from tests.tools_runner import ROOT
+
+PAGES = sorted(str(page.relative_to(ROOT)) for page in chain(ROOT.glob('*.md'), ROOT.glob('docs/*.md')))
+# Written by commands of the documentation.
+OUTPUTS = ('configs/own.py', 'docs/results/')
+PATH = re.compile(r'(?<![\w./-])((?:configs|tools|tests|docs|mmseg_camix|benchmarks|drawn_streets)/[\w./*{},-]*\w)')
+COMMAND = re.compile(r'(?:python|-m) ((?:tools/|benchmarks\.)[\w/.]+)([^`#\n]*)')
+
+
+def expand(path: str) -> list[str]:
+    """Expand {a,b} as the shell does."""
+    match = re.search(r'\{([^}]*)\}', path)
+    if not match:
+        return [path]
+    return [expanded for choice in match[1].split(',')
+            for expanded in expand(path[:match.start()] + choice + path[match.end():])]
+
+
+def text(page: str) -> str:
+    """The page without continued lines; of the changelog, only what is not released."""
+    content = (ROOT / page).read_text().replace('\\\n', ' ')
+    return content.split('\n## ')[1] if page == 'CHANGELOG.md' else content
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if page != 'CHANGELOG.md'])
+def test_paths_exist(page):
+    paths = [path for match in PATH.findall(text(page)) for path in expand(match) if not match.startswith(OUTPUTS)]
+    assert not [path for path in paths if not list(ROOT.glob(path))]
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_links_exist(page):
+    links = [link for link in re.findall(r'\]\(([^)#\s]+)', text(page)) if '://' not in link]
+    assert not [link for link in links if not ((ROOT / page).parent / link).exists()]
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_options_exist(page):
+    shared = (ROOT / 'mmseg_camix/cli.py').read_text()
+    unknown = []
+    for tool, rest in COMMAND.findall(text(page)):
+        file = Path(tool if tool.endswith('.py') else tool.replace('.', '/') + '.py')
+        source = (ROOT / file).read_text() + shared
+        unknown += [f'{file} {option}' for option in re.findall(r'--[a-z][\w-]*', rest) if f"'{option}'" not in source]
+    assert not unknown
