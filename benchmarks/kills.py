@@ -6,14 +6,12 @@ minutes for 50 kills; needs data/mini and its spatial prior.
 examples:
   python -m benchmarks.kills
   python -m benchmarks.kills --kills 10 --seed 1 --work-dir work_dirs/kills_1
-  python -m benchmarks.kills --report docs/reliability.md     # writes the result into the section "kills"
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import multiprocessing
 import os
 import random
@@ -24,17 +22,16 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from mmseg_camix import cli
 from mmseg_camix.checkpoint import find_latest_checkpoint
-from mmseg_camix.files import atomic_write
 
 from .same_run import differences
-from .tables import replace_section
+from .tables import markdown
 
 CONFIG = 'configs/camix/mini_gta2cs_tiny.py'
 TRAIN_TOOL = Path(__file__).parents[1] / 'tools' / 'train.py'
@@ -188,7 +185,7 @@ def summary(kills: list[Kill], different: list[str], seed: int, iterations: int,
             'iterations lost by a kill: mean, maximum': f'{sum(lost) / max(len(lost), 1):.1f}, {max(lost, default=0)}',
             'iterations between two checkpoints': interval, 'iterations of the training': iterations,
             'state, curves, best score and metrics at the end': f'**{result}**'}
-    return '\n'.join([f'| seed {seed} | |', '|---|---:|', *(f'| {name} | {value} |' for name, value in rows.items())])
+    return markdown([f'seed {seed}', ''], [[name, str(value)] for name, value in rows.items()])
 
 
 def training(data_root: str, iterations: int, interval: int) -> list[str]:
@@ -217,7 +214,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-root', default='data/mini', help='the miniature benchmark (default: %(default)s)')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/kills'),
                         help='new folder for the trainings (default: %(default)s)')
-    parser.add_argument('--report', type=Path, help='Markdown file whose section "kills" is replaced by the result')
     cli.add_debug(parser)
     args = parser.parse_args()
     if args.kills < 1 or args.iterations < 8 or not 1 <= args.interval <= args.iterations:
@@ -227,19 +223,14 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main(args: argparse.Namespace) -> int:
+def main() -> int:
     """Kill, resume, compare, report; 1 if anything differs."""
+    args = parse_args()
     arguments = training(args.data_root, args.iterations, args.interval)
     kills, different = run(arguments, args.work_dir, args.iterations, args.interval, args.kills, args.seed)
-    text = summary(kills, different, args.seed, args.iterations, args.interval)
-    print(text)
-    if args.report:
-        replace_section(args.report, 'kills', text)
-        record = dict(arguments=arguments, torch=torch.__version__, differences=different,
-                      kills=[asdict(kill) for kill in kills])
-        atomic_write(args.report.with_suffix('') / 'kills.json', json.dumps(record, indent=1) + '\n')
+    print(summary(kills, different, args.seed, args.iterations, args.interval))
     return 1 if different else 0
 
 
 if __name__ == '__main__':
-    cli.run(parse_args, main)
+    cli.run(main)

@@ -105,8 +105,9 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main(args: argparse.Namespace) -> int:
+def main() -> int:
     """Train, record, write; 1 if a training failed."""
+    args = parse_args()
     title, rows = load_suite(args.suite)
     name, folder, failed = args.suite.stem, args.docs / 'benchmark', 0
     results = Results(folder / f'{name}.json', others=sorted(folder.glob('*.json')))
@@ -132,4 +133,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == '__main__':
-    cli.run(parse_args, main)
+    cli.run(main)

@@ -3,7 +3,6 @@
 mixes         source, target, DACS's mix and CAMix's mix, with their labels; white lines enclose what was pasted
 significance  target crops at several checkpoints of one training: dropped pixels in red, below them the entropy
 patches       DSP's templates, long-tail pixels, patches and both pastes
-exposure      how often DSP's patches show each class, with and without long-tail sampling
 
 Colour jitter and blur are left out.
 
@@ -11,7 +10,6 @@ examples:
   python -m benchmarks.pictures mixes configs/camix/mini_gta2cs_tiny.py CHECKPOINT --out docs/images/mixes.png
   python -m benchmarks.pictures significance configs/camix/mini_gta2cs_tiny.py iter_300.pth iter_1200.pth
   python -m benchmarks.pictures patches configs/dsp/mini_gta2cs_tiny.py --start 3
-  python -m benchmarks.pictures exposure configs/dsp/mini_gta2cs_tiny.py --count 1000
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -31,15 +28,11 @@ from torch import Tensor, nn
 
 from mmseg_camix import cli
 from mmseg_camix.checkpoint import read_checkpoint
-from mmseg_camix.datasets import CLASSES
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.models.step import Step
-from mmseg_camix.ops.masks import present_classes
 from mmseg_camix.visualization.sheets import colourise, denormalise, grid, outline, resize, tint, write_png
 
 from .timing import Training
-
-matplotlib.use('Agg')
 
 MIXES = {'DACS: source over target': ('classmix', 'classes'), 'CAMix: target over source': ('camix', 'context')}
 # Titles of DSP's views; those that a variant of the method lacks are left out.
@@ -156,50 +149,14 @@ def draw_patches(cfg: Config, path: Path, count: int = 4, width: int = 288, star
     write_png(path, grid(columns))
 
 
-def class_exposure(cfg: Config, samples: int = 200, batch_size: int = 8) -> dict[str, np.ndarray]:
-    """The share of training samples that show each class, (C,) each.
-
-    Returns:
-        'source images': in the source crop; 'patch without its long-tail pixels': in the half of the template's
-        classes alone; 'patch': in the whole patch.
-    """
-    training, counts = training_of(cfg, batch_size), {}
-    for index in range(-(-samples // batch_size)):
-        step = prepared_step(training.model, batch_at(training, 0), index)
-        source, template, rare = (step.views[name].target.label for name in ('source', 'donor', 'rare'))
-        void = step.ignore_index
-        without = template.masked_fill(~step.masks['patch'][:, 0] | (rare != void), void)
-        for name, label in {'source images': source, 'patch without its long-tail pixels': without,
-                            'patch': torch.where(rare != void, rare, without)}.items():
-            present = present_classes(label, step.num_classes, void)[:samples - index * batch_size]
-            counts[name] = counts.get(name, 0) + present.sum(0)
-    return {name: (total / samples).cpu().numpy() for name, total in counts.items()}
-
-
-def plot_exposure(exposure: dict[str, np.ndarray], classes: Sequence[str], path: Path) -> None:
-    """Write a bar chart of :func:`class_exposure`, rarest class first."""
-    import matplotlib.pyplot as plt
-    order = np.argsort(next(iter(exposure.values())), kind='stable')
-    figure, axes = plt.subplots(figsize=(9, 4), layout='constrained')
-    height = 0.8 / len(exposure)
-    for index, (name, shares) in enumerate(exposure.items()):
-        axes.bar(np.arange(len(order)) + index * height - 0.4, 100 * shares[order], height, align='edge', label=name)
-    axes.set_xticks(range(len(order)), [classes[c] for c in order], rotation=45, ha='right')
-    axes.set(ylabel='samples that show the class (%)')
-    axes.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def parse_args() -> argparse.Namespace:
     """Arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('picture', choices=['mixes', 'significance', 'patches', 'exposure'])
+    parser.add_argument('picture', choices=['mixes', 'significance', 'patches'])
     parser.add_argument('config', help='config of a CAMix training (mixes, significance) or of a DSP training')
     parser.add_argument('checkpoints', nargs='*', help='trained weights: one for mixes, several for significance')
     parser.add_argument('--out', type=Path, help='picture to write (default: <picture>.png)')
-    parser.add_argument('--count', type=int, default=4, help='rows, or samples of exposure (default: %(default)s)')
+    parser.add_argument('--count', type=int, default=4, help='rows (default: %(default)s)')
     parser.add_argument('--start', type=int, default=0, help='batches to skip (default: %(default)s)')
     parser.add_argument('--width', type=int, default=240, help='width of a tile in pixels (default: %(default)s)')
     cli.add_config_options(parser)
@@ -212,27 +169,22 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main(args: argparse.Namespace) -> None:
+def main() -> None:
     """Draw the picture."""
+    args = parse_args()
     MMLogger.get_instance('mmengine', log_level='WARNING')
     cfg = load_config(args.config, args.cfg_options)
-    method = 'CAMix' if args.picture in ('mixes', 'significance') else 'DSP'
+    method = 'DSP' if args.picture == 'patches' else 'CAMix'
     if cfg.model.type != method:
         raise SystemExit(f'{args.config}: {args.picture} needs a config of {method}, not of {cfg.model.type}')
     if args.picture == 'mixes':
         draw_mixes(cfg, next(iter(args.checkpoints), None), args.out, args.count, args.width, args.start)
     elif args.picture == 'significance':
         print('\n'.join(draw_significance(cfg, args.checkpoints, args.out, args.count, args.width, args.start)))
-    elif args.picture == 'patches':
-        draw_patches(cfg, args.out, args.count, args.width, args.start)
     else:
-        exposure, classes = class_exposure(cfg, args.count), CLASSES
-        plot_exposure(exposure, classes, args.out)
-        print(f'{"share of samples (%)":<20}' + ''.join(f'{name:>36}' for name in exposure))
-        for name, *shares in zip(classes, *exposure.values()):
-            print(f'{name:<20}' + ''.join(f'{100 * share:>36.1f}' for share in shares))
+        draw_patches(cfg, args.out, args.count, args.width, args.start)
     print(f'wrote {args.out}')
 
 
 if __name__ == '__main__':
-    cli.run(parse_args, main)
+    cli.run(main)

@@ -173,8 +173,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main(args: argparse.Namespace) -> None:
+def main() -> None:
     """Read, render, write or compare."""
+    args = parse_args()
     template = args.docs / 'results' / 'page.md'
     if not template.is_file():
         raise SystemExit(f'no {template}; run this tool in the root of the repository, or give --docs')
@@ -189,4 +190,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    cli.run(parse_args, main)
+    cli.run(main)

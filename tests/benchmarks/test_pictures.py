@@ -2,15 +2,13 @@
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from mmseg.registry import DATASETS
 
 from benchmarks import pictures
-from benchmarks.pictures import batch_at, class_exposure, prepared_step, training_of
-from mmseg_camix.datasets import CLASSES
+from benchmarks.pictures import batch_at, prepared_step, training_of
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.visualization.sheets import RED, denormalise, grid
 from tests.models import tiny
@@ -87,33 +85,6 @@ def test_tiles_are_the_images_as_stored(dsp):
     stored = DATASETS.build(dict(dsp.train_dataloader.dataset, seed=0))[0]['source']['inputs']
     drawn = denormalise(step.views['source'].image[0], training.model.data_preprocessor)
     assert np.array_equal(drawn, stored.numpy()[::-1].transpose(1, 2, 0))
-
-
-def test_exposure_by_counting(dsp):
-    exposure = class_exposure(dsp, samples=5, batch_size=2)
-    training, expected, left = training_of(dsp, 2), np.zeros((2, 19)), 5
-    for index in range(3):
-        step = prepared_step(training.model, batch_at(training, 0), index)
-        for b in range(min(left, 2)):
-            patch = step.views['patch'].target.label[b][step.masks['patch'][b, 0]]
-            for row, label in enumerate((step.views['source'].target.label[b], patch)):
-                expected[row, [c for c in label.unique().tolist() if c != 255]] += 1 / 5
-        left -= 2
-    assert exposure['source images'] == pytest.approx(expected[0], abs=1e-6)
-    assert exposure['patch'] == pytest.approx(expected[1], abs=1e-6)
-    assert (exposure['patch'] >= exposure['patch without its long-tail pixels']).all()
-    assert (exposure['patch'] > exposure['patch without its long-tail pixels']).any()
-
-
-def test_without_long_tail_classes_both_patches_are_equal(dsp):
-    dsp.train_dataloader.dataset.rare.k = 0
-    exposure = class_exposure(dsp, samples=3)
-    assert np.array_equal(exposure['patch'], exposure['patch without its long-tail pixels'])
-
-
-def test_plot(tmp_path):
-    pictures.plot_exposure({'a': np.linspace(0, 1, 19), 'b': np.ones(19)}, CLASSES, tmp_path / 'plot.png')
-    assert cv2.imread(str(tmp_path / 'plot.png')).std() > 1
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
