@@ -17,8 +17,6 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import MODELS
 
-from mmseg_camix.engine.testing import refuse_other_network
-
 CLOCKS: dict[str, Callable[[], float]] = {'wall': time.perf_counter, 'thread': time.thread_time}
 
 
@@ -74,7 +72,6 @@ class Training:
         model = MODELS.build(cfg.model).to(device)
         model.init_weights()
         if checkpoint is not None:
-            refuse_other_network(model, str(checkpoint))
             load_checkpoint(model, str(checkpoint), map_location='cpu', logger='silent')
         if model.teacher is not None and model.teacher.steps_made == 0:
             model.teacher.copy_student(model.student)

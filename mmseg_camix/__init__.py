@@ -12,8 +12,9 @@ compat.prepare()
 from . import cache, checkpoint, datasets, engine, evaluation, models, weights  # noqa: E402
 from .engine import keeping  # noqa: E402
 
-# Replace mmengine's reading, writing and keeping of checkpoints.
+# Replace mmengine's reading, loading, writing and keeping of checkpoints.
 checkpoint.install()
+weights.install()
 keeping.install()
 
 __all__ = ['__version__', 'cache', 'checkpoint', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'weights']

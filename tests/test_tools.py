@@ -62,7 +62,7 @@ def test_a_checkpoint_of_another_network_is_refused(trained, tmp_path):
     cfg.model.segmentor.decode_head.channels = 12
     cfg.dump(str(tmp_path / 'other.py'))
     message = call('test.py', tmp_path / 'other.py', trained / 'run/iter_2.pth', '--work-dir', tmp_path)
-    assert 'iter_2.pth is of another network: ' in message
+    assert 'iter_2.pth: it is of another network: ' in message
     assert 'decode_head' in message
     plain = torch.load(trained / 'run/iter_2.pth')['state_dict']
     plain = {key.removeprefix('student.'): value for key, value in plain.items() if key.startswith('student.')}

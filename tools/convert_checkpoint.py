@@ -1,10 +1,9 @@
 #!/usr/bin/env python
-"""Turn a published checkpoint of DACS, CAMix, RCCR, DSP, DAFormer, HRDA or MIC into one of ours.
+"""Convert a published checkpoint of DACS, CAMix, RCCR, DSP, DAFormer, HRDA or MIC.
 
-Says what became of every name in the file, and writes nothing unless every weight of our network has
-found its own. The result is a plain segmentor: it loads into the config's segmentor, or as the
-student of any method around it. It carries its config and its classes, so that predict.py and
-export.py need no other.
+Reports what became of every name in the file, and writes nothing unless the file has all weights of the network. The
+result is a plain segmentor: it loads into the config's segmentor, or as the student of any method around it. It
+contains its config and its classes, so that predict.py and export.py need no config.
 
 examples:
   python tools/convert_checkpoint.py configs/daformer/gta2cs_daformer.py daformer.pth ours.pth
@@ -18,7 +17,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,26 +27,26 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_camix.cli import add_config_options, run
-from mmseg_camix.checkpoint import CheckpointError, save_checkpoint
+from mmseg_camix.checkpoint import save_checkpoint
 from mmseg_camix.engine.config import load_config
-from mmseg_camix.weights import WeightsError
-from mmseg_camix.weights.initialiser import read_weights
-from mmseg_camix.weights.fitting import State
-from mmseg_camix.weights.published import NETWORKS, select_network, convert_weights
 from mmseg_camix.export.files import mmseg_config
 from mmseg_camix.export.plain import plain_network
+from mmseg_camix.weights import WeightsError
+from mmseg_camix.weights.fitting import State
+from mmseg_camix.weights.initialiser import read_weights
+from mmseg_camix.weights.published import NETWORKS, convert_weights, select_network
 
 
 def parse_args() -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='a config with the same network; the method plays no part')
+    parser.add_argument('config', help='a config with the same network, of any method')
     parser.add_argument('checkpoint', help='the published file')
     parser.add_argument('out', help='the file to write')
     parser.add_argument('--network', choices=list(NETWORKS), default='student',
-                        help='which network, where the file has two (default: %(default)s, which the papers test)')
-    parser.add_argument('--allow-unmapped', nargs='+', default=[], metavar='START',
-                        help='starts of their names that may stay without a place')
+                        help='network to convert, where the file has two (default: %(default)s, which the papers test)')
+    parser.add_argument('--allow-unmapped', nargs='+', default=[], metavar='PREFIX',
+                        help='prefixes of names in the file that may be left out')
     add_config_options(parser)
     return parser.parse_args()
 
@@ -59,34 +57,30 @@ def build_segmentor(cfg: Config) -> nn.Module:
     return MODELS.build(cfg.model.segmentor if 'segmentor' in cfg.model else cfg.model)
 
 
-def description(weights: State, meta: Mapping, cfg: Config, source: str) -> dict:
-    """What others need to know of the network: its config, names and colours of its classes, whence it came."""
+def describe_network(weights: State, meta: Mapping, cfg: Config, source: str) -> dict:
+    """Return the `meta` of the written file: the network's config, names and colours of its classes, and its source."""
     network = plain_network(dict(state_dict=weights, meta=meta), cfg, source=source)
     return dict(dataset_meta=dict(classes=network.classes, palette=network.palette),
                 cfg=mmseg_config(network)[0].pretty_text, converted_from=Path(source).name)
 
 
-def main() -> int:
-    """Convert; returns the exit code."""
+def main() -> None:
+    """Convert."""
     args = parse_args()
     if not Path(args.checkpoint).is_file():
-        print(f'error: no checkpoint at {args.checkpoint}', file=sys.stderr)
-        return 1
+        raise SystemExit(f'no checkpoint at {args.checkpoint}')
     cfg = load_config(args.config, args.cfg_options)
-    segmentor = build_segmentor(cfg)
+    theirs = read_weights(args.checkpoint)
+    state = select_network(theirs, args.network, args.checkpoint)
     try:
-        theirs = read_weights(args.checkpoint)
-        state = select_network(theirs, args.network, args.checkpoint)
-        weights, report = convert_weights(state, segmentor, args.network, args.allow_unmapped)
-    except (WeightsError, CheckpointError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+        weights, report = convert_weights(state, build_segmentor(cfg), args.network, args.allow_unmapped)
+    except WeightsError as error:
+        raise WeightsError(f'{args.checkpoint}: {error}') from None
     print('\n'.join(report.lines()))
     meta = theirs.get('meta')
-    meta = description(weights, meta if isinstance(meta, Mapping) else {}, cfg, args.checkpoint)
+    meta = describe_network(weights, meta if isinstance(meta, Mapping) else {}, cfg, args.checkpoint)
     save_checkpoint(dict(state_dict=weights, meta=meta), args.out)
     print(f'wrote {len(weights)} weights to {args.out}')
-    return 0
 
 
 if __name__ == '__main__':

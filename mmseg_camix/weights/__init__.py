@@ -1,12 +1,14 @@
-"""Weights of other programs: read safely, renamed, and fitted strictly.
+"""Weights of other programs, read safely, renamed and fitted strictly; checkpoints of another network are refused.
 
-`names` knows how others call the parts of a network, `fitting` puts weights into a module and
-refuses what does not fit, `initialiser` makes both available to configs as ``PretrainedBackbone``,
-and `published` maps whole checkpoints of released code.
+`names` knows how other programs call the parts of a network, `fitting` loads weights into a module or refuses them,
+`initialiser` makes both available to configs as ``PretrainedBackbone``, `published` converts whole checkpoints of
+released code, and `loading` makes mmengine refuse checkpoints that do not fit.
 """
 
 from .fitting import WeightsError, fit, unwrap_weights
 from .initialiser import PretrainedBackbone
+from .loading import install
 from .names import NAMINGS, Naming, extract_backbone
 
-__all__ = ['NAMINGS', 'Naming', 'PretrainedBackbone', 'WeightsError', 'extract_backbone', 'fit', 'unwrap_weights']
+__all__ = ['NAMINGS', 'Naming', 'PretrainedBackbone', 'WeightsError', 'extract_backbone', 'fit', 'install',
+           'unwrap_weights']

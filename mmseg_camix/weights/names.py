@@ -1,90 +1,73 @@
-"""How other programs name the parts of the backbones that we have."""
+"""How other programs name the parts of the backbones of this package."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .fitting import State, WeightsError, first_names, fuse_parts
 
-Rule = tuple[str, str]
+# The parts of a MiT as templates: here (and in mmseg), in SegFormer, in Hugging Face, and in Hugging Face since
+# transformers 5. {s} is the stage, {b} the block. `@0`, `@1`, ... are parts of one weight, see `fuse_parts`.
+_STAGE_PARTS = (
+    ('layers.{s}.0.projection.{leaf}', 'patch_embed{s}.proj.', 'patch_embeddings.{s}.proj.',
+     'stages.{s}.patch_embeddings.proj.'),
+    ('layers.{s}.0.norm.{leaf}', 'patch_embed{s}.norm.', 'patch_embeddings.{s}.layer_norm.',
+     'stages.{s}.patch_embeddings.layer_norm.'),
+    ('layers.{s}.2.{leaf}', 'norm{s}.', 'layer_norm.{s}.', 'stages.{s}.layer_norm.'),
+)
+_BLOCKS = ('layers.{s}.1.{b}.', 'block{s}.{b}.', 'block.{s}.{b}.', 'stages.{s}.blocks.{b}.')
+_BLOCK_PARTS = (
+    ('attn.attn.in_proj_{leaf}@0', 'attn.q.', 'attention.self.query.', 'attention.q_proj.'),
+    ('attn.attn.in_proj_{leaf}@1', 'attn.kv.', 'attention.self.key.', 'attention.k_proj.'),
+    ('attn.attn.in_proj_{leaf}@2', None, 'attention.self.value.', 'attention.v_proj.'),
+    ('attn.attn.out_proj.{leaf}', 'attn.proj.', 'attention.output.dense.', 'attention.o_proj.'),
+    ('attn.sr.{leaf}', 'attn.sr.', 'attention.self.sr.', 'attention.sequence_reduction.sequence_reduction.'),
+    ('attn.norm.{leaf}', 'attn.norm.', 'attention.self.layer_norm.', 'attention.sequence_reduction.layer_norm.'),
+    ('norm1.{leaf}', 'norm1.', 'layer_norm_1.', 'layernorm_before.'),
+    ('norm2.{leaf}', 'norm2.', 'layer_norm_2.', 'layernorm_after.'),
+    ('ffn.layers.0.{leaf}', 'mlp.fc1.', 'mlp.dense1.', 'mlp.fc1.'),
+    ('ffn.layers.1.{leaf}', 'mlp.dwconv.dwconv.', 'mlp.dwconv.dwconv.', 'mlp.dwconv.dwconv.'),
+    ('ffn.layers.4.{leaf}', 'mlp.fc2.', 'mlp.dense2.', 'mlp.fc2.'),
+)
+_PARTS = (*_STAGE_PARTS, *(tuple(part and block + part for block, part in zip(_BLOCKS, row)) for row in _BLOCK_PARTS))
+Rules = tuple[tuple[re.Pattern[str], str], ...]
+
+
+def _mit_rules(column: int) -> Rules:
+    """Patterns of the names in a column of the table, and the templates that replace them."""
+    return tuple((re.compile(re.escape(row[column]).replace(r'\{s\}', r'(?P<s>\d)').replace(r'\{b\}', r'(?P<b>\d+)')
+                             + '(?P<leaf>.+)'), row[0]) for row in _PARTS if row[column])
 
 
 @dataclass(frozen=True)
 class Naming:
-    """One program's names for one kind of backbone.
+    """The names that one program gives to the parts of one kind of backbone.
 
-    A checkpoint is recognised by its anchor, a name that every file of the kind has; what stands
-    before the anchor is the prefix under which the backbone lies.
+    A checkpoint is recognised by its anchor, a name that every file of the kind contains; what precedes the anchor is
+    the prefix of the backbone.
     """
 
     title: str
     family: str
-    """Which of our backbones it belongs to: 'resnet', 'vgg' or 'mit'."""
+    """Kind of backbone: 'resnet', 'vgg' or 'mit'."""
     anchor: str
-    rules: tuple[Rule, ...] = ()
-    """Regular expressions and replacements; the first that matches renames."""
+    rules: Rules = ()
+    """Patterns of names and templates of their replacements; the first match renames."""
     first_stage: int = 0
-    """The number of its first stage; ours is 0."""
+    """Number of the first stage."""
     classifiers: tuple[str, ...] = ()
-    """Starts of names beside the backbone's, which have no place in it."""
+    """Prefixes of names beside the backbone's that have no place in it."""
 
     def rename(self, name: str) -> str:
-        """One name as ours."""
-        for pattern, replacement in self.rules:
-            renamed, found = re.subn(pattern, replacement, name, count=1)
-            if found:
-                return re.sub(r'^layers\.(\d)', self._stage, renamed)
+        """Return the name that this package uses."""
+        for pattern, template in self.rules:
+            if match := pattern.fullmatch(name):
+                parts = match.groupdict()
+                return template.format(**{**parts, 's': int(parts['s']) - self.first_stage})
         return name
 
-    def _stage(self, found: re.Match) -> str:
-        return f'layers.{int(found[1]) - self.first_stage}'
-
-
-_SEGFORMER: tuple[Rule, ...] = (
-    (r'^patch_embed(\d)\.proj', r'layers.\1.0.projection'),
-    (r'^patch_embed(\d)\.norm', r'layers.\1.0.norm'),
-    (r'^norm(\d)\.', r'layers.\1.2.'),
-    (r'^block(\d)\.(\d+)\.attn\.q\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@0'),
-    (r'^block(\d)\.(\d+)\.attn\.kv\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@1'),
-    (r'^block(\d)\.(\d+)\.attn\.proj', r'layers.\1.1.\2.attn.attn.out_proj'),
-    (r'^block(\d)\.(\d+)\.mlp\.fc1', r'layers.\1.1.\2.ffn.layers.0'),
-    (r'^block(\d)\.(\d+)\.mlp\.dwconv\.dwconv', r'layers.\1.1.\2.ffn.layers.1'),
-    (r'^block(\d)\.(\d+)\.mlp\.fc2', r'layers.\1.1.\2.ffn.layers.4'),
-    (r'^block(\d)\.(\d+)\.', r'layers.\1.1.\2.'),
-)
-_HUGGING_FACE: tuple[Rule, ...] = (
-    (r'^patch_embeddings\.(\d)\.proj', r'layers.\1.0.projection'),
-    (r'^patch_embeddings\.(\d)\.layer_norm', r'layers.\1.0.norm'),
-    (r'^layer_norm\.(\d)\.', r'layers.\1.2.'),
-    (r'^block\.(\d)\.(\d+)\.attention\.self\.query\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@0'),
-    (r'^block\.(\d)\.(\d+)\.attention\.self\.key\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@1'),
-    (r'^block\.(\d)\.(\d+)\.attention\.self\.value\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@2'),
-    (r'^block\.(\d)\.(\d+)\.attention\.self\.sr', r'layers.\1.1.\2.attn.sr'),
-    (r'^block\.(\d)\.(\d+)\.attention\.self\.layer_norm', r'layers.\1.1.\2.attn.norm'),
-    (r'^block\.(\d)\.(\d+)\.attention\.output\.dense', r'layers.\1.1.\2.attn.attn.out_proj'),
-    (r'^block\.(\d)\.(\d+)\.layer_norm_(\d)', r'layers.\1.1.\2.norm\3'),
-    (r'^block\.(\d)\.(\d+)\.mlp\.dense1', r'layers.\1.1.\2.ffn.layers.0'),
-    (r'^block\.(\d)\.(\d+)\.mlp\.dwconv\.dwconv', r'layers.\1.1.\2.ffn.layers.1'),
-    (r'^block\.(\d)\.(\d+)\.mlp\.dense2', r'layers.\1.1.\2.ffn.layers.4'),
-)
-# transformers 5 renames what it loads, and gives the old names back when it saves a file itself.
-_HUGGING_FACE_5: tuple[Rule, ...] = (
-    (r'^stages\.(\d)\.patch_embeddings\.proj', r'layers.\1.0.projection'),
-    (r'^stages\.(\d)\.patch_embeddings\.layer_norm', r'layers.\1.0.norm'),
-    (r'^stages\.(\d)\.layer_norm\.', r'layers.\1.2.'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.q_proj\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@0'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.k_proj\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@1'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.v_proj\.(\w+)', r'layers.\1.1.\2.attn.attn.in_proj_\3@2'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.o_proj', r'layers.\1.1.\2.attn.attn.out_proj'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.sequence_reduction\.sequence_reduction', r'layers.\1.1.\2.attn.sr'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.attention\.sequence_reduction\.layer_norm', r'layers.\1.1.\2.attn.norm'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.layernorm_before', r'layers.\1.1.\2.norm1'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.layernorm_after', r'layers.\1.1.\2.norm2'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.mlp\.fc1', r'layers.\1.1.\2.ffn.layers.0'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.mlp\.dwconv\.dwconv', r'layers.\1.1.\2.ffn.layers.1'),
-    (r'^stages\.(\d)\.blocks\.(\d+)\.mlp\.fc2', r'layers.\1.1.\2.ffn.layers.4'),
-)
 
 NAMINGS: tuple[Naming, ...] = (
     # torchvision, mmseg, and DeepLab's caffe weights (prefix `Scale.`) agree on the names.
@@ -92,58 +75,57 @@ NAMINGS: tuple[Naming, ...] = (
            classifiers=('fc.', 'layer5.', 'c1.')),
     Naming("torchvision's VGG", 'vgg', 'features.0.weight', classifiers=('classifier.',)),
     Naming("mmseg's MiT", 'mit', 'layers.0.0.projection.weight'),
-    Naming("SegFormer's MiT", 'mit', 'patch_embed1.proj.weight', _SEGFORMER, first_stage=1,
+    Naming("SegFormer's MiT", 'mit', 'patch_embed1.proj.weight', _mit_rules(1), first_stage=1,
            classifiers=('head.',)),
-    Naming("Hugging Face's SegFormer", 'mit', 'patch_embeddings.0.proj.weight', _HUGGING_FACE,
+    Naming("Hugging Face's SegFormer", 'mit', 'patch_embeddings.0.proj.weight', _mit_rules(2),
            classifiers=('classifier.',)),
-    Naming("Hugging Face's SegFormer in transformers 5", 'mit', 'stages.0.patch_embeddings.proj.weight',
-           _HUGGING_FACE_5, classifiers=('classifier.',)),
+    # transformers 5 renames what it loads, and restores the old names when it saves a file itself.
+    Naming("Hugging Face's SegFormer in transformers 5", 'mit', 'stages.0.patch_embeddings.proj.weight', _mit_rules(3),
+           classifiers=('classifier.',)),
 )
 
 
 def extract_backbone(state: State, family: str, prefix: str | None = None) -> tuple[State, list[str], Naming]:
-    """The part of a checkpoint that is a backbone, under our names.
+    """Select the weights of a backbone in a checkpoint and rename them.
 
     Args:
         state: name -> tensor.
-        family: which backbone is wanted, see :class:`Naming`.
-        prefix: where it lies, for files that hold several networks ('model.backbone.'); None finds it.
+        family: kind of backbone, see :class:`Naming`.
+        prefix: of the backbone, for files with several networks ('model.backbone.'); None detects it.
 
     Returns:
-        The backbone's weights, the names that are no part of it, and the naming that was recognised.
+        The backbone's weights, the names of all others, and the naming that was recognised.
 
     Raises:
-        WeightsError: nothing of the kind is there, or several and no prefix.
+        WeightsError: there is no such backbone, or several and no prefix.
     """
     namings = [naming for naming in NAMINGS if naming.family == family]
-    found = [(naming, name.removesuffix(naming.anchor)) for naming in namings for name in state
-             if name.endswith(naming.anchor) and _starts_a_name(name, naming.anchor)]
-    if prefix is not None:
-        found = [(naming, start) for naming, start in found if start == prefix]
-    if not found:
-        where = f' under {prefix!r}' if prefix is not None else ''
-        wanted = '; '.join(f'{naming.title} ({naming.anchor})' for naming in namings)
-        raise WeightsError(f'no {family} backbone found{where}. Known: {wanted}. '
-                           f'The file begins with: {first_names(state)}')
-    if len(found) > 1:
+    candidates = [(naming, before) for naming in namings for before in _prefixes(state, naming.anchor)
+                  if prefix in (None, before)]
+    if not candidates:
+        where = '' if prefix is None else f' under {prefix!r}'
+        known = '; '.join(f'{naming.title} ({naming.anchor})' for naming in namings)
+        raise WeightsError(f'no {family} backbone found{where}. Known: {known}. The file begins with: '
+                           f'{first_names(state)}')
+    if len(candidates) > 1:
         raise WeightsError(f'several {family} backbones found: choose one with prefix='
-                           + ' or prefix='.join(repr(start) for _, start in found))
-    return _taken(state, *found[0])
+                           + ' or prefix='.join(repr(before) for _, before in candidates))
+    return _select(state, *candidates[0])
 
 
-def _starts_a_name(name: str, anchor: str) -> bool:
-    before = name.removesuffix(anchor)
-    return not before or before.endswith('.')
+def _prefixes(state: State, anchor: str) -> Sequence[str]:
+    """What precedes the anchor in the names that end with it."""
+    prefixes = [name.removesuffix(anchor) for name in state if name.endswith(anchor)]
+    return [prefix for prefix in prefixes if not prefix or prefix.endswith('.')]
 
 
-def _taken(state: State, naming: Naming, prefix: str) -> tuple[State, list[str], Naming]:
-    taken: State = {}
-    left: list[str] = []
+def _select(state: State, naming: Naming, prefix: str) -> tuple[State, list[str], Naming]:
+    backbone: State = {}
+    left_out: list[str] = []
     for name, value in state.items():
         inner = name.removeprefix(prefix)
         if not name.startswith(prefix) or inner.startswith(naming.classifiers):
-            left.append(name)
+            left_out.append(name)
         else:
-            taken[naming.rename(inner)] = value
-    return fuse_parts(taken), left, naming
-
+            backbone[naming.rename(inner)] = value
+    return fuse_parts(backbone), left_out, naming

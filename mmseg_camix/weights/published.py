@@ -1,4 +1,4 @@
-"""Whole checkpoints of released code (DACS, CAMix, RCCR, DSP, DAFormer, HRDA, MIC) as ours."""
+"""Convert whole checkpoints of released code: DACS, CAMix, RCCR, DSP, DAFormer, HRDA, MIC."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .fitting import State, WeightsError, first_names, fit, unwrap_weights
 from .initialiser import naming_family
 from .names import extract_backbone
 
-# A family's networks by the start of their names; DAFormer's `model.` is the student.
+# Prefixes of the networks in a file; `model.` of DAFormer is the student.
 NETWORKS = dict(student='model.', teacher='ema_model.')
 
-# Starts of names that have no place in our segmentors, and why.
+# Names that have no place in our segmentors, and what they are.
 DROPPED: tuple[tuple[str, str], ...] = (
     (r'^imnet_model\.', 'the frozen ImageNet encoder of the feature distance'),
     (r'^(ema_)?model\.', 'the other network of the file'),
@@ -26,7 +26,7 @@ DROPPED: tuple[tuple[str, str], ...] = (
     (r'^(project|projector|proj_head)\w*\.', "RCCR's projector, which testing drops"),
     (r'^auxiliary_head\.', 'an auxiliary head'),
 )
-_UNUSED_RATES = "classifiers of DeepLabV2 that the released code never runs"
+_UNUSED_RATES = 'classifiers of DeepLabV2 that the released code never runs'
 _HEADS: tuple[tuple[str, str], ...] = (
     # The DACS family; DAFormer's DeepLabV2 through mmseg.
     (r'^layer5\.conv2d_list\.(\d+)\.(\w+)$', r'classifiers.\1.\2'),
@@ -43,24 +43,31 @@ class Report:
     """What became of every name in a file."""
 
     mapped: dict[str, str] = field(default_factory=dict)
-    """Their head's name -> ours; the backbone's are in `backbone`."""
+    """Names of their head -> ours; those of the backbone are summed up in `backbone`."""
     backbone: str = ''
     dropped: dict[str, list[str]] = field(default_factory=dict)
     """Reason -> names."""
     unmapped: list[str] = field(default_factory=list)
-    """Names without a place, and without a reason."""
+    """Names without a place and without a reason."""
 
     def lines(self) -> list[str]:
-        """For people."""
-        said = [self.backbone, f'head, mapped {len(self.mapped)}: '
-                + first_names(f'{old} -> {new}' for old, new in self.mapped.items())]
-        said += [f'left out {len(names)}, {reason}: {first_names(names)}' for reason, names in self.dropped.items()]
-        said.append(f'unmapped {len(self.unmapped)}: {first_names(self.unmapped) or "(none)"}')
-        return said
+        """Return the report as text."""
+        return [self.backbone, f'head, mapped {len(self.mapped)}: '
+                + first_names(f'{old} -> {new}' for old, new in self.mapped.items()),
+                *(f'left out {len(names)}, {reason}: {first_names(names)}' for reason, names in self.dropped.items()),
+                f'unmapped {len(self.unmapped)}: {first_names(self.unmapped) or "(none)"}']
+
+    def drop(self, name: str) -> None:
+        """Record a name that has no place."""
+        for pattern, reason in DROPPED:
+            if re.match(pattern, name):
+                self.dropped.setdefault(reason, []).append(name)
+                return
+        self.unmapped.append(name)
 
 
 def select_network(checkpoint: Any, network: str, source: str = 'the checkpoint') -> State:
-    """The weights in a file; the DACS family's keep student and teacher under names of their own."""
+    """Return the weights in a file; files of the DACS family keep those of student and teacher apart."""
     if network == 'teacher' and isinstance(checkpoint, Mapping) and isinstance(checkpoint.get('ema_model'), Mapping):
         teacher = unwrap_weights(checkpoint['ema_model'], source)
         return {f'ema_model.{name}': value for name, value in teacher.items()}
@@ -68,61 +75,57 @@ def select_network(checkpoint: Any, network: str, source: str = 'the checkpoint'
 
 
 def convert_weights(state: State, segmentor: nn.Module, network: str = 'student',
-                      allow_unmapped: Sequence[str] = ()) -> tuple[State, Report]:
-    """The weights of one network of a published file, under the names of our segmentor.
+                    allow_unmapped: Sequence[str] = ()) -> tuple[State, Report]:
+    """Rename the weights of one network of a published file as in our segmentor.
 
     Args:
-        state: name -> tensor, as the file has it (without the `module.` of parallel training).
-        segmentor: ours; an EncoderDecoder. It says which backbone and head are wanted, and is not
-            changed.
+        state: name -> tensor, as in the file (without the `module.` of parallel training).
+        segmentor: our EncoderDecoder, which determines backbone and head; it is not changed.
         network: 'student' or 'teacher'.
-        allow_unmapped: starts of their names that may stay without a place, for example HRDA's
-            'decode_head.scale_attention.' where only the single-scale network is wanted.
+        allow_unmapped: prefixes of names that may remain without a place, for example HRDA's
+            'decode_head.scale_attention.' where only the single-scale network is needed.
 
     Raises:
-        WeightsError: something has no place, or something of ours stays empty; nothing is partial.
+        WeightsError: a name has no place, or a weight of ours is missing.
     """
-    own, report = _network_of(state, network)
-    found, rest, naming = extract_backbone(own, naming_family(segmentor.backbone))
-    report.backbone = f'backbone, recognised as: {naming.title}'
-    theirs = segmentor.backbone.state_dict()
-    rest += [name for name in found if name not in theirs]
-    converted = {f'backbone.{name}': value for name, value in found.items() if name in theirs}
+    own, report = _split_networks(state, network)
+    backbone, rest, naming = extract_backbone(own, naming_family(segmentor.backbone))
+    targets = segmentor.backbone.state_dict()
+    rest += [name for name in backbone if name not in targets]
+    converted = {f'backbone.{name}': value for name, value in backbone.items() if name in targets}
+    report.backbone = f'backbone, recognised as: {naming.title}; mapped {len(converted)}'
     targets = segmentor.decode_head.state_dict()
     for name in rest:
         _place(name, own, targets, converted, report)
-    report.backbone += f'; mapped {len(converted) - len(report.mapped)}'
     refused = [name for name in report.unmapped if not name.startswith(tuple(allow_unmapped))]
     if refused:
         raise WeightsError(f'{len(refused)} names of the file have no place in this {type(segmentor).__name__}: '
-                           f'{first_names(refused)}. Choose the config of the same network; or, if they are '
-                           'not needed, name them (--allow-unmapped with the start of their names)')
+                           f'{first_names(refused)}. Choose the config of the same network; or, if they are not '
+                           'needed, allow their prefix with --allow-unmapped')
     return _fitted(segmentor, converted), report
 
 
-def _network_of(state: State, network: str) -> tuple[State, Report]:
-    """The names of one network, and a report of the others."""
+def _split_networks(state: State, network: str) -> tuple[State, Report]:
+    """Return the names of one network, and a report of the others."""
     if network not in NETWORKS:
         raise WeightsError(f"network='{network}' must be one of {', '.join(NETWORKS)}")
     several = any(name.startswith(NETWORKS['teacher']) for name in state) or all(
         re.match(r'(model|imnet_model|mic)\.', name) for name in state)
-    start = NETWORKS[network] if several else ''
     if network == 'teacher' and not several:
-        raise WeightsError('the file holds one network only; use --network student')
-    report = Report()
-    own: State = {}
-    for name, value in state.items():
-        if name.startswith(start):
-            own[name.removeprefix(start)] = value
-        else:
-            _drop(name, report)
+        raise WeightsError('the file contains one network only; use --network student')
+    prefix = NETWORKS[network] if several else ''
+    own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     if not own:
-        raise WeightsError(f'the file has no {network} (names that start with {start!r}): it has {first_names(state)}')
+        raise WeightsError(f'the file has no {network} (names that begin with {prefix!r}); it has {first_names(state)}')
+    report = Report()
+    for name in state:
+        if not name.startswith(prefix):
+            report.drop(name)
     return own, report
 
 
 def _place(name: str, own: State, targets: State, converted: State, report: Report) -> None:
-    """Give one name of the head its place, or say why it has none."""
+    """Assign one name of the head to its place, or record why it has none."""
     ours = next((re.sub(pattern, new, name) for pattern, new in _HEADS if re.match(pattern, name)), None)
     if ours in targets:
         report.mapped[name] = f'decode_head.{ours}'
@@ -130,21 +133,12 @@ def _place(name: str, own: State, targets: State, converted: State, report: Repo
     elif ours is not None and ours.startswith('classifiers.') and any(t.startswith('classifiers.') for t in targets):
         report.dropped.setdefault(_UNUSED_RATES, []).append(name)
     else:
-        _drop(name, report)
-
-
-def _drop(name: str, report: Report) -> None:
-    for pattern, reason in DROPPED:
-        if re.match(pattern, name):
-            report.dropped.setdefault(reason, []).append(name)
-            return
-    report.unmapped.append(name)
+        report.drop(name)
 
 
 def _fitted(segmentor: nn.Module, converted: State) -> State:
-    """The weights as a copy of the segmentor has them; names and shapes must agree with all of it."""
+    """Return the weights as a copy of the segmentor holds them; names and shapes must agree with all of it."""
     trial = copy.deepcopy(segmentor)
-    missing_ok = [name for name in trial.state_dict() if name.startswith('data_preprocessor.')]
-    fit(trial, converted, missing_ok, 'the converted checkpoint')
+    fit(trial, converted, ['data_preprocessor.'], 'the converted checkpoint')
     own = trial.state_dict()
     return {name: own[name] for name in converted}

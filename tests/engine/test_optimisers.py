@@ -75,7 +75,7 @@ def test_mmengines_line_for_each_parameter_goes_and_other_warnings_stay(said_bef
 def test_wrong_values():
     with pytest.raises(ValueError, match=r'must lie in \(0, 1\]'):
         groups(Model(MiT('b0')), layer_decay=2.0)
-    with pytest.raises(ValueError, match='knows its layers'):
+    with pytest.raises(ValueError, match='needs a backbone with layer_of'):
         groups(Model(nn.Linear(2, 2)), layer_decay=0.9)
 
 

@@ -1,5 +1,6 @@
 """Published checkpoints, built with their public names and shapes, become ours."""
 
+import re
 from argparse import Namespace
 
 import numpy as np
@@ -180,15 +181,37 @@ def test_the_tool(tmp_path, capsys):
     for state in (network.state, again.student.state_dict()):
         assert state.keys() == written['state_dict'].keys()
         assert all(torch.equal(state[name], value) for name, value in written['state_dict'].items())
-    torch.save(dict(state_dict=hrda()), tmp_path / 'hrda.pth')
-    assert call('convert_checkpoint.py', config, tmp_path / 'hrda.pth', tmp_path / 'no.pth') == 1
-    assert 'scale_attention' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (lambda: dict(state_dict=hrda()), '16 names of the file have no place.*scale_attention'),
+    (lambda: dict(state_dict=dict(daformer(), **{'model.backbone.norm1.bias': torch.full((32,), torch.nan)})),
+     r'1 weights are NaN or infinite \(backbone.layers.0.2.bias\); nothing was loaded'),
+    (lambda: dict(state_dict={3: torch.ones(2)}), r'names weights by numbers or objects and not by strings \(3\)'),
+    (lambda: dict(state_dict={}, meta={}), 'contains no dict of weights; it contains nothing'),
+    (lambda: [torch.ones(2)], 'contains no dict of weights; it contains a list'),
+    (lambda: None, 'no checkpoint at'),
+    (lambda: '<html>404</html>', 'was not opened'),
+])
+def test_the_tool_refuses(content, message, tmp_path):
+    """In one line that names the file; nothing is written."""
+    config, file = tmp_path / 'config.py', tmp_path / 'theirs.pth'
+    config.write_text(f"default_scope = 'mmseg'\nmodel = {encoder_decoder(MIT, HEAD)!r}\n")
+    content = content()
+    if isinstance(content, str):
+        file.write_text(content)
+    elif content is not None:
+        torch.save(content, file)
+    error = call('convert_checkpoint.py', config, file, tmp_path / 'no.pth')
+    assert re.fullmatch(f'error: [^\n]*theirs.pth.*{message}.*|error: {message} .*theirs.pth.*', error)
     assert not (tmp_path / 'no.pth').exists()
-    assert call('convert_checkpoint.py', config, tmp_path / 'none.pth', tmp_path / 'no.pth') == 1
-    (tmp_path / 'page.pth').write_text('<html>404</html>')
-    capsys.readouterr()
-    assert call('convert_checkpoint.py', config, tmp_path / 'page.pth', tmp_path / 'no.pth') == 1
-    assert 'page.pth was not opened' in capsys.readouterr().err
+
+
+def test_meta_that_is_no_dict_is_ignored(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(f"default_scope = 'mmseg'\nmodel = {encoder_decoder(MIT, HEAD)!r}\n")
+    torch.save(dict(state_dict=daformer(), meta='2020'), tmp_path / 'theirs.pth')
+    assert call('convert_checkpoint.py', config, tmp_path / 'theirs.pth', tmp_path / 'ours.pth') == 0
 
 
 def test_files_of_old_and_with_foreign_things(tmp_path):

@@ -1,4 +1,4 @@
-"""Checkpoints of plain segmentors."""
+"""Checkpoints of plain segmentors, and of students without a teacher."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ OWN_PARTS = ('student.', 'teacher.', 'masks.', 'views.', 'objectives.', 'pseudo_
 
 
 def remap_plain_weights(state_dict: dict[str, Any], prefix: str, teacher: bool) -> None:
-    """Rename a plain segmentor's weights in place, so that they load into student and teacher.
+    """Rename a plain segmentor's weights to the student's, in place, and copy them to a teacher that the file lacks.
 
-    Training copies the student into the teacher before its first step in any case. Without this, however, testing a
-    plain checkpoint with a method that predicts with its teacher would test a random network.
+    Training copies the student into the teacher before its first step in any case. Without this, however, testing with
+    the teacher would test a random network.
 
     Args:
-        state_dict: of a checkpoint; unchanged if it is one of an adapted model.
+        state_dict: of a checkpoint.
         prefix: of the model within it.
         teacher: whether the model has one.
     """
     own = [key[len(prefix):] for key in state_dict if key.startswith(prefix)]
-    if any(key.startswith(OWN_PARTS) for key in own):
-        return
-    for key in own:
-        state_dict[f'{prefix}student.{key}'] = value = state_dict.pop(prefix + key)
-        if teacher:
-            state_dict[f'{prefix}teacher.model.{key}'] = value
+    if not any(key.startswith(OWN_PARTS) for key in own):
+        for key in own:
+            state_dict[f'{prefix}student.{key}'] = state_dict.pop(prefix + key)
+        own = [f'student.{key}' for key in own]
+    if teacher and not any(key.startswith('teacher.') for key in own):
+        for key in own:
+            if key.startswith('student.'):
+                state_dict[f'{prefix}teacher.model.{key.removeprefix("student.")}'] = state_dict[prefix + key]

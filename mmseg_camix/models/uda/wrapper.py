@@ -62,6 +62,8 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
     """
 
     defaults: dict[str, Any] = {}
+    # Checkpoints may lack whatever is no weight of a network.
+    optional_weights = ('masks.', 'views.', 'objectives.', 'pseudo_labels.', 'teacher.steps')
 
     def __init__(self, segmentor: dict[str, Any], masks: dict[str, Any] | None = None,
                  views: dict[str, Any] | None = None, objectives: dict[str, Any] | None = None,

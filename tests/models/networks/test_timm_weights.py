@@ -128,5 +128,5 @@ def test_blocks_that_are_not_used_may_be_in_the_file_and_others_not(tmp_path):
     PretrainedBackbone(str(tmp_path / 'w.pth'))(net)
     torch.testing.assert_close(net.network.blocks[0].mlp.fc1.weight, theirs['blocks.0.mlp.fc1.weight'])
     whole_vit(tmp_path / 'deeper.pth', depth=4)
-    with pytest.raises(WeightsError, match=r'left over 14: network.blocks.3.norm1.weight'):
+    with pytest.raises(WeightsError, match=r'unexpected 14: network.blocks.3.norm1.weight'):
         PretrainedBackbone(str(tmp_path / 'deeper.pth'))(net)
