@@ -13,7 +13,7 @@ from mmseg_camix import files
 from mmseg_camix.engine.hooks import uda_hook
 from tests.world import config
 
-pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs os.fork')
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs os.fork')]
 SEED = 1  # its first kinds are save, step and start
 
 

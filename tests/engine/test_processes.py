@@ -12,6 +12,8 @@ from tests.gloo import WORLD, run_in_pair
 from tests.models import tiny
 from tests.world import config
 
+pytestmark = pytest.mark.slow
+
 JOBS = (jobs.collectives, jobs.gradients, jobs.accelerated, jobs.no_unused_parameters, jobs.backward_passes)
 # Cases whose numbers depend on how images are spread, unless the batch is common.
 DEPENDS = ('DACS', 'DACS, aligned, valid pixels', 'CAMix', 'DSP, official', 'RCCR', 'RCCR, official', 'DAFormer')

@@ -16,6 +16,8 @@ from tests.export import networks
 from tests.export.networks import trained
 from tests.tools_runner import call
 
+pytestmark = pytest.mark.slow
+
 SIZE = (40, 56)
 NETWORKS = dict(deeplab=networks.deeplab, segformer=networks.segformer, resnet_mini=networks.resnet_mini)
 CASES = [(name, network) for name in NETWORKS for network in ('student', 'teacher')]
