@@ -21,7 +21,7 @@ from pathlib import Path
 
 from mmseg_camix import cli
 from mmseg_camix.engine.config import load_config
-from mmseg_camix.evaluation.reported import CLASSES_OF, Row, mean_over, papers, rows, tables, trained
+from mmseg_camix.evaluation.reported import CLASSES_OF, Row, mean_over, papers, rows, tables, trained_row
 from mmseg_camix.evaluation.results import describe, is_comparable, tested_network
 from mmseg_camix.files import atomic_write
 
@@ -48,7 +48,7 @@ def read_results(folder: Path) -> dict[str, list[dict]]:
             data = result['data']
             raise SystemExit(f'{path}: measured on {data["images"]} images of {data["type"]} ({data["size"]}), not on '
                              "the 500 of Cityscapes' validation set; it must not stand beside the papers' numbers")
-        results.setdefault(trained(row).id, []).append(result)
+        results.setdefault(trained_row(row).id, []).append(result)
     return results
 
 
@@ -67,7 +67,7 @@ def overview(results: Results) -> str:
     for row in sorted((row for row in rows().values() if row.method), key=lambda row: (row.network, row.source)):
         for size, printed in row.mIoU.items():
             mean = row.recomputed(size)
-            lines.append([row.method, row.network, DOMAINS[row.source], str(size), row.shown(printed),
+            lines.append([row.method, row.network, DOMAINS[row.source], str(size), row.format(printed),
                           '-' if mean is None else f'{mean:.2f}',
                           *(measured(row, results, size, network) for network in NETWORKS)])
     return markdown(['method', 'network', 'source', 'classes', 'reported', 'mean of its row', 'ours: student',
@@ -99,15 +99,15 @@ def means(table: Sequence[Row], results: Results) -> str:
     for row in table:
         cells = [row.name]
         for size in sizes:
-            cells += [row.shown(row.mIoU[size]), *(measured(row, results, size, network) for network in NETWORKS)] \
+            cells += [row.format(row.mIoU[size]), *(measured(row, results, size, network) for network in NETWORKS)] \
                 if size in row.mIoU else ['-', '', '']
-        lines.append([*cells, f'`{trained(row).id}`'])
+        lines.append([*cells, f'`{trained_row(row).id}`'])
     return markdown(head, lines, left=(0, len(head) - 1))
 
 
 def measured(row: Row, results: Results, size: int, network: str) -> str:
     """Our mean of a network, with the difference to the paper if the method is tested with it."""
-    own = [result for result in results.get(trained(row).id, ()) if network in result['networks']]
+    own = [result for result in results.get(trained_row(row).id, ()) if network in result['networks']]
     values = [mean_over(result['networks'][network]['IoU'], CLASSES_OF[size]) for result in own]
     if not values or any(value is None for value in values):
         return ''
@@ -121,8 +121,8 @@ def classes(table: Sequence[Row], results: Results) -> str:
     lines = []
     for row in table:
         if row.IoU:
-            lines.append([row.name, *map(row.shown, row.IoU)])
-        if own := results.get(trained(row).id):
+            lines.append([row.name, *map(row.format, row.IoU)])
+        if own := results.get(trained_row(row).id):
             values = [[result['networks'][tested_network(result)]['IoU'].get(name) for result in own]
                       for name in names]
             lines.append([f'{row.name}, ours', *(spread([value for value in seeds if value is not None])
@@ -136,9 +136,9 @@ def remarks_on(row: Row, results: Results) -> list[str]:
     for size, printed in row.mIoU.items():
         mean = row.recomputed(size)
         if mean is not None and abs(mean - printed) > 0.1:
-            remarks.append(f'{row.shown(printed)} is printed for {size} classes, where the mean of the row is '
+            remarks.append(f'{row.format(printed)} is printed for {size} classes, where the mean of the row is '
                            f'{mean:.2f}')
-    unusual = {describe(result['evaluation']) for result in results.get(trained(row).id, ())} - {USUAL}
+    unusual = {describe(result['evaluation']) for result in results.get(trained_row(row).id, ())} - {USUAL}
     return remarks + [f'ours: {text}' for text in sorted(unusual)]
 
 

@@ -29,8 +29,8 @@ from mmseg_camix.engine.config import complete_for_adaptation, load_config, prep
 from mmseg_camix.engine.hooks.uda_hook import unwrap_model
 from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.evaluation import SUBSETS
-from mmseg_camix.evaluation.reported import Row, find
-from mmseg_camix.evaluation.results import OTHER_IMAGES, compared, is_comparable, markdown, result_of
+from mmseg_camix.evaluation.reported import Row, find_row
+from mmseg_camix.evaluation.results import OTHER_IMAGES, compare_means, is_comparable, markdown, result_of
 from mmseg_camix.files import atomic_write
 
 TTA_SCALES = (0.75, 1.0, 1.25)
@@ -92,8 +92,7 @@ def configure(cfg: Config, args: argparse.Namespace) -> dict:
     if args.resolution:
         testing.evaluate_at(cfg, args.resolution)
     if args.slide is not None:
-        window, stride = args.slide or (None, None)
-        testing.slide(cfg, window and (window, window), stride and (stride, stride))
+        testing.slide(cfg, *((side, side) for side in args.slide))
     complete_for_adaptation(cfg)
     scales = None if args.tta is None else tuple(args.tta or TTA_SCALES)
     how = testing.evaluation_settings(cfg, scales)
@@ -127,9 +126,9 @@ def write(result: dict, row: Row | None, args: argparse.Namespace) -> None:
 
 def compare(result: dict, row: Row) -> None:
     """Print the means beside those of the paper."""
-    for size, (mean, printed) in compared(result, row).items():
+    for size, (mean, printed) in compare_means(result, row).items():
         difference = f' ({mean - printed:+.2f})' if is_comparable(result) else ''
-        print(f'{row.citation}: {row.shown(printed)} over {size} classes; here {mean:.2f}{difference}')
+        print(f'{row.citation}: {row.format(printed)} over {size} classes; here {mean:.2f}{difference}')
     if not is_comparable(result):
         print(OTHER_IMAGES)
 
@@ -144,7 +143,7 @@ def main() -> None:
     prepare_launch(cfg, args.launcher)
     cfg.load_from, cfg.resume = args.checkpoint, False
     try:
-        row = find(args.paper, args.config) if args.paper else None
+        row = find_row(args.paper, args.config) if args.paper else None
     except ValueError as error:
         raise SystemExit(f'--paper: {error}') from error
     how = configure(cfg, args)

@@ -10,7 +10,7 @@ from mmseg.registry import METRICS
 
 from mmseg_camix.datasets.encodings import CLASSES, SYNTHIA_13, SYNTHIA_16
 
-# The classes over which papers take their means.
+# The classes over which the papers average.
 SUBSETS: dict[str, tuple[str, ...]] = dict(cityscapes19=CLASSES, synthia16=SYNTHIA_16, synthia13=SYNTHIA_13)
 
 
@@ -18,18 +18,18 @@ SUBSETS: dict[str, tuple[str, ...]] = dict(cityscapes19=CLASSES, synthia16=SYNTH
 class SubsetIoUMetric(IoUMetric):
     """mmseg's IoUMetric, plus each class as ``IoU.<name>`` and means over subsets of classes.
 
-    ``mIoU`` is the mean over ``classes``. Classes that a source does not have (SYNTHIA: terrain,
-    truck, train) can never be predicted rightly, and belong in no mean that is compared.
+    ``mIoU`` is the mean over ``classes``. Classes that the source lacks (SYNTHIA: terrain, truck, train) cannot be
+    learned, and are excluded from means that are compared.
 
     Args:
         classes: names of the classes that count in ``mIoU``, or the name of a subset; None for all.
-        subsets: further means by name, each over classes or over a subset that has a name:
+        subsets: further means by name, each over classes or over a named subset:
             ``dict(mIoU16='synthia16', mIoU13='synthia13', flat=('road', 'sidewalk'))``.
         ignore_index: label of pixels that do not count.
-        output_dir: folder for predictions as PNGs of train ids; None writes none.
-        format_only: write predictions, and evaluate nothing (images without labels).
-        keep_results: without effect; mmseg's test tool gives it together with ``output_dir``.
-        prefix: put before each metric's name.
+        output_dir: folder for predictions as PNGs of train ids; None disables it.
+        format_only: write predictions without evaluating them (images without labels).
+        keep_results: no effect; passed by mmseg's test tool together with ``output_dir``.
+        prefix: of each metric's name.
         collect_device: where results of several processes are gathered, 'cpu' or 'gpu'.
     """
 
@@ -43,7 +43,7 @@ class SubsetIoUMetric(IoUMetric):
         self.subsets = {key: subset_classes(subset) for key, subset in (subsets or {}).items()}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """results: per image (intersection, union, predicted, labelled) pixels of each class."""
+        """Metrics in percent, of (intersection, union, predicted, labelled) pixels per class for each image."""
         metrics = super().compute_metrics(results)
         if self.format_only:
             return metrics
@@ -55,19 +55,19 @@ class SubsetIoUMetric(IoUMetric):
             metrics['mIoU'] = _mean(per_class, names, self.classes)
         for key, subset in self.subsets.items():
             metrics[key] = _mean(per_class, names, subset)
-        # A class that is neither labelled nor predicted has no IoU; means leave it out.
+        # A class that is neither labelled nor predicted has no IoU and is left out of means.
         metrics.update({f'IoU.{name}': round(float(iou), 2)
                         for name, iou in zip(names, per_class) if not np.isnan(iou)})
         return metrics
 
 
 def subset_classes(subset: str | Sequence[str]) -> tuple[str, ...]:
-    """The classes of a subset that has a name; classes pass."""
+    """The classes of a named subset; other sequences of classes as a tuple."""
     if not isinstance(subset, str):
         return tuple(subset)
     if subset not in SUBSETS:
-        raise ValueError(f'no subset of classes has the name {subset!r}; available: {", ".join(SUBSETS)}. For classes '
-                         "of your own give their names: ['road', 'grass']")
+        raise ValueError(f'unknown subset {subset!r}; available: {", ".join(SUBSETS)}. For other classes give their '
+                         "names: ['road', 'grass']")
     return SUBSETS[subset]
 
 

@@ -1,9 +1,8 @@
-"""The numbers that the papers report, from `reported.json`, and which of them a result is compared with.
+"""The numbers reported in the papers, from `reported.json`.
 
-A row there has an `id`; its `mIoU` as printed, by number of classes (19, 16 or 13); if the paper prints
-them, the `IoU` of each class; and the `config` and `options` that train it. Where a table repeats a row
-of another one, `of` names that. `best_of` names the row whose training it is, with the best instead of
-the last iterate.
+A row has an `id`; its printed `mIoU`, by number of classes (19, 16 or 13); the `IoU` of each class, if the paper
+prints them; and the `config` and `options` that train it. `of` names the row that it repeats from another table.
+`best_of` names the row with the same training: this row is then the best instead of the last iterate.
 """
 
 from __future__ import annotations
@@ -49,26 +48,26 @@ class Row:
 
     @property
     def per_class(self) -> dict[str, float]:
-        """Class name -> IoU as printed; empty where the paper prints means alone."""
+        """Class name -> printed IoU; empty if the paper prints only means."""
         return dict(zip(self.classes, self.IoU))
 
     def recomputed(self, size: int) -> float | None:
-        """Mean of the row's classes over 19, 16 or 13 of them; None where it has not all of them."""
+        """Mean of the printed IoU over 19, 16 or 13 classes; None if it lacks some of them."""
         return mean_over(self.per_class, CLASSES_OF[size])
 
-    def shown(self, value: float) -> str:
-        """A number with as many decimals as the paper prints."""
+    def format(self, value: float) -> str:
+        """The number with as many decimals as the paper prints."""
         exact = all(round(number, 1) == number for number in (*self.IoU, *self.mIoU.values()))
         return f'{value:.1f}' if exact else f'{value:.2f}'
 
     @property
     def citation(self) -> str:
-        """As 'CAMix, Table II'."""
+        """'CAMix, Table II'."""
         return f'{self.paper}, {self.table if self.table[0].islower() else f"Table {self.table}"}'
 
 
 def mean_over(per_class: dict[str, float], classes: Iterable[str]) -> float | None:
-    """Mean IoU over classes; None where one of them is missing."""
+    """Mean IoU over classes; None if one of them is missing."""
     values = [per_class.get(name) for name in classes]
     return None if any(value is None for value in values) else float(np.mean(values))
 
@@ -97,28 +96,28 @@ def _row(table: dict, row: dict) -> Row:
     return Row(**shared, **{**row, 'mIoU': means, 'IoU': tuple(row.get('IoU', ()))})
 
 
-def trained(row: Row) -> Row:
-    """The row that says how this one is trained: itself, or that which it repeats."""
+def trained_row(row: Row) -> Row:
+    """The row with config and options of this one: the row that it repeats, or itself."""
     return rows()[row.of] if row.of else row
 
 
-def find(name: str, config: str) -> Row:
-    """The row with this id, or that of this method for a config.
+def find_row(name: str, config: str) -> Row:
+    """The row with an id, or that of a method and a config.
 
     Args:
         name: an id such as 'camix-gta-sp', or a method such as 'CAMix'.
-        config: path of the config that was trained; tells apart the rows of a method.
+        config: path of the trained config, which selects among the rows of a method.
     """
     if name in rows():
         return rows()[name]
-    same = [row for row in rows().values() if row.method.lower() == name.lower()]
-    if not same:
+    candidates = [row for row in rows().values() if row.method.lower() == name.lower()]
+    if not candidates:
         methods = sorted({row.method for row in rows().values() if row.method})
         raise ValueError(f'no paper reports {name!r}; give a method ({", ".join(methods)}) or the id of a row in '
                          f'docs/results.md, such as {next(iter(rows()))!r}')
-    fitting = [row for row in same if Path(row.config).parts[-2:] == Path(config).parts[-2:]]
-    if len(fitting) != 1:
-        listed = ', '.join(f'{row.id} ({row.source}, {row.network})' for row in same)
-        raise ValueError(f'{name} has several rows, and {config} is the config of none of them; give the id of one: '
+    matching = [row for row in candidates if Path(row.config).parts[-2:] == Path(config).parts[-2:]]
+    if len(matching) != 1:
+        listed = ', '.join(f'{row.id} ({row.source}, {row.network})' for row in candidates)
+        raise ValueError(f'{name} has several rows, and {config} is the config of none of them; give one of these ids: '
                          f'{listed}')
-    return fitting[0]
+    return matching[0]

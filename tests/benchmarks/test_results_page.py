@@ -52,9 +52,9 @@ def test_every_published_number_is_on_the_page():
     for table in tables():
         for row in table:
             for printed in row.mIoU.values():
-                assert re.search(rf'^\| {re.escape(row.name)} \|.* {re.escape(row.shown(printed))} \|', text, re.M)
+                assert re.search(rf'^\| {re.escape(row.name)} \|.* {re.escape(row.format(printed))} \|', text, re.M)
             if row.IoU:
-                assert f'| {row.name} | ' + ' | '.join(map(row.shown, row.IoU)) + ' |' in text
+                assert f'| {row.name} | ' + ' | '.join(map(row.format, row.IoU)) + ' |' in text
     assert all(command in text for row in OWN for command in commands(row))
 
 

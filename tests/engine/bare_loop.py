@@ -50,13 +50,13 @@ class BareLoop:
         log = self.model.train_step(batch, self.wrapper)
         self.hook.after_train_iter(self.runner, self.runner.iter, batch, log)
         self.runner.iter += 1
-        return any(not torch.equal(one, other) for one, other in zip(before, self.state()))
+        return any(not torch.equal(first, second) for first, second in zip(before, self.state()))
 
     def state(self):
         """Weights, moments and running statistics."""
-        moments = [value for one in self.wrapper.optimizer.state.values() for value in one.values()
+        moments = [value for item in self.wrapper.optimizer.state.values() for value in item.values()
                    if isinstance(value, torch.Tensor)]
-        return [one.detach().clone() for one in (*self.model.state_dict().values(), *moments)]
+        return [item.detach().clone() for item in (*self.model.state_dict().values(), *moments)]
 
     @property
     def counts(self):

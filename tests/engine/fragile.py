@@ -56,16 +56,16 @@ def state(runner):
                               optimizer=runner.optim_wrapper.state_dict()['state']))
 
 
-def same(one, other):
+def same(first, second):
     """Bit by bit; NaN equals NaN."""
-    if isinstance(one, torch.Tensor):
-        return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num()) \
-            and torch.equal(one.isnan(), other.isnan())
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
+    if isinstance(first, torch.Tensor):
+        return first.shape == second.shape and torch.equal(first.nan_to_num(), second.nan_to_num()) \
+            and torch.equal(first.isnan(), second.isnan())
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
 
 
 def fragile_config(world, folder, method='DACS', at=(1,), kind='nan', max_iters=3, hook=None, **changes):

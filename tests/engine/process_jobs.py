@@ -82,21 +82,21 @@ def train(model: nn.Module, name: str, count: int, rank: int | None = None, seed
         total.backward()
         optimizer.step()
         bare.update_teacher()
-    found = {f'grad {key}': p.grad.clone() for key, p in bare.named_parameters() if p.requires_grad}
-    return {**found, **{key: value.clone() for key, value in bare.state_dict().items()}}
+    results = {f'grad {key}': p.grad.clone() for key, p in bare.named_parameters() if p.requires_grad}
+    return {**results, **{key: value.clone() for key, value in bare.state_dict().items()}}
 
 
 def gradients(rank: int) -> dict:
     """Case -> mode -> gradients and state of the last step: one image a process, and two."""
-    found = {}
+    results = {}
     for name in CASES:
-        found[name] = {}
+        results[name] = {}
         for each in (1, 2):
             model = MMDistributedDataParallel(model_of(name, global_batch=True))
-            found[name][each] = train(model, name, each * WORLD, rank)
+            results[name][each] = train(model, name, each * WORLD, rank)
         apart = MMDistributedDataParallel(model_of(name))
-        found[name]['apart'] = train(apart, name, WORLD, rank, seed=rank)
-    return found
+        results[name]['apart'] = train(apart, name, WORLD, rank, seed=rank)
+    return results
 
 
 def accelerated(rank: int) -> dict:
@@ -117,7 +117,7 @@ def collectives(rank: int) -> dict:
 
 def no_unused_parameters(rank: int) -> dict:
     """Every method in its default form, and RCCR before its contrast begins, makes two steps."""
-    found = {}
+    results = {}
     cases = {kind: {} for kind in ('SourceOnly', 'PseudoLabelling', 'MeanTeacher', 'NaiveClassMix', 'CutMix', 'CowMix',
                                    'DACS', 'iDACS', 'CAMix', 'DSP', 'RCCR', 'DAFormer', 'iDAFormer')}
     cases['RCCR later'] = dict(objectives=dict(contrast=dict(begin=1)))
@@ -136,13 +136,13 @@ def no_unused_parameters(rank: int) -> dict:
             model.zero_grad()
             total.backward()
             missing += [key for key, p in bare.named_parameters() if p.requires_grad and p.grad is None]
-        found[name] = missing
-    return found
+        results[name] = missing
+    return results
 
 
 def backward_passes(rank: int) -> dict[str, Tensor]:
     """A gradient after one backward pass of the summed losses, and after one for each loss."""
-    found = {}
+    results = {}
     for way in ('summed', 'each'):
         model = MMDistributedDataParallel(model_of('DACS'))
         bare = model.module
@@ -151,13 +151,13 @@ def backward_passes(rank: int) -> dict[str, Tensor]:
         terms = [loss for name, loss in losses.items() if 'loss' in name]
         for term in [sum(terms)] if way == 'summed' else terms:
             term.backward(retain_graph=True)
-        found[way] = bare.student.backbone.conv.weight.grad
-    return found
+        results[way] = bare.student.backbone.conv.weight.grad
+    return results
 
 
 def trainings(rank: int, world: Path, folder: Path) -> dict:
     """Whole trainings through mmengine's Runner: RCCR at once and resumed half way, DACS with running statistics."""
-    found = {}
+    results = {}
     for name, method, changes in (('whole', 'RCCR', {}),
                                   ('resumed', 'RCCR', dict(resume=True, load_from=str(folder / 'whole/iter_2.pth'))),
                                   ('running', 'DACS', dict(teacher=dict(norm='running')))):
@@ -170,9 +170,9 @@ def trainings(rank: int, world: Path, folder: Path) -> dict:
         prepare_launch(cfg, 'pytorch')
         runner = Runner.from_cfg(cfg)
         runner.train()
-        found[name] = {key: value.clone() for key, value in bare(runner).state_dict().items()}
-    found['unused'] = runner.model.find_unused_parameters, runner.model.broadcast_buffers
-    return found
+        results[name] = {key: value.clone() for key, value in bare(runner).state_dict().items()}
+    results['unused'] = runner.model.find_unused_parameters, runner.model.broadcast_buffers
+    return results
 
 
 def bare(runner: Runner) -> nn.Module:
@@ -189,7 +189,11 @@ def items(rank: int, world: Path) -> dict[str, list]:
         rare=dict(type='LongTailDataset', dataset=source, classes=5, k=2)))
     sampler = iter(PairedSampler(dataset, seed=0))
     drawn = [(key, dataset[key]) for key in (next(sampler) for _ in range(4))]
+
+    def samples(branch: str) -> list:
+        return [item[branch]['data_samples'] for _, item in drawn]
+
     return dict(
         positions=[key.position for key, _ in drawn],
-        source=[(one['source']['data_samples'].rare_class, one['source']['data_samples'].crop_box) for _, one in drawn],
-        rare=[(one['rare']['data_samples'].rare_images, one['rare']['data_samples'].crop_box) for _, one in drawn])
+        source=[(sample.rare_class, sample.crop_box) for sample in samples('source')],
+        rare=[(sample.rare_images, sample.crop_box) for sample in samples('rare')])

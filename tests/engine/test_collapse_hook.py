@@ -1,4 +1,4 @@
-"""Pseudo-labels that collapse are noticed, healthy ones are not; what is counted is what is there."""
+"""The warning about collapsing pseudo-labels, and the counts behind it."""
 
 import math
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ from tests.sync_counter import no_sync
 from tests.world import config
 
 # Smoothed readings of trainings on the miniature benchmark, (classes, source_classes, confident, agreement): each
-# method's most suspicious ones. An early network sees little but road; pseudo-labels alone confirm themselves.
+# method's most suspicious ones. An early network predicts little but road; plain pseudo-labels confirm themselves.
 HEALTHY = {
     'DACS, iteration 40': (2.86, 7.94, 0.000, 0.679), 'DACS, 1112': (5.57, 7.71, 0.417, 0.717),
     'CAMix, 1116': (5.53, 7.91, 0.358, 0.809), 'RCCR, 30': (2.78, 8.23, 0.000, 0.696),
@@ -37,7 +37,7 @@ def reading(classes, source_classes, confident, agreement):
 
 
 @pytest.mark.parametrize('name', HEALTHY)
-def test_healthy_trainings_are_left_alone(name):
+def test_healthy_trainings_have_no_symptoms(name):
     assert CollapseHook().symptoms(reading(*HEALTHY[name])) == []
 
 
@@ -47,7 +47,7 @@ def test_collapses_are_found(name):
     assert len(CollapseHook().symptoms(reading(*values))) == count
 
 
-def test_a_source_of_one_class_says_nothing():
+def test_a_source_of_one_class_has_no_symptoms():
     assert CollapseHook().symptoms(reading(1.0, 1.0, 1.0, 1.0)) == []
     assert CollapseHook().symptoms(reading(1.4, 1.6, 0.5, 0.9)) == []  # two classes, both there
 
@@ -61,8 +61,8 @@ def test_effective_classes(shares, expected):
 def test_histogram(device):
     label = tiny.labels(2, 32, 5, void=0.2).to(device)
     with no_sync():
-        found = histogram(label, 5)
-    assert found.tolist() == [int((label == c).sum()) for c in range(5)]
+        actual = histogram(label, 5)
+    assert actual.tolist() == [int((label == c).sum()) for c in range(5)]
     few = histogram(label, 5, max_values=500)  # 2048 pixels: every fifth
     assert few.tolist() == [int((label.flatten()[::5] == c).sum()) for c in range(5)]
 
@@ -77,26 +77,26 @@ def looked_at(method, **arguments):
 
 
 def agreement_by_loops(model, step):
-    """Pixel by pixel at the resolution of the student's logits; `region` says which show the target alone."""
-    agreed = seen = 0
+    """Pixel by pixel at the resolution of the student's logits; `regions` are those of the target only."""
+    agreed = compared = 0
     regions = dict(mixed=lambda mask: ~mask, camix=lambda mask: mask, cut=lambda mask: mask,
                    mixed_target=lambda mask: ~mask, strong=lambda mask: mask | True)
     masks = dict(mixed='classes', cut='square', mixed_target='patch')
-    for name, one in step.passes.items():
-        if name not in regions or one.logits is None:
+    for name, item in step.passes.items():
+        if name not in regions or item.logits is None:
             continue
         image = step.views[name].image
         mask = step.masks[masks[name]][:, 0] if name in masks else torch.zeros(image[:, 0].shape, dtype=torch.bool)
         region, label = regions[name](mask), step.views['target'].target.label
-        stride = image.shape[2] // one.logits.shape[2]
+        stride = image.shape[2] // item.logits.shape[2]
         for b in range(len(image)):
-            for y in range(one.logits.shape[2]):
-                for x in range(one.logits.shape[3]):
+            for y in range(item.logits.shape[2]):
+                for x in range(item.logits.shape[3]):
                     place = b, y * stride, x * stride
                     if region[place] and label[place] != 255:
-                        seen += 1
-                        agreed += int(one.logits[b, :, y, x].argmax() == label[place])
-    return agreed, seen
+                        compared += 1
+                        agreed += int(item.logits[b, :, y, x].argmax() == label[place])
+    return agreed, compared
 
 
 @pytest.mark.parametrize('method', ['DACS', 'RCCR', 'MeanTeacher', 'CutMix'])
@@ -108,15 +108,15 @@ def test_counts(method):
     counts = measure(step, model.views, 0.25)
     label = step.views['target'].target.label
     probs = step.teacher_logits.softmax(1).amax(1)
-    agreed, seen = agreement_by_loops(model, step)
-    assert seen > 100
+    agreed, compared = agreement_by_loops(model, step)
+    assert compared > 100
     assert counts[:5].tolist() == [int((label == c).sum()) for c in range(5)]
     assert counts[5:10].tolist() == [int((step.views['source'].target.label == c).sum()) for c in range(5)]
-    assert counts[10:].tolist() == [int((probs >= 0.25).sum()), probs.numel(), agreed, seen]
+    assert counts[10:].tolist() == [int((probs >= 0.25).sum()), probs.numel(), agreed, compared]
     assert 0 < int((probs >= 0.25).sum()) < probs.numel()
 
 
-def test_a_soft_paste_counts_where_the_target_is_alone():
+def test_a_soft_paste_counts_only_pure_target():
     from tests.models.dsp_tiny import batch_of
     model = tiny.method('DSP')
     tap = StepTap(model)
@@ -126,19 +126,19 @@ def test_a_soft_paste_counts_where_the_target_is_alone():
     assert measure(step, model.views, 0.9)[-2:].tolist() == list(agreement_by_loops(model, step))
 
 
-def test_a_target_that_shines_through_is_not_counted():
-    """Half opaque over the source, none of its pixels is the target alone."""
+def test_a_blended_target_is_not_counted():
+    """Half opaque over the source, no pixel is the target only."""
     model, step = looked_at('iDACS', views=dict(mixed=dict(opacity=0.5)))
     assert measure(step, model.views, 0.9)[-2:].tolist() == [0, 0]
     model, step = looked_at('iDACS')
     assert measure(step, model.views, 0.9)[-1] > 100
 
 
-def test_a_method_whose_student_sees_no_target():
+def test_a_student_without_target_views():
     model, step = looked_at('DACS', objectives=dict(mixed=None))
-    found = Reading.of(measure(step, model.views, 0.9))
-    assert math.isnan(found.agreement)
-    assert found.classes >= 1
+    actual = Reading.of(measure(step, model.views, 0.9))
+    assert math.isnan(actual.agreement)
+    assert actual.classes >= 1
 
 
 def test_measuring_waits_for_nothing():
@@ -147,7 +147,7 @@ def test_measuring_waits_for_nothing():
         measure(step, model.views, 0.9)
 
 
-def test_a_step_is_kept_only_when_wanted():
+def test_a_step_is_kept_only_on_request():
     model = tiny.method('DACS')
     tap = StepTap(model)
     tiny.losses_of(model, tiny.batch())
@@ -171,8 +171,8 @@ ONE = [97] + [0] * 18
 
 def watch(monkeypatch, series, **arguments):
     """What the hook says about a series of counts, as (iteration, warning)."""
-    said, queue = [], iter(series)
-    monkeypatch.setattr(collapse_hook, 'print_log', lambda text, *args: said.append((runner.iter, text)))
+    warnings, queue = [], iter(series)
+    monkeypatch.setattr(collapse_hook, 'print_log', lambda text, *args: warnings.append((runner.iter, text)))
     monkeypatch.setattr(collapse_hook, 'measure', lambda *args: torch.tensor(next(queue), dtype=torch.float64))
     hook = CollapseHook(**arguments)
     model = SimpleNamespace(pseudo_labels=SimpleNamespace(threshold=0.9), views={}, objectives={})
@@ -184,7 +184,7 @@ def watch(monkeypatch, series, **arguments):
         hook.before_train_iter(runner, runner.iter)
         hook._tap._step = SimpleNamespace() if hook._tap._requested else None
         hook.after_train_iter(runner, runner.iter)
-    return said, runner, hook
+    return warnings, runner, hook
 
 
 def counts(predicted, sure=0.4, agreed=0.75):
@@ -194,30 +194,30 @@ def counts(predicted, sure=0.4, agreed=0.75):
 def test_it_warns_once_per_episode(monkeypatch):
     """A sudden collapse is reported within 150 iterations, a recovery and a second collapse are noticed."""
     healthy, collapsed = [counts(PREDICTED)], [counts(ONE, 1, 1)]
-    said, runner, _ = watch(monkeypatch, healthy * 20 + collapsed * 40 + healthy * 40 + collapsed * 40)
-    assert len(said) == 2
-    assert 200 < said[0][0] < 350
-    assert 1000 < said[1][0] < 1150
-    assert 'a makes up 9' in said[0][1]
-    assert 'resume from an earlier checkpoint' in said[0][1]
+    warnings, runner, _ = watch(monkeypatch, healthy * 20 + collapsed * 40 + healthy * 40 + collapsed * 40)
+    assert len(warnings) == 2
+    assert 200 < warnings[0][0] < 350
+    assert 1000 < warnings[1][0] < 1150
+    assert 'a makes up 9' in warnings[0][1]
+    assert 'resume from an earlier checkpoint' in warnings[0][1]
     assert runner.message_hub.get_scalar('train/pseudo/classes').current() == pytest.approx(1, abs=0.01)
 
 
-def test_it_is_silent_in_health(monkeypatch):
-    """Also where single batches show one class alone: what counts is smoothed."""
+def test_no_warning_in_a_healthy_training(monkeypatch):
+    """Single batches of one class are smoothed."""
     series = ([counts(PREDICTED)] * 8 + [counts(ONE)] * 2) * 20
     assert watch(monkeypatch, series)[0] == []
 
 
-def test_readings_are_smoothed_and_go_on_after_a_resume(monkeypatch):
+def test_readings_are_smoothed_across_a_resume(monkeypatch):
     _, runner, hook = watch(monkeypatch, [counts(PREDICTED, 0.0), counts(PREDICTED, 1.0)], interval=1, momentum=0.75)
     assert runner.message_hub.get_scalar('train/pseudo/confident').current() == pytest.approx(0.25)
     hub = MessageHub('y')
     hub.load_state_dict(runner.message_hub.state_dict())
-    runner.message_hub, again = hub, CollapseHook(interval=1, momentum=0.75)
-    again.before_train(runner)
-    assert again._state == hook._state
-    assert again._state['mean'] is not None
+    runner.message_hub, resumed = hub, CollapseHook(interval=1, momentum=0.75)
+    resumed.before_train(runner)
+    assert resumed._state == hook._state
+    assert resumed._state['mean'] is not None
 
 
 def test_bad_arguments():
@@ -254,7 +254,7 @@ def test_a_training_whose_teacher_collapses(world, tmp_path):
     assert len(saved['mean']) == 2 * 19 + collapse.SCALARS
 
 
-def test_models_without_pseudo_labels_are_left_alone(world, tmp_path):
+def test_models_without_pseudo_labels_are_ignored(world, tmp_path):
     runner = SimpleNamespace(model=tiny.method('SourceOnly'), message_hub=MessageHub('z'))
     hook = CollapseHook(interval=1)
     hook.before_train(runner)

@@ -62,7 +62,7 @@ def test_no_data_root_to_move():
 
 
 def crops_of(node):
-    """Every `crop_size` and `size` of a config, wherever it stands, as tuples."""
+    """Every `crop_size` and `size` of a config, as tuples."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for key, value in items:
         if key == 'crop_size' or (key == 'size' and isinstance(value, (list, tuple))):

@@ -10,11 +10,11 @@ from mmseg_camix.engine.hooks import DynamicThresholdHook
 from tests.models import tiny
 from tests.world import config
 
-NOTHING_TO_CHANCE = dict(passes=2, form='official', bound='classes')
+DETERMINISTIC = dict(passes=2, form='official', bound='classes')
 
 
 class Spy(Hook):
-    """What is logged after each iteration; runs after the hooks of normal priority."""
+    """The scalars after each iteration; runs after the hooks of normal priority."""
 
     priority = 'LOWEST'
 
@@ -28,7 +28,7 @@ class Spy(Hook):
         self.entropies.append(runner.model.pseudo_labels.significance.entropy.clone())
 
 
-def train(world, folder, hook, significance=NOTHING_TO_CHANCE, max_iters=4, method='CAMix'):
+def train(world, folder, hook, significance=DETERMINISTIC, max_iters=4, method='CAMix'):
     cfg = config(world, folder, method, segmentor=tiny.small(num_classes=19, dropout=0.0), max_iters=max_iters)
     cfg.custom_hooks.append(dict(type='DynamicThresholdHook', **hook))
     if method == 'CAMix':
@@ -47,29 +47,29 @@ def threshold(t, t_max):
 @pytest.mark.parametrize(('hook', 'own', 'end'), [({}, {}, 4), (dict(t_max=2), {}, 2), ({}, dict(t_max=3), 3),
                                                   (dict(t_max=3), dict(t_max=3), 3)])
 def test_it_drives_the_threshold(world, tmp_path, hook, own, end):
-    _, spy = train(world, tmp_path, hook, {**NOTHING_TO_CHANCE, **own})
-    found = [float(one['threshold']) for one in spy.logged]
-    assert found == pytest.approx([threshold(t, end) for t in range(4)], rel=1e-5)
-    assert len(set(found)) == min(end + 1, 4)
+    _, spy = train(world, tmp_path, hook, {**DETERMINISTIC, **own})
+    thresholds = [float(item['threshold']) for item in spy.logged]
+    assert thresholds == pytest.approx([threshold(t, end) for t in range(4)], rel=1e-5)
+    assert len(set(thresholds)) == min(end + 1, 4)
 
 
 def test_it_logs_the_kept_share_and_quantiles(world, tmp_path):
     runner, spy = train(world, tmp_path, dict(interval=2, levels=(0.0, 0.5, 1.0)), max_iters=3)
-    for one, entropy in zip(spy.logged, spy.entropies):
-        kept = (entropy < float(one['threshold'])).float().mean().item()
-        assert float(one['kept']) == pytest.approx(kept)
+    for item, entropy in zip(spy.logged, spy.entropies):
+        kept = (entropy < float(item['threshold'])).float().mean().item()
+        assert float(item['kept']) == pytest.approx(kept)
     assert 'entropy_q50' not in spy.logged[0]  # reported every second step
     entropy = spy.entropies[1].flatten().sort().values
     expected = [entropy[0].item(), entropy[round((len(entropy) - 1) / 2)].item(), entropy[-1].item()]
     assert [spy.logged[1][f'entropy_q{level}'] for level in (0, 50, 100)] == pytest.approx(expected)
     assert spy.logged[2]['entropy_q50'] == spy.logged[1]['entropy_q50']
-    assert not any('loss' in key for key in spy.logged[2]), 'what is called a loss would be trained on'
+    assert not any('loss' in key for key in spy.logged[2]), 'entries named loss would be trained on'
     log = (next(p for p in tmp_path.iterdir() if p.is_dir()) / f'{runner.timestamp}.log').read_text()
     assert 'significance/entropy_q50' in log
     assert 'significance/kept' in log
 
 
-def test_a_method_without_significance_is_left_alone(world, tmp_path):
+def test_a_method_without_significance(world, tmp_path):
     runner, _ = train(world, tmp_path, dict(interval=1), method='DACS', max_iters=1)
     assert not [key for key in runner.message_hub.log_scalars if 'entropy' in key]
 

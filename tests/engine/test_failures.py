@@ -103,9 +103,9 @@ def test_no_worker_outlives_its_training(undisturbed, tmp_path, persistent, resu
     runner = train(cfg, tmp_path / 'ended', resume)
     assert set(multiprocessing.active_children()) <= set(before)
     assert differences(whole, tmp_path / 'ended') == []
-    again = iter(runner.train_dataloader)  # the loader can be used again
-    assert next(again)
-    again._shutdown_workers()
+    batches = iter(runner.train_dataloader)  # the loader can be used again
+    assert next(batches)
+    batches._shutdown_workers()
 
 
 def test_the_last_checkpoint_is_cut_short(undisturbed, tmp_path):

@@ -120,20 +120,20 @@ def test_the_last_one_must_be_written(full, logged, tmp_path):
 def test_the_best_one_stays_until_a_better_is_written(full, logged, tmp_path):
     """The metric rises: those of iterations 4 and 6 are better than that of 2, and do not fit."""
     full |= {'best_score_iter_4', 'best_score_iter_6'}
-    seen = []
+    states = []
 
     class Look(Hook):
         priority = 'LOWEST'
 
         def after_val_epoch(self, runner, metrics=None):
             info = runner.message_hub.runtime_info
-            seen.append((info['best_score'], checkpoints(tmp_path / 'run') - {f'iter_{i}.pth' for i in range(9)}))
+            states.append((info['best_score'], checkpoints(tmp_path / 'run') - {f'iter_{i}.pth' for i in range(9)}))
 
     runner = make_runner(tmp_path / 'run', 8, best=True)
     runner.register_hook(Look())
     runner.train()
     first = (1.0, {'best_score_iter_2.pth'})
-    assert seen == [first, first, first, (4.0, {'best_score_iter_8.pth'})]
+    assert states == [first, first, first, (4.0, {'best_score_iter_8.pth'})]
     assert [text.split(' could')[0] for _, text in logged] == [
         'the best checkpoint of iteration 4', 'the best checkpoint of iteration 6']
 

@@ -1,4 +1,4 @@
-"""How several processes are started, and what is refused before hours are lost."""
+"""Launching several processes, and what is refused at once."""
 
 import os
 import subprocess
@@ -23,40 +23,41 @@ def shell(tmp_path):
         stand_in.chmod(0o755)
 
     def run(script: str, *arguments: str, **environment: str) -> SimpleNamespace:
-        found = {key: value for key, value in os.environ.items() if not key.startswith(('NNODES', 'NODE_RANK', 'PORT'))}
-        found.update(environment, PATH=f'{tmp_path}:{os.environ["PATH"]}')
-        return subprocess.run([str(ROOT / 'tools' / script), *arguments], capture_output=True, text=True, env=found,
+        variables = {key: value for key, value in os.environ.items()
+                     if not key.startswith(('NNODES', 'NODE_RANK', 'PORT'))}
+        variables.update(environment, PATH=f'{tmp_path}:{os.environ["PATH"]}')
+        return subprocess.run([str(ROOT / 'tools' / script), *arguments], capture_output=True, text=True, env=variables,
                               cwd=tmp_path, check=False)
 
     return run
 
 
 def test_training_on_one_machine(shell):
-    said = shell('dist_train.sh', 'my config.py', '4', '--work-dir', 'a b').stdout
-    assert said.startswith('python -m torch.distributed.run --nnodes=1 --node_rank=0 --nproc_per_node=4 '
+    output = shell('dist_train.sh', 'my config.py', '4', '--work-dir', 'a b').stdout
+    assert output.startswith('python -m torch.distributed.run --nnodes=1 --node_rank=0 --nproc_per_node=4 '
                            '--master_addr=127.0.0.1 --master_port=29500 ')
-    assert f'{ROOT}/tools/train.py my config.py --launcher pytorch --work-dir a b\n' in said
-    assert f'path={ROOT}/tools/..' in said
+    assert f'{ROOT}/tools/train.py my config.py --launcher pytorch --work-dir a b\n' in output
+    assert f'path={ROOT}/tools/..' in output
 
 
 def test_training_on_several_machines(shell):
-    said = shell('dist_train.sh', 'c.py', '8', NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1', PORT='29501').stdout
-    assert '--nnodes=2 --node_rank=1 --nproc_per_node=8 --master_addr=10.0.0.1 --master_port=29501 ' in said
+    output = shell('dist_train.sh', 'c.py', '8', NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1', PORT='29501').stdout
+    assert '--nnodes=2 --node_rank=1 --nproc_per_node=8 --master_addr=10.0.0.1 --master_port=29501 ' in output
 
 
 def test_testing_in_several_processes(shell):
-    said = shell('dist_test.sh', 'c.py', 'x.pth', '2', '--out', 'there').stdout
-    assert '--nproc_per_node=2 ' in said
-    assert f'{ROOT}/tools/test.py c.py x.pth --launcher pytorch --out there\n' in said
+    output = shell('dist_test.sh', 'c.py', 'x.pth', '2', '--out', 'there').stdout
+    assert '--nproc_per_node=2 ' in output
+    assert f'{ROOT}/tools/test.py c.py x.pth --launcher pytorch --out there\n' in output
 
 
 def test_slurm(shell):
-    said = shell('slurm_train.sh', 'gpu', 'night', 'c.py', '--seed', '1', GPUS='16', SRUN_ARGS='--time=9 --exclusive',
+    output = shell('slurm_train.sh', 'gpu', 'night', 'c.py', '--seed', '1', GPUS='16', SRUN_ARGS='--time=9 --exclusive',
                  PORT='29502').stdout
-    assert said.startswith('srun --partition=gpu --job-name=night --gres=gpu:8 --ntasks=16 --ntasks-per-node=8 ')
-    assert '--time=9 --exclusive python -u' in said
-    assert 'train.py c.py --launcher slurm --seed 1' in said
-    assert 'port=29502' in said
+    assert output.startswith('srun --partition=gpu --job-name=night --gres=gpu:8 --ntasks=16 --ntasks-per-node=8 ')
+    assert '--time=9 --exclusive python -u' in output
+    assert 'train.py c.py --launcher slurm --seed 1' in output
+    assert 'port=29502' in output
     small = shell('slurm_train.sh', 'gpu', 'x', 'c.py', GPUS='2').stdout
     assert '--gres=gpu:2 --ntasks=2 --ntasks-per-node=2 ' in small
 
@@ -76,13 +77,13 @@ def no_gpu(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_one_process_needs_nothing(no_gpu):
+def test_one_process_needs_no_changes(no_gpu):
     cfg = Config(dict(env_cfg=dict(dist_cfg=dict(backend='nccl'))))
     prepare_launch(cfg, 'none')
     assert cfg.to_dict() == dict(env_cfg=dict(dist_cfg=dict(backend='nccl')), launcher='none')
 
 
-def test_with_gpus_all_is_left_to_mmengine(monkeypatch):
+def test_with_gpus_the_config_is_unchanged(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     cfg = Config(dict(sync_bn='torch', env_cfg=dict(dist_cfg=dict(backend='nccl'))))
     prepare_launch(cfg, 'slurm')
@@ -96,7 +97,7 @@ def test_with_gpus_all_is_left_to_mmengine(monkeypatch):
     (dict(strategy=dict(type='FSDPStrategy')), 'none', 'FSDPStrategy: .*not supported.*Train with DDP'),
     (dict(runner_type='FlexibleRunner'), 'none', 'FlexibleRunner: .*not supported'),
 ])
-def test_what_cannot_work_is_refused(no_gpu, cfg, launcher, match):
+def test_unsupported_launches_are_refused(no_gpu, cfg, launcher, match):
     with pytest.raises(SystemExit, match=match):
         prepare_launch(Config(cfg), launcher)
 
@@ -104,7 +105,7 @@ def test_what_cannot_work_is_refused(no_gpu, cfg, launcher, match):
 @pytest.mark.parametrize(('runner', 'wrapper'), [('FlexibleRunner', None), ('Runner', 'MMFullyShardedDataParallel'),
                                                  ('Runner', 'MMDeepSpeedEngineWrapper')])
 def test_sharding_is_refused(runner, wrapper):
-    """Also where somebody starts such a runner without our tools."""
+    """Also without our tools."""
     model = tiny.method('DACS')
     if wrapper:
         model.__class__ = type(wrapper, (type(model),), {})
@@ -115,7 +116,7 @@ def test_sharding_is_refused(runner, wrapper):
 
 
 def test_sync_bn_may_exchange_the_layers():
-    """By ``sync_bn='torch'`` in a config; the teacher knows its layers all the same."""
+    """With ``sync_bn='torch'`` in a config the teacher still recognises its normalisation layers."""
     from mmengine.model import convert_sync_batchnorm
     plain, synced = (tiny.method('CAMix', masks=dict(context=dict(groups=None))) for _ in range(2))
     synced = convert_sync_batchnorm(synced)
@@ -126,5 +127,5 @@ def test_sync_bn_may_exchange_the_layers():
         torch.manual_seed(0)  # dropout
         model.loss(data['inputs'], data['data_samples'])
         assert not model.teacher.model.decode_head.dropout.training
-    for (key, one), other in zip(plain.state_dict().items(), synced.state_dict().values()):
-        assert torch.equal(one, other), key
+    for (key, first), second in zip(plain.state_dict().items(), synced.state_dict().values()):
+        assert torch.equal(first, second), key

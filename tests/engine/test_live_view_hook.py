@@ -31,11 +31,11 @@ def train(folder, world, live, method='DACS', max_iters=4, **changes):
 
 def test_within_a_training(world, tmp_path):
     """Files at the right iterations; weights are those of a training without pictures, to the last bit."""
-    shown = train(tmp_path / 'shown', world, dict(interval=2, width=48))
+    drawn = train(tmp_path / 'shown', world, dict(interval=2, width=48))
     plain = train(tmp_path / 'plain', world, None)
     files = {file.name for file in (tmp_path / 'shown/live').iterdir()}
     assert files == {'iter_1.png', 'iter_2.png', 'iter_4.png'}
-    assert same(dict(shown.model.state_dict()), dict(plain.model.state_dict()))
+    assert same(dict(drawn.model.state_dict()), dict(plain.model.state_dict()))
     picture = cv2.imread(str(tmp_path / 'shown/live/iter_4.png'))
     assert picture.shape[0] > 3 * 48
     assert not list(tmp_path.rglob('vis_image')), 'the local backend would write it again'
@@ -47,14 +47,14 @@ def test_tensorboard(world, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import IMAGES, EventAccumulator
     cfg = Config(dict(work_dir='x'))
     add_backends(cfg, ['tensorboard'])
-    assert [one.type for one in cfg.visualizer.vis_backends] == ['LocalVisBackend', 'TensorboardVisBackend']
+    assert [item.type for item in cfg.visualizer.vis_backends] == ['LocalVisBackend', 'TensorboardVisBackend']
     train(tmp_path, world, dict(interval=2, width=48, first=False), visualizer=cfg.visualizer, max_iters=2)
     events = EventAccumulator(str(next(tmp_path.rglob('events.out*')).parent), {IMAGES: 0}).Reload()
     image, = events.Images('live')
     assert image.step == 2
     decoded = cv2.imdecode(np.frombuffer(image.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
     assert np.array_equal(decoded, cv2.imread(str(tmp_path / 'live/iter_2.png')))
-    assert [one.step for one in events.Scalars('loss')] == [1, 2]
+    assert [item.step for item in events.Scalars('loss')] == [1, 2]
     assert 'pseudo/q' in events.Tags()['scalars']
 
 
@@ -77,10 +77,10 @@ def test_weights_and_biases(world, tmp_path, monkeypatch):
     train(tmp_path, world, dict(interval=2, width=48, first=False), visualizer=cfg.visualizer, max_iters=2)
     assert started[0]['project'] == 'mmseg_camix'
     assert started[0]['name'] == 'dacs/x'
-    pictures = [one['live'] for one in logged if 'live' in one]
+    pictures = [item['live'] for item in logged if 'live' in item]
     assert len(pictures) == 1
     assert pictures[0][0] == 'picture'
-    assert any('loss' in one for one in logged)
+    assert any('loss' in item for item in logged)
 
 
 def test_backends_are_added_once(monkeypatch):

@@ -89,14 +89,14 @@ def test_source_only_has_the_student_alone(world, tmp_path):
 
 def test_validation_during_training(world, tmp_path):
     """It leaves the training in train mode and changes no state of either network."""
-    seen, states = [], []
+    recorded, states = [], []
 
     class Around(Hook):
         def before_val(self, runner):
             states.append(copy.deepcopy(runner.model.state_dict()))
 
         def after_val_epoch(self, runner, metrics=None):
-            seen.append((runner.iter, metrics['teacher/mIoU'], metrics['student/mIoU'], metrics['mIoU']))
+            recorded.append((runner.iter, metrics['teacher/mIoU'], metrics['student/mIoU'], metrics['mIoU']))
             for key, value in runner.model.state_dict().items():
                 assert torch.equal(value, states[-1][key]), key
 
@@ -107,8 +107,8 @@ def test_validation_during_training(world, tmp_path):
     runner = Runner.from_cfg(config(world, tmp_path, max_iters=3, val_interval=2))
     runner.register_hook(Around())
     runner.train()
-    assert [one[0] for one in seen] == [2, 3]  # also at the end
-    assert all(one[2] == one[3] for one in seen)
+    assert [item[0] for item in recorded] == [2, 3]  # also at the end
+    assert all(item[2] == item[3] for item in recorded)
 
 
 def test_hooks_are_called_as_mmengine_calls_them(world, tmp_path):
@@ -165,8 +165,8 @@ def test_twice_gives_the_same(world, tmp_path):
 
 def test_predicting_with_restores_after_an_error():
     model = tiny.method('DACS', tiny.per_pixel())
-    seen = []
+    recorded = []
     with pytest.raises(ZeroDivisionError), predicting_with(model, 'teacher'):
-        raise ZeroDivisionError(seen.append(model.predict_with))
-    assert seen == ['teacher']
+        raise ZeroDivisionError(recorded.append(model.predict_with))
+    assert recorded == ['teacher']
     assert model.predict_with == 'student'

@@ -1,4 +1,4 @@
-"""Steps that are not finite leave nothing behind, whatever is not finite and however the optimiser works."""
+"""Steps that are not finite are skipped without a trace; checkpoints that are not finite are not written."""
 
 import functools
 import math
@@ -25,7 +25,7 @@ QUIET = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
 @pytest.mark.parametrize(('method', 'kind', 'model'), [
     *(('DACS', kind, {}) for kind in KINDS), ('RCCR', 'nan', {}), ('NaiveClassMix', 'nan', ALIGNED),
     ('DACS', 'nan', dict(teacher=dict(norm='running')))])
-def test_a_skipped_step_leaves_nothing_behind(world, tmp_path, method, kind, model):
+def test_a_skipped_step_changes_nothing(world, tmp_path, method, kind, model):
     """Weights, moments, teacher, running statistics, bank, aligned distribution: bit by bit."""
     cfg = fragile_config(world, tmp_path, method, kind=kind, **QUIET)
     cfg.model.update(model)
@@ -38,7 +38,7 @@ def test_a_skipped_step_leaves_nothing_behind(world, tmp_path, method, kind, mod
     assert re.search(r'iteration 1: .* The step was skipped \(1 in a row, 1 in total\); its batch is in', log)
 
 
-def test_without_the_hook_it_spoils_everything(world, tmp_path):
+def test_without_the_hook_all_weights_become_nan(world, tmp_path):
     cfg = fragile_config(world, tmp_path)
     cfg.custom_hooks.pop()
     _, states = train(cfg)
@@ -51,8 +51,8 @@ def test_without_the_hook_it_spoils_everything(world, tmp_path):
     functools.partial(torch.optim.AdamW, fused=True), functools.partial(torch.optim.AdamW, foreach=True),
     torch.optim.RMSprop, torch.optim.NAdam])
 @pytest.mark.parametrize('clip', [None, dict(max_norm=1.0)])
-def test_every_optimiser_stands_still(tmp_path, optimizer, clip):
-    """Decay and momentum included; afterwards it goes on as if nothing had been."""
+def test_no_optimiser_moves(tmp_path, optimizer, clip):
+    """Decay and momentum included; the following steps are not affected."""
     loop = BareLoop(tmp_path, optimizer=optimizer, clip_grad=clip)
     assert [loop.step(factor) for factor in (GOOD, BAD, GOOD, INF, GOOD)] == [True, False, True, False, True]
     assert loop.counts == dict(skipped=2, consecutive=0, overflows=0)
@@ -66,7 +66,7 @@ def test_what_is_only_logged_may_be_nan(tmp_path):
 
 
 @pytest.mark.parametrize('bad', [0, 1, 2])
-def test_gathered_gradients_are_dropped_together(tmp_path, bad):
+def test_accumulated_gradients_are_dropped_together(tmp_path, bad):
     """Three forward passes make a step: one that is not finite spoils its own three, no others."""
     loop = BareLoop(tmp_path, optimizer=torch.optim.SGD, accumulative_counts=3)
     start = loop.state()
@@ -96,7 +96,7 @@ def amp_on_cpu(monkeypatch):
 @pytest.mark.parametrize('optimizer', [torch.optim.SGD, functools.partial(torch.optim.AdamW, fused=True)])
 @pytest.mark.parametrize('clip', [None, dict(max_norm=1.0)])
 def test_amp(tmp_path, amp_on_cpu, optimizer, clip):
-    """An overflow of the scale is the scaler's affair, a loss that is not finite is not."""
+    """Overflows are left to the scaler, losses that are not finite are not."""
     scale = dict(init_scale=2.0**100, backoff_factor=2.0**-60)
     loop = BareLoop(tmp_path, amp_on_cpu, optimizer, clip_grad=clip, loss_scale=scale, hook=dict(max_consecutive=2))
     assert not loop.step(1e10)  # times 2^100 is too much for fp32

@@ -26,8 +26,9 @@ def groups(model: nn.Module, constructor: str = 'GroupedConstructor', **paramwis
         return build_optim_wrapper(model, cfg).optimizer.param_groups
 
 
-def settings(found: list[dict]) -> dict[int, tuple[float, float]]:
-    return {id(p): (round(g['lr'], 9), g['weight_decay']) for g in found for p in g['params'] if p.requires_grad}
+def settings(parameter_groups: list[dict]) -> dict[int, tuple[float, float]]:
+    return {id(p): (round(group['lr'], 9), group['weight_decay'])
+            for group in parameter_groups for p in group['params'] if p.requires_grad}
 
 
 def test_the_same_settings_as_mmengine_in_few_groups():
@@ -57,19 +58,19 @@ def test_decay_and_factors_multiply():
     assert rate[id(model.backbone.layers[3][2].weight)][0] == 2.0
 
 
-@pytest.mark.parametrize('said_before', [True, False])
-def test_mmengines_line_for_each_parameter_goes_and_other_warnings_stay(said_before, tmp_path):
-    logger = MMLogger.get_instance(f'quiet_{said_before}', log_file=str(tmp_path / 'log.txt'))
-    if said_before:
+@pytest.mark.parametrize('logged_before', [True, False])
+def test_only_mmengines_lines_about_parameters_are_muted(logged_before, tmp_path):
+    logger = MMLogger.get_instance(f'quiet_{logged_before}', log_file=str(tmp_path / 'log.txt'))
+    if logged_before:
         logger.warning('before')
     groups(Model(nn.Linear(2, 2)), custom_keys={'decode_head': dict(lr_mult=10.0)})
     logger.warning('afterwards')
     logger.info('and so on')
-    said = (tmp_path / 'log.txt').read_text()
-    assert 'skipped' not in said
-    assert '2 parameters with lr 10' in said
-    assert 'afterwards' in said
-    assert 'and so on' in said
+    log = (tmp_path / 'log.txt').read_text()
+    assert 'skipped' not in log
+    assert '2 parameters with lr 10' in log
+    assert 'afterwards' in log
+    assert 'and so on' in log
 
 
 def test_wrong_values():
@@ -81,12 +82,12 @@ def test_wrong_values():
 
 def test_a_step_moves_everything_that_is_trained():
     model = Model(nn.Linear(2, 2))
-    # What is not trained has no group, even where nobody else has its settings.
+    # Frozen parameters have no group.
     assert len(groups(model, custom_keys={'backbone': dict(lr_mult=2.0), 'head': dict(lr_mult=2.0)})) == 1
-    found = groups(model)
-    assert len(found) == 1
+    parameter_groups = groups(model)
+    assert len(parameter_groups) == 1
     before = [p.clone() for p in model.parameters()]
     (model.backbone(torch.ones(1, 2)).sum() + model.decode_head(torch.ones(1, 3)).sum()).backward()
-    torch.optim.AdamW(found).step()
+    torch.optim.AdamW(parameter_groups).step()
     moved = [not torch.equal(p, q) for p, q in zip(model.parameters(), before)]
     assert moved == [True] * 4 + [False] * 2

@@ -1,4 +1,4 @@
-"""metrics.json: one entry per validation, whatever was interrupted."""
+"""metrics.json: one entry per validation, also across interruptions."""
 
 import json
 import math
@@ -54,6 +54,16 @@ def test_a_test_keeps_the_validations(tmp_path):
 def test_only_the_first_rank_writes(tmp_path):
     RecordMetricsHook().after_val_epoch(at(tmp_path, 1, rank=1), dict(mIoU=1.0))
     assert not (tmp_path / 'metrics.json').exists()
+
+
+def test_a_new_training_keeps_the_old_record_apart(tmp_path):
+    hook = RecordMetricsHook()
+    hook.after_val_epoch(at(tmp_path, 4), dict(mIoU=1.0))
+    RecordMetricsHook().before_train(at(tmp_path, 2))
+    assert read_record(tmp_path)['finished'], 'a resumed training continues it'
+    RecordMetricsHook().before_train(at(tmp_path, 0))
+    assert read_record(tmp_path) == dict(val=[], finished=False)
+    assert (tmp_path / 'metrics.old.json').is_file()
 
 
 def test_in_a_training(world, tmp_path):

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from benchmarks.same_run import comparable, differences, unequal
-from mmseg_camix.datasets import CLASSES, PairedDataset
+from mmseg_camix.datasets import CLASSES
 from mmseg_camix.engine import rank_state
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.loops.resumable_train_loop import VALIDATED
@@ -118,7 +118,7 @@ def test_between_the_iterations_of_an_accumulation(world, tmp_path, stop, pendin
 
 
 def test_the_scale_of_mixed_precision(world, tmp_path, monkeypatch):
-    """mmengine's wrapper, which asks for a GPU, with the scaler and the passes of a CPU."""
+    """mmengine's wrapper, which requires a GPU, with the scaler and the passes of a CPU."""
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
     scale = dict(init_scale=4.0, growth_interval=2)
@@ -237,19 +237,10 @@ def test_a_validation_that_was_due_is_made_up_for(world, tmp_path, iteration, me
         assert curves[0][-1] == 6
 
 
-def test_earlier_data_are_not_read_again(world, tmp_path, monkeypatch):
-    cfg = training(world, tmp_path)
-    train(cfg, tmp_path / 'whole')
-    seen, stock = [], PairedDataset.__getitem__
-    monkeypatch.setattr(PairedDataset, '__getitem__', lambda self, key: seen.append(key.position) or stock(self, key))
-    train(cfg, begun(tmp_path / 'whole', tmp_path / 'parts'), resume=True)
-    assert seen == [6, 7, 8, 9, 10, 11]
-
-
 def test_what_differs_is_named():
-    one = dict(a=[1, torch.tensor([1.0, float('nan')])], b=dict(c=float('nan')), d=1)
-    assert list(unequal(one, one)) == []
-    other = dict(a=[1, torch.tensor([-1.0, float('nan')])], b=dict(c=0.5, e=1), d=True)
-    assert list(unequal(one, other)) == ['a[1]', 'b.c', 'b.e (in one of them only)', 'd']
+    first = dict(a=[1, torch.tensor([1.0, float('nan')])], b=dict(c=float('nan')), d=1)
+    assert list(unequal(first, first)) == []
+    second = dict(a=[1, torch.tensor([-1.0, float('nan')])], b=dict(c=0.5, e=1), d=True)
+    assert list(unequal(first, second)) == ['a[1]', 'b.c', 'b.e (in one of them only)', 'd']
     assert list(unequal(torch.tensor(0.0), torch.tensor(-0.0), 'zero')) == ['zero']
     assert list(unequal([1], [1, 2], 'list')) == ['list']

@@ -1,4 +1,4 @@
-"""Options of speed and memory, written into a config by one word each."""
+"""Options for speed and memory."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_each_option_by_one_word(monkeypatch):
     (adapted(), 'turbo', "'turbo' is not an option; options for speed"),
     (Config(dict(model=dict(type='EncoderDecoder'))), 'compile', "wrap yours: model = dict.type='SourceOnly'"),
 ])
-def test_what_cannot_be(cfg, option, match, monkeypatch):
+def test_wrong_options(cfg, option, match, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(SystemExit, match=match):
         apply_options(cfg, [option])
@@ -52,52 +52,52 @@ def test_the_description_has_all_names():
 
 
 def grad_of(model, wrapper, batches):
-    """The gradient that the optimiser sees, and the loss of each step."""
-    seen = {}
+    """The gradient passed to the optimiser, and the loss of each step."""
+    recorded = {}
     inner = wrapper.optimizer.step
-    wrapper.optimizer.step = lambda *args: seen.update(
+    wrapper.optimizer.step = lambda *args: recorded.update(
         {name: p.grad.clone() for name, p in model.student.named_parameters()}) or inner(*args)
     losses = []
     for index, data in enumerate(batches):
         model.set_progress(index, 100)
         losses.append(model.train_step(data, wrapper)['loss'].item())
-    return seen, losses
+    return recorded, losses
 
 
 def flat(gradients):
-    return torch.cat([one.flatten() for one in gradients.values()])
+    return torch.cat([item.flatten() for item in gradients.values()])
 
 
 @pytest.mark.parametrize('kind', ['DACS', 'CAMix', 'DSP', 'RCCR'])
-def test_bf16_is_fp32_but_for_its_precision(kind):
+def test_bf16_is_near_fp32(kind):
     from tests.models import dsp_tiny
-    found = []
+    results = []
     for wrapper in ('OptimWrapper', 'Bf16OptimWrapper'):
         segmentor = tiny.small(dropout=0.0)
         arguments = dict(masks=dict(context=dict(groups=None))) if kind == 'CAMix' else {}
         model = tiny.method(kind, segmentor, pseudo_labels=dict(weighted=False), **arguments)
         optim = build_optim_wrapper(model, dict(type=wrapper, optimizer=dict(type='SGD', lr=0.1)))
         data = dsp_tiny.batch_of(0, 32, 2) if kind == 'DSP' else tiny.batch()
-        found.append(grad_of(model, optim, [data]))
+        results.append(grad_of(model, optim, [data]))
         assert all(p.dtype == torch.float32 for p in model.parameters())
-    (exact, losses), (rounded, others) = found
+    (exact, losses), (rounded, others) = results
     assert others == pytest.approx(losses, rel=0.02)
     assert losses != others, 'bf16 was not used'
     assert torch.cosine_similarity(flat(exact), flat(rounded), dim=0) > 0.99
 
 
-def test_bf16_waits_with_the_gradients_of_an_accumulation():
+def test_bf16_does_not_exchange_accumulated_gradients():
     model = tiny.method('DACS')
     wrapper = build_optim_wrapper(model, dict(type='Bf16OptimWrapper', accumulative_counts=2,
                                               optimizer=dict(type='SGD', lr=0.1)))
     assert isinstance(wrapper, Bf16OptimWrapper)
-    seen = []
-    model.no_sync = lambda: seen.append('held back') or torch.no_grad()
+    recorded = []
+    model.no_sync = lambda: recorded.append('held back') or torch.no_grad()
     wrapper.initialize_count_status(model, 0, 4)
     with wrapper.optim_context(model):
         assert torch.is_autocast_enabled('cpu')
         assert torch.get_autocast_dtype('cpu') == torch.bfloat16
-    assert seen == ['held back']
+    assert recorded == ['held back']
 
 
 @pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
@@ -112,7 +112,7 @@ def test_float16_passes_stay_finite_and_near(device):
     assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.01)
 
 
-def test_augmentation_knows_nothing_of_mixed_precision():
+def test_augmentation_ignores_mixed_precision():
     model = tiny.method('DACS', augment=dict(jitter_probability=1.0, blur_probability=1.0))
     images = torch.randn(2, 3, 16, 16)
     plain = model.augment(images, torch.Generator().manual_seed(0))
@@ -121,10 +121,10 @@ def test_augmentation_knows_nothing_of_mixed_precision():
     assert torch.equal(plain, mixed)
 
 
-def test_accumulation_is_the_larger_batch_where_nothing_is_shared_by_a_batch():
+def test_accumulation_equals_the_larger_batch():
     """Means over all pixels, q of each image, all classes pasted, nothing augmented: one image after the other."""
     from tests.engine import process_jobs as jobs
-    found = []
+    results = []
     for count in (1, 2):
         model = tiny.method('DACS', jobs.normless(), masks=dict(classes=dict(ratio=1.0)),
                             pseudo_labels=dict(per='image', threshold=0.26),
@@ -136,5 +136,5 @@ def test_accumulation_is_the_larger_batch_where_nothing_is_shared_by_a_batch():
         parts = [data] if count == 1 else [
             {branch: {key: values[i:i + 1] for key, values in content.items()} for branch, content in data.items()}
             for i in range(2)]
-        found.append(flat(grad_of(model, wrapper, parts)[0]))
-    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-4)
+        results.append(flat(grad_of(model, wrapper, parts)[0]))
+    torch.testing.assert_close(*results, atol=1e-6, rtol=1e-4)

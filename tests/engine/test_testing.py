@@ -118,9 +118,9 @@ def test_sliding_windows(world, tmp_path, window, step):
     for name in model.networks:
         model.predict_with = name
         with torch.no_grad():
-            found = model.test_step(batch)[0].seg_logits.data
+            actual = model.test_step(batch)[0].seg_logits.data
             expected = slid_by_hand(model.network(name), image, window, step)[0]
-        np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_sliding_by_default_takes_the_crop_and_half_of_it(world, tmp_path):

@@ -22,7 +22,7 @@ class EraseLabels:
 
 
 class Spy(Hook):
-    """What stands after each iteration; runs after the hooks of normal priority."""
+    """The state after each iteration; runs after the hooks of normal priority."""
 
     priority = 'LOWEST'
 
@@ -45,14 +45,14 @@ def train(cfg):
     return runner, spy, start
 
 
-def same(one, other):
-    return all(torch.equal(value, other[key]) for key, value in one.items())
+def same(first, second):
+    return all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 KEY = 'decode_head.conv_seg.weight'
 
 
-def test_the_model_knows_where_it_stands(world, tmp_path):
+def test_the_progress_of_the_model(world, tmp_path):
     _, spy, _ = train(config(world, tmp_path, max_iters=3, randomness=dict(seed=5)))
     assert spy.progress == [(0, 3, 5), (1, 3, 5), (2, 3, 5)]
     assert spy.steps == [1, 2, 3]
@@ -78,7 +78,7 @@ def test_it_moves_only_when_the_optimiser_has(world, tmp_path):
 
 def test_before_training_the_teacher_is_the_student(world, tmp_path):
     """Weights are initialised after the teacher was made; pseudo-labels must not be those of noise."""
-    seen = {}
+    recorded = {}
 
     class First(Hook):
         priority = 'LOWEST'
@@ -86,14 +86,14 @@ def test_before_training_the_teacher_is_the_student(world, tmp_path):
         def before_train_iter(self, runner, batch_idx, data_batch=None):
             if batch_idx == 0:
                 model = runner.model
-                seen.update(copy.deepcopy(model.student.state_dict()), teacher=copy.deepcopy(
+                recorded.update(copy.deepcopy(model.student.state_dict()), teacher=copy.deepcopy(
                     model.teacher.model.state_dict()), mode=model.teacher.model.decode_head.training)
 
     runner = Runner.from_cfg(config(world, tmp_path, max_iters=1))
     runner.register_hook(First())
     runner.train()
-    assert same(seen.pop('teacher'), seen)
-    assert seen['mode'] is False
+    assert same(recorded.pop('teacher'), recorded)
+    assert recorded['mode'] is False
 
 
 class Bare:
@@ -107,7 +107,7 @@ class Bare:
         self.train_dataloader = type('L', (), dict(dataset=dataset))
 
 
-def test_a_teacher_that_has_moved_is_left_alone():
+def test_only_a_teacher_without_steps_is_initialised():
     model = tiny.method('DACS')
     model.update_teacher()
     before = copy.deepcopy(model.teacher.state_dict())
@@ -127,7 +127,7 @@ def test_class_counts_that_differ():
                                          r'num_classes of decode_head'):
         UDAHook().before_train(Bare(tiny.method('DACS'), ('road', 'sky', 'car')))
     UDAHook().before_train(Bare(tiny.method('DACS'), tuple('abcde')))
-    UDAHook().before_train(Bare(tiny.method('DACS')))  # a data set that says nothing of classes
+    UDAHook().before_train(Bare(tiny.method('DACS')))  # a data set without names of classes
 
 
 def test_class_counts_are_compared_before_the_first_step(world, tmp_path):
@@ -163,7 +163,7 @@ def test_ranks_draw_different_numbers(monkeypatch):
     assert len(seeds) == 8
 
 
-def test_with_one_batch_in_common_ranks_draw_the_same_numbers(monkeypatch):
+def test_with_a_global_batch_ranks_draw_the_same_numbers(monkeypatch):
     """Each then takes the rows of its own images."""
     for rank in range(3):
         monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_world_size', lambda: 3)
@@ -175,7 +175,7 @@ def test_with_one_batch_in_common_ranks_draw_the_same_numbers(monkeypatch):
         assert model.progress.seed == 5
 
 
-def test_a_model_that_is_not_adapted_is_told_so(world, tmp_path):
+def test_a_plain_model_is_refused(world, tmp_path):
     """`_base_/uda.py` inherited, and the model not wrapped."""
     cfg = config(world, tmp_path, method=None)
     with pytest.raises(TypeError, match='UDAHook.*EncoderDecoder.*model = dict'):

@@ -1,4 +1,4 @@
-"""Numbers that are not finite are found wherever they are, and nothing else is."""
+"""Detection of numbers that are not finite, and snapshots of buffers."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ NAN, INF = float('nan'), float('inf')
 def test_one_bad_number(device, dtype, bad):
     """At the beginning, in the middle, at the end of tensors of many sizes, vectorised tails among them."""
     for size in (1, 3, 8, 33, 1000, 4097):
-        others = [one.to(device, dtype) for one in (torch.randn(5, 2, generator=seeded(size)), torch.zeros(0))]
+        others = [item.to(device, dtype) for item in (torch.randn(5, 2, generator=seeded(size)), torch.zeros(0))]
         assert not any_not_finite([*others, torch.randn(size, generator=seeded(0)).to(device, dtype)])
         for place in {0, size // 2, size - 1}:
             tensor = torch.randn(size, generator=seeded(0)).to(device, dtype)
@@ -38,13 +38,13 @@ def test_large_numbers_are_finite():
     assert not any_not_finite([torch.full((100,), 6e4, dtype=torch.float16)])
 
 
-def test_what_is_no_float_is_finite():
+def test_other_types_are_finite():
     assert not any_not_finite([])
     assert not any_not_finite([torch.tensor([1, 2]), torch.tensor([True])])
     assert any_not_finite(iter([torch.tensor([1, 2]), torch.tensor([NAN])]))
 
 
-def test_nobody_waits():
+def test_no_synchronisation():
     tensors = [torch.randn(10), torch.randn(3, 3).double(), torch.randn(4).bfloat16()]
     with no_sync():
         any_not_finite([*tensors, *loss_terms(dict(loss_a=torch.randn(3))).values()])
@@ -59,8 +59,8 @@ def test_losses_are_what_is_trained_on():
     assert loss_terms([torch.ones(1)]) == {}
 
 
-def test_buffers_come_back():
-    """Changed in place, exchanged for others, resized; those that follow from the config are left alone."""
+def test_buffers_are_restored():
+    """Changed in place, replaced, resized; non-persistent buffers are not restored."""
     norm, bank = torch.nn.BatchNorm2d(3), MemoryBank(2, 4)
     model = torch.nn.ModuleList([norm, bank])
     norm.register_buffer('setting', torch.ones(2), persistent=False)

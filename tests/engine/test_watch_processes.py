@@ -1,4 +1,4 @@
-"""Two processes decide alike, although only one of them has seen what is wrong."""
+"""Two processes decide alike about a step that fails in one of them."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ def config_of(case, world, folder):
 
 
 def training(case, world, folder, rank):
-    """Step 1 breaks in the second process alone; returns what each process saw of it."""
+    """Step 1 fails in the second process only; returns the results of this process."""
     cfg = config_of(case, world, folder)
     cfg.custom_hooks.append(dict(type='CollapseHook', interval=1))
     prepare_launch(cfg, 'pytorch')
@@ -46,23 +46,23 @@ def training(case, world, folder, rank):
 @pytest.fixture(scope='module')
 def answers(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp('pair')
-    found = run_in_pair({case: partial(training, case, world, folder) for case in CASES}, folder)
-    for pair in found.values():
-        assert all(isinstance(one, dict) for one in pair), pair
-    return folder, found
+    results = run_in_pair({case: partial(training, case, world, folder) for case in CASES}, folder)
+    for pair in results.values():
+        assert all(isinstance(item, dict) for item in pair), pair
+    return folder, results
 
 
 @pytest.mark.parametrize('case', ['loss', 'gathered'])
 def test_both_skip(answers, case):
-    folder, found = answers
-    one, other = found[case]
-    assert one['counts'] == other['counts'] == dict(skipped=1, consecutive=0, overflows=0)
-    assert one['stood_still'] == other['stood_still']
+    folder, results = answers
+    first, second = results[case]
+    assert first['counts'] == second['counts'] == dict(skipped=1, consecutive=0, overflows=0)
+    assert first['stood_still'] == second['stood_still']
     if case != 'gathered':
-        assert one['stood_still'] == [False, True, False]
-    assert one['last'].keys() == other['last'].keys()
-    assert all(torch.equal(value, other['last'][key]) for key, value in one['last'].items())
-    assert all(value.isfinite().all() for value in one['last'].values())
+        assert first['stood_still'] == [False, True, False]
+    assert first['last'].keys() == second['last'].keys()
+    assert all(torch.equal(value, second['last'][key]) for key, value in first['last'].items())
+    assert all(value.isfinite().all() for value in first['last'].values())
     files = [folder / case / f'nonfinite/iter_1{name}.pth' for name in ('', '_rank1')]
     assert sorted(files) == sorted((folder / case / 'nonfinite').iterdir())
     good, bad = (torch.load(file, weights_only=True) for file in files)
@@ -74,15 +74,15 @@ def test_both_skip(answers, case):
 
 
 def test_both_stop(answers):
-    for one in answers[1]['stopped']:
-        assert 'stopped at iteration 1' in one['error']
-    one, other = (pair['error'] for pair in answers[1]['stopped'])
-    assert 'losses         a loss of another process is not finite' in one
-    assert 'losses         fragile.loss_fragile is inf' in other
-    assert 'Check\n  - the objective behind fragile.loss_fragile' in other
+    for first in answers[1]['stopped']:
+        assert 'stopped at iteration 1' in first['error']
+    first, second = (pair['error'] for pair in answers[1]['stopped'])
+    assert 'losses         a loss of another process is not finite' in first
+    assert 'losses         fragile.loss_fragile is inf' in second
+    assert 'Check\n  - the objective behind fragile.loss_fragile' in second
 
 
 def test_pseudo_labels_are_counted_together(answers):
-    one, other = answers[1]['loss']
-    assert one['collapse'] == other['collapse']
-    assert sum(one['collapse']['mean'][:19]) == pytest.approx(2 * 2 * 32 * 32), 'two images of each of two processes'
+    first, second = answers[1]['loss']
+    assert first['collapse'] == second['collapse']
+    assert sum(first['collapse']['mean'][:19]) == pytest.approx(2 * 2 * 32 * 32), 'two images of each of two processes'

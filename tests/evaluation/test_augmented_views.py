@@ -50,9 +50,9 @@ def by_hand(network, path, scales=SCALES, flip=True, base=RESIZED, out=RESIZED):
     for scale in scales:
         size = (round(base[1] * scale), round(base[0] * scale))
         for mirrored in (False, True) if flip else (False,):
-            seen = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-            seen = np.ascontiguousarray(seen[:, ::-1] if mirrored else seen)
-            x = (torch.from_numpy(seen[..., ::-1].copy()).permute(2, 0, 1).float() - mean) / std
+            view = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+            view = np.ascontiguousarray(view[:, ::-1] if mirrored else view)
+            x = (torch.from_numpy(view[..., ::-1].copy()).permute(2, 0, 1).float() - mean) / std
             logits = network.decode_head(network.backbone(x[None]))
             logits = F.interpolate(logits, size[::-1], mode='bilinear', align_corners=False)
             logits = logits.flip(3) if mirrored else logits
@@ -87,11 +87,11 @@ def test_one_view_is_no_augmentation(world):
     views = dataset(world, [dict(type='AugmentedViews', transforms=paper_pipeline(), scales=(1,), flip=False)])
     with torch.no_grad():
         expected = model.test_step(pseudo_collate([dataset(world, paper_pipeline())[0]]))[0]
-    found = averaged.test_step(pseudo_collate([views[0]]))[0]
-    assert torch.equal(found.pred_sem_seg.data, expected.pred_sem_seg.data)
+    actual = averaged.test_step(pseudo_collate([views[0]]))[0]
+    assert torch.equal(actual.pred_sem_seg.data, expected.pred_sem_seg.data)
 
 
-def test_labels_of_their_own_size(world):
+def test_labels_at_native_size(world):
     """Without EvaluateAtResizedShape, predictions are compared at the size of the label file."""
     pipeline = [dict(type='LoadImage'), dict(type='Resize', scale=RESIZED[::-1]), dict(type='LoadIdLabels'),
                 dict(type='PackUDAInputs')]
@@ -111,9 +111,9 @@ def test_batches_of_several_images(world):
     views = dataset(world, [dict(type='AugmentedViews', transforms=paper_pipeline(), scales=SCALES)])
     together = averaged.test_step(pseudo_collate([views[0], views[1]]))
     for index, sample in enumerate(together):
-        alone = averaged.test_step(pseudo_collate([views[index]]))[0]
-        torch.testing.assert_close(sample.probabilities.data, alone.probabilities.data)
-        assert sample.img_path == alone.img_path
+        single = averaged.test_step(pseudo_collate([views[index]]))[0]
+        torch.testing.assert_close(sample.probabilities.data, single.probabilities.data)
+        assert sample.img_path == single.img_path
 
 
 @pytest.mark.parametrize('device', DEVICES)
@@ -122,9 +122,9 @@ def test_on_every_device(world, device):
     averaged = MODELS.build(dict(type='AveragedViews', module=model)).eval()
     batch = pseudo_collate([dataset(world, [dict(type='AugmentedViews', transforms=paper_pipeline())])[0]])
     expected = averaged.test_step(batch)[0].probabilities.data
-    found = averaged.to(device).test_step(batch)[0].probabilities.data
-    assert found.device.type == torch.device(device).type
-    torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-3)
+    actual = averaged.to(device).test_step(batch)[0].probabilities.data
+    assert actual.device.type == torch.device(device).type
+    torch.testing.assert_close(actual.cpu(), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_without_resize_the_image_itself_is_scaled():

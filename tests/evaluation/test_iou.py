@@ -18,13 +18,13 @@ def images(absent=(), seed=0, count=3):
     """Predictions that are right in six of ten pixels, and labels with void."""
     rng = np.random.RandomState(seed)
     usable = [i for i in range(19) if NAMES[i] not in absent]
-    found = []
+    pairs = []
     for _ in range(count):
         label = rng.choice(usable, (24, 30))
         predicted = np.where(rng.rand(24, 30) < 0.6, label, rng.choice(usable, (24, 30)))
         label[rng.rand(24, 30) < 0.1] = 255
-        found.append((predicted, label))
-    return found
+        pairs.append((predicted, label))
+    return pairs
 
 
 def confusion(pairs):
@@ -113,7 +113,7 @@ def test_subsets_by_name():
     pairs = images()
     by_name = evaluated(SubsetIoUMetric(classes='synthia16', subsets=dict(mIoU13='synthia13')), pairs)
     assert by_name == evaluated(SubsetIoUMetric(classes=SYNTHIA_16, subsets=dict(mIoU13=SYNTHIA_13)), pairs)
-    with pytest.raises(ValueError, match="no subset of classes has the name 'synthia14'; available: cityscapes19"):
+    with pytest.raises(ValueError, match="unknown subset 'synthia14'; available: cityscapes19"):
         SubsetIoUMetric(classes='synthia14')
 
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg_camix.evaluation import SubsetIoUMetric
-from mmseg_camix.evaluation.reported import find, papers, rows, tables, trained
+from mmseg_camix.evaluation.reported import find_row, papers, rows, tables, trained_row
 from tests.tools_runner import ROOT
 
 # Rows whose printed mean is not that of their classes: number of classes, printed, mean of the row.
@@ -20,7 +20,7 @@ WITH_CLASSES = [row for row in rows().values() if row.IoU]
 
 
 def areas(per_class):
-    """What the metric collects of one image whose classes have these IoU in percent."""
+    """The areas of one image whose classes have these IoU in percent."""
     intersection = torch.tensor(list(per_class), dtype=torch.double)
     union = torch.full_like(intersection, 100)
     return intersection, union, union, union
@@ -35,13 +35,13 @@ def metric_over(row):
 @pytest.mark.parametrize('row', WITH_CLASSES, ids=lambda row: row.id)
 def test_the_mean_of_a_row_is_the_printed_one(row):
     for size, printed in row.mIoU.items():
-        found = row.recomputed(size)
+        mean = row.recomputed(size)
         if (row.id, size) in {(name, entry[0]) for name, entry in DISAGREE.items()}:
-            assert (size, printed, round(found, 2)) == DISAGREE[row.id]
+            assert (size, printed, round(mean, 2)) == DISAGREE[row.id]
         else:
-            assert found == pytest.approx(printed, abs=0.1), 'classes are printed with one decimal or two'
+            assert mean == pytest.approx(printed, abs=0.1), 'classes are printed with one decimal or two'
         key = 'mIoU' if size == len(row.IoU) else f'mIoU{size}'
-        assert metric_over(row)[key] == pytest.approx(found, abs=0.006)
+        assert metric_over(row)[key] == pytest.approx(mean, abs=0.006)
 
 
 def test_dacs_on_synthia():
@@ -100,9 +100,9 @@ def test_every_paper_is_there():
 
 
 @pytest.mark.parametrize('row', rows().values(), ids=lambda row: row.id)
-def test_rows_say_how_they_are_trained(row):
+def test_rows_have_a_config(row):
     assert bool(row.of) != bool(row.config)
-    root = trained(row)
+    root = trained_row(row)
     assert not root.of
     assert (root.source, root.network) == (row.source, row.network)
     assert (ROOT / root.config).is_file()
@@ -116,19 +116,19 @@ def test_rows_say_how_they_are_trained(row):
 
 
 def test_no_two_rows_are_the_same_training():
-    """A table that repeats a row says so with `of`, so that one result fills all of its cells."""
+    """A repeated row refers to the first by `of`, so one result fills all of its cells."""
     trainings = [(row.config, tuple(map(str, row.options.items()))) for row in rows().values()
                  if not row.of and not row.best_of]
     assert len(set(trainings)) == len(trainings)
 
 
 def test_finding_a_row():
-    assert find('camix-gta-sp', 'anything.py').id == 'camix-gta-sp'
+    assert find_row('camix-gta-sp', 'anything.py').id == 'camix-gta-sp'
     for method in ('CAMix', 'camix'):
-        assert find(method, 'configs/camix/gta2cs_deeplabv2.py').id == 'camix-gta-deeplabv2'
-        assert find(method, '/elsewhere/configs/camix/synthia2cs_daformer.py').id == 'camix-synthia-daformer'
-    assert find('DAFormer', 'configs/daformer/gta2cs_daformer.py').id == 'daformer-gta'
+        assert find_row(method, 'configs/camix/gta2cs_deeplabv2.py').id == 'camix-gta-deeplabv2'
+        assert find_row(method, '/elsewhere/configs/camix/synthia2cs_daformer.py').id == 'camix-synthia-daformer'
+    assert find_row('DAFormer', 'configs/daformer/gta2cs_daformer.py').id == 'daformer-gta'
     with pytest.raises(ValueError, match='no paper reports .CaMixx.; give a method .CAMix, DACS, DAFormer'):
-        find('CaMixx', 'x.py')
-    with pytest.raises(ValueError, match=r'the config of none of them; give the id of one: camix-gta-deeplabv2 \(gta'):
-        find('CAMix', 'configs/camix/mini_gta2cs_tiny.py')
+        find_row('CaMixx', 'x.py')
+    with pytest.raises(ValueError, match=r'config of none of them; give one of these ids: camix-gta-deeplabv2 \(gta'):
+        find_row('CAMix', 'configs/camix/mini_gta2cs_tiny.py')

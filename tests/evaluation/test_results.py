@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_camix.checkpoint import save_checkpoint
 from mmseg_camix.evaluation.reported import rows
-from mmseg_camix.evaluation.results import OTHER_IMAGES, compared, is_comparable, markdown, networks_of, result_of
+from mmseg_camix.evaluation.results import OTHER_IMAGES, compare_means, is_comparable, markdown, networks_of, result_of
 from tests.models import tiny
 from tests.tools_runner import call
 from tests.world import VAL, config
@@ -49,11 +49,11 @@ def test_a_result_is_plain_data(tmp_path):
 
 
 def test_differences_are_over_the_classes_of_the_row(tmp_path):
-    """DSP prints 63.8 over 13 classes where its row's mean is 59.92: ours is compared with the print, which is said."""
+    """DSP prints 63.8 over 13 classes where its row's mean is 59.92; ours is compared with the printed one."""
     result, row = a_result(tmp_path), rows()['dsp-synthia']
-    found = compared(result, row)
-    assert found[16] == (pytest.approx(52.05, abs=0.01), 51.0)
-    assert found[13] == (pytest.approx(60.92, abs=0.01), 63.8)
+    means = compare_means(result, row)
+    assert means[16] == (pytest.approx(52.05, abs=0.01), 51.0)
+    assert means[13] == (pytest.approx(60.92, abs=0.01), 63.8)
     text = markdown(result, row)
     assert '| mIoU, 13 classes | 60.92 | 61.92 | 63.8 | -2.88 |' in text
     assert '| traffic light | 32.60 | 33.60 | 31.6 | +1.00 |' in text
@@ -65,11 +65,11 @@ def test_differences_are_over_the_classes_of_the_row(tmp_path):
 def test_the_tested_network_is_what_is_compared(tmp_path):
     row = rows()['dsp-synthia']
     result = a_result(tmp_path, tested_with='teacher')
-    assert compared(result, row)[16][0] == pytest.approx(53.05, abs=0.01)
+    assert compare_means(result, row)[16][0] == pytest.approx(53.05, abs=0.01)
     assert '| traffic light | 32.60 | 33.60 | 31.6 | +2.00 |' in markdown(result, row)
 
 
-def test_other_images_are_not_compared_in_silence(tmp_path):
+def test_other_images_are_not_compared(tmp_path):
     result = a_result(tmp_path, images=100)
     assert not is_comparable(result)
     text = markdown(result, rows()['dsp-synthia'])
@@ -86,7 +86,7 @@ def test_other_classes_are_refused(tmp_path):
     result = a_result(tmp_path)
     with pytest.raises(ValueError, match='a mean over 19 classes of Cityscapes, but this result has no IoU of terrain, '
                                          'train, truck'):
-        compared(result, rows()['dacs-gta'])
+        compare_means(result, rows()['dacs-gta'])
 
 
 def test_markdown_without_a_row(tmp_path):
@@ -165,9 +165,10 @@ def test_tool_slides_and_averages(trained, tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'match'), [
     (['--paper', 'CaMixx'], 'no paper reports'),
-    (['--paper', 'CAMix'], 'give the id of one'),
+    (['--paper', 'CAMix'], 'give one of these ids'),
     (['--resolution', 'paper'], '--input-size'),
-    (['--slide', '32', '64'], 'leave pixels out'),
+    (['--slide', '32', '64'], 'skips pixels'),
+    (['--slide', '0', '0'], 'must be at least 1'),
 ])
 def test_wrong_options(trained, tmp_path, arguments, match):
     folder, _ = trained
