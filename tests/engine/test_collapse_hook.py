@@ -15,6 +15,7 @@ from mmseg_camix.engine.watch.collapse import Reading, effective_classes, histog
 from mmseg_camix.engine.watch.step_tap import StepTap
 from tests.devices import DEVICES
 from tests.models import tiny
+from tests.models.dsp_tiny import batch_of
 from tests.sync_counter import no_sync
 from tests.world import config
 
@@ -67,12 +68,12 @@ def test_histogram(device):
     assert few.tolist() == [int((label.flatten()[::5] == c).sum()) for c in range(5)]
 
 
-def looked_at(method, **arguments):
+def model_and_step(method, batch=None, **arguments):
     """A model, and the step of one of its forward passes."""
     model = tiny.method(method, **arguments)
     tap = StepTap(model)
     tap.request()
-    tiny.losses_of(model, tiny.batch())
+    tiny.losses_of(model, batch or tiny.batch())
     return model, tap.take()
 
 
@@ -101,11 +102,12 @@ def agreement_by_loops(model, step):
 
 @pytest.mark.parametrize('method', ['DACS', 'RCCR', 'MeanTeacher', 'CutMix'])
 def test_counts(method):
-    model, step = looked_at(method, masks=dict(region=dict(type='ClassMask'))) if method == 'CutMix' else \
-        looked_at(method)
+    model, step = model_and_step(method, masks=dict(region=dict(type='ClassMask'))) if method == 'CutMix' else \
+        model_and_step(method)
     if method == 'CutMix':
         step.masks['classes'] = step.masks['region']
-    counts = measure(step, model.views, 0.25)
+    with no_sync():
+        counts = measure(step, model.views, 0.25)
     label = step.views['target'].target.label
     probs = step.teacher_logits.softmax(1).amax(1)
     agreed, compared = agreement_by_loops(model, step)
@@ -117,34 +119,23 @@ def test_counts(method):
 
 
 def test_a_soft_paste_counts_only_pure_target():
-    from tests.models.dsp_tiny import batch_of
-    model = tiny.method('DSP')
-    tap = StepTap(model)
-    tap.request()
-    tiny.losses_of(model, batch_of())
-    step = tap.take()
+    model, step = model_and_step('DSP', batch_of())
     assert measure(step, model.views, 0.9)[-2:].tolist() == list(agreement_by_loops(model, step))
 
 
 def test_a_blended_target_is_not_counted():
     """Half opaque over the source, no pixel is the target only."""
-    model, step = looked_at('iDACS', views=dict(mixed=dict(opacity=0.5)))
+    model, step = model_and_step('iDACS', views=dict(mixed=dict(opacity=0.5)))
     assert measure(step, model.views, 0.9)[-2:].tolist() == [0, 0]
-    model, step = looked_at('iDACS')
+    model, step = model_and_step('iDACS')
     assert measure(step, model.views, 0.9)[-1] > 100
 
 
 def test_a_student_without_target_views():
-    model, step = looked_at('DACS', objectives=dict(mixed=None))
+    model, step = model_and_step('DACS', objectives=dict(mixed=None))
     actual = Reading.of(measure(step, model.views, 0.9))
     assert math.isnan(actual.agreement)
     assert actual.classes >= 1
-
-
-def test_measuring_waits_for_nothing():
-    model, step = looked_at('DACS')
-    with no_sync():
-        measure(step, model.views, 0.9)
 
 
 def test_a_step_is_kept_only_on_request():

@@ -108,18 +108,6 @@ def test_no_worker_outlives_its_training(undisturbed, tmp_path, persistent, resu
     batches._shutdown_workers()
 
 
-def test_the_last_checkpoint_is_cut_short(undisturbed, tmp_path):
-    """The one before is taken, with a warning."""
-    cfg, whole = undisturbed
-    parts = begun(whole, tmp_path / 'parts')
-    last = parts / 'iter_5.pth'
-    last.write_bytes((whole / 'iter_6.pth').read_bytes()[:-100])
-    (parts / 'last_checkpoint').write_text(str(last))
-    train(cfg, parts, resume=True)
-    assert differences(whole, parts) == []
-    assert 'iter_5.pth, which last_checkpoint names, is damaged; resuming from' in log_of(parts)
-
-
 def test_a_damaged_checkpoint_by_name(undisturbed, tmp_path):
     """It is an error, and not replaced by another one; so is a folder without any whole checkpoint."""
     cfg, whole = undisturbed

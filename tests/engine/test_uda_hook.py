@@ -149,30 +149,20 @@ def test_a_source_without_adaptation_has_nothing_to_move(world, tmp_path):
     assert runner.model.teacher is None
 
 
-def test_ranks_draw_different_numbers(monkeypatch):
+@pytest.mark.parametrize(('global_batch', 'different'), [(False, 8), (True, 2)])
+def test_seeds_of_ranks(monkeypatch, global_batch, different):
+    """Four ranks in two trainings; with a global batch they draw the same numbers, and each takes its own rows."""
     seeds = set()
     for seed in (0, 1):
         for rank in range(4):
             monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_world_size', lambda: 4)
             monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_rank', lambda rank=rank: rank)
-            model = tiny.method('DACS')
-            runner = type('R', (), dict(model=model, seed=seed, iter=3, max_iters=9,
-                                        message_hub=SimpleNamespace(runtime_info={})))
+            model = tiny.method('DACS', global_batch=global_batch)
+            runner = SimpleNamespace(model=model, seed=seed, iter=3, max_iters=9,
+                                     message_hub=SimpleNamespace(runtime_info={}))
             UDAHook().before_train_iter(runner, 3)
             seeds.add(model.progress.seed)
-    assert len(seeds) == 8
-
-
-def test_with_a_global_batch_ranks_draw_the_same_numbers(monkeypatch):
-    """Each then takes the rows of its own images."""
-    for rank in range(3):
-        monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_world_size', lambda: 3)
-        monkeypatch.setattr('mmseg_camix.engine.hooks.uda_hook.get_rank', lambda rank=rank: rank)
-        model = tiny.method('DACS', global_batch=True)
-        runner = type('R', (), dict(model=model, seed=5, iter=3, max_iters=9,
-                                    message_hub=SimpleNamespace(runtime_info={})))
-        UDAHook().before_train_iter(runner, 3)
-        assert model.progress.seed == 5
+    assert len(seeds) == different
 
 
 def test_a_plain_model_is_refused(world, tmp_path):

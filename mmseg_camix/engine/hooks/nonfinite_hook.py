@@ -18,7 +18,7 @@ from mmseg_camix.checkpoint import save_checkpoint
 
 from ..watch.buffers import BufferSnapshot
 from ..watch.finite import any_not_finite, loss_terms, names_not_finite
-from ..watch.report import Forward, NonFiniteError, StepReport, plain_batch
+from ..watch.report import Forward, NonFiniteError, describe_step, plain_batch
 from .uda_hook import unwrap_model
 
 KEY = 'nonfinite'
@@ -144,16 +144,15 @@ class NonFiniteHook(Hook):
             return
         self._count(runner, skipped=counts['skipped'] + 1, consecutive=counts['consecutive'] + 1)
         forward = next((f for f in self._forwards if bool(any_not_finite(f.losses.values()))), self._forwards[-1])
-        report = StepReport.of(self._model, self._wrapper, forward, self._verdict, self._gradients)
-        saved = self._save(runner, report) if self.save_batch and counts['skipped'] == 1 else ''
+        line, details = describe_step(self._model, self._wrapper, forward, self._verdict, self._gradients)
+        saved = self._save(runner, forward) if self.save_batch and counts['skipped'] == 1 else ''
         times = f'{counts["consecutive"]} in a row, {counts["skipped"]} in total'
-        print_log(f'iteration {runner.iter}: {report.line()}. The step was skipped ({times}){saved}', 'current',
+        print_log(f'iteration {runner.iter}: {line}. The step was skipped ({times}){saved}', 'current',
                   logging.WARNING)
         if counts['consecutive'] == self.max_consecutive or counts['skipped'] == self.max_total:
-            advice = ''.join(f'\n  - {line}' for line in report.advice())
             raise NonFiniteError(
                 f'stopped at iteration {runner.iter}: steps whose loss or gradients are not finite: {times}. None of '
-                f'them changed a weight. The last one:\n{report.table()}\nCheck{advice}')
+                f'them changed a weight. The last one:\n{details}')
 
     def _count(self, runner: Runner, **values: int) -> None:
         """Counts are logged, and saved in checkpoints."""
@@ -163,12 +162,13 @@ class NonFiniteHook(Hook):
             if self._counts[name]:
                 runner.message_hub.update_scalar(f'train/{KEY}/{name}', self._counts[name])
 
-    def _save(self, runner: Runner, report: StepReport) -> str:
-        """Write the batches of the step; returns a note for the log."""
+    def _save(self, runner: Runner, forward: Forward) -> str:
+        """Write the batches of the step, and the losses of one pass; returns a note for the log."""
         rank = get_rank()
         path = Path(runner.work_dir) / KEY / f'iter_{runner.iter}{f"_rank{rank}" if rank else ""}.pth'
         content = dict(iterations=[forward.iteration for forward in self._forwards], seed=runner.seed, rank=rank,
-                       losses=report.losses, batches=[plain_batch(forward.batch) for forward in self._forwards])
+                       losses={name: float(loss) for name, loss in forward.losses.items()},
+                       batches=[plain_batch(forward.batch) for forward in self._forwards])
         try:
             save_checkpoint(content, str(path))
         except OSError as error:

@@ -32,79 +32,50 @@ class Forward:
     """'float16' or 'bfloat16' under mixed precision."""
 
 
-@dataclass
-class StepReport:
-    """Where the numbers of a step are not finite, and the settings that usually cause it."""
+def describe_step(model: nn.Module, wrapper: OptimWrapper, forward: Forward, verdict: tuple[bool, bool],
+                  gradients: list[str]) -> tuple[str, str]:
+    """A line about losses and gradients, and a table of everything inspected, with advice; waits for the device.
 
-    losses: dict[str, float]
-    """Losses of the first forward pass that has one which is not finite, else of the last pass."""
-    bad_loss: bool
-    """Whether a loss of any process is not finite."""
-    bad_gradient: bool
-    gradients: list[str]
-    """Parameters whose gradient is not finite; unknown ([]) where a loss scaler has skipped the optimiser."""
-    weights: list[str]
-    """Parameters that were not finite before the step."""
-    images: list[str]
-    learning_rate: float
-    precision: str
+    Args:
+        model: without a DDP wrapper.
+        wrapper: its optimiser wrapper.
+        forward: the pass to describe.
+        verdict: whether a loss, and whether a gradient of any process is not finite.
+        gradients: parameters whose gradient is not finite; [] if a loss scaler has skipped the optimiser.
+    """
+    bad_loss, bad_gradient = verdict
+    values = {name: float(value) for name, value in forward.losses.items()}
+    finite = [f'{name} {value:.4g}' for name, value in values.items() if math.isfinite(value)]
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    losses = ', '.join(f'{name} is {values[name]}' for name in bad) or (
+        'a loss of another process is not finite' if bad_loss else 'all losses are finite')
+    weights = names_not_finite(dict(model.named_parameters()))
+    images = names_not_finite(dict(tensors_in(forward.batch)))
+    precision = _precision(wrapper, forward.autocast)
+    rows = {'losses': f'{losses}; finite: {", ".join(finite) or "none"}',
+            'gradients': 'not finite' if bad_gradient and not gradients else _summary(gradients),
+            'weights': _summary(weights), 'images': _summary(images),
+            'learning rate': f'{wrapper.param_groups[0]["lr"]:.4g}', 'precision': precision}
+    table = ''.join(f'  {name:<14} {text}\n' for name, text in rows.items())
+    # If all losses are bad, the cause is not in one of them, but in their input.
+    advice = _advice(weights, images, bad if finite else [], precision)
+    line = losses + (f', {len(gradients) or "some"} gradients are not finite' if bad_gradient else '')
+    return line, f'{table}Check' + ''.join(f'\n  - {text}' for text in advice)
 
-    @classmethod
-    def of(cls, model: nn.Module, wrapper: OptimWrapper, forward: Forward, verdict: tuple[bool, bool],
-           gradients: list[str]) -> StepReport:
-        """Inspect the model and the batch; waits for the device.
 
-        Args:
-            model: without a DDP wrapper.
-            wrapper: its optimiser wrapper.
-            forward: the pass to report.
-            verdict: whether a loss, and whether a gradient is not finite.
-            gradients: names of parameters whose gradient is not finite.
-        """
-        return cls({name: float(value) for name, value in forward.losses.items()}, *verdict, gradients,
-                   names_not_finite(dict(model.named_parameters())), names_not_finite(dict(tensors_in(forward.batch))),
-                   wrapper.param_groups[0]['lr'], _precision(wrapper, forward.autocast))
-
-    @property
-    def bad_losses(self) -> list[str]:
-        """Names of the losses that are not finite."""
-        return [name for name, value in self.losses.items() if not math.isfinite(value)]
-
-    def line(self) -> str:
-        """Losses and gradients in one line."""
-        count = len(self.gradients) or 'some'
-        return self._losses() + (f', {count} gradients are not finite' if self.bad_gradient else '')
-
-    def table(self) -> str:
-        """One row per quantity."""
-        finite = ', '.join(f'{name} {value:.4g}' for name, value in self.losses.items() if math.isfinite(value))
-        gradients = 'not finite' if self.bad_gradient and not self.gradients else _summary(self.gradients)
-        rows = {'losses': f'{self._losses()}; finite: {finite or "none"}', 'gradients': gradients,
-                'weights': _summary(self.weights), 'images': _summary(self.images),
-                'learning rate': f'{self.learning_rate:.4g}', 'precision': self.precision}
-        return '\n'.join(f'  {name:<14} {text}' for name, text in rows.items())
-
-    def _losses(self) -> str:
-        if self.bad_losses:
-            return ', '.join(f'{name} is {self.losses[name]}' for name in self.bad_losses)
-        return 'a loss of another process is not finite' if self.bad_loss else 'all losses are finite'
-
-    def advice(self) -> list[str]:
-        """What to check, the likeliest cause first."""
-        if self.weights:
-            return ['the weights themselves are not finite, so every step fails: start from an earlier checkpoint, or '
-                    'check the file given as load_from']
-        if self.images:
-            return ['the images are not finite: check the files named in the data samples, and their pipeline']
-        advice = []
-        if len(self.bad_losses) < len(self.losses):  # otherwise the cause is not in the losses, but in their input
-            advice += [f'the objective behind {name}: a logarithm or a division by something that can be 0'
-                       for name in self.bad_losses]
-        advice.append('the learning rate: a tenth of it, a longer warm-up (LinearLR), or '
-                      'optim_wrapper.clip_grad=dict(max_norm=...)')
-        if not self.precision.startswith('fp32'):
-            advice.append('mixed precision: train without it, or in bfloat16 (--speed amp=bf16)')
-        return advice
+def _advice(weights: list[str], images: list[str], losses: list[str], precision: str) -> list[str]:
+    """What to check, the likeliest cause first."""
+    if weights:
+        return ['the weights themselves are not finite, so every step fails: start from an earlier checkpoint, or '
+                'check the file given as load_from']
+    if images:
+        return ['the images are not finite: check the files named in the data samples, and their pipeline']
+    advice = [f'the objective behind {name}: a logarithm or a division by something that can be 0' for name in losses]
+    advice.append('the learning rate: a tenth of it, a longer warm-up (LinearLR), or '
+                  'optim_wrapper.clip_grad=dict(max_norm=...)')
+    if not precision.startswith('fp32'):
+        advice.append('mixed precision: train without it, or in bfloat16 (--speed amp=bf16)')
+    return advice
 
 
 def _summary(names: list[str]) -> str:
