@@ -54,8 +54,6 @@ def slide(cfg: Config, window: Sequence[int] | None = None, stride: Sequence[int
     if window is None:
         raise SystemExit('the config has no crop size for the sliding window; give --slide WINDOW STRIDE')
     stride = stride or [max(1, side // 2) for side in window]
-    if min(*window, *stride) < 1:
-        raise SystemExit(f'--slide: window {tuple(window)} and stride {tuple(stride)} must be at least 1')
     if any(step > side for step, side in zip(stride, window)):
         raise SystemExit(f'--slide: a window of {tuple(window)} with a stride of {tuple(stride)} skips pixels; the '
                          'stride must not exceed the window')

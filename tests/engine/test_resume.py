@@ -1,5 +1,6 @@
 """N iterations and N more after resuming equal 2 N, bit for bit."""
 
+import itertools
 import shutil
 from functools import partial
 from types import SimpleNamespace
@@ -25,6 +26,8 @@ from tests.gloo import run_in_pair
 from tests.models import tiny
 from tests.models.camix_tiny import save_prior
 from tests.world import SIZE, config, pipeline
+
+_NUMBERS = itertools.count()
 
 
 def checkpoints(every=3, **options):
@@ -61,8 +64,8 @@ def _add_long_tail(cfg, world):
 
 
 def train(cfg, folder, resume=False, hooks=()):
-    # mmengine's message hub is one for each name of an experiment and second.
-    name = f'{folder.parent.name}_{folder.name}_{resume}'
+    # mmengine reuses the message hub of an experiment with the same name in the same second.
+    name = f'{folder.parent.name}_{folder.name}_{next(_NUMBERS)}'
     runner = Runner.from_cfg(Config(dict(cfg.to_dict(), work_dir=str(folder), resume=resume, experiment_name=name)))
     for hook in hooks:
         runner.register_hook(hook)

@@ -168,7 +168,6 @@ def test_tool_slides_and_averages(trained, tmp_path):
     (['--paper', 'CAMix'], 'give one of these ids'),
     (['--resolution', 'paper'], '--input-size'),
     (['--slide', '32', '64'], 'skips pixels'),
-    (['--slide', '0', '0'], 'must be at least 1'),
 ])
 def test_wrong_options(trained, tmp_path, arguments, match):
     folder, _ = trained
