@@ -96,3 +96,8 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def printable(text: object) -> str:
+    """Text in one line whose control characters, which a terminal would obey, are written as escapes."""
+    return ''.join(c if c.isprintable() else ' ' if c in '\n\t' else repr(c)[1:-1] for c in str(text))

@@ -28,6 +28,7 @@ from torch import nn
 
 from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.checkpoint import save_checkpoint
+from mmseg_camix.checkpoint.config_text import format_config
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.export.files import mmseg_config
 from mmseg_camix.export.plain import plain_network
@@ -61,7 +62,7 @@ def describe_network(weights: State, meta: Mapping, cfg: Config, source: str) ->
     """Return the `meta` of the written file: the network's config, names and colours of its classes, and its source."""
     network = plain_network(dict(state_dict=weights, meta=meta), cfg, source=source)
     return dict(dataset_meta=dict(classes=network.classes, palette=network.palette),
-                cfg=mmseg_config(network)[0].pretty_text, converted_from=Path(source).name)
+                cfg=format_config(mmseg_config(network)[0]), converted_from=Path(source).name)
 
 
 def main() -> None:

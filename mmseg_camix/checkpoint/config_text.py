@@ -1,28 +1,31 @@
-"""The config that a checkpoint carries, read without running it.
+"""Configs as text, read and written as data.
 
-mmengine writes configs as Python code, and would run that code to read it. But what it writes is
-data: names to which numbers, text, lists and ``dict(...)`` are assigned. Only that is understood here.
+mmengine writes configs as Python code and runs that code to read it. But what it writes is data: names to which
+numbers, text, lists and ``dict(...)`` are assigned. Only that is read and written here.
 """
 
 from __future__ import annotations
 
 import ast
+import keyword
+from collections.abc import Mapping
+from pprint import pformat
 from typing import Any
-
-from mmengine.config import Config
 
 from .errors import CheckpointError
 
 _NUMBERS = {'inf': float('inf'), 'nan': float('nan')}
-_ADVICE = 'Give the config as a file, with --config, if you trust it'
+_ADVICE = 'If you trust it, give the config as a file, with --config'
+# Characters; the config of a training has some 20,000. The parser takes up to 500 bytes for each.
+_LONGEST = 200_000
 
 
 class _NotData(ValueError):
     """Raised for an expression that is more than data."""
 
 
-def checkpoint_config(checkpoint: dict[str, Any], name: str = 'the checkpoint') -> Config:
-    """The config that a training left in its checkpoint.
+def checkpoint_config(checkpoint: Any, name: str = 'the checkpoint') -> dict[str, Any]:
+    """The config that a training stored in its checkpoint.
 
     Raises:
         CheckpointError: there is none, or it is more than data; says what to do.
@@ -31,24 +34,49 @@ def checkpoint_config(checkpoint: dict[str, Any], name: str = 'the checkpoint') 
     meta = meta if isinstance(meta, dict) else {}
     text = meta.get('cfg') or meta.get('config_text')
     if not isinstance(text, str):
-        raise CheckpointError(f'{name} carries no config. Give the config as a file, with --config')
+        raise CheckpointError(f'{name} contains no config. Give the config as a file, with --config')
     return parse_config(text, name)
 
 
-def parse_config(text: str, name: str = 'the config') -> Config:
-    """A config from the text that mmengine makes of one.
+def parse_config(text: str, name: str = 'the config') -> dict[str, Any]:
+    """A config from the text that :func:`format_config` or mmengine makes of one.
 
     Raises:
-        CheckpointError: it holds more than data (calls, imports, ...); names the line.
+        CheckpointError: it contains more than data (calls, imports, ...); names the line.
     """
+    if len(text) > _LONGEST:
+        raise CheckpointError(f'the config in {name} has {len(text)} characters, more than {_LONGEST}. {_ADVICE}')
     try:
-        statements = ast.parse(text).body
-        return Config(dict(_assignment(statement) for statement in statements))
+        return dict(_assignment(statement) for statement in ast.parse(text).body)
     except _NotData as error:
         raise CheckpointError(f'the config in {name} is more than data: {error}. {_ADVICE}') from None
     except (SyntaxError, TypeError, ValueError, KeyError, RecursionError, MemoryError) as error:
-        raise CheckpointError(f'the config in {name} cannot be read ({type(error).__name__}: {error}). '
+        raise CheckpointError(f'the config in {name} cannot be read ({type(error).__name__}: {str(error)[:200]}). '
                               f'{_ADVICE}') from None
+
+
+def format_config(config: Mapping[str, Any]) -> str:
+    """A config as Python code of assignments, which :func:`parse_config` reads back.
+
+    Raises:
+        CheckpointError: it contains something other than data, or a key that is no identifier.
+    """
+    _refuse_other_keys(config)
+    text = ''.join(f'{key} = {pformat(value, width=110, sort_dicts=False)}\n' for key, value in config.items())
+    if parse_config(text) != config:
+        raise CheckpointError('the config does not read back as it was written')
+    return text
+
+
+def _refuse_other_keys(node: Any) -> None:
+    if isinstance(node, Mapping):
+        for key in node:
+            if not isinstance(key, str) or not key.isidentifier() or keyword.iskeyword(key):
+                raise CheckpointError(f'the config has the key {key!r}, which is no identifier')
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            _refuse_other_keys(item)
 
 
 def _assignment(statement: ast.stmt) -> tuple[str, Any]:

@@ -1,9 +1,13 @@
 """The errors of this package."""
+from ..files import printable
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that is damaged, cannot be opened without running what it says, or cannot be written."""
+    """A checkpoint is damaged, cannot be opened without running its content, or cannot be written."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))  # names and keys come from the file
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A checkpoint that is cut short or otherwise not as it was written."""
+    """A checkpoint is cut short or otherwise not as it was written."""

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from torch import Tensor
 
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from mmseg_camix.checkpoint.config_text import format_config, parse_config
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write
 from mmseg_camix.models import adapter
+from mmseg_camix.type_names import type_name
 from mmseg_camix.version import __version__
 
 from .errors import ExportError
+from .metainfo import mapping
 from .plain import PlainNetwork, built, plain_network
 from .segmentor import foreign_modules, in_stock_terms
 
 CONFIG, WEIGHTS, SAFETENSORS, ONNX = 'config.py', 'model.pth', 'model.safetensors', 'model.onnx'
 # How far logits may differ between two programs of the same mathematics, as a share of the largest.
 TOLERANCE = 1e-4
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A temporary folder whose files move to `folder` at the end; if an error is raised, none does."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.parent) as partial:
+        yield Path(partial)
+        folder.mkdir(exist_ok=True)
+        for file in sorted(Path(partial).iterdir()):
+            file.replace(folder / file.name)
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ class Report:
         return sorted({module.split('.')[0] for module in self.foreign.values()})
 
 
-def mmseg_config(network: PlainNetwork) -> tuple[Config, dict[str, str]]:
+def mmseg_config(network: PlainNetwork) -> tuple[dict, dict[str, str]]:
     """The network as one flat config of mmseg, and the classes in it that are not mmseg's, with their modules."""
     segmentor = in_stock_terms(network.segmentor)
     foreign = foreign_modules([segmentor, network.pipeline])
@@ -53,7 +68,7 @@ def mmseg_config(network: PlainNetwork) -> tuple[Config, dict[str, str]]:
         foreign = foreign_modules([segmentor, network.pipeline])
     imports = sorted({'mmseg_camix' if _is_ours(module) else module for module in foreign.values()})
     meta = dict(classes=network.classes, palette=network.palette)
-    return Config(dict(
+    return _with_names(dict(
         default_scope='mmseg',
         **(dict(custom_imports=dict(imports=imports)) if imports else {}),
         model=segmentor,
@@ -65,6 +80,15 @@ def mmseg_config(network: PlainNetwork) -> tuple[Config, dict[str, str]]:
     )), foreign
 
 
+def _with_names(node: Any) -> Any:
+    """The config with names in the place of classes, for which a config file may have the classes themselves."""
+    if isinstance(node, Mapping):
+        return {key: _with_names(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(_with_names(item) for item in node)
+    return type_name(node) if isinstance(node, type) else node
+
+
 def _is_ours(module: str) -> bool:
     return module.split('.')[0] == 'mmseg_camix'
 
@@ -72,14 +96,15 @@ def _is_ours(module: str) -> bool:
 def write_mmseg(network: PlainNetwork, folder: Path) -> Report:
     """Write config and checkpoint, read them again, and compare the logits."""
     config, foreign = mmseg_config(network)
-    text = config.pretty_text
+    text = format_config(config)
     atomic_write(folder / CONFIG, _header(network, foreign) + text)
     meta = dict(dataset_meta=dict(classes=network.classes, palette=network.palette), cfg=text,
                 mmseg_camix_version=__version__, network=network.name, **network.origin)
     save_checkpoint(dict(meta=meta, state_dict=network.state), str(folder / WEIGHTS))
-    again = built(Config.fromfile(folder / CONFIG).model.to_dict(), read_checkpoint(folder / WEIGHTS)['state_dict'])
+    written = parse_config((folder / CONFIG).read_text(), str(folder / CONFIG))
+    again = built(written['model'], read_checkpoint(folder / WEIGHTS)['state_dict'])
     difference = logit_difference(network.build(), again, network.crop)
-    return Report(difference, foreign, tuple(sorted(set(_paths(config.to_dict())))))
+    return Report(difference, foreign, tuple(sorted(set(_paths(config)))))
 
 
 def _paths(node: Any) -> Iterator[str]:
@@ -102,7 +127,7 @@ def write_safetensors(network: PlainNetwork, folder: Path) -> None:
     # Each tensor in its own memory: safetensors refuses shared ones.
     state = {name: value.detach().clone().contiguous() for name, value in network.state.items()}
     atomic_write(folder / SAFETENSORS, save(state, metadata=dict(
-        format='pt', dataset_meta=json.dumps(meta), cfg=mmseg_config(network)[0].pretty_text)))
+        format='pt', dataset_meta=json.dumps(meta), cfg=format_config(mmseg_config(network)[0]))))
 
 
 @torch.no_grad()
@@ -126,43 +151,53 @@ def open_network(path: Path, config: str | None = None, choice: str = 'teacher')
 
     Args:
         path: a checkpoint, a file of safetensors that was exported, or the folder of an export.
-        config: file of its config; None takes the one in the checkpoint.
+        config: file of its config, which is trusted; None takes the one in the checkpoint or in the folder, which is
+            read as data.
         choice: as in :func:`plain_network`.
     """
-    if path.is_dir():
-        path, config = _exported(path, config)
-    if not path.is_file():
-        raise ExportError(f'no checkpoint at {path}')
-    checkpoint = _read(path)
-    return plain_network(checkpoint, load_config(config) if config else None, choice, str(path))
+    file = _file_in(path, config) if path.is_dir() else path
+    if not file.is_file():
+        raise ExportError(f'no checkpoint at {file}')
+    checkpoint = _read(file)
+    if path.is_dir() and not config:
+        text = (path / CONFIG).read_text(errors='replace')
+        checkpoint = {**checkpoint, 'meta': {**mapping(checkpoint.get('meta')), 'cfg': text}}
+    return plain_network(checkpoint, load_config(config) if config else None, choice, str(file))
 
 
-def _exported(folder: Path, config: str | None) -> tuple[Path, str]:
+def _file_in(folder: Path, config: str | None) -> Path:
     files = [folder / name for name in (WEIGHTS, SAFETENSORS) if (folder / name).is_file()]
     if not files or not (config or (folder / CONFIG).is_file()):
         raise ExportError(f'{folder} is no folder of tools/export.py: it has no {CONFIG} with {WEIGHTS} or '
                           f'{SAFETENSORS}. Give the file of a checkpoint')
-    return files[0], config or str(folder / CONFIG)
+    return files[0]
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     if path.suffix == '.safetensors':
-        from safetensors import safe_open
+        return _read_safetensors(path)
+    checkpoint = read_checkpoint(path, 'cpu')
+    if not isinstance(checkpoint, Mapping):
+        raise CheckpointError(f'{path} contains no dict but a {type(checkpoint).__name__}')
+    return checkpoint
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Any]:
+    from safetensors import SafetensorError, safe_open
+    try:
         with safe_open(path, 'pt') as file:
             state: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             meta = dict(file.metadata() or {})
-        return dict(state_dict=state, meta=dict(
-            cfg=meta.get('cfg'), dataset_meta=json.loads(meta.get('dataset_meta') or 'null')))
-    checkpoint = read_checkpoint(path, 'cpu')
-    if not isinstance(checkpoint, Mapping):
-        raise CheckpointError(f'{path} holds no dict but a {type(checkpoint).__name__}')
-    return checkpoint
+        dataset_meta = json.loads(meta.get('dataset_meta') or 'null')
+    except (SafetensorError, ValueError, RecursionError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f'{path} was not opened: it is damaged ({type(error).__name__}: {error})') from error
+    return dict(state_dict=state, meta=dict(cfg=meta.get('cfg'), dataset_meta=dataset_meta))
 
 
 def _header(network: PlainNetwork, foreign: Mapping[str, str]) -> str:
     origin = network.origin
     came = f'the {network.name} of {origin["method"]}' if origin['method'] else 'a plain segmentor'
-    lines = [f'{came[0].upper()}{came[1:]}, from {origin["checkpoint"]}, exported by mmseg_camix {__version__}.',
+    lines = [f'{came[0].upper()}{came[1:]}, from {ascii(origin["checkpoint"])}, exported by mmseg_camix {__version__}.',
              '    from mmseg.apis import init_model', f"    model = init_model('{CONFIG}', '{WEIGHTS}')"]
     if foreign:
         lines.append(f'Not of mmseg, so that custom_imports must find them: {", ".join(sorted(foreign))}.')

@@ -1,4 +1,4 @@
-"""Names and colours of the classes, from wherever a training has left them."""
+"""Names and colours of the classes, from wherever a training stored them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from mmseg.registry import DATASETS
 
 from mmseg_camix.datasets.folders import class_colours
+from mmseg_camix.files import printable
 
 
 def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any]:
@@ -16,26 +17,40 @@ def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any
     The checkpoint's meta comes first, then the config's data set. Where neither names as many
     classes as the network has, they are numbered; where colours are missing, they are made.
     """
-    for found in _candidates(meta, cfg):
-        names, palette = found.get('classes'), found.get('palette')
-        if names is not None and len(names) == num_classes:
+    for candidate in _candidates(meta, cfg):
+        names, palette = candidate.get('classes'), candidate.get('palette')
+        if isinstance(names, (list, tuple, Mapping)) and len(names) == num_classes:
             break
     else:
         names, palette = [f'class {i}' for i in range(num_classes)], None
-    names = tuple(str(name) for name in names)
-    if palette is None or len(palette) < num_classes:
+    names = tuple(printable(name) for name in names)
+    palette = [_colour(colour) for colour in palette[:num_classes]] if isinstance(palette, (list, tuple)) else []
+    if len(palette) < num_classes or None in palette:
         palette = class_colours(names)
-    return dict(classes=names, palette=[[int(value) for value in colour] for colour in palette[:num_classes]])
+    return dict(classes=names, palette=[list(colour) for colour in palette])
+
+
+def _colour(values: Any) -> list[int] | None:
+    """[r, g, b], or None if it is no colour."""
+    colour = list(values) if isinstance(values, (list, tuple)) else []
+    if len(colour) != 3 or not all(isinstance(value, (int, float)) and 0 <= value <= 255 for value in colour):
+        return None
+    return [int(value) for value in colour]
+
+
+def mapping(value: Any) -> Mapping:
+    """The value if it is a mapping, else an empty one: checkpoints may have anything anywhere."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _candidates(meta: Mapping, cfg: Mapping) -> Iterator[Mapping]:
-    yield meta.get('dataset_meta') or {}
+    yield mapping(meta.get('dataset_meta'))
     yield dict(classes=meta.get('CLASSES'), palette=meta.get('PALETTE'))  # of mmseg 0.x
     for loader in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
-        dataset = (cfg.get(loader) or {}).get('dataset')
+        dataset = mapping(cfg.get(loader)).get('dataset')
         while isinstance(dataset, Mapping):
-            yield dataset.get('metainfo') or {}
+            yield mapping(dataset.get('metainfo'))
             yield dataset  # of a FolderDataset, which has them as arguments
-            cls = DATASETS.module_dict.get(dataset.get('type'))
+            cls = DATASETS.module_dict.get(str(dataset.get('type')))
             yield getattr(cls, 'METAINFO', {})
             dataset = dataset.get('dataset') or dataset.get('source')

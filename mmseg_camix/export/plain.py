@@ -19,12 +19,17 @@ from mmseg_camix.models.uda.loading import OWN_PARTS
 from mmseg_camix.type_names import type_name
 from mmseg_camix.weights import fit, unwrap_weights
 
+from .embedded import AllocationLimit, accept_network, accept_pipeline
 from .errors import ExportError
-from .metainfo import dataset_meta
+from .metainfo import dataset_meta, mapping
 from .segmentor import for_inference, plain_segmentor, registered, types_in
 
 PREFIXES = {'teacher': 'teacher.model.', 'student': 'student.'}
 CHOICES = ('teacher', 'student', 'tested')
+# What code that expects a config raises where a checkpoint has something else in its place.
+_NOT_A_SEGMENTOR = (AssertionError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, RuntimeError,
+                    TypeError, ZeroDivisionError)
+_SMALL = 2**27  # bytes
 _PLAIN_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 
 
@@ -59,42 +64,66 @@ class PlainNetwork:
 
 def built(segmentor: Mapping, state: Mapping[str, Tensor]) -> nn.Module:
     """A segmentor of this config with these weights, all of them; in evaluation mode."""
-    with DefaultScope.overwrite_default_scope('mmseg'):
+    # Layers make temporary copies of weights while they are built, of up to 2.8 times their size in mmseg's networks.
+    limit = 4 * sum(value.numel() * value.element_size() for value in state.values()) + _SMALL
+    with DefaultScope.overwrite_default_scope('mmseg'), AllocationLimit(limit):
         model = MODELS.build(ConfigDict(segmentor))
     fit(model, dict(state))
     return model.eval()
 
 
-def plain_network(checkpoint: Mapping, cfg: Config | None = None, choice: str = 'teacher',
+def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str = 'teacher',
                   source: str = 'the checkpoint') -> PlainNetwork:
-    """Take one network out of a checkpoint. The method around it is not built: what it reads may be gone.
+    """Take one network out of a checkpoint. The method around it is not built: files that it names may be gone.
 
     Args:
         checkpoint: as it was read; of an adapted model or of a plain one.
-        cfg: of its training; None takes the one that the checkpoint carries.
+        cfg: of its training, as the user gave it; None takes the one inside the checkpoint, of which only known
+            classes and arguments are accepted (:mod:`.embedded`).
         choice: 'teacher' (the student, where there is none), 'student', or 'tested', the one that the
             method is tested with. A plain checkpoint has only one network.
         source: what errors call the checkpoint.
     """
-    if cfg is None:
-        cfg = checkpoint_config(checkpoint, source)
-        _refuse_imports(cfg, source)
-    config = cfg.to_dict()
-    segmentor, pipeline = for_inference(plain_segmentor(config)), _pipeline(config)
-    for kind in types_in([segmentor, pipeline]):
-        registered(kind)
-    meta = checkpoint.get('meta') or {}
-    tested = _tested(config['model'])
-    name, state = _state(unwrap_weights(checkpoint, source), tested if choice == 'tested' else choice, source)
-    model = built(segmentor, state)
-    described = dataset_meta(meta, config, adapter.main_head(model).num_classes)
+    weights = unwrap_weights(checkpoint, source)
+    config = checkpoint_config(checkpoint, source) if cfg is None else _as_dict(cfg)
+    try:
+        segmentor, pipeline = for_inference(plain_segmentor(config)), _pipeline(config)
+        if cfg is None:
+            _refuse_imports(config)
+            segmentor, pipeline = accept_network(segmentor), accept_pipeline(pipeline)
+        for kind in types_in([segmentor, pipeline]):
+            registered(kind)
+        tested = _tested(config['model'])
+        name, state = _state(weights, tested if choice == 'tested' else choice)
+        model = built(segmentor, state)
+        described = dataset_meta(mapping(checkpoint.get('meta')), config, adapter.main_head(model).num_classes)
+    except ExportError as error:
+        raise ExportError(f'{source}: {error}') from error
+    except _NOT_A_SEGMENTOR as error:
+        if cfg is not None:
+            raise
+        raise ExportError(f'{source}: its config does not describe a segmentor ({type(error).__name__}: {error}). '
+                          'Give the config as a file, with --config') from error
+    iteration = mapping(checkpoint.get('meta')).get('iter')
     origin = dict(method=None if tested is None else type_name(config['model']), tested=tested,
-                  iteration=meta.get('iter'), checkpoint=Path(source).name)
+                  iteration=iteration if isinstance(iteration, int) else None, checkpoint=Path(source).name)
     return PlainNetwork(segmentor, model.state_dict(), pipeline, described['classes'], described['palette'], name,
                         origin)
 
 
-def _state(weights: dict[str, Tensor], name: str, source: str) -> tuple[str, dict[str, Tensor]]:
+def _as_dict(cfg: Mapping) -> dict:
+    return cfg.to_dict() if isinstance(cfg, Config) else dict(cfg)
+
+
+def _refuse_imports(config: Mapping) -> None:
+    imports = mapping(config.get('custom_imports')).get('imports') or []
+    others = [name for name in ([imports] if isinstance(imports, str) else imports) if name != 'mmseg_camix']
+    if others:
+        raise ExportError(f'its config imports {", ".join(map(str, others))}, and nothing is imported because a '
+                          'checkpoint says so; if you trust it, give the config as a file, with --config')
+
+
+def _state(weights: dict[str, Tensor], name: str) -> tuple[str, dict[str, Tensor]]:
     """The network's own name and its weights, without those of auxiliary heads."""
     if not any(key.startswith(OWN_PARTS) for key in weights):
         name, prefix = 'segmentor', ''
@@ -104,7 +133,7 @@ def _state(weights: dict[str, Tensor], name: str, source: str) -> tuple[str, dic
         prefix = PREFIXES[name]
     state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     if not state:
-        raise ExportError(f'{source} holds no weights of a {name}')
+        raise ExportError(f'it contains no weights of a {name}')
     return name, {key: value for key, value in state.items() if not key.startswith('auxiliary_head.')}
 
 
@@ -113,21 +142,15 @@ def _tested(model: Mapping) -> str | None:
     if 'segmentor' not in model:
         return None
     defaults = getattr(registered(model['type']), 'defaults', {})
-    return model.get('predict_with') or defaults.get('predict_with', 'student')
+    tested = model.get('predict_with') or defaults.get('predict_with', 'student')
+    if tested not in PREFIXES:
+        raise ExportError(f'predict_with={tested!r} is not one of {", ".join(PREFIXES)}')
+    return tested
 
 
 def _pipeline(config: Mapping) -> list[dict]:
     """The test pipeline, as the data set has it, for images without labels."""
-    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+    dataset = mapping(mapping(config.get('test_dataloader')).get('dataset'))
     while not dataset.get('pipeline') and isinstance(dataset.get('dataset'), Mapping):
         dataset = dataset['dataset']
     return inference_pipeline(dataset.get('pipeline') or config.get('test_pipeline') or _PLAIN_PIPELINE)
-
-
-def _refuse_imports(cfg: Config, source: str) -> None:
-    """Nothing is imported because a checkpoint says so."""
-    imports = (cfg.get('custom_imports') or {}).get('imports') or []
-    others = [name for name in ([imports] if isinstance(imports, str) else imports) if name != 'mmseg_camix']
-    if others:
-        raise ExportError(f'the config in {source} imports {", ".join(map(str, others))}, and nothing is imported '
-                          'because a checkpoint says so; give the config as a file, with --config')

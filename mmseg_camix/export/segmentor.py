@@ -113,6 +113,8 @@ def _cleaned(node: Any) -> Any:
         config = {key: _cleaned(value) for key, value in node.items() if key not in _FOR_TRAINING}
         if config.get('type') in _SYNCHRONISED:
             config['type'] = 'BN'
+        elif config.get('type') is not None and type_name(config) == 'TIMMBackbone':
+            config['pretrained'] = False  # by default it downloads weights
         return config
     if isinstance(node, (list, tuple)):
         return type(node)(_cleaned(item) for item in node)

@@ -71,7 +71,8 @@ def trained(folder: Path, segmentor: dict, method: str = 'DACS', meta: dict | No
             **changes: object) -> tuple[Path, nn.Module]:
     """A checkpoint whose student and teacher differ in everything, and the model; tensors are random.
 
-    The config in it is the segmentor's own; the model is built without the files that this names.
+    The config in it, and beside it as a file, is the segmentor's own; the model is built without the files that this
+    names.
     """
     model = tiny.method(method, without_weights(segmentor))
     generator = torch.Generator().manual_seed(1)
@@ -83,6 +84,7 @@ def trained(folder: Path, segmentor: dict, method: str = 'DACS', meta: dict | No
     model.eval()
     cfg = config(DATA, folder, method=method, segmentor=segmentor, **changes)
     found = dict(iter=7, cfg=cfg.pretty_text, dataset_meta=dict(classes=CLASSES, palette=PALETTE))
+    cfg.dump(str(folder / 'config.py'))
     path = folder / 'iter_7.pth'
     save_checkpoint(dict(meta=found if meta is None else meta, state_dict=model.state_dict()), str(path))
     return path, model

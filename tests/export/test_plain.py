@@ -2,25 +2,33 @@
 
 import copy
 import dataclasses
+import pathlib
+import pickle
 import sys
 
+import mmseg
 import pytest
 import torch
 from mmengine.config import Config
 from mmseg.apis import init_model
 from mmseg.registry import MODELS, TRANSFORMS
 
-from mmseg_camix.checkpoint import read_checkpoint, save_checkpoint
+from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from mmseg_camix.checkpoint.config_text import format_config, parse_config
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
-from mmseg_camix.export import ExportError
+from mmseg_camix.export import ExportError, embedded
+from mmseg_camix.export.embedded import accept_network
 from mmseg_camix.export.files import mmseg_config, open_network, write_mmseg, write_safetensors
 from mmseg_camix.export.metainfo import dataset_meta
 from mmseg_camix.export.plain import plain_network
+from mmseg_camix.export.segmentor import for_inference, plain_segmentor
 from mmseg_camix.models import adapter
 from mmseg_camix.weights import WeightsError
 from tests.export import networks
 from tests.export.networks import DATA, trained
 from tests.models import tiny
+
+ZOO = pathlib.Path(mmseg.__file__).parent / '.mim/configs'
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +67,8 @@ def test_the_tested_network_of_a_config(deeplab):
 
 def test_only_training_is_left_out(deeplab):
     config, foreign = mmseg_config(open_network(deeplab[0]))
-    text = config.pretty_text
+    text = format_config(config)
+    config = Config(config)
     assert not foreign
     for word in ('auxiliary', 'SyncBN', 'pretrained', 'init_cfg', 'sampler', 'custom_imports', 'mmseg_camix',
                  'IdLabels', 'PackUDA', 'class_weight', str(DATA), 'work_dir', 'optim', 'train_dataloader'):
@@ -147,13 +156,13 @@ def test_our_encoder_stays_where_our_head_does(deeplab):
     network = open_network(deeplab[0])
     mit = dict(network.segmentor, backbone=dict(type='MiT', variant='b0'))
     config, foreign = mmseg_config(dataclasses.replace(network, segmentor=mit))
-    assert config.model.backbone.type == 'MixVisionTransformer'
+    assert config['model']['backbone']['type'] == 'MixVisionTransformer'
     assert not foreign
     ours = dict(mit, decode_head=dict(type='DAFormerHead', in_channels=[32, 64, 160, 256], num_classes=19))
     config, foreign = mmseg_config(dataclasses.replace(network, segmentor=ours))
-    assert config.model.backbone.type == 'MiT'
+    assert config['model']['backbone']['type'] == 'MiT'
     assert sorted(foreign) == ['DAFormerHead', 'MiT']
-    assert config.custom_imports.imports == ['mmseg_camix']
+    assert config['custom_imports']['imports'] == ['mmseg_camix']
 
 
 def test_a_plain_training(tmp_path):
@@ -177,7 +186,7 @@ def test_a_method_without_a_teacher(tmp_path):
 def test_a_projector_stays_behind(tmp_path):
     path, model = trained(tmp_path, tiny.small(num_classes=19), method='RCCR')
     assert any('projector' in name for name in read_checkpoint(path)['state_dict'])
-    network = open_network(path)
+    network = open_network(path, str(tmp_path / 'config.py'))
     assert set(network.state) == {name for name in model.student.state_dict() if not name.startswith('auxiliary_head')}
     assert_same(network, model.network('teacher'))
 
@@ -217,20 +226,154 @@ def changed(checkpoint, text):
     return dict(checkpoint, meta=dict(checkpoint['meta'], cfg=text))
 
 
-@pytest.mark.parametrize(('old', 'new', 'match'), [
-    ("type='ASPPHead'", "type='subprocess.Popen'", "type 'subprocess.Popen' is not registered"),
-    ("type='ASPPHead'", "type='antigravity'", "type 'antigravity' is not registered"),
-    ("type='ASPPHead'", "type='mmengine.fileio.dump'", 'is not registered'),
-    ("type='DACS'", "type='os.system'", 'is not registered'),
-    ("'mmseg_camix'", "'antigravity'", 'imports antigravity, and nothing is imported because'),
-])
-def test_a_hostile_config_runs_and_imports_nothing(deeplab, old, new, match):
+def pipeline(**changes):
+    """A hostile first transform of the test pipeline."""
+    return dict(test_dataloader=dict(dataset=dict(pipeline=[{'type': 'LoadImageFromFile', **changes},
+                                                            dict(type='PackSegInputs')])))
+
+
+def model(**changes):
+    return dict(model=dict(segmentor=changes))
+
+
+def head(**changes):
+    return model(decode_head=changes)
+
+
+def place_of(**content):
+    """A loss that reads a file of weights, in the place of something else."""
+    return dict(type='CrossEntropyLoss', class_weight='{folder}/evil.pkl', **content)
+
+
+REFUSED = {
+    'a dotted path': (head(type='subprocess.Popen'), 'decode_head.type'),
+    'a module': (head(type='antigravity'), 'decode_head.type'),
+    'a function of mmengine': (head(type='mmengine.fileio.dump'), 'decode_head.type'),
+    'a type that is no text': (head(type=['ASPPHead']), 'does not describe a segmentor'),
+    'a method that is none': (dict(model=dict(type='os.system')), "'os.system' is not registered"),
+    'an import': (dict(custom_imports=dict(imports=['antigravity'])), 'imports antigravity, and nothing is imported'),
+    'a loss as backbone': (model(backbone=place_of()), 'model.backbone.type'),
+    'a loss as neck': (model(neck=place_of()), 'model.neck.type'),
+    'a loss as norm': (head(norm_cfg=place_of()), 'decode_head.norm_cfg.type'),
+    'a loss that reads a file': (head(loss_se_decode=place_of()), 'loss_se_decode.class_weight'),
+    'a loss anywhere': (head(anything=dict(deep=[dict(place_of())])), r'deep\[0\].type'),
+    'a head that imports': (head(type='Mask2FormerHead'), 'decode_head.type'),
+    'a backbone that imports': (model(backbone=dict(type='VPD', diffusion_cfg=dict(target='os.system'))),
+                                'model.backbone.type'),
+    'a preprocessor': (model(data_preprocessor=dict(type='ToyModel')), 'data_preprocessor.type'),
+    'weights of timm': (model(backbone=dict(_delete_=True, type='TIMMBackbone', model_name='resnet18',
+                                            checkpoint_path='{folder}/evil.pkl')), 'backbone.checkpoint_path'),
+    'an address for timm': (model(backbone=dict(_delete_=True, type='TimmFeatures', name='hf-hub:evil/evil')),
+                            'backbone.name'),
+    'arguments for timm': (model(backbone=dict(_delete_=True, type='TimmFeatures', name='resnet18', arguments=dict(
+        pretrained_cfg=dict(file='{folder}/evil.pkl')))), 'arguments.pretrained_cfg.file'),
+    'another scope': (head(_scope_='mmdet'), "'_scope_' is not the name of an argument"),
+    'a pickled image': (pipeline(type='LoadBiomedicalImageFromFile', decode_backend='pickle'), r'test_pipeline.type'),
+    'a transform of files': (pipeline(type='LoadAnnotationsImage'), r'test_pipeline.type'),
+    'another decoder': (pipeline(imdecode_backend='pickle'), 'imdecode_backend'),
+    'code in a key': (head(**{"a': __import__('os').system('touch {folder}/marker'), 'b": 1}),
+                      'is not the name of an argument'),
+    'a huge image': (pipeline(type='Resize', scale=(60000, 60000)), r'test_pipeline.scale'),
+    'a huge scale': (pipeline(type='Resize', scale_factor=1e4), r'test_pipeline.scale_factor'),
+    'no finite number': (head(dropout_ratio=float('nan')), 'dropout_ratio'),
+    'bytes': (head(ratio=b'1'), 'a bytes is neither number nor text'),
+    'no segmentor': (dict(model=dict(segmentor=3)), 'does not describe a segmentor'),
+    'no head': (head(_delete_=True), 'does not describe a segmentor'),
+    'heads without types': (model(decode_head=[1]), 'does not describe a segmentor'),
+    'another predictor': (dict(model=dict(predict_with='nobody')), "predict_with='nobody'"),
+    'a pipeline that is a number': (dict(test_dataloader=dict(dataset=dict(pipeline=3))), 'does not describe'),
+    'wrong arguments': (head(nonsense=1), 'does not describe a segmentor.*nonsense'),
+    'a huge layer': (head(channels=10_000, dilations=(1, ) * 1000), 'a network of more than'),
+    'many small layers': (model(backbone=dict(_delete_=True, type='MSCAN', embed_dims=[1] * 4,
+                                              depths=[10**4] * 4)), 'a network of more than'),
+    'more layers': (model(backbone=dict(type='MSCAN', depths=[10**6] * 4)), r'backbone.depths: its integers add up'),
+}
+
+
+def merged(config, changes):
+    """As `Config.merge_from_dict`, for keys that are no identifiers, too."""
+    if not isinstance(config, dict) or not isinstance(changes, dict) or changes.get('_delete_'):
+        return {k: v for k, v in changes.items() if k != '_delete_'} if isinstance(changes, dict) else changes
+    return {**config, **{key: merged(config.get(key), value) for key, value in changes.items()}}
+
+
+def filled(node, folder):
+    """With the folder's path in the place of '{folder}'."""
+    if isinstance(node, dict):
+        return {filled(key, folder): filled(value, folder) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(filled(item, folder) for item in node)
+    return node.replace('{folder}', str(folder)) if isinstance(node, str) else node
+
+
+@pytest.mark.parametrize('kind', REFUSED)
+def test_a_hostile_config_is_refused(deeplab, tmp_path, kind):
+    """Nothing is imported, read, built or allocated because a checkpoint says so."""
+    changes, match = REFUSED[kind]
+    (tmp_path / 'evil.pkl').write_bytes(pickle.dumps(Touch(tmp_path / 'marker')))
     checkpoint = read_checkpoint(deeplab[0])
-    text = checkpoint['meta']['cfg'].replace(old, new)
-    assert text != checkpoint['meta']['cfg']
-    with pytest.raises(ExportError, match=match):
-        plain_network(changed(checkpoint, text))
+    config = merged(parse_config(checkpoint['meta']['cfg']), filled(changes, tmp_path))
+    with pytest.raises(ExportError, match=rf'^bad\.pth: .*{match}.*'):
+        plain_network(changed(checkpoint, '\n'.join(f'{key} = {value!r}' for key, value in config.items())),
+                      source='bad.pth')
+    assert not (tmp_path / 'marker').exists()
     assert 'antigravity' not in sys.modules
+
+
+class Touch:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path, )
+
+
+def test_backends_of_a_checkpoint_are_dropped(deeplab):
+    checkpoint = read_checkpoint(deeplab[0])
+    config = merged(parse_config(checkpoint['meta']['cfg']), pipeline(
+        backend_args=dict(backend='memcached', sys_path='/evil'), file_client_args=dict(backend='disk')))
+    text = '\n'.join(f'{key} = {value!r}' for key, value in config.items())
+    assert plain_network(changed(checkpoint, text)).pipeline[0] == dict(type='LoadImageFromFile')
+
+
+def test_the_config_of_an_exported_folder_is_data(deeplab, tmp_path):
+    write_mmseg(open_network(deeplab[0]), tmp_path)
+    with (tmp_path / 'config.py').open('a') as file:
+        file.write(f"\n__import__('pathlib').Path({str(tmp_path / 'marker')!r}).touch()\n")
+    with pytest.raises(CheckpointError, match=r'more than data: line \d+ has `__import__'):
+        open_network(tmp_path)
+    assert not (tmp_path / 'marker').exists()
+    open_network(tmp_path, str(tmp_path / 'config.py'))  # the user's own word
+    assert (tmp_path / 'marker').exists()
+
+
+def test_the_name_of_a_file_is_no_code(deeplab, tmp_path):
+    evil = tmp_path / f"x\n__import__('pathlib').Path({'marker'!r}).touch() #.pth"
+    evil.write_bytes(deeplab[0].read_bytes())
+    write_mmseg(open_network(evil), tmp_path / 'out')
+    text = (tmp_path / 'out/config.py').read_text()
+    assert [line for line in text.splitlines() if '__import__' in line and not line.startswith('#')] == []
+    assert "touch() #.pth" in text
+
+
+def test_every_class_that_a_checkpoint_may_name_is_known():
+    """All are registered, by mmseg or this package, except for those that an installed mmcv lacks."""
+    names = set().union(*embedded._NETWORK.values(), embedded._LOSSES)
+    assert {name for name in names if name not in MODELS and name not in MODELS.parent} <= {'DCN', 'DCNv2', 'SAC'}
+    assert all(name in TRANSFORMS or name in TRANSFORMS.parent for name in embedded._PIPELINE['pipeline'])
+
+
+def test_networks_of_mmseg_pass():
+    """One of each kind of head of the test suite, and configs of the zoo with their own text."""
+    for name in ('deeplabv3plus/deeplabv3plus_r50-d8_4xb2-80k_cityscapes-769x769', 'hrnet/fcn_hr18_4xb4-40k_pascal-'
+                 'context-480x480', 'segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512', 'swin/swin-tiny-patch4-'
+                 'window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512', 'pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes',
+                 'knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512',
+                 'unet/unet-s5-d16_pspnet_4xb4-40k_drive-64x64'):
+        segmentor = for_inference(plain_segmentor(Config.fromfile(ZOO / f'{name}.py')))
+        assert accept_network(segmentor) == segmentor
 
 
 def test_weights_of_another_network(deeplab):
@@ -243,7 +386,7 @@ def test_weights_of_another_network(deeplab):
 def test_weights_that_are_not_there(deeplab, tmp_path):
     checkpoint = copy.copy(read_checkpoint(deeplab[0]))
     state = {key: value for key, value in checkpoint['state_dict'].items() if not key.startswith('student.')}
-    with pytest.raises(ExportError, match='bad.pth holds no weights of a student'):
+    with pytest.raises(ExportError, match='bad.pth: it contains no weights of a student'):
         plain_network(dict(checkpoint, state_dict=state), choice='student', source='bad.pth')
     with pytest.raises(ExportError, match='the config has no model'):
         plain_network(changed(checkpoint, 'a = 1'))

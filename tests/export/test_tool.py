@@ -35,8 +35,8 @@ def test_other_formats(tmp_path, capsys):
     (tmp_path / 'x').mkdir()
     checkpoint, _ = trained(tmp_path / 'x', tiny.small(num_classes=19))
     tmp_path = tmp_path / 'out'
-    code, said = exported(capsys, checkpoint, '--tested', '--out', tmp_path, '--formats', 'safetensors', 'onnx',
-                          '--size', 32, 40, '--with-preprocessing')
+    code, said = exported(capsys, checkpoint, '--config', checkpoint.with_name('config.py'), '--tested', '--out',
+                          tmp_path, '--formats', 'safetensors', 'onnx', '--size', 32, 40, '--with-preprocessing')
     assert code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ['model.onnx', 'model.safetensors']
     assert said.out.startswith('student of DACS, iteration 7\n')
@@ -58,8 +58,8 @@ def test_what_is_not_stock_is_said(tmp_path, capsys):
     (['nowhere.pth'], 'no checkpoint at nowhere.pth'),
     (['{folder}'], 'is no folder of tools/export.py'),
     (['{folder}/text.pth'], 'text.pth was not opened'),
-    (['{folder}/bare.pth'], 'bare.pth carries no config. Give the config as a file, with --config'),
-    (['{folder}/list.pth'], 'list.pth holds no dict'),
+    (['{folder}/bare.pth'], 'bare.pth contains no config. Give the config as a file, with --config'),
+    (['{folder}/list.pth'], 'list.pth contains no dict'),
     (['{checkpoint}', '--config', 'nowhere.py'], 'no config at nowhere.py'),
 ])
 def test_mistakes(checkpoint, tmp_path, capsys, arguments, error):

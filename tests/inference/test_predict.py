@@ -196,7 +196,7 @@ def test_a_video_that_breaks_off(place, tmp_path, capsys):
 
 
 def test_own_classes(tmp_path):
-    path, model = networks.trained(tmp_path, dict(tiny.small(num_classes=3)), meta=None)
+    path, model = networks.trained(tmp_path, tiny.encoder_decoder(networks.resnet(), tiny.fcn(64, num_classes=3)))
     checkpoint = read_checkpoint(path)
     palette = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     checkpoint['meta']['dataset_meta'] = dict(classes=('grass', 'mud', 'road'), palette=palette)
