@@ -1,8 +1,9 @@
 """What a checkpoint may be made of: our own builders, by the name that pickles use.
 
-Each takes what the file says as data, checks it, and gives plain data or a tensor back. None
-takes a function or a class from the file.
+Each takes the arguments in the file as data, checks them, and returns plain data or a tensor. None calls a function
+or a class from the file, and none takes more memory than its arguments do.
 """
+import math
 import re
 from collections import OrderedDict
 from typing import Any
@@ -12,18 +13,22 @@ import torch
 from torch import Tensor
 
 from .errors import CheckpointError
-from .pickle_machine import Builder, Global, Placeholder
+from .unpickler import Builder, Global, Placeholder, checked_keys
 
 # torch's types of numbers, as files name them: `torch.float32`.
 DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
-_NUMBERS_AND_TEXT = re.compile(r'[<|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d+)')
+_NUMBERS_AND_TEXT = re.compile(r'[<|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU][1-9]\d{0,6})')
+# A view may repeat the elements of its storage (stride 0); copying it then takes more memory than the file.
+_MOST_REPEATED = 2**16
 
 
 def _tensor(flat: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     """A tensor on its storage; gradients' hooks, which a file may also name, are left out."""
     numbers = (offset, *size, *stride)
     if type(flat) is not Tensor or any(type(number) is not int for number in numbers):
-        raise CheckpointError('it holds a tensor without a storage or a shape')
+        raise CheckpointError('it contains a tensor without a storage or a shape')
+    if math.prod(size) > max(flat.numel(), _MOST_REPEATED):
+        raise CheckpointError(f'it contains a tensor of the shape {size}, larger than its storage')
     # torch checks that the view stays inside the storage.
     return flat.as_strided(size, stride, offset + flat.storage_offset())
 
@@ -36,7 +41,7 @@ def _typed_tensor(flat: Tensor, offset: int, size: tuple, stride: tuple, require
 
 def _parameter(data: Tensor, *_: Any) -> Tensor:
     if type(data) is not Tensor:
-        raise CheckpointError('it holds a parameter that is not a tensor')
+        raise CheckpointError('it contains a parameter that is not a tensor')
     return data
 
 
@@ -44,18 +49,20 @@ def _from_type(function: Global, cls: Any, args: tuple, state: Any) -> Any:
     """A tensor that carries attributes or has a class of its own: the tensor without them."""
     builder = _TENSORS.get(getattr(function, 'path', None))
     if builder is None or type(args) is not tuple:
-        raise CheckpointError('it holds a tensor of an unknown kind')
+        raise CheckpointError('it contains a tensor of an unknown kind')
     return builder(*args)
 
 
 def _dtype(name: Any) -> torch.dtype:
     if type(name) is not Global or name.path not in DTYPES:
-        raise CheckpointError('it holds a tensor of an unknown type')
+        raise CheckpointError('it contains a tensor of an unknown type')
     return DTYPES[name.path]
 
 
 def _ordered_dict(pairs: Any = ()) -> OrderedDict:
-    return OrderedDict([(key, value) for key, value in pairs])
+    pairs = [(key, value) for key, value in _items(pairs)]
+    checked_keys([key for key, _ in pairs])
+    return OrderedDict(pairs)
 
 
 def _plain_dict(content: Any = None, *_: Any) -> dict:
@@ -67,23 +74,37 @@ def _default_dict(factory: Any = None) -> dict:
     return {}
 
 
+def _items(value: Any) -> list | tuple | set:
+    """A container that the file spells item by item; bytes and numbers would expand."""
+    if type(value) not in (list, tuple, set):
+        raise CheckpointError(f'it contains a container made of a {type(value).__name__}')
+    return value
+
+
 def _encoded(text: str, encoding: str = 'latin1') -> bytes:
     """How protocol 2 spells bytes."""
     if type(text) is not str or encoding not in ('latin1', 'latin-1', 'utf-8'):
-        raise CheckpointError('it holds bytes in an unknown encoding')
+        raise CheckpointError('it contains bytes in an unknown encoding')
     return text.encode(encoding)
 
 
-def _data(kind: type) -> Builder:
-    """A builder for one of Python's own containers and numbers, from plain arguments."""
-    plain = (int, float, str, bytes, list, tuple, set)
+def _size(numbers: Any = ()) -> torch.Size:
+    if not all(type(number) is int and 0 <= number < 2**62 for number in _items(numbers)):
+        raise CheckpointError('it contains a size that is not made of numbers')
+    return torch.Size(numbers)
 
-    def build(*args: Any) -> Any:
-        if any(type(value) not in plain for value in args):
-            raise CheckpointError(f'it holds a {kind.__name__} made of something else')
-        return kind(*args)
 
-    return build
+def _bytes(content: Any = b'', encoding: str = 'latin1') -> bytes:
+    """bytes() and bytearray(), for which protocol 2 has text; of a number they would be as long as it says."""
+    return content if type(content) is bytes else _encoded(content, encoding)
+
+
+def _complex(real: float, imaginary: float) -> complex:
+    return complex(float(real), float(imaginary))
+
+
+def _device(kind: str, index: int | None = None) -> torch.device:
+    return torch.device(kind) if index is None else torch.device(kind, index)
 
 
 def _reconstructed(cls: Any, base: Any, state: Any) -> Placeholder:
@@ -93,7 +114,7 @@ def _reconstructed(cls: Any, base: Any, state: Any) -> Placeholder:
 
 def _array_dtype(code: str, *_: Any) -> np.dtype:
     if type(code) is not str or not _NUMBERS_AND_TEXT.fullmatch(code):
-        raise CheckpointError(f'it holds an array of {code!r}, which is neither number nor text')
+        raise CheckpointError(f'it contains an array of {code!r}, which is neither number nor text')
     return np.dtype(code)
 
 
@@ -106,7 +127,7 @@ def _array_scalar(dtype: np.dtype, data: Any) -> Any:
     """A NumPy scalar, as Python's number or text."""
     data = data.encode('latin1') if isinstance(data, str) else data
     if not isinstance(dtype, np.dtype) or type(data) is not bytes:
-        raise CheckpointError('it holds a NumPy scalar of an unknown type')
+        raise CheckpointError('it contains a NumPy scalar of an unknown type')
     return np.frombuffer(data, dtype=dtype, count=1)[0].item()
 
 
@@ -126,19 +147,19 @@ _TENSORS: dict[Any, Builder] = {
 BUILDERS: dict[str, Builder] = {
     **_TENSORS,
     'torch._tensor._rebuild_from_type_v2': _from_type,
-    'torch.Size': _data(tuple),
-    'torch.device': lambda kind, *index: ':'.join(map(str, (kind, *index))),
+    'torch.Size': _size,
+    'torch.device': _device,
     'collections.OrderedDict': _ordered_dict,
     'collections.Counter': _plain_dict,
     'collections.defaultdict': _default_dict,
-    'collections.deque': _data(list),
+    'collections.deque': lambda items=(), *_: list(_items(items)),
     'mmengine.config.config.ConfigDict': _plain_dict,
     '_codecs.encode': _encoded,
-    'builtins.bytes': _data(bytes),
-    'builtins.bytearray': _data(bytearray),
-    'builtins.set': _data(set),
-    'builtins.frozenset': _data(frozenset),
-    'builtins.complex': _data(complex),
+    'builtins.bytes': _bytes,
+    'builtins.bytearray': lambda *content: bytearray(_bytes(*content)),
+    'builtins.set': lambda items=(): set(checked_keys(list(_items(items)))),
+    'builtins.frozenset': lambda items=(): frozenset(checked_keys(list(_items(items)))),
+    'builtins.complex': _complex,
     'copyreg._reconstructor': _reconstructed,
     'numpy.dtype': _array_dtype,
     **_numpy('scalar', _array_scalar),

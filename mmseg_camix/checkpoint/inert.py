@@ -1,13 +1,14 @@
-"""Turn what the restricted reader found into plain data, or refuse it by name."""
+"""Plain data of what the unpickler returned; objects are left out or refused by name."""
 from collections import OrderedDict
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .builders import DTYPES
 from .errors import CheckpointError
-from .pickle_machine import HISTORY_BUFFER, Global, Placeholder
+from .unpickler import HISTORY_BUFFER, Global, Placeholder
 
 # A training cannot go on, and a network cannot run, without all of these.
 NEEDED = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
@@ -28,66 +29,89 @@ def without_placeholders(content: Any) -> tuple[Any, list[str]]:
     Raises:
         CheckpointError: one of them stands where weights or a state of the training belong.
     """
-    left_out: list[str] = []
     # Other programs' checkpoints have other sections: a dict of dicts, one of them the weights.
-    has_sections = isinstance(content, dict) and any(
-        isinstance(item, dict) for item in content.values())
+    has_sections = isinstance(content, dict) and any(isinstance(item, dict) for item in content.values())
+    walk = _Walk()
     try:
-        plain = _plain(content, '', not has_sections, left_out, {})
+        plain = walk.plain(content, '', not has_sections)
     except RecursionError as error:
         raise CheckpointError('its data are nested too deeply, or in themselves') from error
     if has_sections and 'message_hub' in content:
         # The Runner needs it to resume; its absence costs the history of the log only.
         plain.setdefault('message_hub', {})
-    return plain, left_out
+    return plain, walk.left_out
 
 
-def _plain(value: Any, place: str, needed: bool, left_out: list[str], seen: dict) -> Any:
-    if isinstance(value, Placeholder) and value.path == HISTORY_BUFFER:
-        value = history_state(value)
-    if isinstance(value, Global) and value.path in DTYPES:
-        return DTYPES[value.path]
-    if isinstance(value, Placeholder) or not isinstance(value, _PLAIN):
-        kind = getattr(value, 'path', type(value).__name__)
-        if needed:
-            raise CheckpointError(f'`{place or "the file itself"}` is an object of the class '
-                                  f'`{kind}`, where weights or a state of the training belong')
-        left_out.append(f'{place} ({kind})')
-        return _ABSENT
-    if not isinstance(value, (dict, list, tuple, set, frozenset)):
-        return value
-    # The same list in two places stays one list. (The value is kept, or its id could be reused.)
-    known = id(value), needed
-    if known not in seen:
-        seen[known] = value, _plain_container(value, place, needed, left_out, seen)
-    return seen[known][1]
+class _Walk:
+    """One pass over what the unpickler returned.
+
+    Lists may be shared: 40 of them, each with two references to the next, are 2**40 lists for everyone who walks
+    through them. The entries are counted as such a walk would meet them.
+    """
+
+    def __init__(self) -> None:
+        self.left_out: list[str] = []
+        self.known: dict[tuple, tuple] = {}
+        self.entries = 0
+
+    def plain(self, value: Any, place: str, needed: bool) -> Any:
+        """Plain data of `value`, which stands at `place`; `needed` if no part of it may be left out."""
+        self.entries += 1
+        if isinstance(value, Placeholder) and value.path == HISTORY_BUFFER:
+            value = history_state(value)
+        if isinstance(value, Global) and value.path in DTYPES:
+            return DTYPES[value.path]
+        if isinstance(value, Placeholder) or not isinstance(value, _PLAIN):
+            kind = getattr(value, 'path', type(value).__name__)
+            if needed:
+                raise CheckpointError(f'`{place or "the file itself"}` is an object of the class '
+                                      f'`{kind}`, where weights or a state of the training belong')
+            if len(self.left_out) < _MOST_NAMED:
+                self.left_out.append(f'{place} ({kind})')
+            return _ABSENT
+        if not isinstance(value, (dict, list, tuple, set, frozenset)):
+            return value
+        # The same list in two places stays one list. (The value is kept, or its id could be reused.)
+        known = id(value), needed
+        if known not in self.known:
+            before = self.entries
+            result = self._container(value, place, needed)
+            self.known[known] = value, result, self.entries - before
+        else:
+            self.entries += self.known[known][2]
+        if self.entries > _MOST_ENTRIES:
+            raise CheckpointError(f'its lists share so many parts that they have over {_MOST_ENTRIES} entries')
+        return self.known[known][1]
+
+    def _container(self, value: Any, place: str, needed: bool) -> Any:
+        if isinstance(value, dict):
+            return self._dict(value, place, needed)
+        items = [self.plain(item, f'{place}[{number}]', needed) for number, item in enumerate(value)]
+        return type(value)(None if item is _ABSENT else item for item in items)
+
+    def _dict(self, value: dict, place: str, needed: bool) -> dict:
+        result = type(value)() if type(value) is OrderedDict else {}
+        for key, item in value.items():
+            name = str(key)[:100] if isinstance(key, (str, int)) else f'({type(key).__name__})'
+            inside = f'{place}.{name}' if place else name
+            need = needed or (not place and (key in NEEDED or _holds_tensors(item)))
+            key = self.plain(key, f'{inside} as a key', need)
+            item = self.plain(item, inside, need)
+            if key is not _ABSENT and item is not _ABSENT:
+                result[key] = item
+        if hasattr(value, '_metadata'):
+            result._metadata = self.plain(value._metadata, f'{place}._metadata', needed)
+        return result
 
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, Tensor, np.ndarray, dict,
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, Tensor, torch.device, np.ndarray, dict,
           list, tuple, set, frozenset)
+_MOST_ENTRIES = 5_000_000
+_MOST_NAMED = 20
 
 
 def _holds_tensors(value: Any) -> bool:
     return isinstance(value, dict) and any(isinstance(item, Tensor) for item in value.values())
-
-
-def _plain_container(value: Any, place: str, needed: bool, left_out: list[str],
-                     seen: dict) -> Any:
-    if isinstance(value, dict):
-        result = type(value)() if type(value) is OrderedDict else {}
-        for key, item in value.items():
-            inside = f'{place}.{key}' if place else str(key)
-            need = needed or (not place and (key in NEEDED or _holds_tensors(item)))
-            key = _plain(key, f'{inside} as a key', need, left_out, seen)
-            item = _plain(item, inside, need, left_out, seen)
-            if key is not _ABSENT and item is not _ABSENT:
-                result[key] = item
-        if hasattr(value, '_metadata'):
-            result._metadata = value._metadata
-        return result
-    items = [_plain(item, f'{place}[{number}]', needed, left_out, seen)
-             for number, item in enumerate(value)]
-    return type(value)(None if item is _ABSENT else item for item in items)
 
 
 def history_state(buffer: Placeholder) -> dict:

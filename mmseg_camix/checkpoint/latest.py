@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from .errors import CheckpointError
-from .restricted import ZIP_MAGIC, is_whole_zip, read_restricted
+from .formats import ZIP_MAGIC, is_whole_zip, read_restricted
 from .run_id import checkpoint_run_id, read_run_id
 
 POINTER = 'last_checkpoint'

@@ -13,7 +13,7 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from mmseg_camix.checkpoint.restricted import LEGACY_MAGIC
+from mmseg_camix.checkpoint.formats import LEGACY_MAGIC
 
 
 class Call:

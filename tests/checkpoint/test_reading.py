@@ -9,8 +9,7 @@ from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint
-from mmseg_camix.checkpoint import reader as reader_module
-from mmseg_camix.checkpoint.restricted import read_restricted
+from mmseg_camix.checkpoint.formats import read_restricted
 from tests.checkpoint import hostile
 from tests.checkpoint.hostile import sound_checkpoint
 
@@ -148,10 +147,3 @@ def test_truncated(share, legacy, tmp_path):
     path.write_bytes(data[:int(len(data) * share)])
     with pytest.raises(CheckpointError, match='damaged|cut short'):
         read_checkpoint(path)
-
-
-def test_before_torch_2_10_only_our_reader_is_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader_module, 'TORCH_IS_SAFE', False)
-    monkeypatch.setattr(torch, 'load', None)
-    torch.save({'a': torch.ones(2)}, tmp_path / 'a.pth')
-    assert torch.equal(read_checkpoint(tmp_path / 'a.pth')['a'], torch.ones(2))

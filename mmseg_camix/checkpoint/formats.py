@@ -1,7 +1,9 @@
 """Read torch's two file formats, zip and the older one, without running anything from the file."""
 import io
+import os
 import struct
 import zipfile
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from .builders import BUILDERS
 from .errors import CheckpointError, DamagedCheckpointError
-from .pickle_machine import BROKEN, Global, PickleMachine
+from .unpickler import BROKEN, Budget, Global, Unpickler
 
 # The first number of the older format (torch < 1.6).
 LEGACY_MAGIC = 0x1950a86a20f9469cfc6c
@@ -21,48 +23,71 @@ _STORAGE_TYPES = {
     'ShortStorage': torch.int16, 'CharStorage': torch.int8, 'ByteStorage': torch.uint8,
     'BoolStorage': torch.bool, 'ComplexFloatStorage': torch.complex64,
     'ComplexDoubleStorage': torch.complex128, 'UntypedStorage': torch.uint8}
+_SMALL = 2**27  # bytes that any file may take in memory, besides twice its size for the objects in its pickle
+_LARGEST_DIRECTORY = 2**23  # bytes; of some 70,000 tensors
 
 
 def read_restricted(file: BinaryIO) -> Any:
     """The content of `file`: plain data, CPU tensors, and placeholders for what is neither.
 
     Raises:
-        CheckpointError: the file is damaged, of another format, or asks to call something.
+        CheckpointError: the file is damaged, of another format, too large for its size, or asks to call something.
     """
     start = file.read(4)
+    size = file.seek(0, os.SEEK_END)
     file.seek(0)
     try:
-        return _read_zip(file) if start == ZIP_MAGIC else _read_legacy(file)
+        return (_read_zip if start == ZIP_MAGIC else _read_legacy)(file, size)
     except CheckpointError:
         raise
-    except (*BROKEN, zipfile.BadZipFile, struct.error) as error:
+    except (*BROKEN, zipfile.BadZipFile, struct.error, NotImplementedError) as error:
         raise DamagedCheckpointError(
-            f'it is damaged or cut short ({type(error).__name__}: {error})') from error
+            f'it is damaged or cut short ({type(error).__name__}: {str(error)[:200]})') from error
 
 
 def _storage_type(name: Any) -> torch.dtype:
     """FloatStorage and its like, as the file names them, to the type of their numbers."""
     kind = name.path.rsplit('.', 1)[-1] if type(name) is Global else None
     if kind not in _STORAGE_TYPES:
-        raise CheckpointError(f'it holds a storage of the unknown type {name}')
+        raise CheckpointError(f'it contains a storage of the unknown type {name}')
     return _STORAGE_TYPES[kind]
 
 
-def _flat(data: bytes, dtype: torch.dtype) -> Tensor:
-    """Raw little-endian bytes as a flat tensor that owns its memory."""
-    return torch.frombuffer(bytearray(data), dtype=dtype) if data else torch.empty(0, dtype=dtype)
+def _filled(read: Callable[[int], bytes], size: int) -> Tensor:
+    """(size,) uint8 read from a file piece by piece, so that it is in memory only once."""
+    data = torch.empty(size, dtype=torch.uint8)
+    view = memoryview(data.numpy())
+    for start in range(0, size, 1 << 20):
+        stop = min(start + (1 << 20), size)
+        view[start:stop] = read(stop - start)  # ValueError if fewer bytes are left
+    return data
 
 
-def _read_zip(file: BinaryIO) -> Any:
+def _open_zip(file: BinaryIO, size: int) -> zipfile.ZipFile:
+    """A zip file whose members are as large as they say, stored as they are, and do not overlap."""
+    end = zipfile._EndRecData(file)
+    if end is None or end[zipfile._ECD_SIZE] > _LARGEST_DIRECTORY:
+        raise DamagedCheckpointError('it is damaged or cut short: its directory is missing or larger than any of torch')
+    archive = zipfile.ZipFile(file)
+    if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+        raise CheckpointError('it has compressed members, which torch.save does not write')
+    if sum(info.file_size for info in archive.infolist()) > size:
+        raise CheckpointError('its members are larger than the file')
+    return archive
+
+
+def _read_zip(file: BinaryIO, size: int) -> Any:
     """The zip format: a pickle `NAME/data.pkl` and one member `NAME/data/KEY` for each storage."""
-    with zipfile.ZipFile(file) as archive:
-        names = archive.namelist()
+    with _open_zip(file, size) as archive:
+        names = set(archive.namelist())
         pickles = [name for name in names if name.endswith('/data.pkl') and name.count('/') == 1]
         if len(pickles) != 1:
             raise CheckpointError('it is a zip file, but not one that torch.save writes')
         folder = pickles[0][:-len('data.pkl')]
         if f'{folder}constants.pkl' in names:
             raise CheckpointError('it is a TorchScript program, not a set of weights')
+        if (name := damaged_member(archive)) is not None:
+            raise DamagedCheckpointError(f'it is damaged: the checksum of {name} is not that of its content')
         if f'{folder}byteorder' in names and archive.read(f'{folder}byteorder') != b'little':
             raise CheckpointError('it was written on a big-endian machine')
         known: dict[str, Tensor] = {}
@@ -70,58 +95,63 @@ def _read_zip(file: BinaryIO) -> Any:
         def storage(identity: tuple) -> Tensor:
             name, key = _storage_identity(identity)[:2]
             if key not in known:
-                known[key] = _flat(archive.read(f'{folder}data/{key}'), _storage_type(name))
+                info = archive.getinfo(f'{folder}data/{key}')
+                with archive.open(info) as member:
+                    known[key] = _filled(member.read, info.file_size).view(_storage_type(name))
             return known[key]
 
-        return PickleMachine(BUILDERS, storage).load(io.BytesIO(archive.read(pickles[0])))
+        budget = Budget(2 * size + _SMALL)
+        budget.spend(archive.getinfo(pickles[0]).file_size)
+        return Unpickler(io.BytesIO(archive.read(pickles[0])), BUILDERS, storage, budget).load()
 
 
 def _storage_identity(identity: Any) -> tuple:
     """What follows 'storage' in a persistent id: type, key, location, number of elements, ..."""
-    if type(identity) is not tuple or len(identity) < 5 or identity[0] != 'storage':
+    if type(identity) is not tuple or len(identity) < 5 or identity[0] != 'storage' or type(identity[2]) is not str:
         raise CheckpointError('it refers to something outside itself that is not a storage')
     return identity[1:]
 
 
-def _read_legacy(file: BinaryIO) -> Any:
+def _read_legacy(file: BinaryIO, size: int) -> Any:
     """The older format: five pickles in a row, then the storages, each as a length and bytes."""
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
     known: dict[str, Tensor] = {}
+    budget, room = Budget(2 * size + _SMALL), Budget(size)
 
     def storage(identity: tuple) -> Tensor:
         name, key, _location, length, *view = _storage_identity(identity)
         dtype = _storage_type(name)
-        if type(length) is not int or not 0 <= length * dtype.itemsize <= size:
-            raise DamagedCheckpointError('it is cut short: a storage is larger than the file')
-        # The numbers follow after the pickle, so that they are filled in later.
-        flat = known.setdefault(key, torch.zeros(length, dtype=dtype))
+        if type(length) is not int or length < 0:
+            raise DamagedCheckpointError('it is damaged: a storage has no length')
+        if key not in known:
+            room.spend(length * dtype.itemsize)
+            # The numbers follow after the pickle, so that they are filled in later.
+            known[key] = torch.zeros(length, dtype=dtype)
         if view and view[0] is not None:
             _, offset, length = view[0]
-            return flat[offset:offset + length]
-        return flat
+            return known[key][offset:offset + length]
+        return known[key]
 
-    machine = PickleMachine(BUILDERS, storage)
-    if _first_number(machine, file) != LEGACY_MAGIC:
+    def load() -> Any:
+        return Unpickler(file, BUILDERS, storage, budget).load()
+
+    if _first_number(load) != LEGACY_MAGIC:
         raise CheckpointError('it is no file of torch.save (or one of a version before 0.4)')
-    machine.load(file)
-    if not machine.load(file).get('little_endian', True):
+    load()
+    if not load().get('little_endian', True):
         raise CheckpointError('it was written on a big-endian machine')
-    content = machine.load(file)
-    for key in machine.load(file):
+    content = load()
+    for key in load():
         flat = known[key]
         length, = struct.unpack('<q', file.read(8))
         if length != flat.numel():
             raise DamagedCheckpointError('it is damaged: a storage has another length than announced')
-        data = file.read(length * flat.element_size())
-        if length:
-            flat.copy_(torch.frombuffer(bytearray(data), dtype=flat.dtype, count=length))
+        flat.view(torch.uint8).copy_(_filled(file.read, flat.numel() * flat.element_size()))
     return content
 
 
-def _first_number(machine: PickleMachine, file: BinaryIO) -> Any:
+def _first_number(load: Callable[[], Any]) -> Any:
     try:
-        return machine.load(file)
+        return load()
     except BROKEN as error:
         if isinstance(error, CheckpointError) and 'call' in str(error):
             raise
@@ -131,15 +161,15 @@ def _first_number(machine: PickleMachine, file: BinaryIO) -> Any:
 def is_whole_zip(file: BinaryIO) -> bool:
     """Whether the zip's directory, its very end, is there and every member is as it was written."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with _open_zip(file, file.seek(0, os.SEEK_END)) as archive:
             named = any(name.endswith('/data.pkl') for name in archive.namelist())
             return named and damaged_member(archive) is None
-    except (zipfile.BadZipFile, struct.error, ValueError, OSError):
+    except (CheckpointError, zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError):
         return False
 
 
 def damaged_member(archive: zipfile.ZipFile) -> str | None:
-    """The first member whose content is not that of its checksum; torch does not look at checksums."""
+    """The first member whose content is not that of its checksum."""
     for info in archive.infolist():
         if info.CRC == 0:  # torch can be told to leave them out
             continue
@@ -150,19 +180,3 @@ def damaged_member(archive: zipfile.ZipFile) -> str | None:
         except zipfile.BadZipFile:
             return info.filename
     return None
-
-
-def refuse_damaged(file: BinaryIO) -> None:
-    """Raise DamagedCheckpointError if `file` is a zip with a damaged member."""
-    start = file.read(4)
-    file.seek(0)
-    if start != ZIP_MAGIC:
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            name = damaged_member(archive)
-    except (zipfile.BadZipFile, struct.error, ValueError) as error:
-        raise DamagedCheckpointError(f'it is damaged or cut short ({error})') from error
-    file.seek(0)
-    if name is not None:
-        raise DamagedCheckpointError(f'it is damaged: the checksum of {name} is not that of its content')

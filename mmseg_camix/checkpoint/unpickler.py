@@ -1,0 +1,253 @@
+"""Read a pickle as data: Python's unpickler without its means to import or call anything.
+
+A name in the file stays a name (`Global`). A call of it is looked up in a fixed table of our own builders; what is not
+in the table becomes a `Placeholder`, an inert record. Opcodes that checkpoints do not need are refused, and memory
+and time are limited, since a few bytes of a pickle can ask for gigabytes.
+"""
+import pickle
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .errors import CheckpointError
+
+Builder = Callable[..., Any]
+
+# In none of these cases is anything called. These rules only tell an attack, which is refused as
+# a whole, from a harmless object of another program, which is left out.
+_NEVER = frozenset({
+    'builtins', 'ctypes', 'importlib', 'nt', 'os', 'posix', 'pty', 'runpy', 'shutil', 'socket', 'subprocess', 'sys'})
+_HARMLESS = frozenset({
+    'builtins.object', 'builtins.dict', 'builtins.list', 'builtins.tuple', 'builtins.int', 'builtins.float',
+    'builtins.str', 'builtins.bool', 'datetime.datetime', 'datetime.date', 'datetime.timedelta'})
+HISTORY_BUFFER = 'mmengine.logging.history_buffer.HistoryBuffer'
+_MOST_OPCODES = 2_000_000  # some five seconds
+_MOST_BITS = 3200  # of an integer: a thousand decimal digits
+_MOST_KEY_BITS = 60  # larger integers can be chosen so that all have the same hash, and so can long tuples
+# Bytes that an opcode takes in memory, where that is more than _BYTES: containers with room to grow, the memo.
+_BYTES_OF = {'EMPTY_SET': 256, 'EMPTY_DICT': 192, 'EMPTY_LIST': 120, 'MARK': 120, 'SETITEM': 120, 'BINPUT': 120,
+             'LONG_BINPUT': 120, 'PUT': 120, 'MEMOIZE': 120}
+_BYTES = 48
+
+
+@dataclass(frozen=True)
+class Global:
+    """The name of a class or function, as the file spells it (modules of Python 2 renamed)."""
+
+    path: str
+
+
+@dataclass(eq=False)
+class Placeholder:
+    """Stands for an object of an unknown class."""
+
+    path: str
+    args: tuple = ()
+    state: Any = None
+    items: list = field(default_factory=list)
+
+
+class Budget:
+    """Bytes that one file may still take in memory."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def spend(self, size: int) -> None:
+        """Take `size` bytes, or raise CheckpointError where fewer are left."""
+        self.left -= size
+        if self.left < 0:
+            raise CheckpointError('it would take far more memory than its size accounts for')
+
+
+class Unpickler(pickle._Unpickler):
+    """Interprets one pickle.
+
+    Args:
+        file: stands at its start, and right behind it after `load`.
+        builders: what may be built, by the full name that the file uses; our own functions.
+        storage: turns a persistent id, as torch writes them for storages, into a storage.
+        budget: memory that it may take.
+    """
+
+    def __init__(self, file: BinaryIO, builders: Mapping[str, Builder], storage: Callable[[tuple], Any],
+                 budget: Budget) -> None:
+        super().__init__(file, encoding='latin1')
+        self._file_read = self._read
+        self._file, self._builders, self._storage, self._budget = file, builders, storage, budget
+        self._opcodes = 0
+
+    def _read(self, size: int) -> bytes:
+        """`file.read`, for which a size that is announced costs memory before it is allocated."""
+        if size == 1:
+            return self._file.read(1)
+        self._budget.spend(4 * size + _BYTES)  # as text, up to four bytes for each
+        return self._file.read(size)
+
+    def step(self, key: int) -> None:
+        """Interpret one opcode."""
+        self._opcodes += 1
+        if self._opcodes > _MOST_OPCODES:
+            raise CheckpointError(f'its pickle has more than {_MOST_OPCODES} instructions')
+        self._budget.spend(_COSTS.get(key, _BYTES))
+        handler = _ALLOWED.get(key)
+        if handler is None:
+            raise CheckpointError(f'its pickle uses the instruction {bytes([key])!r}, which checkpoints do not')
+        handler(self)
+        if self.stack and type(self.stack[-1]) is int and self.stack[-1].bit_length() > _MOST_BITS:
+            raise CheckpointError('it contains an integer of more than a thousand digits')
+
+    def find_class(self, module: str, name: str) -> Global:
+        """The name alone. Up to protocol 2, Python writes the names of Python 2: `commands.Popen`."""
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+        return Global(f'{module}.{name}')
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._storage(pid)
+
+    def load_frame(self) -> None:
+        self.read(8)  # frames only group what follows
+
+    def load_bytearray8(self) -> None:
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), 'little'))))
+
+    def load_reduce(self) -> None:
+        args, function = self.stack.pop(), self.stack.pop()
+        self.append(self._build_object(function, args))
+
+    load_newobj = load_reduce
+
+    def load_newobj_ex(self) -> None:
+        kwargs, args, cls = self.stack.pop(), self.stack.pop(), self.stack.pop()
+        if kwargs:
+            args = (*args, kwargs)
+            cls = Global(f'{cls.path} with keywords') if isinstance(cls, Global) else cls
+        self.append(self._build_object(cls, args))
+
+    def _instantiate(self, klass: Any, args: list) -> None:
+        self.append(self._build_object(klass, tuple(args)))
+
+    def _build_object(self, function: Any, args: Any) -> Any:
+        """The answer to a call: by our builder for that name, else a placeholder, else an error."""
+        if type(function) is not Global or type(args) is not tuple:
+            raise CheckpointError('it asks to call something that it computes itself')
+        if function.path in self._builders:
+            return self._builders[function.path](*args)
+        root, name = function.path.split('.', 1)[0], function.path.rsplit('.', 1)[-1]
+        is_method_of_buffer = (  # how mmengine's HistoryBuffer pickles its table of statistics
+            function.path == 'builtins.getattr' and len(args) == 2
+            and args[0] == Global(HISTORY_BUFFER) and type(args[1]) is str)
+        is_class = name.lstrip('_')[:1].isupper() and root not in _NEVER
+        if not (is_class or is_method_of_buffer or function.path in _HARMLESS):
+            raise CheckpointError(f'it asks to call `{function.path}`, which is not data')
+        return Placeholder(function.path, args)
+
+    def load_build(self) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Placeholder):
+            target.state = state
+        elif type(target) is OrderedDict:
+            # A state dict carries the versions of its modules as an attribute.
+            if type(state) is dict and isinstance(state.get('_metadata'), dict):
+                target._metadata = state['_metadata']
+        elif type(target) is np.ndarray:
+            _fill_array(target, state)
+        elif isinstance(target, np.dtype):
+            if state[1] not in ('<', '=', '|') or any(part is not None for part in state[2:5]):
+                raise CheckpointError('it holds an array of records or of foreign byte order')
+        elif type(target) is not dict:  # a dict stands for a config, whose attributes are lost
+            raise CheckpointError(f'it sets the state of a {type(target).__name__}')
+
+    def load_append(self) -> None:
+        self._extend([self.stack.pop()])
+
+    def load_appends(self) -> None:
+        self._extend(self.pop_mark())
+
+    def _extend(self, items: list) -> None:
+        target = self.stack[-1]
+        if isinstance(target, Placeholder):
+            target.items.extend(items)
+        elif type(target) is list:
+            target.extend(items)
+        else:
+            raise TypeError(f'a {type(target).__name__} takes no items')
+
+    def load_additems(self) -> None:
+        items = self.pop_mark()
+        if type(self.stack[-1]) is not set:
+            raise TypeError('only a set takes set items')
+        self.stack[-1].update(checked_keys(items))
+
+    def load_frozenset(self) -> None:
+        items = checked_keys(self.pop_mark())
+        self.append(frozenset(items))
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self._update(list(zip(items[::2], items[1::2])))
+
+    def load_put(self) -> None:
+        number, = checked_keys([int(self.readline()[:-1])])
+        self.memo[number] = self.stack[-1]
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._update([(key, value)])
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        self._update(list(zip(items[::2], items[1::2])))
+
+    def _update(self, pairs: list[tuple]) -> None:
+        target = self.stack[-1]
+        self._budget.spend(_COSTS[pickle.SETITEM[0]] * len(pairs))
+        if isinstance(target, Placeholder):
+            target.items.extend(pairs)
+        elif type(target) in (dict, OrderedDict):
+            checked_keys([key for key, _ in pairs])
+            target.update(pairs)
+        else:
+            raise TypeError(f'a {type(target).__name__} takes no keys')
+
+
+def _fill_array(array: np.ndarray, state: tuple) -> None:
+    version, shape, dtype, is_fortran, data = state
+    if not isinstance(dtype, np.dtype) or dtype.hasobject:
+        raise CheckpointError('it holds an array of objects, not of numbers')
+    data = data.encode('latin1') if isinstance(data, str) else data
+    array.__setstate__((version, shape, dtype, is_fortran, data))
+
+
+def checked_keys(keys: list) -> list:
+    """The keys, or an error if one could be made to collide with many others, so that a dict takes hours."""
+    for key in keys:
+        for part in key if type(key) is tuple and len(key) <= 4 else [key]:
+            is_small = type(part) is int and part.bit_length() <= _MOST_KEY_BITS
+            if not (is_small or part is None or type(part) in (bool, float, str, bytes, Global, Placeholder)):
+                raise CheckpointError(f'it uses a {type(part).__name__} as a key')
+    return keys
+
+
+def _opcodes(names: str) -> list[int]:
+    return [getattr(pickle, name)[0] for name in names.split()]
+
+
+_COSTS = {getattr(pickle, name)[0]: size for name, size in _BYTES_OF.items()}
+# The method that this class or its base has for each opcode that is allowed. INST and OBJ end in `_instantiate`.
+_ALLOWED = {key: getattr(Unpickler, pickle._Unpickler.dispatch[key].__name__) for key in _opcodes('''
+    PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT
+    BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE BINUNICODE
+    SHORT_BINUNICODE BINUNICODE8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM
+    SETITEMS EMPTY_SET ADDITEMS FROZENSET GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL
+    BINPERSID REDUCE BUILD INST OBJ NEWOBJ NEWOBJ_EX''')}
+Unpickler.dispatch = {key: lambda unpickler, key=key: unpickler.step(key) for key in range(256)}
+
+# What a damaged or hostile pickle makes the interpreter stumble over.
+BROKEN = (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RecursionError,
+          MemoryError, OverflowError, RuntimeError, pickle.UnpicklingError, AssertionError)
