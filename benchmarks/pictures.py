@@ -114,7 +114,7 @@ def draw_significance(cfg: Config, checkpoints: Sequence[str], path: Path, count
         kept = significance(step, image).cpu().numpy()
         threshold = float(significance.statistics()['significance/threshold'])
         crops = [resize(denormalise(crop, model.data_preprocessor), width) for crop in image]
-        columns.setdefault('target crop\nred: dropped; entropy: black 0, yellow ln C', [
+        columns.setdefault('target crop\nred: dropped\nentropy: yellow is ln C', [
             tile for crop in crops for tile in (crop, None)])
         title = f'iteration {iteration}\nR = {threshold:.2f}, {kept.mean():.0%} kept'
         columns[title] = [tile for crop, mask, entropy in zip(crops, kept, significance.entropy)

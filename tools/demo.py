@@ -112,7 +112,7 @@ def follow(process: subprocess.Popen, log: Path, title: str) -> None:
                 iteration, total = map(int, progress[-1])
                 if bar.total is None:  # the time left follows from what this process trains, not from its start
                     bar.reset(total)
-                    bar.initial = bar.n = iteration
+                    bar.initial = bar.n = bar.last_print_n = iteration
                 bar.update(iteration - bar.n)
 
 
