@@ -21,7 +21,8 @@ def majority_cells(label: Tensor, classes: Tensor, size: tuple[int, int], min_sh
     """
     count = len(classes)
     valid = (label >= 0) & (label < count)
-    one_hot = F.one_hot(torch.where(valid, label, count), count + 1).movedim(-1, 1)
+    # Void becomes one more class. (F.one_hot would check the values on the host.)
+    one_hot = torch.where(valid, label, count)[:, None] == torch.arange(count + 1, device=label.device)[:, None, None]
     share, winner = F.adaptive_avg_pool2d(one_hot.float(), size).max(1)
     chosen = torch.cat([classes, classes.new_zeros(1)])
     return chosen[winner] & (share >= min_share)

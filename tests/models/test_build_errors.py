@@ -1,7 +1,9 @@
 """What is wrong with a method's tables is said when it is built, with the entry and the valid choices."""
 
 import pytest
+from mmengine.config import Config
 
+from mmseg_camix.engine.config import complete_for_adaptation
 from mmseg_camix.models.building import TableError
 
 from . import tiny
@@ -101,6 +103,20 @@ def test_an_entry_without_type():
     refused("masks: 'clases' is a new entry and needs a dict with `type`.*Did you mean 'classes'",
             masks=dict(clases=dict(ratio=0.3)))
     refused("mask 'classes' needs a dict with `type`", masks=dict(classes=3))
+
+
+@pytest.mark.parametrize(('model', 'match'), [
+    (dict(type='DACSS'), "type 'DACSS' is not registered.*Did you mean 'DACS'"),
+    (dict(type='DACS', mask={}), r"model \(DACS\) has no argument 'mask'. Did you mean 'masks'"),
+])
+def test_near_misses_in_the_model(model, match):
+    with pytest.raises(TableError, match=match):
+        complete_for_adaptation(Config(dict(model=model)))
+
+
+@pytest.mark.parametrize('model', [dict(type='EncoderDecoder', mask={}), dict(type='DACS', segmentor={})])
+def test_valid_models_pass(model):
+    complete_for_adaptation(Config(dict(model=model)))
 
 
 def test_an_objective_named_loss():

@@ -7,7 +7,6 @@ from mmseg_camix.models.adapter import Output
 from mmseg_camix.models.step import StudentPass
 from tests.sync_counter import SyncCounter
 
-from . import tiny
 from .camix_tiny import BATCH, CLASSES, SIZE, camix, data_of, save_prior
 from .tiny import step_of
 
@@ -127,33 +126,3 @@ def test_nothing_of_ours_waits_for_the_device(prior, monkeypatch):
         sum(value for name, value in losses.items() if 'loss' in name).backward()
         model.update_teacher()
     assert not counter.names
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
-@pytest.mark.parametrize('significance', [dict(), dict(form='official', bound='classes', dtype='bf16', scale=0.5)])
-def test_nothing_waits_on_cuda(prior, monkeypatch, significance):
-    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy',
-                        lambda score, *args, **kwargs: score.new_zeros(1))
-    model = camix(context=dict(prior=prior), significance=significance).cuda()
-    data = data_of(model)
-    for mode in ('default', 'error'):  # the first step chooses algorithms and makes generators
-        torch.cuda.set_sync_debug_mode(mode)
-        try:
-            losses = model.loss(data['inputs'], data['data_samples'])
-            sum(value for name, value in losses.items() if 'loss' in name).backward()
-            model.update_teacher()
-        finally:
-            torch.cuda.set_sync_debug_mode('default')
-
-
-def test_passes_and_gradients():
-    """Two student passes, 1 + L of the teacher; every student parameter gets a gradient."""
-    model = camix(segmentor=tiny.small(crop=(SIZE, SIZE)), significance=dict())
-    seen = []
-    for network in (model.student, model.teacher.model):
-        network.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    total, _ = model.parse_losses(model(**data_of(model), mode='loss'))
-    assert len(seen) == 2 + 1 + 8
-    total.backward()
-    assert all(p.grad is not None for p in model.student.parameters())
-    assert all(p.grad is None for p in model.teacher.parameters())

@@ -1,11 +1,9 @@
 """What a step of DSP costs and can do without, and what is said where it is configured wrongly."""
 
 import pytest
-import torch
 from mmengine.structures import PixelData
 
 from mmseg_camix.models.building import TableError
-from tests.sync_counter import SyncCounter
 
 from . import tiny
 from .dsp_tiny import BATCH, NO_ALIGNMENT, NO_AUGMENTATION, SIZE, batch_of, data_of, losses_of, model_of
@@ -71,28 +69,6 @@ def test_single_paste():
     _, logged = losses_of(model, data_of(model))
     assert sizes == [BATCH, BATCH]
     assert 'mixed_target.loss_ce' in logged
-
-
-def test_a_step_can_be_replayed():
-    model = model_of(objectives=dict(align_global=dict(cells=20)), augment=dict(jitter_probability=1.0))
-    data, found = data_of(model), {}
-    for key in (0, 1, 0):
-        model.set_progress(key, 100)
-        torch.manual_seed(len(found))
-        losses = losses_of(model, data)[1]
-        assert found.setdefault(key, losses) == losses
-    assert found[0] != found[1]
-
-
-def test_nothing_waits_for_the_device(monkeypatch):
-    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1))
-    model = model_of(objectives=dict(align_global=dict(cells=20)))
-    data = data_of(model)
-    model.loss(data['inputs'], data['data_samples'])
-    with SyncCounter() as counter:
-        losses = model.loss(data['inputs'], data['data_samples'])
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-    assert not counter.names
 
 
 # ------------------------------------------------------------------ errors

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from mmseg_camix.models.building import TableError
-from tests.sync_counter import SyncCounter
 
 from . import tiny
 from .rccr_tiny import contrast, own, passes, rccr, step
@@ -63,15 +62,6 @@ def test_begin():
         assert (own(model).bank.labels.numel() > 0) == (iteration == 5)
 
 
-def test_one_pass_per_view_and_no_head_on_the_cut_image():
-    model = rccr()
-    student, head = passes(model.student.backbone), passes(model.student.decode_head.conv_seg)
-    teacher = passes(model.teacher.model.backbone)
-    step(model)
-    assert (len(student), len(teacher)) == (3, 1)
-    assert len(head) == 2
-
-
 @pytest.mark.parametrize(('name', 'stride'), [('FCN with an auxiliary head', 8), ('SegFormer', 32)])
 def test_squares_follow_the_features(name, stride):
     """Whole cells of the map that is contrasted, whatever the logits' stride is."""
@@ -95,42 +85,6 @@ def test_squares_per_batch():
         assert masks[per].shape == (4, 1, 32, 32)
     assert (masks['batch'] == masks['batch'][:1]).all()
     assert not (masks['image'] == masks['image'][:1]).all()
-
-
-def test_a_step_can_be_replayed():
-    losses = []
-    for iteration in (0, 1, 0):
-        model = rccr(tiny.per_pixel(), iteration=iteration, weight=1.0)
-        losses.append(contrast(model).item())
-    assert losses[0] == losses[2] != losses[1]
-
-
-def test_nothing_waits_for_the_device(monkeypatch):
-    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1))
-    model = rccr(at_once=2**12)
-    step(model)
-    model.update_teacher()
-    with SyncCounter() as counter:
-        losses = step(model)
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-        model.update_teacher()
-    assert not counter.names
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
-def test_nothing_waits_on_cuda(monkeypatch):
-    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy',
-                        lambda score, *args, **kwargs: score.new_zeros(1))
-    model = rccr(at_once=2**12).cuda()
-    data = model.data_preprocessor(tiny.batch(), True)
-    for mode in ('default', 'error'):  # the first step chooses algorithms and makes generators
-        torch.cuda.set_sync_debug_mode(mode)
-        try:
-            losses = model.loss(data['inputs'], data['data_samples'])
-            sum(value for name, value in losses.items() if 'loss' in name).backward()
-            model.update_teacher()
-        finally:
-            torch.cuda.set_sync_debug_mode('default')
 
 
 @pytest.mark.parametrize(('options', 'message'), [

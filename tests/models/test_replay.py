@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from . import tiny
+from .test_step import case
 
 
 def mixed_image(model, data):
@@ -28,6 +29,17 @@ def test_a_step_can_be_replayed(kind):
             assert torch.equal(image, images[key])
         assert not any(torch.equal(image, other) for k, other in images.items() if k != key)
         images[key] = image
+
+
+@pytest.mark.parametrize('kind', ['CAMix', 'DSP', 'RCCR'])
+def test_the_losses_of_a_step_can_be_replayed(kind):
+    losses = []
+    for iteration in (3, 4, 3):
+        model, data = case(kind, tiny.per_pixel())
+        model.set_progress(iteration, 100)
+        torch.manual_seed(len(losses))
+        losses.append({name: float(value) for name, value in model.loss(**data).items()})
+    assert losses[0] == losses[2] != losses[1]
 
 
 def test_masks_and_augmentation_are_drawn_apart():

@@ -9,9 +9,31 @@ from mmseg_camix.models.objectives import Objective
 from tests.sync_counter import SyncCounter
 
 from . import tiny
+from .dsp_tiny import batch_of
 
 FAMILY = {'SourceOnly': 1, 'PseudoLabelling': 2, 'MeanTeacher': 2, 'NaiveClassMix': 2, 'CutMix': 2, 'CowMix': 2,
-          'DACS': 2, 'iDACS': 2}
+          'DACS': 2, 'iDACS': 2, 'DAFormer': 2, 'iDAFormer': 2, 'CAMix': 2, 'DSP': 2, 'RCCR': 3}
+"""Method -> student passes of a step."""
+TEACHER_PASSES = {'SourceOnly': 0, 'CAMix': 4}  # otherwise 1
+THINGS = dict(objectives=dict(features=dict(things=('building', 'wall'))),
+              pseudo_labels=dict(ignore_bottom=4, ignore_top=1))
+OPTIONS = {
+    'CAMix': dict(pseudo_labels=dict(significance=dict(passes=3))),
+    'DAFormer': THINGS, 'iDAFormer': THINGS,
+    'DSP': dict(objectives=dict(align_global=dict(cells=20))),
+    'RCCR': dict(objectives=dict(contrast=dict(at_once=2**12))),
+}
+
+
+def case(kind, segmentor=None):
+    """A method with small settings, and normalised data for it."""
+    model = tiny.method(kind, segmentor, **OPTIONS.get(kind, {}))
+    return model, model.data_preprocessor(batch_of(size=32, count=2) if kind == 'DSP' else tiny.batch(), True)
+
+
+def backpropagate(model, data):
+    losses = model.loss(**data)
+    sum(value for name, value in losses.items() if 'loss' in name).backward()
 
 
 def count_passes(module):
@@ -23,15 +45,12 @@ def count_passes(module):
 
 @pytest.mark.parametrize(('kind', 'views'), FAMILY.items())
 def test_one_student_pass_per_view_and_one_teacher_pass(kind, views):
-    model = tiny.method(kind)
+    model, data = case(kind)
     student = count_passes(model.student.backbone)
     teacher = count_passes(model.teacher.model.backbone) if model.teacher else []
-    total, _ = tiny.losses_of(model, tiny.batch())
+    backpropagate(model, data)  # backward recomputes nothing
     assert len(student) == views
-    assert len(teacher) == (0 if kind == 'SourceOnly' else 1)
-    # Backward recomputes nothing.
-    total.backward()
-    assert len(student) == views
+    assert len(teacher) == TEACHER_PASSES.get(kind, 1)
 
 
 def test_objectives_of_one_view_share_its_features():
@@ -59,14 +78,13 @@ def test_views_may_pass_together():
 
 @pytest.mark.parametrize('kind', FAMILY)
 def test_gradients(kind):
-    """None for the teacher; one for every parameter of the student, or DDP would refuse it."""
-    model = tiny.method(kind)
-    total, _ = tiny.losses_of(model, tiny.batch())
-    total.backward()
-    assert all(p.grad is not None for p in model.student.parameters())
-    assert all(p.requires_grad == name.startswith('student.') for name, p in model.named_parameters())
-    if model.teacher:
-        assert all(p.grad is None for p in model.teacher.parameters())
+    """None for the teacher; one for every trained parameter, or DDP would refuse it."""
+    model, data = case(kind)
+    backpropagate(model, data)
+    for name, parameter in model.named_parameters():
+        trained = name.startswith(('student.', 'objectives.contrast.projector.'))
+        assert parameter.requires_grad == trained, name
+        assert (parameter.grad is not None) == trained, name
 
 
 def test_the_loss_is_the_sum_of_the_objectives():
@@ -115,57 +133,33 @@ def test_a_step_leaves_the_student_to_the_optimiser(norm):
 # ------------------------------------------------------------------ waiting for the device
 
 
-def heads_alone(model, data):
-    """What mmseg does by itself: its head, its loss, its accuracy."""
-    images, samples = data['inputs']['source'], data['data_samples']['source']
-    with SyncCounter() as counter:
-        losses = model.student.loss(images, samples)
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-    return counter.names
+@pytest.fixture
+def no_accuracy(monkeypatch):
+    """mmseg's accuracy indexes by a mask, which waits for the device."""
+    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy',
+                        lambda score, *args, **kwargs: score.new_zeros(1))
 
 
 @pytest.mark.parametrize('kind', FAMILY)
-def test_nothing_of_ours_waits_for_the_device(kind):
-    """All that a step adds to mmseg's own loss (whose accuracy indexes by a mask) is free of it."""
-    model = tiny.method(kind)
-    data = model.data_preprocessor(tiny.batch(), True)
-    model.loss(**inputs_of(data))  # generators and the like are made once
+def test_nothing_waits_for_the_device(kind, no_accuracy):
+    model, data = case(kind)
+    model.loss(**data)  # generators and the like are made once
     model.update_teacher()  # reads its counter once
     with SyncCounter() as counter:
-        losses = model.loss(**inputs_of(data))
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-        model.update_teacher()
-    assert counter.names == heads_alone(model, data)
-
-
-def inputs_of(data):
-    return dict(inputs=data['inputs'], data_samples=data['data_samples'])
-
-
-def test_only_the_accuracy_of_mmseg_waits(monkeypatch):
-    model = tiny.method('DACS')
-    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy', lambda *args, **kwargs: torch.zeros(1))
-    data = model.data_preprocessor(tiny.batch(), True)
-    model.update_teacher()
-    with SyncCounter() as counter:
-        losses = model.loss(**inputs_of(data))
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
+        backpropagate(model, data)
         model.update_teacher()
     assert not counter.names
 
 
 @pytest.mark.parametrize('kind', FAMILY)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
-def test_nothing_waits_on_cuda(kind, monkeypatch):
-    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy',
-                        lambda score, *args, **kwargs: score.new_zeros(1))
-    model = tiny.method(kind).cuda()
-    data = model.data_preprocessor(tiny.batch(), True)
-    for _ in range(2):  # the first step chooses algorithms and makes generators
-        torch.cuda.set_sync_debug_mode('error' if _ else 'default')
+def test_nothing_waits_on_cuda(kind, no_accuracy):
+    model = tiny.method(kind, **OPTIONS.get(kind, {})).cuda()
+    data = model.data_preprocessor(batch_of(size=32, count=2) if kind == 'DSP' else tiny.batch(), True)
+    for mode in ('default', 'error'):  # the first step chooses algorithms and makes generators
+        torch.cuda.set_sync_debug_mode(mode)
         try:
-            losses = model.loss(**inputs_of(data))
-            sum(value for name, value in losses.items() if 'loss' in name).backward()
+            backpropagate(model, data)
             model.update_teacher()
         finally:
             torch.cuda.set_sync_debug_mode('default')

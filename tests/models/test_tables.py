@@ -4,9 +4,9 @@ import copy
 
 import pytest
 from mmengine.config import ConfigDict
-from mmseg.registry import MODELS
 
 from mmseg_camix.models.building import TableError
+from mmseg_camix.models.masks import BoxMask
 from mmseg_camix.models.uda.methods import DACS
 from mmseg_camix.models.uda.tables import merge_table, needed, ordered
 
@@ -87,8 +87,10 @@ def test_an_entry_of_none_is_removed():
 
 
 def test_types_may_be_classes():
-    tiny.build(dict(type=DACS, segmentor=tiny.per_pixel(), masks=dict(classes=dict(type=MODELS.get('CutMix')))) |
-               dict(masks=dict(classes=dict(type='BoxMask', area=0.25))))
+    model = tiny.build(dict(type=DACS, segmentor=tiny.per_pixel(), masks=dict(classes=dict(type=BoxMask, area=0.25))))
+    assert type(model) is DACS
+    assert type(model.masks['classes']) is BoxMask
+    assert model.masks['classes'].area == 0.25
 
 
 def reads(table):
