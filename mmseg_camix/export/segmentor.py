@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -111,6 +112,8 @@ def _registries() -> list[Registry]:
 def _cleaned(node: Any) -> Any:
     if isinstance(node, Mapping):
         config = {key: _cleaned(value) for key, value in node.items() if key not in _FOR_TRAINING}
+        if config.get('type') is not None and _downloads_by_default(config['type']):
+            config['pretrained'] = False
         if config.get('type') in _SYNCHRONISED:
             config['type'] = 'BN'
         elif config.get('type') is not None and type_name(config) == 'TIMMBackbone':
@@ -119,6 +122,15 @@ def _cleaned(node: Any) -> Any:
     if isinstance(node, (list, tuple)):
         return type(node)(_cleaned(item) for item in node)
     return node
+
+
+def _downloads_by_default(kind: str | type) -> bool:
+    """Whether a class downloads weights unless told otherwise, as mmseg's TIMMBackbone does."""
+    try:
+        parameters = inspect.signature(registered(kind)).parameters
+    except (ExportError, ValueError):  # unknown here, or without a signature
+        return False
+    return 'pretrained' in parameters and parameters['pretrained'].default is True
 
 
 def _stock_loss(loss: Mapping) -> dict:

@@ -8,7 +8,7 @@ sampler) is handled once, here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -253,9 +253,11 @@ def check_crop(segmentor: Any, crop: tuple[int, int] | None) -> int:
     A blank image of the crop's size (a part of it, if large) passes through the network once. That proves, when the
     model is built, that it gives logits of the right shape.
     """
+    def run(image: Tensor) -> Tensor:
+        return decode(segmentor, extract(segmentor, image))
+
     try:
-        logits, (height, width) = _run_blank(
-            segmentor, crop, lambda image: decode(segmentor, extract(segmentor, image)))
+        logits, (height, width) = _run_blank(segmentor, crop, run)
     except UnsupportedSegmentorError:
         raise
     except Exception as error:
@@ -268,7 +270,7 @@ def check_crop(segmentor: Any, crop: tuple[int, int] | None) -> int:
         raise UnsupportedSegmentorError(
             f'{type(main_head(segmentor)).__name__} gives an output of shape {tuple(logits.shape)} for a '
             f'{height}x{width} image; expected (1, {num_classes}, h, w)')
-    stride = _stride(height, logits)
+    stride = _stride(segmentor, (height, width), logits, run)
     if min(height, width) < MIN_CELLS * stride:
         raise ValueError(f'crop {crop} is too small for an output stride of {stride}: fewer than '
                          f'{MIN_CELLS}x{MIN_CELLS} logits per image. Choose a larger crop '
@@ -278,11 +280,14 @@ def check_crop(segmentor: Any, crop: tuple[int, int] | None) -> int:
 
 def feature_shape(segmentor: Any, crop: tuple[int, int] | None, index: int) -> tuple[int, int]:
     """Channels of a feature map, and its stride in pixels; of a blank image as in :func:`check_crop`."""
-    features, (height, _) = _run_blank(segmentor, crop, lambda image: feature_map(extract(segmentor, image), index))
+    def run(image: Tensor) -> Tensor:
+        return feature_map(extract(segmentor, image), index)
+
+    features, size = _run_blank(segmentor, crop, run)
     if features.dim() != 4:
         raise UnsupportedSegmentorError(f'features={index} of {type(segmentor.backbone).__name__} have shape '
                                         f'{tuple(features.shape)}; expected a map, (1, K, h, w)')
-    return features.shape[1], _stride(height, features)
+    return features.shape[1], _stride(segmentor, size, features, run)
 
 
 def _run_blank(segmentor: Any, crop: tuple[int, int] | None,
@@ -302,8 +307,18 @@ def _run_blank(segmentor: Any, crop: tuple[int, int] | None,
             return run(torch.zeros(1, 3, *whole)), whole
 
 
-def _stride(height: int, cells: Tensor) -> int:
-    return max(1, round(height / cells.shape[2]))
+def _stride(segmentor: Any, size: tuple[int, int], output: Tensor, run: Callable[[Tensor], Tensor]) -> int:
+    """Pixels per cell of an output (1, K, h, w), which ``run`` gives for a blank image of ``size``.
+
+    Networks that pad by half their kernels give one cell more than fits (65 for 512 pixels at stride 8). Where the
+    quotient is not a power of two, the cells that an image of twice the height adds are counted instead.
+    """
+    height, width = size
+    quotient = height / output.shape[2]
+    if not (quotient.is_integer() and int(quotient).bit_count() == 1):
+        with _evaluated(segmentor), suppress(Exception):  # some networks accept one size only
+            quotient = height / (run(torch.zeros(1, 3, 2 * height, width)).shape[2] - output.shape[2])
+    return max(1, round(quotient))
 
 
 @contextmanager

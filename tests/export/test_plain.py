@@ -426,3 +426,11 @@ def test_classes_of_three_outputs(meta, cfg, classes, palette):
 def test_classes_of_a_data_set_by_its_type():
     found = dataset_meta({}, dict(test_dataloader=dict(dataset=dict(type='RawCityscapesDataset'))), 19)
     assert found == dict(classes=CLASSES, palette=PALETTE)
+
+
+@pytest.mark.parametrize('pretrained', [{}, dict(pretrained=True)])
+def test_no_network_downloads_weights(pretrained):
+    """mmseg's TIMMBackbone downloads them unless told otherwise."""
+    config = for_inference(dict(backbone=dict(type='TIMMBackbone', model_name='resnet18', **pretrained),
+                                decode_head=dict(type='FCNHead'), data_preprocessor=dict()))
+    assert config['backbone'] == dict(type='TIMMBackbone', model_name='resnet18', pretrained=False)

@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import nn
 from torch.nn import functional as F
 
+from mmseg_camix.models import adapter
 from mmseg_camix.models.backbones import DeepLabResNet, DeepLabVGG16
 from mmseg_camix.models.heads import DeepLabV2Head
+from tests.models.tiny import encoder_decoder
 
 
 def parameters(module: nn.Module, trained: bool = False) -> int:
@@ -107,3 +110,13 @@ def test_vgg_stride_count_and_names():
 def test_registered_under_their_names():
     for name in ('DeepLabResNet', 'DeepLabVGG16', 'DeepLabV2Head'):
         assert MODELS.get(name) is not None
+
+
+@pytest.mark.parametrize('crop', [24, 56, 64, 66, 72, 96, 112, 128])
+def test_deeplab_has_stride_eight_for_crops_of_all_sizes(crop):
+    """Its max pool rounds up, so that maps have one cell more than the quotient."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        net = MODELS.build(encoder_decoder(dict(type='DeepLabResNet', depth=18, style='pytorch'),
+                                           dict(type='DeepLabV2Head', in_channels=512, num_classes=5)))
+    assert adapter.check_crop(net, (crop, crop)) == 8
+    assert adapter.feature_shape(net, (crop, crop), -1) == (512, 8)

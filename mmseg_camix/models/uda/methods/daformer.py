@@ -39,6 +39,7 @@ class DAFormer(UDASegmentor):
         teacher when a training is resumed; ours goes on. The source's loss is the segmentor's own:
         in the configs of DAFormer's network a mean over all pixels, as in its code, in those of
         DeepLabV2 a mean over labelled ones (``decode_head.loss_decode.avg_non_ignore``).
+        The code moves the teacher before the optimiser's step, ours after it, so that theirs lags by half a step.
     """
 
     defaults = _recipe(
