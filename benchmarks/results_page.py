@@ -31,7 +31,7 @@ NETWORKS = ('student', 'teacher')
 DOMAINS = dict(gta='GTA', synthia='SYNTHIA')
 SHORT = {'sidewalk': 'sidew.', 'building': 'build.', 'traffic light': 'light', 'traffic sign': 'sign',
          'vegetation': 'veg.', 'motorcycle': 'motor', 'bicycle': 'bike'}
-USUAL = 'images at 1024x512, whole, compared at paper resolution'
+USUAL = 'images at 1024x512, whole, compared at {} resolution'
 Results = Mapping[str, Sequence[Mapping]]
 
 
@@ -138,7 +138,8 @@ def remarks_on(row: Row, results: Results) -> list[str]:
         if mean is not None and abs(mean - printed) > 0.1:
             remarks.append(f'{row.format(printed)} is printed for {size} classes, where the mean of the row is '
                            f'{mean:.2f}')
-    unusual = {describe(result['evaluation']) for result in results.get(trained_row(row).id, ())} - {USUAL}
+    unusual = {describe(result['evaluation']) for result in results.get(trained_row(row).id, ())} - {
+        USUAL.format('native' if 'MiT' in row.network else 'input')}
     return remarks + [f'ours: {text}' for text in sorted(unusual)]
 
 

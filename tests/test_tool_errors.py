@@ -44,7 +44,11 @@ def run(folder, monkeypatch, capsys, command, text=None):
     (OPTIONS + '"data_root=no such folder"', 1, 'no such folder/gta'),
     (OPTIONS + 'crop_size=0', 1, 'the config has no crop_size to change'),
     (OPTIONS + 'param_scheduler.3.end=1', 1, '--cfg-options param_scheduler.3.end: '),
-    (OPTIONS + 'model.type=DACSS', 1, "there is no model of type 'DACSS'; did you mean 'DACS'?"),
+    (OPTIONS + 'model.type=DACSS', 1, "model: type 'DACSS' is not registered (a custom one needs custom_imports). "
+                                      "Did you mean 'DACS'?"),
+    (OPTIONS + 'model.teacher.alfa=1', 1, 'alpha'),
+    (OPTIONS + 'model.masks.classes.ration=1', 1, 'ratio'),
+    (OPTIONS + 'model.objectives.mixed.type=PixelCrossEntropi', 1, 'PixelCrossEntropy'),
     (OPTIONS + 'model.segmentor.backbone.type=Nothing', 1, "there is no model of type 'Nothing'; list the package"),
     (OPTIONS + 'optim_wrapper.optimizer.momentun=1', 1, "unexpected keyword argument 'momentun'. If 'momentun' comes "
                                                        'from a _base_ config'),
@@ -79,8 +83,8 @@ def test_errors_of_options_and_files(folder, monkeypatch, capsys, command, code,
     (BASE + "optim_wrapper = dict(optimizer=dict(type='SGD', betas=(0.9, 0.9)))\n", 'with _delete_=True beside'),
     (BASE + 'train_dataloader = dict(dataset=dict(target=dict(pipeline=[\n'
             "    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackUDAInputs')])))\n",
-     'the pipeline loads labels, but the data set has none; remove LoadAnnotations or LoadIdLabels (while loading '
-     "sample 0 of branch 'target'"),
+     "branch 'target': its pipeline loads labels, but there is none; a target needs no labels: remove "
+     "dict(type='LoadAnnotations')"),
 ])
 def test_errors_of_configs(folder, monkeypatch, capsys, text, message):
     code, line = run(folder, monkeypatch, capsys, 'train.py config.py', text)

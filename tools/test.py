@@ -65,8 +65,9 @@ def parse_args() -> argparse.Namespace:
 def add_evaluation_args(group: argparse._ArgumentGroup) -> None:
     """Options that change what is predicted and where it is compared."""
     group.add_argument('--resolution', choices=testing.RESOLUTIONS,
-                       help='paper: labels are resized as the images are (1024x512 in the configs of the real sets); '
-                            "native: predictions are enlarged to the labels' own size")
+                       help='paper: as published for the method (the default); input: labels are resized like the '
+                            'images (1024x512 in the configs of the real sets); native: predictions are enlarged to '
+                            "the labels' own size")
     group.add_argument('--input-size', type=positive_int, nargs=2, metavar=('WIDTH', 'HEIGHT'),
                        help='resize images to this size before they reach the network')
     group.add_argument('--slide', type=positive_int, nargs='*', metavar='PIXELS',

@@ -4,7 +4,7 @@
 #   - on the target only the term with the labels of the soft patch; q on target pixels;
 #   - one averaged feature per image, and the first image's mask for all images.
 # Not followed: its features come from an extra layer that is never trained, and the first image's mask also cuts
-# the second image's patch.
+# the second image's patch; pixels of the long-tail class have the weight 1, not .9 (and .1 for what they cover).
 dsp_released = dict(
     branches=('source', 'target', 'donor', 'rare', 'rare_target'),
     joint_views=(),

@@ -1,4 +1,5 @@
-# DSP as its released code computes it; ../_base_/dsp_released.py lists what differs from the paper.
+# DSP as its released code computes it at its last commit (f90a6bb): lambda .005 as printed, the soft source loss a mean
+# over labelled pixels, and what ../_base_/dsp_released.py lists.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/gta2cs_512.py',
@@ -25,6 +26,7 @@ model = dict(
     type='DSP',
     segmentor=_base_.model,
     objectives=dict(
-        align_patch=dict(samples='images', shared_mask=True, weight=1e-4),
-        align_global=dict(samples='images', weight=1e-4)),
+        align_patch=dict(samples='images', shared_mask=True),
+        align_global=dict(samples='images'),
+        mixed_source=dict(normalise='valid')),
     **_base_.dsp_released)

@@ -7,5 +7,13 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/uda.py',
 ]
-model = dict(_delete_=True, type='RCCR', segmentor=_base_.model)
+model = dict(
+    _delete_=True,
+    type='RCCR',
+    segmentor=dict(
+        _base_.model,
+        # ImageNet alone, as published, not COCO; for torchvision's weights see the base.
+        backbone=dict(
+            _base_.model.backbone,
+            init_cfg=dict(type='PretrainedBackbone', checkpoint='pretrained/resnet101_imagenet.pth'))))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=10.0))))

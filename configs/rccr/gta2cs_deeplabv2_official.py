@@ -10,7 +10,12 @@ _base_ = [
 model = dict(
     _delete_=True,
     type='RCCR',
-    segmentor=_base_.model,
+    segmentor=dict(
+        _base_.model,
+        # ImageNet alone, as published, not COCO; for torchvision's weights see the base.
+        backbone=dict(
+            _base_.model.backbone,
+            init_cfg=dict(type='PretrainedBackbone', checkpoint='pretrained/resnet101_imagenet.pth'))),
     masks=dict(
         classes=dict(count_ignore=True),
         square=dict(per='batch')),

@@ -113,9 +113,7 @@ class PairedDataset(Dataset):
             with seeded(key.seed, branch, *purpose):
                 data = self.datasets[branch][index]
         except Exception as error:
-            unlabelled = isinstance(error, KeyError) and error.args == ('seg_map_path',)
-            reason = 'the pipeline loads labels, but the data set has none; remove LoadAnnotations or LoadIdLabels'
-            raise SampleError(f'{reason if unlabelled else error} (while loading {place})') from error
+            raise SampleError(f'{error} (while loading {place})') from error
         if data is None:
             raise SampleError(
                 f'the pipeline of branch {branch!r} returned None for sample {index}; remove the '

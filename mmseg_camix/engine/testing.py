@@ -9,17 +9,20 @@ from mmengine.config import Config, ConfigDict
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.type_names import loads_label, type_name
 
-RESOLUTIONS = ('paper', 'native')
+RESOLUTIONS = ('paper', 'input', 'native')
 
 
 def evaluate_at(cfg: Config, resolution: str) -> None:
     """Choose the size at which predictions and labels of the test set are compared.
 
-    'paper': the size of the network's input (1024x512 in the configs of the real sets), to which labels are resized,
-    too; 'native': the size of the label file, to which predictions are enlarged.
+    'paper': as published for the method, which is what its config has; 'input': the size of the network's input
+    (1024x512 in the configs of the real sets), to which labels are resized, too; 'native': the size of the label file,
+    to which predictions are enlarged.
     """
     if resolution not in RESOLUTIONS:
         raise SystemExit(f'resolution {resolution!r} is not one of {", ".join(RESOLUTIONS)}')
+    if resolution == 'paper':
+        return
     pipeline = _pipeline(cfg)
     labels = [t for t in pipeline if loads_label(t)]
     others = [t for t in pipeline if not loads_label(t) and type_name(t) != 'EvaluateAtResizedShape']
@@ -112,5 +115,5 @@ def evaluation_settings(cfg: Config, scales: Sequence[float] | None) -> dict:
     if inference.get('mode') == 'slide':
         windows = f' in windows of {tuple(inference["crop_size"])} by {tuple(inference["stride"])}'
     at_input_size = any(type_name(t) == 'EvaluateAtResizedShape' for t in pipeline)
-    return dict(resolution='paper' if at_input_size else 'native', inference=f'{images}{windows}',
+    return dict(resolution='input' if at_input_size else 'native', inference=f'{images}{windows}',
                 scales=None if scales is None else list(scales), flip=scales is not None)

@@ -116,8 +116,17 @@ def find_row(name: str, config: str) -> Row:
         raise ValueError(f'no paper reports {name!r}; give a method ({", ".join(methods)}) or the id of a row in '
                          f'docs/results.md, such as {next(iter(rows()))!r}')
     matching = [row for row in candidates if Path(row.config).parts[-2:] == Path(config).parts[-2:]]
+    matching = matching or _similar_rows(candidates, config)
     if len(matching) != 1:
         listed = ', '.join(f'{row.id} ({row.source}, {row.network})' for row in candidates)
         raise ValueError(f'{name} has several rows, and {config} is the config of none of them; give one of these ids: '
                          f'{listed}')
     return matching[0]
+
+
+def _similar_rows(candidates: list[Row], config: str) -> list[Row]:
+    """The rows with the source of a config such as mini_gta2cs_tiny.py, and with its kind of network."""
+    name = Path(config).stem
+    same_source = [row for row in candidates if f'{row.source}2cs' in name]
+    same_network = [row for row in same_source if ('daformer' in name) == ('daformer' in row.network.lower())]
+    return same_source if len(same_source) == 1 else same_network

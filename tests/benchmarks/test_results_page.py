@@ -106,7 +106,7 @@ def write_result(folder, row, images=500, shift=1.0, name='a', **evaluation):
     metrics = {f'{network}/{key}': value for network, by in (('student', shift), ('teacher', shift + 1))
                for key, value in [('mIoU', 0.0), *((f'IoU.{c}', v + by) for c, v in reported.per_class.items())]}
     (folder / 'x.pth').write_bytes(b'x')
-    how = dict(dict(resolution='paper', inference='images at 1024x512, whole', scales=None, flip=False), **evaluation)
+    how = dict(dict(resolution='input', inference='images at 1024x512, whole', scales=None, flip=False), **evaluation)
     result = result_of(metrics, reported.config, {}, str(folder / 'x.pth'), dict(
         type='RawCityscapesDataset', images=images, size='2048x1024'), reported.classes, how, 'student', row)
     (folder / f'{name}.json').write_text(json.dumps(result))

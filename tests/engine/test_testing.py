@@ -36,12 +36,12 @@ def test_resolutions(world, tmp_path, before):
     sample = DATASETS.build(cfg.test_dataloader.dataset)[0]
     assert tuple(sample['inputs'].shape[1:]) == (28, 40)
     assert tuple(sample['data_samples'].gt_sem_seg.shape) == sample['data_samples'].ori_shape == SIZE
-    testing.evaluate_at(cfg, 'paper')
+    testing.evaluate_at(cfg, 'input')
     assert types(cfg) == PAPER
     sample = DATASETS.build(cfg.test_dataloader.dataset)[0]
     assert tuple(sample['inputs'].shape[1:]) == (28, 40)
     assert tuple(sample['data_samples'].gt_sem_seg.shape) == sample['data_samples'].ori_shape == (28, 40)
-    assert testing.evaluation_settings(cfg, None)['resolution'] == 'paper'
+    assert testing.evaluation_settings(cfg, None)['resolution'] == 'input'
 
 
 def test_pipelines_of_mmseg_work_too(world, tmp_path):
@@ -50,16 +50,18 @@ def test_pipelines_of_mmseg_work_too(world, tmp_path):
     cfg.test_dataloader.dataset.pipeline = [
         dict(type='LoadImageFromFile'), dict(type='Resize', scale=(40, 28), keep_ratio=True),
         dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
-    testing.evaluate_at(cfg, 'paper')
+    testing.evaluate_at(cfg, 'input')
     assert types(cfg) == ['LoadImageFromFile', 'LoadAnnotations', 'Resize', 'EvaluateAtResizedShape', 'PackSegInputs']
 
 
 def test_configs_of_the_real_sets_are_at_the_papers_resolution():
     for name in ('gta', 'synthia'):
-        cfg = Config.fromfile(ROOT / f'configs/camix/{name}2cs_deeplabv2.py')
-        assert types(cfg) == PAPER
-        assert testing.evaluation_settings(cfg, None) == dict(
-            resolution='paper', inference='images at 1024x512, whole', scales=None, flip=False)
+        for network, pipeline, resolution in (('deeplabv2', PAPER, 'input'), ('daformer', NATIVE, 'native')):
+            cfg = Config.fromfile(ROOT / f'configs/camix/{name}2cs_{network}.py')
+            testing.evaluate_at(cfg, 'paper')
+            assert types(cfg) == pipeline
+            assert testing.evaluation_settings(cfg, None) == dict(
+                resolution=resolution, inference='images at 1024x512, whole', scales=None, flip=False)
 
 
 def test_images_of_a_kept_aspect_ratio_are_not_given_the_limit_as_their_size(world, tmp_path):
@@ -78,7 +80,7 @@ def test_input_size(world, tmp_path):
 
 def test_without_resize_there_is_no_choice(world, tmp_path):
     with pytest.raises(SystemExit, match='--input-size'):
-        testing.evaluate_at(config(world, tmp_path), 'paper')
+        testing.evaluate_at(config(world, tmp_path), 'input')
 
 
 def test_datasets_that_join_others_are_refused(world, tmp_path):

@@ -128,7 +128,12 @@ def test_finding_a_row():
         assert find_row(method, 'configs/camix/gta2cs_deeplabv2.py').id == 'camix-gta-deeplabv2'
         assert find_row(method, '/elsewhere/configs/camix/synthia2cs_daformer.py').id == 'camix-synthia-daformer'
     assert find_row('DAFormer', 'configs/daformer/gta2cs_daformer.py').id == 'daformer-gta'
+    # Variants of a config are compared with the row of the same source and network.
+    assert find_row('CAMix', 'configs/camix/mini_gta2cs_tiny.py').id == 'camix-gta-deeplabv2'
+    assert find_row('CAMix', 'configs/camix/mini_synthia2cs_tiny_daformer.py').id == 'camix-synthia-daformer'
+    assert find_row('DAFormer', 'configs/daformer/mini_gta2cs_tiny.py').id == 'daformer-gta'
+    assert find_row('DSP', 'configs/dsp/synthia2cs_deeplabv2_official.py').id == 'dsp-synthia'
     with pytest.raises(ValueError, match='no paper reports .CaMixx.; give a method .CAMix, DACS, DAFormer'):
         find_row('CaMixx', 'x.py')
     with pytest.raises(ValueError, match=r'config of none of them; give one of these ids: camix-gta-deeplabv2 \(gta'):
-        find_row('CAMix', 'configs/camix/mini_gta2cs_tiny.py')
+        find_row('CAMix', 'mine.py')

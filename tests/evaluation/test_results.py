@@ -17,7 +17,7 @@ from tests.models import tiny
 from tests.tools_runner import call
 from tests.world import VAL, config
 
-EVALUATION = dict(resolution='paper', inference='images at 1024x512, whole', scales=None, flip=False)
+EVALUATION = dict(resolution='input', inference='images at 1024x512, whole', scales=None, flip=False)
 
 
 def a_result(tmp_path, row='dsp-synthia', images=500, shift=1.0, tested_with='student'):
@@ -128,7 +128,7 @@ def test_tool_writes_what_mmseg_measures(trained, tmp_path, capsys):
     folder, model = trained
     out = [tmp_path / name for name in ('a.json', 'a.md')]
     assert call('test.py', folder / 'cfg.py', folder / 'x.pth', '--work-dir', tmp_path / 'run', '--input-size', 40, 28,
-                '--resolution', 'paper', '--subsets', 'synthia16', 'synthia13', '--paper', 'dacs-gta',
+                '--resolution', 'input', '--subsets', 'synthia16', 'synthia13', '--paper', 'dacs-gta',
                 '--json', out[0], '--markdown', out[1]) == 0
     result = json.loads(out[0].read_text())
     cfg = Config.fromfile(folder / 'cfg.py')
@@ -146,7 +146,7 @@ def test_tool_writes_what_mmseg_measures(trained, tmp_path, capsys):
         assert {'mIoU16', 'mIoU13'} < set(result['networks'][network])
     assert result['row'] == 'dacs-gta'
     assert result['data'] == dict(type='RawCityscapesDataset', images=VAL, size='64x48')
-    assert result['evaluation'] == dict(resolution='paper', inference='images at 40x28, whole', scales=None, flip=False)
+    assert result['evaluation'] == dict(resolution='input', inference='images at 40x28, whole', scales=None, flip=False)
     text = out[1].read_text()
     assert 'DACS, Table 1' in text
     assert OTHER_IMAGES in text
@@ -166,7 +166,7 @@ def test_tool_slides_and_averages(trained, tmp_path):
 @pytest.mark.parametrize(('arguments', 'match'), [
     (['--paper', 'CaMixx'], 'no paper reports'),
     (['--paper', 'CAMix'], 'give one of these ids'),
-    (['--resolution', 'paper'], '--input-size'),
+    (['--resolution', 'native'], '--input-size'),
     (['--slide', '32', '64'], 'skips pixels'),
 ])
 def test_wrong_options(trained, tmp_path, arguments, match):

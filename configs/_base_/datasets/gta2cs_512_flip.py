@@ -1,12 +1,12 @@
-# GTA -> Cityscapes as DAFormer trains: both domains are flipped, and a source crop with more than 75 % of one class is
-# drawn again.
+# GTA -> Cityscapes as DAFormer trains: source at 1280x704 (1914x1052 with its aspect ratio kept), target at 1024x512,
+# crops of 512x512, both flipped; a source crop with more than 75 % of one class is drawn again. Evaluated at 2048x1024.
 data_root = 'data'
 crop_size = (512, 512)
 
 source_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadIdLabels'),
-    dict(type='Resize', scale=(1280, 720)),
+    dict(type='Resize', scale=(1280, 704)),
     dict(type='RecordedRandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackUDAInputs'),
@@ -20,9 +20,8 @@ target_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImage'),
-    dict(type='LoadIdLabels'),
     dict(type='Resize', scale=(1024, 512)),
-    dict(type='EvaluateAtResizedShape'),
+    dict(type='LoadIdLabels'),  # after the resize: predictions are compared at the label's own 2048x1024
     dict(type='PackUDAInputs'),
 ]
 

@@ -1,5 +1,6 @@
-# SYNTHIA -> Cityscapes as DAFormer trains: both domains are flipped, and a source crop with more than 75 % of one class
-# is drawn again. 16 of the 19 classes have labels, and only they are averaged.
+# SYNTHIA -> Cityscapes as DAFormer trains: source at 1280x760, target at 1024x512, crops of 512x512, both flipped; a
+# source crop with more than 75 % of one class is drawn again. Evaluated at 2048x1024. 16 of the 19 classes have labels,
+# and only they are averaged.
 data_root = 'data'
 crop_size = (512, 512)
 
@@ -20,9 +21,8 @@ target_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImage'),
-    dict(type='LoadIdLabels'),
     dict(type='Resize', scale=(1024, 512)),
-    dict(type='EvaluateAtResizedShape'),
+    dict(type='LoadIdLabels'),  # after the resize: predictions are compared at the label's own 2048x1024
     dict(type='PackUDAInputs'),
 ]
 

@@ -39,10 +39,10 @@ class DSP(UDASegmentor):
     Deviations:
         See :class:`LongTailDataset` and :class:`FeatureMMD`. Released code: opacity .9; one long-tail class, pasted
         hard, drawn separately for the two images; L_cons without its second term (``recipient_term=False``);
-        q on target pixels (``pseudo_labels=dict(weighted=True)``); lambda_feature .0001; void is one of the
-        template's classes (``masks=dict(patch=dict(count_ignore=True))``). Ours: as the paper, all of it;
-        ``configs/dsp/*_official.py`` are the code's. Both mixed images are augmented, each with its own
-        draw (the paper says only that it jitters and blurs). The losses are means over all pixels, as in the
+        q on target pixels (``pseudo_labels=dict(weighted=True)``); lambda_feature .0001 at an early commit;
+        void is one of the template's classes (``masks=dict(patch=dict(count_ignore=True))``). Ours: as the
+        paper, all of it; ``configs/dsp/*_official.py`` are the code's. Both mixed images are augmented, each
+        with its own draw (the paper says only that it jitters and blurs). The losses are means over all pixels, as in the
         family, where Eqs 5 to 7 are sums. The student is tested, as in the code.
     """
 
