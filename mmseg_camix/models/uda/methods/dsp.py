@@ -42,8 +42,8 @@ class DSP(UDASegmentor):
         q on target pixels (``pseudo_labels=dict(weighted=True)``); lambda_feature .0001 at an early commit;
         void is one of the template's classes (``masks=dict(patch=dict(count_ignore=True))``). Ours: as the
         paper, all of it; ``configs/dsp/*_official.py`` are the code's. Both mixed images are augmented, each
-        with its own draw (the paper says only that it jitters and blurs). The losses are means over all pixels, as in the
-        family, where Eqs 5 to 7 are sums. The student is tested, as in the code.
+        with its own draw (the paper says only that it jitters and blurs). The losses are means over all
+        pixels, as in the family, where Eqs 5 to 7 are sums. The student is tested, as in the code.
     """
 
     defaults = family(
