@@ -21,16 +21,14 @@ _HUB_STATE = ('last_ckpt', 'keep_ckpt_ids', 'best_ckpt', 'best_score')
 def snapshot_state(hook: CheckpointHook, runner: Runner) -> Callable[[], None]:
     """A function that restores what the hook and the message hub record of files now."""
     info = runner.message_hub.runtime_info
-    attributes = {name: copy.copy(getattr(hook, name)) for name in _HOOK_STATE if hasattr(hook, name)}
+    attributes = {name: copy.copy(value) for name, value in vars(hook).items() if name in _HOOK_STATE}
     record = {key: value for key, value in info.items() if key.startswith(_HUB_STATE)}
 
     def restore() -> None:
-        for name, value in attributes.items():
-            setattr(hook, name, value)
+        vars(hook).update(attributes)
         for key in [key for key in info if key.startswith(_HUB_STATE)]:
             del info[key]
-        for key, value in record.items():
-            runner.message_hub.update_info(key, value)
+        info.update(record)
 
     return restore
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from colorsys import hsv_to_rgb
 from pathlib import Path
 
 import numpy as np
@@ -106,8 +107,6 @@ class LiveViewHook(Hook):
                 backend.add_image('live', picture, runner.iter + 1)
 
 
-def _palette(count: int) -> list[tuple[int, int, int]]:
+def _palette(count: int) -> list[tuple[int, ...]]:
     """Evenly spread hues, for a data set without colours."""
-    import colorsys
-    colours = [colorsys.hsv_to_rgb(index / count, 0.65, 0.9) for index in range(count)]
-    return [tuple(round(255 * part) for part in colour) for colour in colours]
+    return [tuple(round(255 * part) for part in hsv_to_rgb(index / count, 0.65, 0.9)) for index in range(count)]
