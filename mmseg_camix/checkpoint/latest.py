@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 
 from .errors import CheckpointError
 from .formats import ZIP_MAGIC, is_whole_zip, read_restricted
+from .reader import read_checkpoint
 from .run_id import checkpoint_run_id, read_run_id
 
 POINTER = 'last_checkpoint'
@@ -36,23 +37,32 @@ def find_latest_checkpoint(path: str) -> str | None:
         return named  # on another backend, or a folder of DeepSpeed: not checked here
     # A work folder that was moved still holds the file, at another path.
     first = [file for file in (Path(named), folder / Path(named).name) if named and file.is_file()]
-    files = dict.fromkeys(first + _periodic(folder))
-    whole = [file for file in files if is_whole(file)]
-    run_id = read_run_id(folder)
-    own = [file for file in whole if run_id is None or checkpoint_run_id(file) == run_id]
-    if own:
-        if own[0] not in first:
-            print_log(f'{_what_is_wrong(pointer, named, first)}; resuming from {own[0]}, the newest whole checkpoint.',
-                      'current', logging.WARNING)
-        return str(own[0])
-    if named or len(whole) < len(files):
+    run_id, earlier, damaged = read_run_id(folder), [], False
+    for file in dict.fromkeys(first + _periodic(folder)):
+        if not is_whole(file):
+            damaged = True
+        elif run_id is not None and _run_id_of(file) != run_id:
+            earlier.append(file.name)
+        else:
+            if file not in first:
+                print_log(f'{_what_is_wrong(pointer, named, first)}; resuming from {file}, the newest whole '
+                          'checkpoint.', 'current', logging.WARNING)
+            return str(file)
+    if named or damaged:
         raise CheckpointError(
             f'{_what_is_wrong(pointer, named, first)}, and no other checkpoint in {folder} is whole and of the same '
             'training. To start from iteration 0, remove that folder or choose another with --work-dir')
-    earlier = f'. Those of an earlier training there ({whole[0].name}, ...) are not resumed' if whole else ''
-    print_log(f'No checkpoint to resume from in {folder}: the training starts from iteration 0{earlier}', 'current',
-              logging.WARNING if whole else logging.INFO)
+    note = f'. Those of an earlier training there ({earlier[0]}, ...) are not resumed' if earlier else ''
+    print_log(f'No checkpoint to resume from in {folder}: the training starts from iteration 0{note}', 'current',
+              logging.WARNING if earlier else logging.INFO)
     return None
+
+
+def _run_id_of(file: Path) -> str | None:
+    try:
+        return checkpoint_run_id(read_checkpoint(file, 'cpu'))
+    except CheckpointError:  # of another program
+        return None
 
 
 def _periodic(folder: Path) -> list[Path]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic_write
-from .reader import read_checkpoint
 
 RUN_FILE = 'run.json'
 META_KEY = 'run_id'
@@ -29,13 +28,7 @@ def write_run_id(folder: str | Path, run_id: str) -> None:
 
 
 def checkpoint_run_id(checkpoint: Any) -> str | None:
-    """The id of the training that wrote a checkpoint; None for those of other programs and older versions.
-
-    Args:
-        checkpoint: its content, or the path of the file.
-    """
-    if isinstance(checkpoint, (str, Path)):
-        checkpoint = read_checkpoint(checkpoint, 'cpu')
+    """The id of the training that wrote a checkpoint; None for those of other programs and older versions."""
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     run_id = meta.get(META_KEY) if isinstance(meta, dict) else None
     return run_id if isinstance(run_id, str) else None
