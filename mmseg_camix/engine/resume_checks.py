@@ -36,12 +36,13 @@ def check_resumed_config(checkpoint: dict, cfg: Config) -> None:
         saved, current = checkpoint_config(checkpoint), parse_config(cfg.pretty_text)
     except CheckpointError:
         return
-    methods = [type_name(config.model) if 'type' in config.get('model', {}) else None for config in (saved, current)]
+    methods = [type_name(config['model']) if 'type' in (config.get('model') or {}) else None
+               for config in (saved, current)]
     if None not in methods and methods[0] != methods[1]:
         raise CheckpointError(
             f'the checkpoint is of a {methods[0]} training, and the config trains {methods[1]}: it cannot be resumed. '
             f'To start {methods[1]} from its weights, give it as load_from, without --resume')
-    changes = list(config_changes(saved.to_dict(), current.to_dict()))
+    changes = list(config_changes(saved, current))
     if changes:
         more = f'\n  and {len(changes) - MAX_LISTED} more' if len(changes) > MAX_LISTED else ''
         print_log('The config differs from that of the resumed checkpoint; the training continues with the new values:'
