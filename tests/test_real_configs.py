@@ -43,6 +43,8 @@ def test_every_method_has_both_pairs_and_both_networks():
         for source in ('gta', 'synthia'):
             for network in ('deeplabv2', 'daformer'):
                 assert f'{method}/{source}2cs_{network}' in names
+            # The released code of the DACS family, of which DAFormer is not part.
+            assert method == 'daformer' or f'{method}/{source}2cs_deeplabv2_official' in names
 
 
 @pytest.mark.parametrize('path', REAL, ids=name)
@@ -62,7 +64,7 @@ def test_protocol(path):
     assert not any('cat_max_ratio' in t for t in target.pipeline)
     assert any(t.type == 'RandomFlip' for t in pipeline) == daformer
     assert next(t for t in pipeline if 'Crop' in t.type).get('cat_max_ratio', 1.0) == (0.75 if daformer else 1.0)
-    method = path.parent.name
+    method, official = path.parent.name, path.stem.endswith('_official')
     assert rare == (method == 'daformer' or (method, daformer) == ('camix', True))
     if rare:
         bound = inspect.signature(RareClassDataset).bind(**{k: v for k, v in source.items() if k != 'type'})
@@ -70,12 +72,13 @@ def test_protocol(path):
         sampling = [bound.arguments[name] for name in ('temperature', 'min_pixels', 'crop_share', 'tries')]
         assert sampling == [0.01, 3000, 0.5, 10]
     kind, rate, decay, length = ('AdamW', 6e-5, 0.01, 40000) if daformer else ('SGD', 2.5e-4, 5e-4, 250000)
-    if method == 'camix':
+    if method == 'camix' and not official:
         kind, rate, decay, length = (kind, rate, decay, 90000) if daformer else ('Adam', rate, 5e-5, length)
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == (kind, rate, decay)
     assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == length
     assert cfg.optim_wrapper.paramwise_cfg.custom_keys.decode_head.lr_mult == 10
+    assert cfg.optim_wrapper.constructor == ('ReleasedFamilyConstructor' if official else 'GroupedConstructor')
     assert optimizer.get('betas', (0.9, 0.999)) == (0.9, 0.999)
     assert optimizer.get('momentum') == (0.9 if kind == 'SGD' else None)
     warm_up, poly = [s for s in cfg.param_scheduler if s.type == 'LinearLR'], cfg.param_scheduler[-1]

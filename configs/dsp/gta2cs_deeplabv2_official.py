@@ -8,7 +8,7 @@ _base_ = [
     '../_base_/uda.py',
     '../_base_/dsp_released.py',
 ]
-optim_wrapper = dict(optimizer=dict(nesterov=False))
+optim_wrapper = dict(constructor='ReleasedFamilyConstructor')  # steps the backbone three to four times
 rare = dict(
     type='LongTailDataset',
     classes=('rider', 'bus', 'train', 'motorcycle', 'bicycle'),

@@ -22,4 +22,6 @@ model = dict(
     objectives=dict(
         contrast=dict(begin=300000, pool='batch', bank=2, weight=dict(power_of='elapsed'))),
     predict_with='student')
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=0.0, decay_mult=0.0))))
+optim_wrapper = dict(
+    constructor='ReleasedFamilyConstructor',  # steps the backbone three to four times
+    paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=0.0, decay_mult=0.0))))

@@ -1,0 +1,26 @@
+# CAMix as its released GTA script computes it. It differs from the paper in the following:
+#   - SGD in place of Adam, and the optimiser steps the backbone several times;
+#   - a rider brings the bicycles, a bicycle leaves the rider (group II one way);
+#   - plain ClassMix, source onto target and with void as a class, for the first 110k iterations;
+#   - the criterion is averaged before the mask is applied, so the significance mask cancels out of the loss;
+#   - the threshold is (beta + (1 - beta) ramp) ln C, which almost every pixel passes, with t_max 130k;
+#   - the student is tested.
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/gta2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+optim_wrapper = dict(constructor='ReleasedFamilyConstructor')  # steps the backbone three to four times
+model = dict(
+    _delete_=True,
+    type='CAMix',
+    segmentor=_base_.model,
+    masks=dict(
+        context=dict(prior=_base_.data_root + '/priors/gta.npz', groups=['I', 'II-one-way']),
+        classes=dict(count_ignore=True)),
+    views=dict(mixed=dict(at=110000)),
+    objectives=dict(mixed=dict(type='PixelCrossEntropy', view='mixed')),
+    pseudo_labels=dict(significance=dict(form='official', bound='classes', t_max=130000)),
+    predict_with='student')

@@ -1,0 +1,15 @@
+# DACS as its released code computes it, SYNTHIA -> Cityscapes: the optimiser steps the backbone several times, and void
+# is a class of ClassMix.
+_base_ = [
+    '../_base_/models/deeplabv2_r101.py',
+    '../_base_/datasets/synthia2cs_512.py',
+    '../_base_/schedules/sgd_250k.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+optim_wrapper = dict(constructor='ReleasedFamilyConstructor')  # steps the backbone three to four times
+model = dict(
+    _delete_=True,
+    type='DACS',
+    segmentor=_base_.model,
+    masks=dict(classes=dict(count_ignore=True)))
