@@ -227,7 +227,10 @@ def main() -> int:
     """Kill, resume, compare, report; 1 if anything differs."""
     args = parse_args()
     arguments = training(args.data_root, args.iterations, args.interval)
-    kills, different = run(arguments, args.work_dir, args.iterations, args.interval, args.kills, args.seed)
+    try:
+        kills, different = run(arguments, args.work_dir, args.iterations, args.interval, args.kills, args.seed)
+    except RuntimeError as error:
+        raise SystemExit(str(error)) from None
     print(summary(kills, different, args.seed, args.iterations, args.interval))
     return 1 if different else 0
 

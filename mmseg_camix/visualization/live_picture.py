@@ -21,8 +21,7 @@ KINDS = dict(image='images', labels='labels', weight='weights', significance='si
 class Layout:
     """Positions of the tiles in pixels."""
 
-    kinds: tuple[str, ...]
-    """Keys of :data:`KINDS`, one column each."""
+    kinds: tuple[str, ...]  # keys of KINDS, one column each
     width: int
     height: int
     left: int  # x of the first tile, right of the names
@@ -48,10 +47,8 @@ def compose(panels: Sequence[Panel], title: str, facts: str, classes: Sequence[s
 
     Args:
         panels: the views.
-        title: large text at the top.
-        facts: small text below the title.
-        classes: names of all classes.
-        palette: RGB colour of each class.
+        title: large text at the top, with `facts` in small letters below it.
+        classes: names of all classes, and `palette` their RGB colours.
         width: width of a tile in pixels.
     """
     layout, sheet = Layout.of(panels, width), Sheet()
@@ -67,7 +64,7 @@ def compose(panels: Sequence[Panel], title: str, facts: str, classes: Sequence[s
             if row == 0:
                 sheet.text(x, y - 20, kind)
             if getattr(panel, KINDS[kind]) is not None:
-                sheet.picture(x, y, _tile(panel, kind, index, layout), framed=True)
+                sheet.picture(x, y, _tile(panel, kind, index, layout))
     present = sorted(set().union(*(panel.classes for panel in panels)))
     sheet.legend(MARGIN, layout.corner(0, 0, len(panels))[1] + GAP,
                  [(classes[index], tuple(palette[index])) for index in present], sheet.right)
@@ -96,7 +93,7 @@ def _explain(sheet: Sheet, panels: Sequence[Panel]) -> None:
     x, y = MARGIN, sheet.bottom + LINE - 8
     if any(panel.weights is not None for panel in panels):
         x = sheet.text(x, y, 'weight 0') + GAP
-        sheet.picture(x, y + 2, _shade(cv2.resize(np.array([[0.0, 1.0]]), (84, 12))), framed=True)
+        sheet.picture(x, y + 2, _shade(cv2.resize(np.array([[0.0, 1.0]]), (84, 12))))
         x = sheet.text(x + 84 + GAP, y, '1') + 5 * GAP
     if any(panel.regions is not None for panel in panels):
         x = sheet.text(x, y, 'white outline: pasted region') + 5 * GAP

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmseg_camix.models.step import Step, Target
+from mmseg_camix.models.step import Step
 
 from . import sheets
 
@@ -58,14 +58,10 @@ def _panel(step: Step, model: nn.Module, name: str, palette: Sequence, count: in
     weights = torch.stack([target.weight[:count].float().cpu() for target in view.targets])
     scale = 1 if view.scale is None else view.scale[:count].float().cpu()
     classes = set(labels.unique().tolist()) & set(range(step.num_classes))
+    masks = [target.significance for target in view.targets if target.significance is not None]
     return Panel(name, notes, images, regions, _colours(labels, weights, palette),
-                 list((weights.sum(0) * scale).clamp(0, 1).numpy()), _significance(view.targets, count),
-                 frozenset(classes))
-
-
-def _significance(targets: Sequence[Target], count: int) -> list[np.ndarray] | None:
-    masks = [target.significance for target in targets if target.significance is not None]
-    return list((masks[0][:count] > 0).cpu().numpy()) if masks else None
+                 list((weights.sum(0) * scale).clamp(0, 1).numpy()),
+                 list((masks[0][:count] > 0).cpu().numpy()) if masks else None, frozenset(classes))
 
 
 def _colours(labels: Tensor, weights: Tensor, palette: Sequence) -> list[np.ndarray]:

@@ -33,24 +33,22 @@ class Sheet:
 
     def text(self, x: int, y: int, text: str, size: int = SMALL, bold: bool = False, colour: Colour = INK) -> int:
         """Place a line of text and return the x position of its end."""
+        end = x + text_width(text, size, bold)
         self._texts.append(((x, y), text, colour, font(size, bold)))
-        self._grow(x + text_width(text, size, bold), y + size + 4)
-        return x + text_width(text, size, bold)
+        self._grow(end, y + size + 4)
+        return end
 
-    def picture(self, x: int, y: int, pixels: np.ndarray, framed: bool = False) -> None:
-        """Place a picture, optionally with a thin grey frame around it."""
-        if framed:
-            pixels = cv2.copyMakeBorder(pixels, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=FRAME)
-            x, y = x - 1, y - 1
-        self._pictures.append((x, y, pixels))
-        self._grow(x + pixels.shape[1], y + pixels.shape[0])
+    def picture(self, x: int, y: int, pixels: np.ndarray) -> None:
+        """Place a picture, with a thin grey line around it."""
+        self._pictures.append((x - 1, y - 1, cv2.copyMakeBorder(pixels, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=FRAME)))
+        self._grow(x + pixels.shape[1] + 1, y + pixels.shape[0] + 1)
 
     def legend(self, x: int, y: int, entries: Iterable[tuple[str, Colour]], right: int) -> None:
         """Place colours with their names, in as many lines as fit between x and `right`."""
-        start = x
+        left = x
         for name, colour in entries:
-            if x > start and x + 20 + text_width(name) > right:
-                x, y = start, y + LINE
+            if x > left and x + 20 + text_width(name) > right:
+                x, y = left, y + LINE
             self.picture(x, y, np.full((15, 15, 3), colour, np.uint8))
             x = self.text(x + 20, y, name) + 16
 
@@ -99,9 +97,9 @@ def denormalise(image: Tensor, preprocessor: object) -> np.ndarray:
 
 def resize(picture: np.ndarray, width: int, smooth: bool = True) -> np.ndarray:
     """Scale a picture or a map (H, W) to a width; labels and masks need `smooth=False`."""
-    size = width, round(width * picture.shape[0] / picture.shape[1])
     smoothing = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_CUBIC
-    return cv2.resize(picture, size, interpolation=smoothing if smooth else cv2.INTER_NEAREST)
+    return cv2.resize(picture, (width, round(width * picture.shape[0] / picture.shape[1])),
+                      interpolation=smoothing if smooth else cv2.INTER_NEAREST)
 
 
 def outline(picture: np.ndarray, region: np.ndarray) -> np.ndarray:

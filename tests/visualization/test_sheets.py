@@ -17,7 +17,7 @@ def flat(value, size=(8, 10)):
 
 def test_a_page_grows_with_its_content():
     sheet = Sheet()
-    sheet.picture(30, 5, flat(7), framed=True)
+    sheet.picture(30, 5, flat(7))
     page = sheet.render(margin=4)
     assert page.shape == (5 + 8 + 1 + 4, 30 + 10 + 1 + 4, 3)
     assert np.array_equal(page[5:13, 30:40], flat(7))
@@ -30,14 +30,14 @@ def test_a_page_grows_with_its_content():
 
 def test_a_grid_has_titles_above_columns_and_leaves_places_empty():
     page = grid({'first': [flat(1), flat(2)], 'second\nin two lines': [None, flat(4)]}, [('road', (128, 64, 128))])
-    top = MARGIN + LINE + 12 + GAP
     top = next(y for y in range(page.shape[0]) if (page[y, MARGIN:MARGIN + 10] == 1).all())
     right = MARGIN + 10 + GAP
-    assert (page[top + 8 + GAP:top + 16 + GAP, MARGIN:MARGIN + 10] == 2).all()
+    below = top + 8 + 1 + GAP
+    assert (page[below:below + 8, MARGIN:MARGIN + 10] == 2).all()
     assert (page[top:top + 8, right:right + 10] == 255).all()
-    assert (page[top + 8 + GAP:top + 16 + GAP, right:right + 10] == 4).all()
+    assert (page[below:below + 8, right:right + 10] == 4).all()
     assert (page[:top, right:] < 128).any(), 'the title'
-    assert (page[top + 16 + 3 * GAP:] == (128, 64, 128)).all(-1).sum() == 15 * 15, 'the legend'
+    assert (page[below + 8 + GAP:] == (128, 64, 128)).all(-1).sum() == 15 * 15, 'the legend'
 
 
 def test_a_legend_breaks_its_lines():
