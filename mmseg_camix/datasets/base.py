@@ -1,7 +1,7 @@
 """Base of all readers: checks at build time whose errors name the file and the remedy."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import mmengine.fileio as fileio
 from mmengine.logging import print_log
@@ -46,6 +46,7 @@ class RawSegDataset(BaseSegDataset):
     TRAIN_ID_SUFFIX = ''
     IDS = 'cityscapes'
     DOWNLOAD = ''
+    FOLDER_OPTIONS = dict(img_path='img_path', seg_map_path='seg_map_path')
     SKIP_HINT = ("restore the files, list the others in `ann_file`, or run tools/dataset/prepare.py, which lists "
                  "defects, and set skip='defects.json'")
 
@@ -69,6 +70,8 @@ class RawSegDataset(BaseSegDataset):
     ) -> None:
         self.ids = get_encoding(ids or self.IDS).name
         self.skip = os.path.join(data_root, skip) if skip else ''
+        # For checks: drop samples with missing files, and record these by kind, 'image' or 'label'.
+        self.drop_incomplete, self.missing = False, {}
         super().__init__(
             ann_file=ann_file,
             img_suffix=self.IMG_SUFFIX if img_suffix is None else img_suffix,
@@ -95,16 +98,15 @@ class RawSegDataset(BaseSegDataset):
                                     f'`img_suffix`. {self._folder_hint()}')
         names = sorted(images)
         if self.ann_file and not os.path.isdir(self.ann_file):
-            names = self._listed_names()
-            self._refuse_missing(names, images, 'img_path', self.img_suffix)
+            names = self._complete(self._listed_names(), images, 'img_path', self.img_suffix)
         names = [name for name in names if self.is_included(name)]
         labelled = 'seg_map_path' in self.data_prefix
         if self.skip:
             names = self._without_defects(names, labelled)
         if labelled:
-            labels = self._files('seg_map_path', self.seg_map_suffix)
-            self._refuse_missing(names, {label.removesuffix(self.seg_map_suffix) for label in labels}, 'seg_map_path',
-                                 self.seg_map_suffix)
+            labels = {label.removesuffix(self.seg_map_suffix)
+                      for label in self._files('seg_map_path', self.seg_map_suffix)}
+            names = self._complete(names, labels, 'seg_map_path', self.seg_map_suffix)
         return [self._sample(name, images[name], labelled) for name in names]
 
     def is_included(self, name: str) -> bool:
@@ -159,8 +161,9 @@ class RawSegDataset(BaseSegDataset):
         """Paths below a folder of `data_prefix`, relative to it, with this suffix."""
         folder = self.data_prefix[key]
         if not fileio.isdir(folder, backend_args=self.backend_args):
-            raise FileNotFoundError(f'{folder}: no such folder (`{key}` of {type(self).__name__}). '
-                                    f'{self._folder_hint()}{self._unlabelled_hint(key)}')
+            option = f'`{self.FOLDER_OPTIONS[key]}` of {type(self).__name__}'
+            raise FileNotFoundError(f'{folder}: no such folder ({option}). {self._folder_hint()}'
+                                    f'{self._unlabelled_hint(key)}')
         return list(fileio.list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True,
                                             backend_args=self.backend_args))
 
@@ -174,14 +177,16 @@ class RawSegDataset(BaseSegDataset):
             raise ValueError(f'{self.ann_file}: the list is empty; write one name per line, without suffix')
         return names
 
-    def _refuse_missing(self, names: list[str], present: Sequence[str], key: str, suffix: str) -> None:
-        missing = [name for name in names if name not in present]
+    def _complete(self, names: list[str], present: Container[str], key: str, suffix: str) -> list[str]:
+        """The names whose file is present; refuse missing files, unless `drop_incomplete`."""
+        missing = [fileio.join_path(self.data_prefix[key], name + suffix) for name in names if name not in present]
+        kind, other = ('label', 'image') if key == 'seg_map_path' else ('image', 'line of `ann_file`')
+        if missing and not self.drop_incomplete:
+            raise FileNotFoundError(f'{missing[0]}: no {kind} for this {other} ({len(missing)} of {len(names)} lack '
+                                    f'theirs); {self.SKIP_HINT}')
         if missing:
-            path = fileio.join_path(self.data_prefix[key], missing[0] + suffix)
-            kind, other = ('label', 'image') if key == 'seg_map_path' else ('image', 'line of `ann_file`')
-            raise MissingFilesError(
-                f'{path}: no {kind} for this {other} ({len(missing)} of {len(names)} lack theirs); {self.SKIP_HINT}',
-                [fileio.join_path(self.data_prefix[key], name + suffix) for name in missing])
+            self.missing[kind] = missing
+        return [name for name in names if name in present]
 
     def _folder_hint(self) -> str:
         return (f'Set `data_root` (now {self.data_root!r}) to the folder of {self.DOWNLOAD}, or make '
@@ -191,16 +196,3 @@ class RawSegDataset(BaseSegDataset):
         if key != 'seg_map_path':
             return ''
         return ' For an unlabelled target set, leave `seg_map_path` out of `data_prefix`.'
-
-
-class MissingFilesError(FileNotFoundError):
-    """Files that a list or an image requires are missing.
-
-    Args:
-        message: names the first.
-        paths: of all.
-    """
-
-    def __init__(self, message: str, paths: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.paths = list(paths)

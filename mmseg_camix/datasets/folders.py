@@ -42,6 +42,7 @@ class FolderDataset(RawSegDataset):
     """
 
     METAINFO: dict = {}
+    FOLDER_OPTIONS = dict(img_path='images', seg_map_path='labels')
     SKIP_HINT = 'restore the files, or list the other images in `ann_file`'
 
     def __init__(

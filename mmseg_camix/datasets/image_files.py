@@ -178,8 +178,8 @@ def to_train_ids(raw: np.ndarray, ids: str | Encoding, path: str) -> np.ndarray:
     if unknown.any():
         values = np.unique(raw[unknown])
         train_hint = encoding.name == 'cityscapes' and 255 in values
-        raise UnknownIdsError(f'{path}: ids {values[:8].tolist()} are not in the map of ids={encoding.name!r} '
-                              f'({encoding.description})'
+        mapping = '`classes`' if encoding.name == CUSTOM else f'the map of ids={encoding.name!r}'
+        raise UnknownIdsError(f'{path}: ids {values[:8].tolist()} are not in {mapping} ({encoding.description})'
                               + ("; 255 occurs in train-id files, which ids='train' reads" if train_hint else '')
                               + f'; {encoding.remedy}')
     return label

@@ -1,6 +1,6 @@
-"""A doctor for anyone's data: opens what a config would read, and says what is wrong and what to do."""
+"""Check of the data of any config: opens what training would read, and reports faults with their remedies."""
 
-from .examine import Examination, examine, told
+from .examine import Examination, examine, report
 from .findings import Finding
 
-__all__ = ['Examination', 'Finding', 'examine', 'told']
+__all__ = ['Examination', 'Finding', 'examine', 'report']

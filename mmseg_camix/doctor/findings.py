@@ -1,26 +1,26 @@
-"""What a check of data finds: errors, warnings and notes, each with what to do."""
+"""Findings of a data check: errors, warnings and notes, each with its remedy."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 LEVELS = ('error', 'warning', 'note')
-SHOWN_FILES = 3
+MAX_FILES = 3  # in the text
 
 
 @dataclass
 class Finding:
-    """One thing that was found, possibly in many files.
+    """A fault, possibly in many files.
 
     Args:
-        level: 'error' (training or its result will be wrong), 'warning' (probably not meant), or 'note'.
+        level: 'error' (training or its result will be wrong), 'warning' (probably not intended), or 'note'.
         part: 'source', 'target', 'val', ..., or 'config'.
         text: what is wrong.
         remedy: what to do.
-        files: where, as many as there are.
-        of: how many files were looked at.
+        files: all affected files.
+        of: number of files checked.
     """
 
     level: str
@@ -35,35 +35,36 @@ class Finding:
             raise ValueError(f'level {self.level!r} is not one of {", ".join(LEVELS)}')
 
     def lines(self) -> list[str]:
-        """As a person reads it."""
-        where = f' ({len(self.files)} of {self.of} files)' if self.of and self.files else ''
-        found = [f'{self.level:>7}  {self.part}: {self.text}{where}']
-        found += [f'{"":9}  {file}' for file in self.files[:SHOWN_FILES]]
-        if len(self.files) > SHOWN_FILES:
-            found.append(f'{"":9}  ... and {len(self.files) - SHOWN_FILES} more')
-        return [*found, f'{"":9}> {self.remedy}']
+        """Lines of text."""
+        count = f' ({len(self.files)} of {self.of} files)' if self.of and self.files else ''
+        details = self.files[:MAX_FILES]
+        if len(self.files) > MAX_FILES:
+            details.append(f'... and {len(self.files) - MAX_FILES} more')
+        return [f'{self.level:>7}  {self.part}: {self.text}{count}', *(f'{"":9}  {line}' for line in details),
+                f'{"":9}> {self.remedy}']
 
     def to_dict(self) -> dict:
         """For JSON."""
         return asdict(self)
 
 
-def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """Errors first; within a level as they were found."""
+def sort_by_level(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors first; the order within a level stays."""
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
-def counted(findings: Sequence[Finding]) -> dict[str, int]:
-    """Level -> how many."""
-    return {level: sum(finding.level == level for finding in findings) for level in LEVELS}
+def count_by_level(findings: Iterable[Finding]) -> dict[str, int]:
+    """Level -> number of findings."""
+    levels = [finding.level for finding in findings]
+    return {level: levels.count(level) for level in LEVELS}
 
 
-def grouped(level: str, part: str, pairs: Iterable[tuple[str, str]], remedy: str, of: int) -> list[Finding]:
-    """One finding for each kind of message; messages that differ in numbers alone are of one kind.
+def group_messages(level: str, part: str, pairs: Iterable[tuple[str, str]], remedy: str, of: int) -> list[Finding]:
+    """Return a finding for each kind of message; messages that differ only in numbers are of the same kind.
 
     Args:
         pairs: (message, file).
-        of: how many files were looked at.
+        of: number of files checked.
     """
     kinds: dict[str, tuple[str, list[str]]] = {}
     for message, file in pairs:

@@ -1,4 +1,4 @@
-"""Which data a config reads: its branches and its validation sets, each with its pipeline."""
+"""The data sets of a config: its branches and its validation sets, each with its pipeline."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
+from ..datasets.base import RawSegDataset
 from ..type_names import loads_label, type_name
 from .findings import Finding
 
 
 @dataclass
 class Part:
-    """One set of images with its pipeline.
+    """A set of images with its pipeline.
 
     Args:
         name: 'source', 'target', another branch, 'val' or 'test'.
         cfg: config of the plain dataset.
         wrappers: configs of the datasets around it, outermost first.
         dataset: the built dataset; None where it could not be built.
-        findings: what went wrong so far.
+        findings: errors of building it.
     """
 
     name: str
@@ -44,27 +45,29 @@ class Part:
 
     @property
     def evaluates(self) -> bool:
-        """Whether it is measured on, and not trained on."""
+        """Whether it is used for evaluation, not for training."""
         return self.name in ('val', 'test')
 
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Names of the dataset's classes, if it has any."""
-        found = (getattr(self.dataset, 'metainfo', None) or {}).get('classes')
-        return None if found is None else tuple(found)
+        classes = (getattr(self.dataset, 'metainfo', None) or {}).get('classes')
+        return None if classes is None else tuple(classes)
 
-    def infos(self, samples: int) -> list[dict]:
+    def infos(self, count: int = 0) -> list[dict]:
         """Descriptions of samples spread evenly over the set; 0 for all."""
         size = len(self.dataset)
-        chosen = range(size) if not samples or samples >= size else np.linspace(0, size - 1, samples).astype(int)
+        chosen = range(size) if not count or count >= size else np.linspace(0, size - 1, count).astype(int)
         return [self.dataset.get_data_info(int(index)) for index in chosen]
 
 
-def parts_of(cfg: Config) -> list[Part]:
+def find_parts(cfg: Config) -> list[Part]:
     """All parts that training and evaluation read, built where that is possible."""
-    parts = [_built(Part(name, *_unwrapped(dataset))) for name, dataset in _datasets(cfg)]
+    parts = [Part(name, *_unwrapped(dataset)) for name, dataset in _datasets(cfg)]
     if not parts:
-        raise SystemExit('the config has no train_dataloader and no val_dataloader; nothing to look at')
+        raise SystemExit('the config has no train_dataloader and no val_dataloader; there is nothing to check')
+    for part in parts:
+        _build(part)
     return parts
 
 
@@ -74,12 +77,11 @@ def _datasets(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
         yield from ((name, value) for name, value in train.items() if isinstance(value, dict))
     elif train is not None:
         yield 'source', train
-    seen = []
-    for phase in ('val', 'test'):
-        dataset = (cfg.get(f'{phase}_dataloader') or {}).get('dataset')
-        if dataset is not None and dataset not in seen:
-            seen.append(dataset)
-            yield phase, dataset
+    val, test = ((cfg.get(f'{phase}_dataloader') or {}).get('dataset') for phase in ('val', 'test'))
+    if val is not None:
+        yield 'val', val
+    if test is not None and test != val:
+        yield 'test', test
 
 
 def _unwrapped(dataset: ConfigDict) -> tuple[ConfigDict, list[ConfigDict]]:
@@ -90,26 +92,37 @@ def _unwrapped(dataset: ConfigDict) -> tuple[ConfigDict, list[ConfigDict]]:
     return dataset, wrappers
 
 
-def _built(part: Part) -> Part:
+def _build(part: Part) -> None:
     try:
-        part.dataset = DATASETS.build(part.cfg)
+        reader = DATASETS.get(part.cfg.type) if isinstance(part.cfg.type, str) else part.cfg.type
+        is_ours = isinstance(reader, type) and issubclass(reader, RawSegDataset)
+        part.dataset = DATASETS.build(dict(part.cfg, lazy_init=True) if is_ours else part.cfg)
+        if is_ours:
+            part.dataset.drop_incomplete = True  # all complete samples are checked
         if hasattr(part.dataset, 'full_init'):
             part.dataset.full_init()
-    except Exception as error:  # whatever a dataset of somebody's raises is a finding
-        part.findings.append(Finding('error', part.name, f'the dataset cannot be built: {_said(error)}',
+    except Exception as error:  # any error of a dataset is a finding
+        part.findings.append(Finding('error', part.name, f'the dataset cannot be built: {_describe(error)}',
                                      f'correct the entry `{part.name}` of the config ({type_name(part.cfg)})'))
         part.dataset = None
-        return part
+        return
+    for kind, paths in getattr(part.dataset, 'missing', {}).items():
+        part.findings.append(missing_files(part.name, kind, paths, len(paths) + len(part.dataset)))
     if len(part.dataset) == 0 or not hasattr(part.dataset, 'get_data_info'):
         part.findings.append(Finding(
-            'error', part.name, f'{type_name(part.cfg)} gives no samples that can be looked at ({len(part.dataset)})',
-            'check its data_root, folders and suffixes; datasets that join others are checked one by one'))
+            'error', part.name, f'{type_name(part.cfg)} has no samples that can be read ({len(part.dataset)})',
+            'check its data_root, folders and suffixes; datasets that join others must be checked separately'))
         part.dataset = None
-    return part
 
 
-def _said(error: Exception) -> str:
+def missing_files(part: str, kind: str, paths: list[str], of: int) -> Finding:
+    """The finding about missing images or labels."""
+    return Finding('error', part, f'{kind}s are missing',
+                   'restore them, check the suffix, or list the other images in an `ann_file`', paths, of)
+
+
+def _describe(error: Exception) -> str:
     text = str(error) or type(error).__name__
-    if 'need at least one array' in text:  # so mmengine fails when it serialises an empty list
+    if 'need at least one array' in text:  # mmengine's error about an empty list
         text = 'it finds no image; check data_root, folders and suffixes'
     return text if isinstance(error, (OSError, ValueError)) else f'{type(error).__name__}: {text}'

@@ -53,7 +53,7 @@ def test_names_alone_are_numbered_from_zero(folder):
 def test_a_number_without_a_class(folder):
     for options in (dict(), dict(ignore=(1, 2))):
         dataset = FolderDataset(str(folder), dict(sky=3, road=7), pipeline=LOAD, **options)
-        with pytest.raises(ValueError, match=r'labels/park/0.png: ids \[21, 22.*\] are not in the map.*sky 3, road 7.*'
+        with pytest.raises(ValueError, match=r'labels/park/0.png: ids \[21, 22.*\] are not in `classes`.*sky 3, road.*'
                                              r"add them to `classes`, or to `ignore` \(ignore='others'"):
             dataset[0]
     for options in (dict(ignore=(21, 22, 255)), dict(ignore='others')):

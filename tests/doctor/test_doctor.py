@@ -9,9 +9,9 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmseg_camix.doctor import Finding, examine, told
-from mmseg_camix.doctor.findings import grouped, ordered
-from mmseg_camix.doctor.pictures import draw_classes, draw_samples, overlaid
+from mmseg_camix.doctor import Finding, examine, report
+from mmseg_camix.doctor.findings import group_messages, sort_by_level
+from mmseg_camix.doctor.pictures import draw_classes, draw_samples, overlay
 from tests.datasets.tiny import write_grey_label, write_image
 from tests.models import tiny
 from tests.tools_runner import call
@@ -75,12 +75,12 @@ def test_healthy_data(data):
     shares = examination.shares()
     assert set(shares) == {'source', 'val'}
     assert shares['source'].tolist() == [0.5, 0.25, 0.25]
-    text = told(examination)
+    text = report(examination)
     assert text.endswith('0 errors, 0 warnings, 0 notes: ready to train')
     assert 'FolderDataset' in text and '64x40' in text and '32x32' in text
     assert '50.000%' in text
-    report = json.loads(json.dumps(examination.to_dict()))
-    assert report['parts']['target'] == dict(
+    content = json.loads(json.dumps(examination.to_dict()))
+    assert content['parts']['target'] == dict(
         dataset='FolderDataset', images=3, opened=3, labelled=False, loaded='64x40', resized='64x40', network='32x32',
         ignored=None, brightness=pytest.approx(127, abs=5))
 
@@ -132,7 +132,7 @@ def test_labels_of_another_depth(data):
 def test_labels_outside_the_map(data):
     """As FolderDataset's loader says it, and as mmseg's loader passes them on in silence."""
     write_grey_label(data / 'source/labels/3.png', np.full(SIZE, 34))
-    assert 'ids [34] are not in the map' in only(config(data), 'error', 'source').text
+    assert 'ids [34] are not in `classes`' in only(config(data), 'error', 'source').text
     stock = dict(type='BaseSegDataset', data_root=str(data / 'source'), img_suffix='.png', metainfo=dict(
         classes=tuple(OWN)), data_prefix=dict(img_path='images', seg_map_path='labels'),
         pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), crop(), PACK])
@@ -170,21 +170,88 @@ def test_missing_files(data):
     (data / 'source/labels/2.png').unlink()
     cfg = config(data)
     cfg.train_dataloader.dataset.source = stock
-    findings = examine(cfg, samples=1).findings  # also among the files that are not opened
+    findings = examine(cfg, count=1).findings  # also among the files that are not opened
     finding, = [one for one in findings if one.text == 'labels are missing']
     assert (finding.level, finding.part) == ('error', 'source')
     assert finding.files[0].endswith('labels/2.png') and finding.of == 4
+
+
+def test_missing_labels_do_not_hide_other_faults(data):
+    (data / 'source/labels/2.png').unlink()
+    (data / 'source/images/0.png').write_bytes(b'')
+    findings = {finding.text: finding for finding in examine(config(data)).findings}
+    assert findings['labels are missing'].files == [str(data / 'source/labels/2.png')]
+    assert findings['labels are missing'].of == 4
+    empty, = (finding for text, finding in findings.items() if 'the file is empty' in text)
+    assert empty.of == 3
+
+
+def test_advice_names_options_of_the_dataset(data):
+    """FolderDataset has no `skip`, `ids` or `data_prefix`; prepare.py does not know it."""
+    cv2.imwrite(str(data / 'source/labels/1.png'), np.full(SIZE, 1, np.uint16))
+    write_image(data / 'source/labels/2.png', 1, SIZE)
+    write_grey_label(data / 'source/labels/3.png', np.full(SIZE, 9))
+    (data / 'val/labels/0.png').unlink()
+    (data / 'val/images/1.png').write_bytes(b'')
+    (data / 'target/images').rename(data / 'target/pictures')
+    text = report(examine(config(data)))
+    assert 'set bits=16 in FolderDataset' in text
+    assert 'point `labels` at files with one class number per pixel' in text
+    assert 'restore this file, or list the other images in `ann_file`' in text
+    assert 'pictures' not in text.split('no such folder')[0] and '(`images` of FolderDataset)' in text
+    for word in ('skip', 'prepare.py', 'ids=', 'data_prefix', 'seg_map_path'):
+        assert word not in text, word
+
+
+@pytest.mark.parametrize(('change', 'text'), [
+    (lambda cfg: cfg.update(load_from='gone.pth'), 'load_from: there is no file gone.pth'),
+    (lambda cfg: cfg.model.segmentor.update(pretrained='gone.pth'), 'model.segmentor.pretrained: there is no file'),
+    (lambda cfg: cfg.model.segmentor.backbone.update(init_cfg=dict(type='Pretrained', checkpoint='weights/gone.pth')),
+     'model.segmentor.backbone.init_cfg.checkpoint: there is no file weights/gone.pth'),
+    (lambda cfg: cfg.update(train_cfg=dict(by_epoch=True, max_epochs=5)), 'train_cfg counts epochs'),
+    (lambda cfg: cfg.update(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=5)), 'train_cfg counts epochs'),
+], ids=['load_from', 'pretrained', 'init_cfg', 'by_epoch', 'epoch loop'])
+def test_what_training_would_refuse(data, change, text):
+    cfg = config(data)
+    change(cfg)
+    examination = examine(cfg)
+    assert any(finding.text.startswith(text) for finding in examination.findings if finding.level == 'error')
+    assert 'ready to train' not in report(examination)
+
+
+def test_weights_that_exist_or_are_downloaded_are_no_findings(data, tmp_path):
+    (tmp_path / 'w.pth').write_bytes(b'x')
+    cfg = config(data, load_from=str(tmp_path / 'w.pth'), train_cfg=dict(type='IterBasedTrainLoop', max_iters=9))
+    cfg.model.segmentor.pretrained = 'torchvision://resnet50'
+    assert examine(cfg).findings == []
+
+
+def test_a_crop_without_resize_says_nothing_about_aspects(data):
+    """mmseg's RandomCrop records no box, so that later transforms see an image of another aspect."""
+    pipeline = [*LOAD, dict(type='RandomCrop', crop_size=CROP), dict(type='RandomFlip', prob=0.5), PACK]
+    assert examine(config(data, source=dict(pipeline=pipeline))).findings == []
+
+
+def test_a_crop_that_is_mostly_padding_is_an_error(data):
+    big = (96, 96)
+    cfg = config(data, source=dict(pipeline=[*LOAD, crop(big), PACK]),
+                 target=dict(pipeline=[LOAD[0], dict(type='RandomCrop', crop_size=big), PACK]))
+    cfg.model.segmentor.data_preprocessor.size = big
+    errors = found(cfg, 'error')
+    assert any('72% of the crop would be padding' in text for text in errors)
+    assert any('smaller than 96x96 after the pipeline: up to 72% of a crop is padding' in text for text in errors)
 
 
 def test_a_dataset_that_cannot_be_built(data):
     (data / 'target/images').rename(data / 'target/pictures')
     finding = only(config(data), 'error', 'target')
     assert 'images: no such folder' in finding.text
-    assert 'source' in examine(config(data)).seen, 'the others are examined all the same'
+    assert 'source' in examine(config(data)).samples, 'the others are examined all the same'
 
 
 def test_nothing_to_measure_with(data):
-    assert found(config(data, val_dataloader=None), 'note') == ['there is no val_dataloader: nothing will be measured']
+    assert found(config(data, val_dataloader=None), 'note') == [
+        'there is no val_dataloader: there will be no evaluation']
     (data / 'val/images').rename(data / 'val/pictures')
     assert found(config(data), 'note') == [], 'one that cannot be built is there'
 
@@ -278,7 +345,7 @@ def test_frequencies(data):
     texts = {finding.level: finding.text for finding in examination.findings}
     assert texts['warning'] == 'no pixel of grass'
     assert 'sky (0.01% and 25.00%)' in texts['note']
-    partly = [finding.text for finding in examine(config(data), samples=2).findings]
+    partly = [finding.text for finding in examine(config(data), count=2).findings]
     assert any('among the files that were opened' in text for text in partly)
     assert any('not every file was opened: 2 of 4 in source' in text for text in partly)
 
@@ -294,7 +361,7 @@ def test_sampler_and_statistics(data):
     cfg.train_dataloader.dataset.source = dict(
         type='RareClassDataset', stats=str(data / 'nothing.json'), dataset=cfg.train_dataloader.dataset.source)
     assert any('another sampler than PairedSampler' in text for text in found(cfg, 'error'))
-    assert any('of RareClassDataset are not there yet' in text for text in found(cfg, 'warning', 'source'))
+    assert any('RareClassDataset needs the class statistics' in text for text in found(cfg, 'warning', 'source'))
 
 
 def test_branches_of_rare_classes(data):
@@ -303,7 +370,7 @@ def test_branches_of_rare_classes(data):
     inner = dict(cfg.train_dataloader.dataset.source, pipeline=pipeline)
     cfg.train_dataloader.dataset.rare = dict(type='LongTailDataset', classes=2, k=1, dataset=inner)
     examination = examine(cfg)
-    assert set(examination.seen) == {'source', 'target', 'rare', 'val'}
+    assert set(examination.samples) == {'source', 'target', 'rare', 'val'}
     assert not examination.failed
 
 
@@ -328,7 +395,7 @@ def test_priors_and_groups(data, tmp_path):
     path = tmp_path / 'prior.npz'
     masks = dict(context=dict(prior=str(path), groups=[('road', 'grass')]))
     model = dict(type='CAMix', segmentor=tiny.small(num_classes=3), masks=masks)
-    assert 'is not there yet' in found(config(data, model=model), 'warning', 'config')[0]
+    assert 'there is no spatial prior' in found(config(data, model=model), 'warning', 'config')[0]
     cfg = config(data, model=model)
     cfg.dump(str(tmp_path / 'cfg.py'))
     assert call('dataset/build_spatial_prior.py', tmp_path / 'cfg.py', '--out', path, '--workers', 0) == 0
@@ -351,21 +418,21 @@ def test_a_plain_segmentor(data):
     cfg.model = cfg.model.segmentor
     cfg.train_dataloader.dataset = cfg.train_dataloader.dataset.source
     examination = examine(cfg)
-    assert set(examination.seen) == {'source', 'val'}
+    assert set(examination.samples) == {'source', 'val'}
     assert not examination.findings
 
 
-def test_nothing_to_look_at():
-    with pytest.raises(SystemExit, match='nothing to look at'):
+def test_nothing_to_check():
+    with pytest.raises(SystemExit, match='nothing to check'):
         examine(Config(dict(model=dict())))
 
 
 def test_findings():
     pairs = [('ids [3, 44] are unknown', 'x'), ('too dark', 'y'), ('ids [7] are unknown', 'z')]
-    one, two = grouped('warning', 'val', pairs, 'do it', 9)
+    one, two = group_messages('warning', 'val', pairs, 'do it', 9)
     assert (one.text, one.files, one.of) == ('ids [3, 44] are unknown', ['x', 'z'], 9)
     assert (two.text, two.files, two.remedy) == ('too dark', ['y'], 'do it')
-    assert [f.level for f in ordered([one, Finding('note', 'val', '', ''), Finding('error', 'val', '', '')])] == [
+    assert [f.level for f in sort_by_level([one, Finding('note', 'val', '', ''), Finding('error', 'val', '', '')])] == [
         'error', 'warning', 'note']
     many = Finding('error', 'val', 't', 'r', [str(i) for i in range(9)], 10)
     assert many.lines()[-2].strip() == '... and 6 more'
@@ -377,8 +444,7 @@ def test_pictures(data, tmp_path):
     examination = examine(config(data))
     assert draw_samples(examination, tmp_path / 'a.png', 2)
     assert draw_classes(examination, tmp_path / 'b.png')
-    picture = cv2.imread(str(tmp_path / 'a.png'))
-    assert picture.shape[1] == 2 * 28 + 2 * 340 + 10
+    assert cv2.imread(str(tmp_path / 'a.png')).shape[1] == 2 * 340
     (data / 'source/images/0.png').write_bytes(b'')
     assert draw_samples(examine(config(data)), tmp_path / 'c.png', 2)
 
@@ -387,7 +453,7 @@ def test_overlay_shows_each_label_in_its_place():
     label = np.array([[0, 1], [2, 255]]).repeat(20, 0).repeat(20, 1)
     palette = np.zeros((256, 3), np.uint8)
     palette[:3] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    shown = overlaid(np.full((40, 40, 3), 128, np.uint8), label, palette).astype(int)
+    shown = overlay(np.full((40, 40, 3), 128, np.uint8), label, palette).astype(int)
     for (y, x), channel in (((10, 10), 0), ((10, 30), 1), ((30, 10), 2)):
         assert shown[y, x].argmax() == channel and shown[y, x, channel] > 180
     assert np.ptp(shown[30, 30]) == 0, 'ignored pixels have no colour'

@@ -156,3 +156,14 @@ def test_an_interruption_writes_nothing(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match='interrupted; nothing was written'):
         tool.main([config])
     assert not list((tmp_path / 'priors').iterdir())
+
+
+@pytest.mark.parametrize('names', [('lawn', 'hedge', 'fountain'), ('road', 'hedge', 'fountain')])
+def test_relations_of_custom_classes_are_not_compared_with_the_paper(names, capsys):
+    related = torch.zeros(3, 3, dtype=torch.bool)
+    related[0, 1] = related[1, 0] = True
+    load_tool().report_relations(SimpleNamespace(relations=lambda: related, class_names=names), None)
+    printed = capsys.readouterr().out
+    assert f'relations from the labels alone: {names[0]} - {names[1]}' in printed
+    assert printed.count('not compared: these groups of the paper name no two of the classes') == 4
+    assert 'nan' not in printed

@@ -15,7 +15,7 @@ from mmseg.registry import DATASETS
 from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import CannotWrite
-from mmseg_camix.preparation.priors import LabelReader
+from mmseg_camix.preparation.priors import LabelReader, default_path, resize_scale
 from mmseg_camix.spatial_prior import SpatialPrior, load_spatial_prior
 from mmseg_camix.preparation.prior_counting import count_labels
 from mmseg_camix.preparation.prior_pictures import draw_prior, draw_relations
@@ -39,31 +39,23 @@ def source_config(cfg: Config) -> ConfigDict:
 
 def label_transforms(pipeline: list[dict]) -> list[dict]:
     """The transforms that load the label, and not the image."""
-    found = [t for t in pipeline if loads_label(t)]
-    if not found:
+    loaders = [t for t in pipeline if loads_label(t)]
+    if not loaders:
         raise SystemExit('the source pipeline loads no labels; its transforms are '
                          f'{[type_name(t) for t in pipeline]}; add LoadIdLabels or '
                          'LoadAnnotations')
-    return found
+    return loaders
 
 
 def resized_size(pipeline: list[dict], first: dict) -> tuple[int, int]:
     """(height, width) to which the pipeline resizes images; where it depends on them, of the first."""
     resizes = [t for t in pipeline if type_name(t) == 'Resize']
-    for transform in resizes:
-        if transform.get('scale') and not transform.get('keep_ratio'):
-            width, height = transform['scale']
-            return height, width
+    if fixed := resize_scale(pipeline):
+        return fixed[::-1]
     if any(not t.get('scale') for t in resizes):
         raise SystemExit('the source pipeline resizes by a factor; say at which size to count: --size WIDTH HEIGHT')
-    found = Compose([*label_transforms(pipeline), *resizes])(dict(first))
-    return found['gt_seg_map'].shape[:2]
-
-
-def default_path(data_root: str) -> str:
-    """data/gta -> data/priors/gta.npz; data/mini/gta -> data/mini/priors/gta.npz."""
-    parent, name = os.path.split(os.path.normpath(data_root or 'data/source'))
-    return os.path.join(parent, 'priors', f'{name}.npz')
+    resized = Compose([*label_transforms(pipeline), *resizes])(dict(first))
+    return resized['gt_seg_map'].shape[:2]
 
 
 def items_of(dataset: Any) -> list[dict]:
@@ -113,25 +105,27 @@ def check_place(path: str) -> None:
 
 
 def report_relations(prior: SpatialPrior, picture: str | None) -> None:
-    """Prints the relations that the labels imply, and how they compare with the paper's table."""
-    found, names = prior.relations(), prior.class_names
-    print(f'\nrelations from the labels alone: {", ".join(pair_names(found, names)) or "none"}')
-    itself = torch.eye(len(names), dtype=torch.bool)
-    closed = close_over(itself, torch.ones_like(itself), found) & ~itself
+    """Print the relations that the labels imply, and compare them with the paper's table where it has the classes."""
+    related, names = prior.relations(), prior.class_names
+    print(f'\nrelations from the labels alone: {", ".join(pair_names(related, names)) or "none"}')
+    identity = torch.eye(len(names), dtype=torch.bool)
+    closed = close_over(identity, torch.ones_like(identity), related) & ~identity
     table = [name for name, members in META_GROUPS.items() if isinstance(members, tuple)]
     for groups in (table[:1], table[1:2], table[:2], table):
         reference = relation_matrix(groups, names)
-        # A group has a say about its own members only.
         members = reference.any(1)
-        judged = members[:, None] | members
-        for kind, relations in (('pairs', found), ('closed', closed)):
-            result = compare_relations(relations & judged, reference, names)
-            print('  {:15s} {:6s}: precision {precision:.2f} recall {recall:.2f} ({found} found, '
-                  '{reference} in the table) missing {missing} extra {extra}'.format(
-                      '+'.join(groups), kind, **result))
+        if not members.any():
+            print(f'  {"+".join(groups):15s} not compared: these groups of the paper name no two of the classes')
+            continue
+        rated = members[:, None] | members  # a group defines the relations of its own members alone
+        for kind, relations in (('pairs', related), ('closed', closed)):
+            result = compare_relations(relations & rated, reference, names)
+            precision = f'{result["precision"]:.2f}' if result['found'] else '-'  # no pair to be right about
+            print('  {:15s} {:6s}: precision {} recall {recall:.2f} ({found} found, {reference} in the table) missing '
+                  '{missing} extra {extra}'.format('+'.join(groups), kind, precision, **result))
     if picture:
         path = '{}_relations{}'.format(*os.path.splitext(picture))
-        draw_relations(prior.relation_strength(), found, names, path)
+        draw_relations(prior.relation_strength(), related, names, path)
         print(f'wrote {path}')
 
 
@@ -154,7 +148,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help='processes; 0 counts in this one (default: %(default)s)')
     parser.add_argument('--picture', metavar='PNG', help='draw a heat map per class')
     parser.add_argument('--relations', action='store_true',
-                        help='tell (and draw, with --picture) which classes belong together, '
+                        help='print (and draw, with --picture) which classes belong together, '
                              'compared with Table I of CAMix')
     parser.add_argument('--reuse', action='store_true',
                         help='take the counts of the file at --out instead of counting again; --smooth and '
@@ -178,7 +172,7 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     source = source_config(cfg)
-    path = args.out or default_path(source.get('data_root'))
+    path = args.out or str(default_path(source.get('data_root') or 'data/source'))
     for place in filter(None, (path, args.picture)):
         check_place(place)
     try:

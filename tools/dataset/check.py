@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Look at the data of a config as its training would, before the training does.
+"""Check the data of a config before training.
 
 Opens the images and labels of source, target, further branches and validation through the config's own
-pipelines, and reports what is wrong (error), what is probably not meant (warning) and what is worth
-knowing (note), each with what to do: unreadable and missing files, numbers without a class, labels of
-another size, class lists, heads and priors that do not fit, crops larger than images, frequencies of the
-classes on both sides, and more. With --out it draws samples with their labels: look at them.
+pipelines, and reports errors, warnings (probably not intended) and notes, each with its remedy:
+unreadable and missing files, numbers without a class, labels of another size, class lists, heads, priors and
+weights that do not match, crops larger than images, frequencies of the classes in both domains, and more. With
+--out it draws samples with their labels: inspect them.
 
 Exit status: 0 without errors, 1 with errors.
 
@@ -21,13 +21,14 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmengine.registry import init_default_scope
 
 from mmseg_camix.cli import add_config_options, run
-from mmseg_camix.doctor import Examination, examine, told
+from mmseg_camix.doctor import Examination, examine, report
 from mmseg_camix.doctor.pictures import draw_classes, draw_samples
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write
@@ -51,7 +52,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Examine, tell, draw, write."""
+    """Check, report, draw; return the exit code."""
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -60,22 +61,22 @@ def main() -> int:
     except KeyboardInterrupt:
         print('interrupted; nothing was written', file=sys.stderr)
         return 130
-    print(told(examination))
+    print(report(examination))
     try:
         write(examination, args)
     except OSError as error:
-        print(f'error: the files asked for could not be written: {error}', file=sys.stderr)
+        print(f'error: the output could not be written: {error}', file=sys.stderr)
         return 1
     return 1 if examination.failed else 0
 
 
 def write(examination: Examination, args: argparse.Namespace) -> None:
-    """JSON and pictures, where asked for."""
+    """Write JSON and pictures, if requested."""
     if args.json:
         atomic_write(args.json, json.dumps(dict(config=args.config, **examination.to_dict()), indent=1) + '\n')
     if args.out:
-        for name, draw in (('samples.png', draw_samples), ('classes.png', draw_classes)):
-            if draw(examination, args.out / name, args.shown):
+        for name, draw in (('samples.png', partial(draw_samples, count=args.shown)), ('classes.png', draw_classes)):
+            if draw(examination, args.out / name):
                 print(f'drew {args.out / name}')
 
 
