@@ -1,7 +1,7 @@
 default_scope = 'mmseg'
 env_cfg = dict(
     cudnn_benchmark=True,
-    # 'fork' leaves decoding threads of OpenCV off in workers, so that they do not fight for cores.
+    # With 'fork', workers do not start OpenCV's threads, which would compete for cores.
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
 vis_backends = [dict(type='LocalVisBackend')]

@@ -1,9 +1,9 @@
-# All but the data of a training on two folders of one's own; docs/own_data.md shows what is left to say.
+# A training on two folders of custom data, except for the folders; docs/own_data.md shows how to add them.
 _base_ = [
     './models/daformer_mitb0.py', './schedules/adamw_40k.py', './default_runtime.py', './uda.py'
 ]
 crop_size = (512, 512)
-# The shorter side becomes 512, whatever the camera's format: a crop always fits.
+# The shorter side becomes 512, whatever the aspect ratio, so that a crop always fits.
 resize = dict(type='Resize', scale=(4096, 512), keep_ratio=True)
 source_pipeline = [
     dict(type='LoadImage'),

@@ -35,7 +35,7 @@ rows = [
     dict(name='CAMix, groups I-III', config=_camix, options={_groups: ['I', 'II', 'III']}, **_once),
     dict(name='CAMix, groups I-IV', config=_camix, options={_groups: ['I', 'II', 'III', 'IV']}, **_once),
     dict(name='CAMix, groups I-V', config=_camix, options={_groups: ['I', 'II', 'III', 'IV', 'V']}, **_once),
-    # Not in the papers. The first two look for the reason why the spatial prior costs accuracy here.
+    # Not in the papers. The first two examine why the spatial prior costs accuracy here.
     dict(name='iDACS + SP, where Q and teacher agree', config=_camix, **_once,
          options={**_ce, **_no_cr, 'model.masks.context.agreeing': True}),
     dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),

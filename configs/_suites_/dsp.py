@@ -1,6 +1,6 @@
 # DSP and the rows of its paper's Tables 3, 4 and 5; run by benchmarks/methods.py. The three
 # rows of pastes share one patch (k = 2), so that each differs from the next in one thing. The plot shows
-# the three of the paper's Fig. 5.
+# the three rows of the paper's Fig. 5.
 title = 'DSP and its parts, miniature GTA -> Cityscapes'
 _once = dict(seeds=1, curve=False)  # ablations
 _dsp = 'configs/dsp/mini_gta2cs_tiny.py'

@@ -1,5 +1,5 @@
-# Naive ClassMix with distribution alignment. The prior is the target's ground truth, which a real
-# user does not have: as in the DACS paper it shows what a good prior could do.
+# Naive ClassMix with distribution alignment. As in the DACS paper, the prior is the target's ground truth, which is not
+# available in practice: an upper bound for a good prior. Count it first:
 #   python tools/dataset/class_stats.py cityscapes data/mini/cityscapes --split train
 _base_ = [
     '../_base_/models/resnet_mini.py',

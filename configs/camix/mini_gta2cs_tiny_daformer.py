@@ -1,5 +1,5 @@
-# CAMix on DAFormer's recipe, as gta2cs_daformer.py composes them, on the miniature benchmark and without
-# the feature distance (see ../daformer/mini_gta2cs_tiny.py). Build the prior first:
+# CAMix on DAFormer, as in gta2cs_daformer.py, on the miniature benchmark and without the feature distance; the scaled
+# numbers are explained in ../daformer/mini_gta2cs_tiny.py. Build the prior first:
 #   python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
 _base_ = [
     '../_base_/models/resnet_mini.py',

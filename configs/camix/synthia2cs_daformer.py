@@ -1,8 +1,8 @@
 # CAMix on DAFormer, SYNTHIA -> Cityscapes: the best numbers of the paper. Count first:
 #   python tools/dataset/class_stats.py synthia data/synthia
 #   python tools/dataset/build_spatial_prior.py configs/camix/synthia2cs_daformer.py --out data/priors/synthia.npz
-# Of the host: network, optimiser, rare-class sampling, feature distance, rows without labels. Of CAMix:
-# mixing, loss, alpha .99 and 90k iterations (section IV-B), the augmentation of DACS.
+# From DAFormer: network, optimiser, rare-class sampling, feature distance, rows without labels. From CAMix: mixing,
+# loss, alpha .99 and 90k iterations (section IV-B), and the augmentation of DACS.
 _base_ = [
     '../_base_/models/daformer_mitb5.py',
     '../_base_/datasets/synthia2cs_512_flip.py',

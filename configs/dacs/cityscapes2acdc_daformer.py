@@ -1,4 +1,4 @@
-# DACS with DAFormer's network, Cityscapes -> ACDC: an adaptation to adverse weather is this short.
+# DACS with DAFormer's network, Cityscapes -> ACDC: adaptation to adverse weather.
 _base_ = [
     '../_base_/models/daformer_mitb5.py', '../_base_/datasets/cityscapes2acdc_512.py',
     '../_base_/schedules/adamw_40k.py', '../_base_/default_runtime.py', '../_base_/uda.py'

@@ -1,4 +1,4 @@
-# DACS as its released code runs, GTA -> Cityscapes: SGD, 250k iterations of 2 + 2 images.
+# DACS, GTA -> Cityscapes: SGD, 250k iterations of 2 + 2 images.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/gta2cs_512.py',

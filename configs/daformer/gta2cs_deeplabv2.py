@@ -1,5 +1,5 @@
-# The recipe of DAFormer with DeepLabV2: the same data, losses and teacher, the network and optimiser
-# of the DACS family. Count first: python tools/dataset/class_stats.py gta data/gta
+# DAFormer with DeepLabV2: its rare-class sampling, losses and teacher; network, optimiser and data of the DACS family.
+# Count first: python tools/dataset/class_stats.py gta data/gta
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/gta2cs_512.py',

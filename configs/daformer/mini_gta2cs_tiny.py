@@ -1,7 +1,7 @@
-# DAFormer's recipe on the miniature benchmark, WITHOUT its feature distance: there is no ImageNet for a
-# network of this size (mini_gta2cs_tiny_fd.py has a stand-in). Rare-class sampling, class pool of the
-# batch, jitter .2 and rows without labels are DAFormer's; the warm-up is the protocol's, 50 of 1200
-# iterations (DAFormer: 1500 of 40000, the same share), and so are crops of at most 75 % one class.
+# DAFormer on the miniature benchmark without its feature distance, since no ImageNet weights exist for a network of
+# this size (mini_gta2cs_tiny_fd.py has a substitute). Rare-class sampling, class pool of the batch, jitter .2 and
+# rows without labels are DAFormer's. The warm-up is that of the miniature protocol, 50 of 1200 iterations, the same
+# share as DAFormer's 1500 of 40000.
 _base_ = [
     '../_base_/models/resnet_mini.py',
     '../_base_/datasets/mini_gta2cs.py',
@@ -23,8 +23,7 @@ model = dict(
     type='DAFormer',
     segmentor=_base_.model,
     objectives=dict(features=None),
-    # 15 and 120 of 512 rows, in a crop of 96; both crops have the image's whole height.
+    # 15 and 120 of 512 rows, scaled to crops of 96; both crops have the full height of the image.
     pseudo_labels=dict(ignore_top=3, ignore_bottom=22),
-    # .999 would average all of the 1200 iterations so far, the first with the same weight as the last:
-    # min(1 - 1 / (t + 1), .999) is the plain mean up to t = 999. This is the other methods' teacher.
+    # As for the other methods: min(1 - 1 / (t + 1), .999) would be the plain mean of all students up to t = 999.
     teacher=dict(alpha=0.99))

@@ -31,7 +31,7 @@ model = dict(
                 type='PretrainedBackbone',
                 checkpoint='work_dirs/source_only/mini_gta2cs_tiny/iter_1200.pth',
                 prefix='student.backbone.'))),
-    # The map of stride 16: of the last one's 3x3 cells only 3 % have three quarters of a thing.
+    # The map of stride 16: only 3 % of the last map's 3x3 cells are covered by a thing to three quarters.
     objectives=dict(features=dict(type='FeatureDistance', index=2)),
     pseudo_labels=dict(ignore_top=3, ignore_bottom=22),
     teacher=dict(alpha=0.99))

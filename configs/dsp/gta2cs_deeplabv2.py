@@ -1,6 +1,6 @@
 # DSP as published, GTA -> Cityscapes. Count the source's classes first:
 #   python tools/dataset/class_stats.py gta data/gta
-# The learning rates of backbone and head are taken to be printed the wrong way round. As printed:
+# The paper seems to have exchanged the learning rates of backbone and head. As printed:
 #   --cfg-options optim_wrapper.optimizer.lr=2.5e-3 optim_wrapper.paramwise_cfg.custom_keys.decode_head.lr_mult=0.1
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
@@ -18,7 +18,7 @@ train_dataloader = dict(
             classes=('rider', 'bus', 'train', 'motorcycle', 'bicycle'),
             k=2,
             stats=_base_.data_root + '/gta/sample_class_stats.json',
-            # The source again, whose crops hold the class.
+            # The source with crops that contain the class.
             dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
                 dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
                 for step in _base_.train_dataloader.dataset.source.pipeline]))))

@@ -1,6 +1,6 @@
-# DSP as published, on the miniature benchmark. Two branches more than the others: template images
-# (`donor`), and patches of long-tail classes (`rare`), whose classes are counted when training starts.
-# For a large data set count them once, with tools/dataset/class_stats.py, and give `stats`.
+# DSP as published, on the miniature benchmark. It has two further branches: template images (`donor`) and patches of
+# long-tail classes (`rare`), which are counted when training starts. For a large data set, count once with
+# tools/dataset/class_stats.py and set `stats`.
 _base_ = [
     '../_base_/models/resnet_mini.py',
     '../_base_/datasets/mini_gta2cs.py',
@@ -15,7 +15,7 @@ train_dataloader = dict(
             type='LongTailDataset',
             classes=5,  # the K least frequent
             k=2,
-            # The source again, whose crops hold the class.
+            # The source with crops that contain the class.
             dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
                 dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
                 for step in _base_.train_dataloader.dataset.source.pipeline]))))
@@ -23,5 +23,5 @@ model = dict(
     _delete_=True,
     type='DSP',
     segmentor=_base_.model,
-    # Stride 8, that of the paper's network; the last map has 3x3 cells here.
+    # Stride 8, as in the paper's network; the last map has only 3x3 cells.
     objectives=dict(align_patch=dict(features=1), align_global=dict(features=1)))

@@ -1,5 +1,5 @@
-# RCCR as published, GTA -> Cityscapes: SGD, 250k iterations of 2 + 2 images; all but the backbone
-# learns ten times as fast, and so does the projector.
+# RCCR as published, GTA -> Cityscapes: SGD, 250k iterations of 2 + 2 images; head and
+# projector have ten times the rate of the backbone.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/gta2cs_512.py',

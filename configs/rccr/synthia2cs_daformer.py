@@ -1,6 +1,6 @@
-# RCCR with the network and schedule of DAFormer, and none of its other parts. The paper has DeepLabV2
-# alone, whose last map has stride 8; here that is the second of four. The last one, 512 channels of
-# stride 32: model.objectives.contrast.features=3.
+# RCCR with the network and schedule of DAFormer, and none of its other parts. The features of
+# stride 8, as in the paper's DeepLabV2, are the second of four maps. For the last, 512 channels of stride 32:
+# model.objectives.contrast.features=3.
 _base_ = [
     '../_base_/models/daformer_mitb5.py',
     '../_base_/datasets/synthia2cs_512_flip.py',

@@ -1,5 +1,5 @@
-# GTA -> Cityscapes in miniature: the layout and encoding of the real sets at 0.1875 times their
-# training size (make it with tools/dataset/make_mini.py).
+# GTA -> Cityscapes in miniature: the layout and encoding of the real sets at 0.1875 times their training size (make it
+# with tools/dataset/make_mini.py).
 data_root = 'data/mini'
 crop_size = (96, 96)
 
@@ -35,7 +35,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='PairedSampler'),
-    collate_fn=dict(type='branch_collate'),  # fewer pieces to hand over
+    collate_fn=dict(type='branch_collate'),  # one tensor per branch is cheaper to pass to the main process
     dataset=dict(
         type='PairedDataset',
         source=dict(

@@ -30,7 +30,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='PairedSampler'),
-    collate_fn=dict(type='branch_collate'),  # fewer pieces to hand over
+    collate_fn=dict(type='branch_collate'),  # one tensor per branch is cheaper to pass to the main process
     dataset=dict(
         type='PairedDataset',
         source=dict(

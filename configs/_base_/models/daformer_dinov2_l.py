@@ -25,8 +25,8 @@ model = dict(
         dilations=(1, 6, 12, 18),
         dropout_ratio=0.1,
         align_corners=False,
-        # Mean over all pixels, void ones counted as 0, as DAFormer's released code computes it.
-        # `avg_non_ignore=True` is the mean over labelled pixels, which the DACS family has.
+        # Mean over all pixels with 0 for void ones, as in DAFormer's released code. `avg_non_ignore=True` is the mean
+        # over labelled pixels, as in the DACS family.
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

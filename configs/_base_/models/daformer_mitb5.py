@@ -13,7 +13,7 @@ model = dict(
         type='MiT',
         variant='b5',  # 'b0' to 'b5'; in_channels of the head: (32, 64, 160, 256) for b0
         drop_path_rate=0.1,
-        with_cp=False,  # True saves memory: activations are computed again in the backward pass
+        with_cp=False,  # True saves memory: activations are recomputed in the backward pass
         # ImageNet-1k, under the names of SegFormer's authors, of mmseg, or of Hugging Face.
         init_cfg=dict(type='PretrainedBackbone', checkpoint='pretrained/mit_b5.pth')),
     decode_head=dict(
@@ -26,8 +26,8 @@ model = dict(
         dilations=(1, 6, 12, 18),
         dropout_ratio=0.1,
         align_corners=False,
-        # Mean over all pixels, void ones counted as 0, as DAFormer's released code computes it.
-        # `avg_non_ignore=True` is the mean over labelled pixels, which the DACS family has.
+        # Mean over all pixels with 0 for void ones, as in DAFormer's released code. `avg_non_ignore=True` is the mean
+        # over labelled pixels, as in the DACS family.
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

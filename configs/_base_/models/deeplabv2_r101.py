@@ -1,11 +1,10 @@
-# DeepLabV2 with ResNet-101 at output stride 8, as the DACS family has it: 43.2 M parameters, 42.5 M of
-# them in the backbone, whose normalisation's scale and shift are not trained. 512x512 pixels give
-# 65x65 logits.
+# DeepLabV2 with ResNet-101 at output stride 8, as in the DACS family: 43.2 M parameters, 42.5 M of them in the
+# backbone. Scale and shift of the normalisation layers are not trained. 512x512 pixels give 65x65 logits.
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
-        mean=[104.00698793, 116.66876762, 122.67891434],  # BGR, and no deviation: caffe's
+        mean=[104.00698793, 116.66876762, 122.67891434],  # BGR without a deviation, as caffe's
         std=[1.0, 1.0, 1.0],
         bgr_to_rgb=False,
         pad_val=0,
@@ -23,7 +22,7 @@ model = dict(
         in_channels=2048,
         in_index=3,
         num_classes=19,
-        dilations=(6, 12),  # written as (6, 12, 18, 24) in the papers; their numbers come from these two
+        dilations=(6, 12),  # the papers print (6, 12, 18, 24); their numbers were obtained with these two
         align_corners=True,
         # Mean over the labelled pixels.
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, avg_non_ignore=True)),

@@ -1,5 +1,5 @@
-# A compact segmentor for the miniature benchmark: a ResNet-18 of 24 channels with an all-level
-# decoder, 1.6 M parameters, logits at stride 4, trained from scratch.
+# The network of the miniature benchmark: a ResNet-18 with 24 channels and an all-level decoder, 1.6 M parameters,
+# logits at stride 4, trained from scratch.
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',

@@ -13,7 +13,7 @@ model = dict(
         type='MiT',
         variant='b5',  # 'b0' to 'b5'; in_channels of the head: (32, 64, 160, 256) for b0
         drop_path_rate=0.1,
-        with_cp=False,  # True saves memory: activations are computed again in the backward pass
+        with_cp=False,  # True saves memory: activations are recomputed in the backward pass
         # ImageNet-1k, under the names of SegFormer's authors, of mmseg, or of Hugging Face.
         init_cfg=dict(type='PretrainedBackbone', checkpoint='pretrained/mit_b5.pth')),
     decode_head=dict(

@@ -1,5 +1,4 @@
-# DAFormer: AdamW, the head ten times as fast, warm-up, linear decay. No weight decay on the
-# encoder's normalisation.
+# DAFormer: AdamW, ten times the rate for the head, warm-up, linear decay. Normalisation layers have no weight decay.
 max_iters = 40000
 warm_up = 1500
 optim_wrapper = dict(

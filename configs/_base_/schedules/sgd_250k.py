@@ -1,4 +1,4 @@
-# The DACS family: SGD, the head ten times as fast, poly decay over 250k iterations.
+# The DACS family: SGD, ten times the rate for the head, polynomial decay over 250k iterations.
 max_iters = 250000
 optim_wrapper = dict(
     type='OptimWrapper',
