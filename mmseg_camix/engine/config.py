@@ -18,7 +18,8 @@ from mmseg_camix.cli import did_you_mean
 CONFIG_FILES = ('.py', '.json', '.yaml', '.yml')
 # Entries of the top level that a config may lack and an option may add: the Runner's, and what is read elsewhere.
 OPTIONAL_ENTRIES = {*inspect.signature(Runner.__init__).parameters} - {'self', 'cfg'} | {
-    'custom_imports', 'find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'strategy', 'runner_type', 'compile'}
+    'custom_imports', 'find_unused_parameters', 'load_partially', 'model_wrapper_cfg', 'sync_bn',
+    'strategy', 'runner_type', 'compile'}
 # Hooks that every adapted training gets under default_hooks; `default_hooks.nonfinite=None` removes one.
 ADDED_HOOKS = dict(run_folder='RunFolderHook', nonfinite='NonFiniteHook', collapse='CollapseHook')
 # Hooks that need no type under default_hooks: `default_hooks.live.interval=100` is enough.

@@ -13,14 +13,13 @@ from torch import nn
 class DeepLabResNet(ResNet):
     """mmseg's ResNet at output stride 8, with DeepLabV2's pooling and normalisation.
 
-    Three things differ from mmseg's default: the max pool rounds up, so that 512 pixels become 65
-    cells; the stride of a block lies in its first 1x1 convolution (the layout of the caffe weights
-    that the community starts from); and the affine part of normalisation is not trained, while its
-    statistics are those of the batch.
+    It differs from mmseg's default in three ways: the max pool rounds up, so that 512 pixels give 65 cells; the stride
+    of a block is in its first 1x1 convolution (the layout of the caffe weights that are commonly used); and the affine
+    part of normalisation is not trained, while its statistics are those of the batch.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        out_indices: stages whose output is given, of 0 to 3.
+        out_indices: stages whose output is returned, 0 to 3.
         style: 'caffe' has the stride in the 1x1 convolution; weights of torchvision need 'pytorch'.
         ceil_mode: whether the max pool rounds up.
         train_affine: whether scale and shift of normalisation are trained.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 # Channels of VGG-16's convolutions; 'M' halves the resolution.
 _PLAN = (64, 64, 'M', 128, 128, 'M', 256, 256, 256, 'M', 512, 512, 512, 'M', 512, 512, 512, 'M')
-# The last two max pools are left out; what comes after the first of them is dilated instead.
+# The last two max pools are omitted; the convolutions after the first of them are dilated instead.
 _POOLS = 3
 
 
@@ -18,9 +18,9 @@ _POOLS = 3
 class DeepLabVGG16(BaseModule):
     """VGG-16 at output stride 8, its first fully connected layer as a dilated convolution.
 
-    The network of the CAMix paper's Fig. 9. The fourth and fifth max pool are left out, the fifth
-    block has dilation 2, `fc6` is a 3x3 convolution with dilation 4, `fc7` another. The names of
-    `features` are torchvision's, so that its weights fit; `fc6` and `fc7` start at random.
+    The network of the CAMix paper's Fig. 9. The fourth and fifth max pool are omitted, the fifth block has dilation 2,
+    `fc6` and `fc7` are 3x3 convolutions with dilation 4. The names of `features` are those of torchvision,
+    whose weights fit; `fc6` and `fc7` start with random weights.
 
     Args:
         fc_channels: channels of `fc6` and `fc7`.
@@ -29,7 +29,7 @@ class DeepLabVGG16(BaseModule):
 
     family = 'vgg'
     starts_at_random = ('fc6.', 'fc7.')
-    fresh_maps = (0, -1)  # indices of maps that such layers give
+    fresh_maps = (0, -1)  # indices of maps made by these layers
 
     def __init__(self, fc_channels: int = 1024, init_cfg: dict | list | None = None) -> None:
         super().__init__(init_cfg if init_cfg is not None else dict(type='Kaiming', layer='Conv2d'))

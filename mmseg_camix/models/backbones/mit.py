@@ -25,14 +25,13 @@ _HEADS = (1, 2, 5, 8)
 class MiT(MixVisionTransformer):
     """mmseg's MixVisionTransformer as MiT-B0 to MiT-B5, at strides 4, 8, 16, 32.
 
-    Attention does not hand out its weights, which nobody reads: it so runs fused, and the weights of
-    16384 x 256 pairs at 512x512 pixels need not be kept.
+    Attention does not return its weights, which nothing reads. It therefore uses the fused kernel and does not store
+    weights of 16384 x 256 pairs at 512x512 pixels.
 
     Args:
         variant: 'b0' to 'b5'.
-        drop_path_rate: share of residual branches dropped in the last block; the blocks before it
-            grow towards it from 0.
-        out_indices: stages whose output is given, of 0 to 3.
+        drop_path_rate: share of residual branches dropped in the last block; it increases from 0 over the blocks.
+        out_indices: stages whose output is returned, 0 to 3.
         with_cp: recompute activations in the backward pass, to save memory.
         init_cfg: weights; see :class:`PretrainedBackbone`.
     """

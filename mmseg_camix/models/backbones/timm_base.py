@@ -1,4 +1,4 @@
-"""What all networks of timm have in common as backbones."""
+"""The common base of timm's networks as backbones."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class TimmBackbone(BaseModule):
 
     Args:
         name: timm's name of the network.
-        pretrained: True downloads timm's weights when weights are initialised; for files of one's
-            own use ``init_cfg=dict(type='PretrainedBackbone', checkpoint=FILE)``.
+        pretrained: True downloads timm's weights when weights are initialised; for a file use
+            ``init_cfg=dict(type='PretrainedBackbone', checkpoint=FILE)``.
         frozen: the network is not trained: no gradients, no dropout, running statistics.
         arguments: further arguments of the network, as timm has them.
         init_cfg: weights; see :class:`PretrainedBackbone`.
@@ -28,7 +28,7 @@ class TimmBackbone(BaseModule):
 
     features_only = False
     multiple = (1, 1)
-    """Images whose height and width are no multiples of it are resized to the next."""
+    """Images are resized to the next multiple of this height and width."""
 
     def __init__(self, name: str, pretrained: bool, frozen: bool, arguments: dict,
                  init_cfg: dict | list | None = None) -> None:
@@ -37,7 +37,7 @@ class TimmBackbone(BaseModule):
             raise ValueError('pretrained=True takes the weights of timm and init_cfg those of a file: choose one')
         self.name, self.pretrained, self.frozen, self.arguments = name, pretrained, frozen, dict(arguments)
         self.network = self._create()
-        # timm has initialised it. mmengine would call its `init_weights` once more, over weights that were loaded.
+        # timm has initialised it. mmengine would call `init_weights` again, over weights that were loaded.
         self.network.is_init = True
         if frozen:
             self.network.requires_grad_(False)
@@ -54,7 +54,7 @@ class TimmBackbone(BaseModule):
                              '(timm.list_models() lists all)') from error
 
     def init_weights(self) -> None:
-        """From timm, from `init_cfg`, or as timm made them at random."""
+        """Load weights from timm or from `init_cfg`; otherwise keep the random ones of timm."""
         if self.pretrained and not self.is_init:
             whole = self._download()
             self.network.load_state_dict({name: whole[name] for name in self.network.state_dict()})
@@ -69,30 +69,30 @@ class TimmBackbone(BaseModule):
                 "init_cfg=dict(type='PretrainedBackbone', checkpoint=FILE)") from error
 
     def train(self, mode: bool = True) -> TimmBackbone:
-        """A frozen network stays in evaluation mode."""
+        """Set the mode; a frozen network stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
             self.network.eval()
         return self
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """image (B, 3, H, W) to feature maps, the finest first."""
+        """Convert an image (B, 3, H, W) to feature maps, the finest first."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features = self.run(_resized(image, self.multiple))
         return self.finish(features)
 
     def run(self, image: Tensor) -> list[Tensor]:
-        """The network itself: image (B, 3, H, W) to maps (B, C, h, w)."""
+        """Run the network on an image (B, 3, H, W); returns maps (B, C, h, w)."""
         raise NotImplementedError
 
     def finish(self, features: list[Tensor]) -> tuple[Tensor, ...]:
-        """What is made of the network's maps, with gradients."""
+        """Convert the network's maps to the backbone's, with gradients."""
         return tuple(features)
 
     # ------------------------------------------------------------------ weights
 
     def adapt_weights(self, state: State, prefix: str | None = None) -> tuple[State, list[str]]:
-        """Weights under timm's names, or those that timm converts, to ours; and the names left out."""
+        """Rename weights named as in timm, or in formats that timm converts; returns them, and the names left out."""
         if prefix is None:  # a segmentor, or what its authors trained DINO with
             prefix = 'backbone.' if any(name.startswith('backbone.') for name in state) else ''
         left = [name for name in state if not name.startswith(prefix)]
@@ -113,9 +113,9 @@ class TimmBackbone(BaseModule):
         return taken, left
 
     def _places(self) -> Callable[[str], str | None]:
-        """From a name of timm's to ours; None for what our network was cut off from.
+        """A function from timm's names to ours; None for parts of timm's network that ours lacks.
 
-        A name that neither has, within a part that ours has, stays as it is, so that it is refused.
+        Unknown names within a part that ours has are unchanged, so that they are refused.
         """
         own, whole = self.network.state_dict(), self._whole('meta').state_dict()
         parts = {name.removeprefix('model.').split('.')[0] for name in own}
@@ -127,13 +127,13 @@ class TimmBackbone(BaseModule):
         return place
 
     def _whole(self, device: str) -> nn.Module:
-        """The network that ours is a part of; on 'meta' it has names and shapes alone."""
+        """The complete network, of which ours is a part; on 'meta' it has names and shapes only."""
         arguments = {key: value for key, value in self.arguments.items() if key != 'out_indices'}
         with torch.device(device):
             return timm.create_model(self.name, pretrained=False, num_classes=0, **arguments)
 
     def _converted(self, state: State) -> State:
-        """Through timm's own conversion, which knows the authors' names and resizes position embeddings."""
+        """Apply timm's own conversion of the authors' names, which also resizes position embeddings."""
         plain = self._whole('cpu') if self.features_only else self.network
         convert = getattr(sys.modules[type(plain).__module__], 'checkpoint_filter_fn', None)
         return state if convert is None else convert(dict(state), plain)
@@ -146,7 +146,7 @@ def _resized(image: Tensor, multiple: tuple[int, int]) -> Tensor:
 
 
 def in_order(indices: Sequence[int], count: int, what: str) -> tuple[int, ...]:
-    """Indices of maps counted from 0. timm gives maps in its own order and each once, however they are named."""
+    """Count indices of maps from 0; they must ascend, as timm gives maps in its own order and each once."""
     numbers = [index + count if index < 0 else index for index in indices]
     if numbers and numbers[0] >= 0 and numbers[-1] < count and numbers == sorted(set(numbers)):
         return tuple(numbers)
@@ -154,7 +154,7 @@ def in_order(indices: Sequence[int], count: int, what: str) -> tuple[int, ...]:
 
 
 def renamings(name: str) -> tuple[str, str, str]:
-    """What timm's feature networks may call a part: as it is, flattened, or within `model`.
+    """Names that timm's feature networks may give to a part: unchanged, flattened, or within `model`.
 
     The second joins the first two parts: `stages.0.x` is `stages_0.x`.
     """

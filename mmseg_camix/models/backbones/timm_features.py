@@ -15,17 +15,17 @@ from .timm_base import TimmBackbone, in_order, renamings
 
 @MODELS.register_module()
 class TimmFeatures(TimmBackbone):
-    """Any network of timm that knows `features_only`: ConvNeXt, Swin, EfficientNet, ResNet, ...
+    """Any network of timm that supports `features_only`: ConvNeXt, Swin, EfficientNet, ResNet, ...
 
-    Images of any size, where the network can be made to take them (Swin is told to); those with a window
-    or position embedding of fixed size are given theirs: ``arguments=dict(img_size=512)``. Those that only
-    take multiples of a stride have the others resized: ``multiple_of=32``.
+    Accepts images of any size where the network can (Swin is configured to). A window or position embedding of fixed
+    size is set with ``arguments=dict(img_size=512)``. For networks that accept only multiples of a stride,
+    ``multiple_of=32`` resizes images.
 
     Args:
         name: timm's name, e.g. 'convnext_tiny'.
-        out_indices: which of its maps are given, counted from the finest, or -1, -2 from the
-            coarsest; in this order. None for the last four.
-        multiple_of: images whose sides are no multiples of it are resized to the next.
+        out_indices: ascending indices of the maps returned, counted from the finest, or -1, -2 from the coarsest. None
+            for the last four.
+        multiple_of: images are resized to the next multiple of it.
         pretrained: True downloads timm's weights when weights are initialised.
         frozen: the network is not trained.
         drop_path_rate: stochastic depth; 0 leaves the network's own default.
@@ -47,7 +47,7 @@ class TimmFeatures(TimmBackbone):
         self.multiple = (multiple_of, multiple_of)
         self.out_channels = tuple(info.channels())
         self.out_strides = tuple(info.reduction())
-        # Swin and its like give channels last.
+        # Swin and similar networks return channels last.
         self._channels_last = str(getattr(self.network, 'output_fmt', 'NCHW')).endswith('NHWC')
 
     def _create(self, pretrained: bool = False) -> nn.Module:

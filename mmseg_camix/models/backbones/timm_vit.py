@@ -15,15 +15,14 @@ from .timm_base import TimmBackbone, in_order
 class TimmViT(TimmBackbone):
     """A plain ViT of timm with a simple feature pyramid, at four strides as any backbone.
 
-    Images of any size: the position embedding is interpolated (DINOv3 computes its own), and an
-    image whose sides are no multiples of the patch is resized to the next, so that the maps still
-    cover it exactly (patches of 14 pixels: 512 becomes 518).
+    Accepts images of any size: the position embedding is interpolated (DINOv3 computes its own), and images are resized
+    to the next multiple of the patch, so that maps cover them exactly (patches of 14 pixels: 512 becomes 518).
 
     Args:
         name: timm's name, e.g. 'vit_large_patch14_dinov2' or 'vit_base_patch16_dinov3'.
-        blocks: whose output is taken, of 0 to depth - 1 or from the end: one for all four scales,
-            or one for each, in this order. What comes after the last of them is left out.
-        pyramid: False gives the maps of `blocks` as they are, all at the patch's stride.
+        blocks: ascending indices of the blocks whose output is used, from 0 or (negative) from the end: one for all
+            four scales, or one for each. Later blocks are removed.
+        pyramid: False returns the maps of `blocks` unchanged, all at the patch's stride.
         norm: whether the network's last normalisation is applied to each map.
         pretrained: True downloads timm's weights when weights are initialised.
         frozen: the transformer is not trained; the pyramid is.
@@ -42,13 +41,13 @@ class TimmViT(TimmBackbone):
         self.blocks = in_order(blocks, len(self.network.blocks), f'{name}: blocks')
         if pyramid and len(self.blocks) not in (1, 4):
             raise ValueError(f'TimmViT: the pyramid has 4 scales and needs 1 or 4 blocks, not {len(self.blocks)}')
-        # Later blocks and a pooling of its own would have parameters without gradients.
+        # Later blocks and the pooling would have parameters without gradients.
         self.network.prune_intermediate_layers(list(self.blocks), prune_norm=not norm)
         self.norm, self.patch = norm, tuple(self.network.patch_embed.feat_ratio(as_scalar=False))
         self.multiple = self.patch
         width = self.network.embed_dim
         self.pyramid = SimplePyramid(width) if pyramid else None
-        # Indices of maps that layers give which start at random.
+        # Indices of maps made by layers that start with random weights.
         self.fresh_maps = (0, 1, -4, -3) if pyramid else ()
         self.out_channels = (width,) * (4 if pyramid else len(self.blocks))
         rescales = SimplePyramid.rescales if pyramid else (1.0,) * len(self.blocks)
