@@ -1,32 +1,28 @@
 #!/usr/bin/env python
-"""Hand a trained network over: as a plain mmseg config and checkpoint, as safetensors, as ONNX.
+"""Export a trained network as a plain mmseg config and checkpoint, as safetensors, or as ONNX.
 
 Writes the teacher, or the student, without the method around it, into a folder:
   config.py, model.pth   which mmseg's init_model and MMSegInferencer load, without this package where
-                         the network is mmseg's own (said at the end)
+                         the network is mmseg's own (see the last line)
   model.safetensors      the weights, with classes and colours in the metadata
   model.onnx             compared with PyTorch by onnxruntime
 
 examples:
   python tools/export.py work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth
-  python tools/export.py CHECKPOINT --student --formats mmseg safetensors onnx --out handed_over
+  python tools/export.py CHECKPOINT --student --formats mmseg safetensors onnx --out exported
   python tools/export.py CHECKPOINT --formats onnx --size 512 1024 --with-preprocessing
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
 from mmseg_camix.cli import add_debug, run
-from mmseg_camix.checkpoint import CheckpointError
-from mmseg_camix.weights import WeightsError
-from mmseg_camix.export import ExportError
-from mmseg_camix.export.files import ONNX, SAFETENSORS, WEIGHTS, open_network, write_mmseg, write_safetensors
+from mmseg_camix.export.files import ONNX, SAFETENSORS, WEIGHTS, open_network, staged, write_mmseg, write_safetensors
 from mmseg_camix.export.onnx import write_onnx
 from mmseg_camix.export.plain import PlainNetwork
 
@@ -37,12 +33,12 @@ def parse_args() -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path, help='file of a training')
-    parser.add_argument('--config', help='file of its config (default: the one that the checkpoint carries)')
+    parser.add_argument('--config', help='file of its config (default: the one in the checkpoint)')
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--student', dest='choice', action='store_const', const='student', default='teacher',
                        help='the student instead of the teacher')
     which.add_argument('--tested', dest='choice', action='store_const', const='tested',
-                       help='the one that the method is tested with')
+                       help='the network that the method is tested with')
     parser.add_argument('--out', type=Path, metavar='FOLDER',
                         help='where to write (default: export_<network> beside the checkpoint)')
     parser.add_argument('--formats', nargs='+', choices=FORMATS, default=['mmseg'], help='default: mmseg')
@@ -59,37 +55,21 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def main() -> int:
-    """Export; returns the exit code."""
+def main() -> None:
+    """Export."""
     args = parse_args()
     # mmseg's reminder of a default that matters in training alone.
     warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
-    try:
-        network = open_network(args.checkpoint, args.config, args.choice)
-        folder = args.out or args.checkpoint.with_name(f'export_{network.name}')
-        print(described(network))
-        for name in dict.fromkeys(args.formats):
-            for line in write(name, network, folder, args):
-                print(line)
-    except (ExportError, CheckpointError, WeightsError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
-
-
-def described(network: PlainNetwork) -> str:
-    """What is exported."""
-    method, iteration, tested = (network.origin[key] for key in ('method', 'iteration', 'tested'))
-    line = f'{network.name} of {method}' if method else 'plain segmentor'
-    if iteration is not None:
-        line += f', iteration {iteration}'
-    if tested not in (None, network.name):
-        line += f' (the method is tested with its {tested}: --tested exports that)'
-    return line
+    network = open_network(args.checkpoint, args.config, args.choice)
+    folder = args.out or args.checkpoint.with_name(f'export_{network.name}')
+    print(network.description)
+    with staged(folder) as partial:
+        lines = [line for name in dict.fromkeys(args.formats) for line in write(name, network, partial, args)]
+    print('\n'.join(line.replace(str(partial), str(folder)) for line in lines))
 
 
 def write(name: str, network: PlainNetwork, folder: Path, args: argparse.Namespace) -> list[str]:
-    """Write one format; returns what there is to say."""
+    """Write one format; returns the lines of the summary."""
     if name == 'safetensors':
         write_safetensors(network, folder)
         return [f'{folder / SAFETENSORS}: {len(network.state)} weights']

@@ -23,8 +23,8 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 import torch
 
 from mmseg_camix.cli import add_debug, run
-from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.export.files import open_network
+from mmseg_camix.files import printable
 from mmseg_camix.inference.inputs import InputsError, find_items
 from mmseg_camix.inference.pictures import IDS, KINDS, drawing
 from mmseg_camix.inference.predictor import Predictor
@@ -52,7 +52,8 @@ def parse_args() -> argparse.Namespace:
                        help='the network that the method is tested with')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is one)')
     parser.add_argument('--batch-size', type=int, default=1, help='images of one size at once (default: 1)')
-    parser.add_argument('--skip-existing', action='store_true', help='go on where an earlier call stopped')
+    parser.add_argument('--skip-existing', action='store_true', help='continue where an earlier call stopped')
+    parser.add_argument('--overwrite', action='store_true', help='replace files that exist where results are written')
     add_debug(parser)
     args = parser.parse_args()
     if args.batch_size < 1:
@@ -74,9 +75,10 @@ def prepare(args: argparse.Namespace) -> tuple[Run, list]:
     draw = drawing(args.kind, network.classes, network.palette, args.opacity, args.ids)
     predictor = Predictor(network.build().to(device_of(args.device)), network.pipeline)
     frames = args.frames or args.kind == 'labels'  # a video would blur the numbers
-    run = Run(predictor, draw, args.out, args.batch_size, frames, args.skip_existing)
-    run.check(items)
-    return run, items
+    predictions = Run(predictor, draw, args.out, args.batch_size, frames, args.skip_existing)
+    predictions.check(items, args.overwrite)
+    print(network.description, file=sys.stderr)
+    return predictions, items
 
 
 def device_of(name: str | None) -> torch.device:
@@ -93,21 +95,17 @@ def main() -> int:
     args = parse_args()
     # mmseg's reminder of a default that matters in training alone.
     warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
+    predictions, items = prepare(args)
     try:
-        run, items = prepare(args)
-    except (CheckpointError, ValueError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    try:
-        run(items)
+        predictions(items)
     except OSError as error:  # of writing: what cannot be read is counted
-        print(f'error: {error}; --skip-existing goes on', file=sys.stderr)
-        return 1
+        raise OSError(f'{printable(error)}; --skip-existing continues') from error
     except KeyboardInterrupt:
-        print('\nstopped; --skip-existing goes on', file=sys.stderr)
+        print('\nstopped; --skip-existing continues', file=sys.stderr)
         return 130
-    print(f'{run.done} predicted, {run.skipped} already there, {len(run.failed)} unreadable -> {args.out}')
-    return 1 if run.failed else 0
+    print(f'{predictions.done} predicted, {predictions.skipped} already there, {len(predictions.failed)} unreadable -> '
+          f'{printable(args.out)}')
+    return 1 if predictions.failed else 0
 
 
 if __name__ == '__main__':

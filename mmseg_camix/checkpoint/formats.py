@@ -1,4 +1,5 @@
 """Read torch's two file formats, zip and the older one, without running anything from the file."""
+import errno
 import io
 import os
 import struct
@@ -40,6 +41,10 @@ def read_restricted(file: BinaryIO) -> Any:
         return (_read_zip if start == ZIP_MAGIC else _read_legacy)(file, size)
     except CheckpointError:
         raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a seek to where the file says
+            raise
+        raise DamagedCheckpointError(f'it is damaged or cut short ({error})') from error
     except (*BROKEN, zipfile.BadZipFile, struct.error, NotImplementedError) as error:
         raise DamagedCheckpointError(
             f'it is damaged or cut short ({type(error).__name__}: {str(error)[:200]})') from error

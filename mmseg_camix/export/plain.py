@@ -57,6 +57,17 @@ class PlainNetwork:
         size = self.segmentor['data_preprocessor'].get('size')
         return tuple(size) if size else (adapter.PROBE_SIZE, adapter.PROBE_SIZE)
 
+    @property
+    def description(self) -> str:
+        """Which network of which training this is, in one line."""
+        method, iteration, tested = (self.origin[key] for key in ('method', 'iteration', 'tested'))
+        line = f'{self.name} of {method}' if method else 'plain segmentor'
+        if iteration is not None:
+            line += f', iteration {iteration}'
+        if tested not in (None, self.name):
+            line += f' (the method is tested with its {tested}: --tested selects that)'
+        return line
+
     def build(self) -> nn.Module:
         """The segmentor with its weights, on the CPU, in evaluation mode."""
         return built(self.segmentor, self.state)

@@ -7,12 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmseg_camix.files import printable
+
 IMAGES = ('.png', '.jpg', '.jpeg', '.jpe', '.jp2', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm')
 VIDEOS = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv')
 
 
 class InputsError(ValueError):
-    """Nothing can be predicted on what was given; says why and what to do."""
+    """There is nothing to predict on, or no place for the results; says why and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))  # names of files may contain anything
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mmseg_camix.files import atomic_write, remove_leftovers
+from mmseg_camix.files import atomic_write, printable, remove_leftovers
 
 from .inputs import InputsError, Item
 from .pictures import Draw, png
@@ -132,10 +132,20 @@ class Run:
 
     def _fail(self, reason: object) -> None:
         self.failed.append(str(reason))
-        self._bar.write(f'warning: {reason}', file=sys.stderr)
+        self._bar.write(f'warning: {printable(reason)}', file=sys.stderr)
 
-    def check(self, items: list[Item]) -> None:
-        """Raise where a result would take the place of its input."""
+    def check(self, items: list[Item], overwrite: bool = False) -> None:
+        """Raise InputsError where a result would replace its input, or a file that is there already.
+
+        Args:
+            items: what is to be predicted.
+            overwrite: whether results may replace files.
+        """
+        if self.out.exists() and not self.out.is_dir():
+            raise InputsError(f'--out {self.out} is a file; give a folder')
         for item in items:
-            if self._target(item).resolve() == item.path.resolve():
+            target = self._target(item)
+            if target.resolve() == item.path.resolve():
                 raise InputsError(f'the result of {item.path} would replace it; choose another --out')
+            if target.exists() and not (overwrite or self.skip_existing):
+                raise InputsError(f'{target} exists; --overwrite replaces results, --skip-existing keeps them')

@@ -27,21 +27,21 @@ class VideoReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._capture = cv2.VideoCapture(str(path))
-        found, self._first = self._capture.read() if self._capture.isOpened() else (False, None)
-        if not found:
+        opened, self._first = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not opened:
             raise OSError(f'{path}: the video is damaged or of an unknown format')
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.rate = rate if 0 < rate < 1000 else _DEFAULT_RATE
-        # What the file says of itself; 0 where it does not.
+        # As the file states; 0 where it does not.
         self.announced = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.count = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        found, frame = True, self._first
-        while found:
+        remains, frame = True, self._first
+        while remains:
             self.count += 1
             yield frame
-            found, frame = self._capture.read()
+            remains, frame = self._capture.read()
         self._capture.release()
 
     @property
@@ -51,7 +51,7 @@ class VideoReader:
 
 
 class VideoWriter:
-    """An MPEG-4 video that is there as a whole or not at all.
+    """An MPEG-4 video, written whole or not at all.
 
     Args:
         path: the file, ending in '.mp4'.
@@ -62,6 +62,7 @@ class VideoWriter:
         self.path, self.rate = path, rate
         self._partial = path.with_name(f'.{path.stem}.{os.getpid()}.partial{path.suffix}')
         self._writer: cv2.VideoWriter | None = None
+        self._count = 0
 
     def write(self, frame: np.ndarray) -> None:
         """(H, W, 3) uint8 BGR; all of one size. An odd last row or column is lost: the format has none."""
@@ -72,6 +73,7 @@ class VideoWriter:
             if not self._writer.isOpened():
                 raise RuntimeError(f'this OpenCV cannot write {self.path}; write frames instead, with --frames')
         self._writer.write(np.ascontiguousarray(frame))
+        self._count += 1
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -81,7 +83,18 @@ class VideoWriter:
         if self._writer is None:
             return
         self._writer.release()
-        if kind is None:
-            self._partial.replace(self.path)
-        else:
+        try:
+            if kind is None:
+                self._check_frames()
+                self._partial.replace(self.path)
+        finally:
             self._partial.unlink(missing_ok=True)
+
+    def _check_frames(self) -> None:
+        """Raise OSError unless all frames are in the file: OpenCV does not report a full disk."""
+        capture, count = cv2.VideoCapture(str(self._partial)), 0
+        while capture.grab():
+            count += 1
+        capture.release()
+        if count != self._count:
+            raise OSError(f'{self.path}: only {count} of {self._count} frames could be written; is the disk full?')

@@ -147,3 +147,9 @@ def test_a_package_is_missing(small, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'onnxscript', None)
     with pytest.raises(ExportError, match='pip install onnx onnxscript onnxruntime'):
         write_onnx(small[0], tmp_path / 'x.onnx')
+
+
+def test_an_opset_that_torch_does_not_write(tmp_path):
+    with pytest.raises(ExportError, match='torch wrote opset 18 and cannot convert it to 1; leave out --opset'):
+        write_onnx(network(tiny.small()), tmp_path / 'a.onnx', (32, 48), opset=1)
+    assert not (tmp_path / 'a.onnx').exists()

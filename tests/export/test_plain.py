@@ -138,6 +138,22 @@ def test_classes_of_ours_are_named_and_imported(tmp_path):
         assert torch.equal(loaded(image()), model.network('teacher')(image()))
 
 
+def test_a_head_that_draws_in_evaluation(tmp_path):
+    """SegNeXt's: both networks draw the same, or the logits would differ."""
+    head = dict(type='LightHamHead', in_channels=[32, 64], in_index=[2, 3], channels=16, ham_channels=16,
+                num_classes=19, norm_cfg=dict(type='GN', num_groups=4), ham_kwargs=dict(MD_R=4, eval_steps=2))
+    path, _ = trained(tmp_path, tiny.encoder_decoder(networks.resnet(), head))
+    assert write_mmseg(open_network(path), tmp_path / 'out').difference == 0
+
+
+def test_stock_augmentation_of_an_adapted_model():
+    """mmseg's `test.py --tta` reads the number of channels and the threshold from the model that it wraps."""
+    model = tiny.method('DACS', tiny.small())
+    assert model.out_channels == tiny.CLASSES
+    assert model.decode_head is model.student.decode_head
+    assert not any(name.startswith('decode_head') for name in model.state_dict())
+
+
 @pytest.mark.parametrize('variant', ['b0', 'b1'])
 def test_our_encoder_in_stock_terms(variant):
     ours = MODELS.build(dict(type='MiT', variant=variant, drop_path_rate=0.2, out_indices=(1, 3)))

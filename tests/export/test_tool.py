@@ -1,5 +1,7 @@
 """The command line of the export."""
 
+import errno
+
 import onnxruntime
 import pytest
 import torch
@@ -26,7 +28,7 @@ def test_the_teacher_beside_the_checkpoint(checkpoint, capsys):
     assert code == 0
     assert sorted(path.name for path in folder.iterdir()) == ['config.py', 'model.pth']
     assert said.out.splitlines() == [
-        'teacher of DACS, iteration 7 (the method is tested with its student: --tested exports that)',
+        'teacher of DACS, iteration 7 (the method is tested with its student: --tested selects that)',
         f'{folder}/model.pth and its config.py: logits differ from the original by at most 0',
         '  stock: mmseg alone loads it']
 
@@ -69,6 +71,20 @@ def test_mistakes(checkpoint, tmp_path, capsys, arguments, error):
     code, said = exported(capsys, *(one.format(folder=tmp_path, checkpoint=checkpoint) for one in arguments))
     assert code not in (0, None)
     assert error in said.err + str(code)
+
+
+def test_a_full_disk_leaves_nothing(checkpoint, tmp_path, monkeypatch, capsys):
+    """All files of an export move into its folder at the end."""
+    from mmseg_camix.export import files
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(files, 'save_checkpoint', full)
+    code, said = exported(capsys, checkpoint, '--out', tmp_path / 'out', '--formats', 'safetensors', 'mmseg')
+    assert code not in (0, None)
+    assert 'No space left on device' in f'{code}{said.err}'
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_impossible_sizes(checkpoint, capsys):

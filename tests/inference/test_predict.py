@@ -97,7 +97,8 @@ def test_colours_overlays_and_raw_ids(place, expected, tmp_path):
     colours = np.array(PALETTE, np.uint8)[label][..., ::-1]
     for options, wanted in ((['--as', 'colour'], colours), (['--as', 'labels', '--ids', 'raw'], np.array(RAW)[label]),
                             (['--opacity', 0.25], (0.75 * read(image) + 0.25 * colours).round())):
-        assert call('predict.py', place / 'cfg.py', place / 'run/iter_1.pth', image, '--out', tmp_path, *options) == 0
+        assert call('predict.py', place / 'cfg.py', place / 'run/iter_1.pth', image, '--out', tmp_path, '--overwrite',
+                    *options) == 0
         found = read(tmp_path / 'a.png')
         assert found.shape == wanted.shape
         assert np.abs(found.astype(float) - wanted).max() <= (1 if '--opacity' in options else 0)
@@ -158,8 +159,45 @@ def test_going_on(place, tmp_path, capsys):
     assert '1 predicted, 3 already there' in capsys.readouterr().out
     assert (tmp_path / 'a.png').read_bytes() == b'left alone'
     assert (tmp_path / 'clip.mp4').stat().st_mtime_ns == before
-    assert call('predict.py', *arguments) == 0
+    assert call('predict.py', *arguments, '--overwrite') == 0
     assert read(tmp_path / 'a.png').shape == (40, 56, 3)
+
+
+def test_files_of_the_user_are_not_replaced(place, tmp_path):
+    (tmp_path / 'a.png').write_bytes(b'a photo of the cat')
+    error = call('predict.py', place / 'run/iter_1.pth', place / 'images', '--out', tmp_path)
+    assert 'a.png exists; --overwrite replaces results' in error
+    assert (tmp_path / 'a.png').read_bytes() == b'a photo of the cat'
+    error = call('predict.py', place / 'run/iter_1.pth', place / 'images', '--out', tmp_path / 'a.png')
+    assert 'a.png is a file; give a folder' in error
+
+
+def errors(capsys):
+    return capsys.readouterr().err
+
+
+def test_a_video_on_a_full_disk(tmp_path):
+    """OpenCV reports nothing: the frames in the file are counted before it gets its name."""
+    def write():
+        with VideoWriter(tmp_path / 'a.mp4', 12.5) as writer:
+            for _ in range(5):
+                writer.write(np.zeros((32, 48, 3), np.uint8))
+            writer._partial.unlink()
+            writer._partial.write_bytes(b'what fitted')
+
+    with pytest.raises(OSError, match=r'a.mp4: only 0 of 5 frames could be written'):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_network_is_named_and_names_have_no_escapes(place, tmp_path, capsys):
+    bad = tmp_path / 'x\x1b[2J.png'
+    bad.write_bytes(b'')
+    assert call('predict.py', place / 'run/iter_1.pth', bad, '--out', tmp_path / 'o') == 1
+    printed = errors(capsys)
+    assert 'teacher of DACS, iteration 1 (the method is tested with its student: --tested selects that)' in printed
+    assert '\x1b[2J' not in printed
+    assert r'x\x1b[2J.png: ' in printed
 
 
 def test_interrupted(place, tmp_path, monkeypatch, capsys):
@@ -176,7 +214,7 @@ def test_interrupted(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Predictor, 'label', interrupting)
     arguments = [place / 'run/iter_1.pth', place / 'images', place / 'clip.mp4', '--out', tmp_path]
     assert call('predict.py', *arguments) == 130
-    assert 'stopped; --skip-existing goes on' in capsys.readouterr().err
+    assert 'stopped; --skip-existing continues' in capsys.readouterr().err
     assert files(tmp_path) == ['a.png', 'deep/b.png', 'deep/c.png']
     assert call('predict.py', *arguments, '--skip-existing') == 0
     assert 'clip.mp4' in files(tmp_path)

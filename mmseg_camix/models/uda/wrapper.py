@@ -141,6 +141,16 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
         return int(adapter.main_head(self.student).num_classes)
 
     @property
+    def decode_head(self) -> Any:
+        """The head that predicts; mmseg's test-time augmentation (`SegTTAModel`) reads its threshold."""
+        return adapter.main_head(self.network())
+
+    @property
+    def out_channels(self) -> int:
+        """Number of channels of the logits; mmseg's test-time augmentation reads it."""
+        return int(self.decode_head.out_channels)
+
+    @property
     def crop_size(self) -> tuple[int, int] | None:
         """(height, width) of training crops, or None if the preprocessor does not know it."""
         size: tuple[int, int] | None = self.data_preprocessor.crop_size

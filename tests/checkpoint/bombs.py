@@ -1,0 +1,167 @@
+"""Small checkpoint files that ask for far more memory or time than their size accounts for."""
+import io
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.checkpoint import hostile
+from tests.tools_runner import ROOT
+
+MEBIBYTE = 2**20
+
+
+def _text(value: str) -> bytes:
+    return b'X' + len(value).to_bytes(4, 'little') + value.encode()
+
+
+def _call(name: str, *args: bytes) -> bytes:
+    module, _, attribute = name.rpartition('.')
+    return b'c' + f'{module}\n{attribute}\n'.encode() + b'(' + b''.join(args) + b'tR'
+
+
+def _pickled(*values: bytes) -> bytes:
+    """A list of values that are given as opcodes."""
+    return b'\x80\x04]' + b''.join(value + b'a' for value in values) + b'.'
+
+
+def _integer(value: int) -> bytes:
+    return b'\x8a' + bytes([(value.bit_length() + 8) // 8]) + pickle.encode_long(value)
+
+
+def _shared(depth: int, kind: type = list) -> bytes:
+    value = kind([1])
+    for _ in range(depth):
+        value = kind([value, value])
+    return pickle.dumps(value, 2)
+
+
+def _nested_key(depth: int) -> bytes:
+    key: tuple = (1, )
+    for _ in range(depth):
+        key = (key, )
+    return pickle.dumps({key: 1}, 2)
+
+
+def pickles() -> dict[str, bytes]:
+    """Pickles for a zip file, by what they ask for."""
+    prime = 2**61 - 1
+    return {
+        'bytes of a number': _pickled(_call('builtins.bytes', _integer(6 * 10**8))),
+        'bytearray of a number': _pickled(_call('builtins.bytearray', _integer(4 * 10**9))),
+        'a size of bytes': _pickled(_call('torch.Size', _call('builtins.bytes', _integer(6 * 10**8)))),
+        'a set of bytes': _pickled(_call('builtins.set', _call('builtins.bytearray', _integer(10**9)))),
+        'a counter of text': _pickled(_call('collections.OrderedDict', _text('ab' * 1000))),
+        'announced bytes': b'\x80\x04\x8e' + (2**40).to_bytes(8, 'little') + b'x.',
+        'an announced bytearray': b'\x80\x05\x96' + (2**33).to_bytes(8, 'little') + b'x.',
+        'an announced frame': b'\x80\x04\x95' + (2**40).to_bytes(8, 'little') + b'N.',
+        'a distant memo': b'\x80\x02Nr' + (2**31 - 1).to_bytes(4, 'little') + b'.',
+        'an array without size': b'\x80\x04' + _call('numpy.core.multiarray._reconstruct', b'N', b')', _text('b'))
+                                 + b'(K\x01' + _integer(10**10) + b'\x85' + _call('numpy.dtype', _text('S0'))
+                                 + b'\x89C\x00tb.',
+        'many empty sets': b'\x80\x04](' + b'\x8f' * 10**7 + b'e.',
+        'many marks': b'\x80\x04' + b'(' * 10**7 + b'.',
+        'shared lists': _shared(40),
+        'shared tuples': _shared(40, tuple),
+        'a nested key': _nested_key(250),
+        'nested lists': b'\x80\x04' + b']' * 10**6 + b'a' * (10**6 - 1) + b'.',
+        'a long integer': _pickled(b'I' + b'9' * 4000 + b'\n'),
+        'a very long integer': _pickled(b'I' + b'9' * 10**6 + b'\n'),
+        'keys of one hash': b'\x80\x04}(' + b''.join(_integer(k * prime) + b'N' for k in range(1, 60_000)) + b'u.',
+        'a memo of one hash': b'\x80\x04N' + b''.join(b'p%d\n' % (k * prime) for k in range(1, 60_000)) + b'.',
+        'a repeated number': b'\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n'
+                             b'FloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01tQK\x00'
+                             + b'J\x00\x00\x10\x00' * 2 + b'\x86K\x00K\x00\x86\x89NtR.',
+    }
+
+
+def _zip(path: Path, names: list[str], **options: int) -> Path:
+    with zipfile.ZipFile(path, 'w', **options) as archive:
+        for name in names:
+            archive.writestr(name, b'\x80\x02}.' if name.endswith('data.pkl') else b'\x00' * MEBIBYTE)
+    return path
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Every file of this module, written into `folder`."""
+    for name, data in pickles().items():
+        yield hostile.write_zip(folder / f'{name}.pth', data, **{'data/0': b'\x00' * 4})
+        yield hostile.write_legacy(folder / f'{name}, legacy.pth', data)
+    yield _zip(folder / 'deflated members.pth', ['a/data.pkl', *(f'a/data/{i}' for i in range(300))],
+               compression=zipfile.ZIP_DEFLATED)
+    yield _many_storages(folder / 'many storages.pth')
+    yield _overlapping(folder / 'overlapping members.pth')
+    yield _directory(folder / 'a long directory.pth')
+
+
+def _many_storages(path: Path) -> Path:
+    """4 MiB in the older format: 50,000 storages, each as large as the file."""
+    storage = b'(X\x07\x00\x00\x00storagectorch\nByteStorage\n%bX\x03\x00\x00\x00cpuJ\xa0\x86\x01\x00NtQ0'
+    data = b'\x80\x02' + b''.join(storage % _text(str(number)) for number in range(50_000)) + b'}.'
+    return hostile.write_legacy(path, data)
+
+
+def _overlapping(path: Path) -> Path:
+    """A zip whose directory names the same bytes 1,000 times."""
+    _zip(path, ['a/data.pkl', 'a/data/0'])
+    data = path.read_bytes()
+    start = data.rindex(b'PK\x01\x02')
+    end = data.rindex(b'PK\x05\x06')
+    entry, ending = data[start:end], bytearray(data[end:])
+    entries = b''.join(entry.replace(b'a/data/0', b'a/d/%04d' % number) for number in range(1000))
+    ending[8:12] = struct.pack('<HH', 1001, 1001)
+    directory = data.index(b'PK\x01\x02')
+    ending[12:16] = struct.pack('<I', start - directory + len(entries))
+    path.write_bytes(data[:start] + entries + ending)
+    return path
+
+
+def _directory(path: Path) -> Path:
+    """A zip of 300,000 empty members."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w') as archive:
+        archive.writestr('a/data.pkl', b'\x80\x02}.')
+    data = buffer.getvalue()
+    start, end = data.index(b'PK\x01\x02'), data.index(b'PK\x05\x06')
+    count = 300_000
+    entries, ending = data[start:end] * count, bytearray(data[end:])
+    ending[8:12] = struct.pack('<HH', count % 2**16, count % 2**16)
+    ending[12:16] = struct.pack('<I', len(entries))
+    path.write_bytes(data[:start] + entries + ending)
+    return path
+
+
+READ = '''
+import resource, sys, time
+import mmseg_camix
+from mmseg_camix.checkpoint import CheckpointError, read_checkpoint
+from tests.checkpoint import hostile
+import torch
+torch.save(dict(a=torch.ones(3)), sys.argv[1])
+read_checkpoint(sys.argv[1])
+for path in sys.stdin.read().splitlines():
+    open('/proc/self/clear_refs', 'w').write('5')
+    before = int(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])
+    start, error = time.monotonic(), ''
+    try:
+        read_checkpoint(path)
+    except CheckpointError as caught:
+        error = str(caught)
+    seconds = time.monotonic() - start
+    after = int(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])
+    print(path, after - before, seconds, error, sep='\\t', flush=True)
+'''
+
+
+def read_all(paths: list[Path], warm_up: Path) -> dict[str, tuple[int, float, str]]:
+    """Path -> (MiB of memory at most, seconds, error) of reading it, in another process with limits of its own."""
+    done = subprocess.run([sys.executable, '-c', READ, str(warm_up)], input='\n'.join(map(str, paths)), text=True,
+                          capture_output=True, timeout=600, check=False, cwd=ROOT,
+                          env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = (line.split('\t') for line in done.stdout.splitlines())
+    return {path: (int(memory) // 1024, float(seconds), error) for path, memory, seconds, error in rows}

@@ -1,0 +1,95 @@
+"""Files that ask for too much, and mutated ones: bounded memory and time, and an error that names the file."""
+
+import contextlib
+import io
+import pickle
+import random
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmseg_camix.checkpoint import CheckpointError, read_checkpoint
+from tests.checkpoint import bombs, hostile
+
+ADDED = 200  # MiB that a file may take besides four times its size
+SECONDS = 20
+
+
+def assert_bounded(results, refused=True):
+    """Check memory, time and the error of every file that another process has read."""
+    for path, (memory, seconds, error) in results.items():
+        size = bombs.Path(path).stat().st_size / bombs.MEBIBYTE
+        assert memory <= 4 * size + ADDED, path
+        assert seconds <= SECONDS, path
+        assert not refused or error.startswith(f'{path} was not opened: '), path
+        assert len(error.splitlines()) <= 1
+
+
+# Checkpoints can announce a frame or a memo as they like: neither allocates anything here.
+HARMLESS = ('an announced frame', 'a distant memo')
+
+
+def test_bombs_are_refused(tmp_path):
+    paths = list(bombs.files(tmp_path))
+    results = bombs.read_all(paths, tmp_path / 'warm.pth')
+    assert len(results) == len(paths)
+    assert_bounded({path: row for path, row in results.items() if not any(name in path for name in HARMLESS)})
+    assert_bounded(results, refused=False)
+
+
+def test_torch_takes_gigabytes_for_such_a_file(tmp_path):
+    """The reason why torch's restricted reader is not used; on a smaller one, to be kind to the machine."""
+    data = bombs._pickled(bombs._call('torch.Size', bombs._call('builtins.bytearray', bombs._integer(10**6))))
+    path = hostile.write_zip(tmp_path / 'a.pth', b'\x80\x02' + data[2:])
+    assert len(torch.load(path, weights_only=True)[0]) == 10**6
+    with pytest.raises(CheckpointError, match='unknown encoding'):
+        read_checkpoint(path)
+
+
+def test_errors_have_no_terminal_escapes(tmp_path):
+    path = hostile.saved({'state_dict': {'\x1b[2J\nname': hostile.Thing(1)}}, tmp_path / 'a.pth', legacy=False)
+    with pytest.raises(CheckpointError) as error:
+        read_checkpoint(path)
+    assert str(error.value).isprintable()
+    assert r'state_dict.\x1b[2J name' in str(error.value)
+
+
+SEEDS = [*bombs.pickles().values(), *hostile.raw_pickles(bombs.Path('unused')).values(),
+         pickle.dumps({'a': [1, 2.5]}, 4)]
+
+
+@pytest.mark.slow
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.sampled_from(SEEDS), other=st.sampled_from(SEEDS), dice=st.randoms(use_true_random=False),
+       legacy=st.booleans(), junk=st.binary(max_size=40))
+def test_mutated_pickles(tmp_path_factory, seed, other, dice, legacy, junk):
+    """Read, or refused with a CheckpointError; nothing else is raised."""
+    data = mutated(seed[:5000], other[:5000], dice, junk)
+    path = tmp_path_factory.getbasetemp() / 'mutated.pth'
+    (hostile.write_legacy if legacy else hostile.write_zip)(path, data)
+    with contextlib.suppress(CheckpointError):
+        read_checkpoint(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
+def test_mutated_files(tmp_path, legacy):
+    """Whole files with changed bytes, in another process, with limits on memory and time."""
+    dice, paths, buffer = random.Random(0), [], io.BytesIO()
+    torch.save(hostile.sound_checkpoint(), buffer, _use_new_zipfile_serialization=not legacy)
+    for number in range(300):
+        paths.append(tmp_path / f'{number}.pth')
+        paths[-1].write_bytes(mutated(buffer.getvalue(), buffer.getvalue(), dice, b''))
+    assert_bounded(bombs.read_all(paths, tmp_path / 'warm.pth'), refused=False)
+
+
+def mutated(data, other, dice, junk):
+    """The bytes with a few changed, cut, doubled, or exchanged for those of another file."""
+    data = bytearray(data)
+    for _ in range(dice.randrange(1, 8)):
+        start, length = dice.randrange(len(data) + 1), dice.randrange(1, 30)
+        piece = dice.choice([junk, bytes([dice.randrange(256)]), bytes(other[start:start + length]), b'\xff' * 4])
+        data[start:start + dice.choice([0, len(piece), length])] = piece
+    return bytes(data)
