@@ -27,7 +27,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Target:
-    """What the student shall predict at each pixel.
+    """What the student should predict at each pixel.
 
     A view may hold several targets for one image: a soft paste has the donor's and the
     recipient's label at the same pixel, each with its share of the weight.
@@ -132,20 +132,9 @@ class Step:
 class AdaptedModel(Protocol):
     """What objectives may read of the model that they are bound to."""
 
-    @property
-    def student(self) -> nn.Module: ...
-
-    @property
-    def teacher(self) -> EMATeacher | None: ...
-
-    @property
-    def views(self) -> Mapping[str, Any]: ...
-
-    @property
-    def num_classes(self) -> int: ...
-
-    @property
-    def crop_size(self) -> tuple[int, int] | None: ...
-
-    @property
-    def global_batch(self) -> bool: ...
+    student: nn.Module
+    teacher: EMATeacher | None
+    views: Mapping[str, Any]
+    num_classes: int
+    crop_size: tuple[int, int] | None
+    global_batch: bool

@@ -29,7 +29,7 @@ class EMATeacher(nn.Module):
         teacher stays in train mode, so its pseudo-labels use the statistics of the target batch, and
         only parameters are averaged. DAFormer: dropout and drop-path off.
         Ours: ``norm='batch'`` keeps that (normalisation in train mode, everything else in eval mode,
-        buffers not averaged: the teacher's own running statistics are the target's, and serve in
+        buffers not averaged: the teacher's own running statistics are the target's, and are used in
         testing). ``norm='running'`` uses running statistics and copies the student's buffers.
 
     Args:

@@ -32,7 +32,7 @@ class PseudoLabelling(UDASegmentor):
 class MeanTeacher(UDASegmentor):
     """Consistency of class distributions between student and teacher (Tarvainen & Valpola, 2017).
 
-    The student sees the augmented target image, the teacher the clean one; the loss is the squared
+    The student predicts the augmented target image, the teacher the clean one; the loss is the squared
     difference of their softmax outputs. The base of the CAMix paper's Table IV.
 
     Deviations:
@@ -47,7 +47,7 @@ class MeanTeacher(UDASegmentor):
 
 
 def _cross_domain(mask: dict[str, object]) -> dict[str, object]:
-    """Source pixels within a mask that knows no classes, over the target image."""
+    """Source pixels within a mask that does not depend on classes, over the target image."""
     return family(
         masks=dict(region=mask),
         views=dict(mixed=dict(type='Paste', donor='source', over='target', mask='region')),

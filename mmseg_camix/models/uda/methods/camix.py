@@ -19,7 +19,7 @@ class CAMix(UDASegmentor):
 
     The spatial prior is a file that tools/dataset/build_spatial_prior.py counts from the source's
     labels: ``masks=dict(context=dict(prior='data/mini/priors/gta.npz'))``. Without it the mask is
-    the arg-max alone.
+    only the arg-max.
 
     Reference: Zhou et al., Context-Aware Mixup for Domain Adaptive Semantic Segmentation, TCSVT
     2022, and its first version.

@@ -29,14 +29,14 @@ class DAFormer(UDASegmentor):
 
     Any method takes these parts: ``objectives=dict(features=dict(type='FeatureDistance'))``,
     ``pseudo_labels=dict(ignore_top=15, ignore_bottom=120)``, ``teacher=dict(alpha=0.999)``,
-    ``masks=dict(classes=dict(pool='batch'))``; ``objectives=dict(features=None)`` leaves one out.
+    ``masks=dict(classes=dict(pool='batch'))``; ``objectives=dict(features=None)`` removes one.
 
     Reference: Hoyer et al., DAFormer, CVPR 2022.
 
     Deviations:
         Classes of ClassMix are drawn from the batch's set, as in the released code; the paper is
         silent. Void is not a class of ClassMix (see :class:`DACS`). The code re-initialises the
-        teacher when a training is resumed; ours goes on. The source's loss is the segmentor's own:
+        teacher when a training is resumed; ours continues it. The source's loss is the segmentor's own:
         in the configs of DAFormer's network a mean over all pixels, as in its code, in those of
         DeepLabV2 a mean over labelled ones (``decode_head.loss_decode.avg_non_ignore``).
         The code moves the teacher before the optimiser's step, ours after it, so that theirs lags by half a step.

@@ -27,10 +27,10 @@ class DSP(UDASegmentor):
     - ``align_patch``, ``align_global``: L_paste and L_global, the MMD of the student's features of x_ps
       and x_pt within the patch and everywhere (Eqs 8, 9).
 
-    Each is switched off by ``objectives=dict(align_patch=None)`` and the like. beta is the ``opacity`` of the
+    ``objectives=dict(align_patch=None)`` and the like remove one of them. beta is the ``opacity`` of the
     two views, lambda_feature the ``weight`` of the two alignments. The data set has two more branches: ``donor``,
     the template images, and ``rare``, a :class:`~mmseg_camix.datasets.LongTailDataset`, where k is set.
-    The student sees both mixed images as one batch (``joint_views=()`` lets them pass one by one, as
+    Both mixed images pass through the student as one batch (``joint_views=()`` passes them one by one, as
     in the released code; batch statistics are then those of each domain).
 
     Reference: Gao et al., DSP: Dual Soft-Paste for Unsupervised Domain Adaptive Semantic
