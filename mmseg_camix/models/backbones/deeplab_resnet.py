@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmseg.models.backbones import ResNet
 from mmseg.registry import MODELS
@@ -30,7 +31,7 @@ class DeepLabResNet(ResNet):
 
     def __init__(self, depth: int = 101, out_indices: Sequence[int] = (0, 1, 2, 3), style: str = 'caffe',
                  ceil_mode: bool = True, train_affine: bool = False, norm_eval: bool = False,
-                 with_cp: bool = False, init_cfg: dict | list | None = None) -> None:
+                 with_cp: bool = False, init_cfg: dict[str, Any] | list[Any] | None = None) -> None:
         self.ceil_mode = ceil_mode
         super().__init__(
             depth, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), out_indices=tuple(out_indices), style=style,

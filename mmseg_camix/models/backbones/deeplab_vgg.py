@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
@@ -31,7 +32,7 @@ class DeepLabVGG16(BaseModule):
     starts_at_random = ('fc6.', 'fc7.')
     fresh_maps = (0, -1)  # indices of maps made by these layers
 
-    def __init__(self, fc_channels: int = 1024, init_cfg: dict | list | None = None) -> None:
+    def __init__(self, fc_channels: int = 1024, init_cfg: dict[str, Any] | list[Any] | None = None) -> None:
         super().__init__(init_cfg if init_cfg is not None else dict(type='Kaiming', layer='Conv2d'))
         self.features = nn.Sequential(_features())
         self.fc6 = nn.Conv2d(512, fc_channels, 3, padding=4, dilation=4)
@@ -49,7 +50,7 @@ def _features() -> OrderedDict[str, nn.Module]:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, number, pools = 3, 0, 0
     for width in _PLAN:
-        if width == 'M':
+        if isinstance(width, str):
             if pools < _POOLS:
                 layers[str(number)] = nn.MaxPool2d(2, 2)
             pools, number = pools + 1, number + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmseg.models.backbones import MixVisionTransformer
 from mmseg.models.backbones.mit import EfficientMultiheadAttention
@@ -38,7 +39,7 @@ class MiT(MixVisionTransformer):
 
     def __init__(self, variant: str = 'b5', drop_path_rate: float = 0.1,
                  out_indices: Sequence[int] = (0, 1, 2, 3), with_cp: bool = False,
-                 init_cfg: dict | list | None = None) -> None:
+                 init_cfg: dict[str, Any] | list[Any] | None = None) -> None:
         if variant not in VARIANTS:
             raise ValueError(f"MiT: variant='{variant}' must be one of {', '.join(VARIANTS)}")
         width, depths = VARIANTS[variant]
@@ -52,7 +53,7 @@ class MiT(MixVisionTransformer):
 
     @staticmethod
     def as_stock(variant: str = 'b5', drop_path_rate: float = 0.1, out_indices: Sequence[int] = (0, 1, 2, 3),
-                 with_cp: bool = False) -> dict:
+                 with_cp: bool = False) -> dict[str, Any]:
         """mmseg's config of the same network, with the same names of weights; what export writes."""
         width, depths = VARIANTS[variant]
         return dict(type='MixVisionTransformer', embed_dims=width, num_layers=list(depths), num_heads=list(_HEADS),
@@ -72,5 +73,6 @@ class MiT(MixVisionTransformer):
         return before + (int(rest[0]) + 1 if part == '1' else self.num_layers[int(stage)])
 
 
-def _without_weights(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+def _without_weights(module: nn.Module, args: tuple[Any, ...],
+                     kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, dict(kwargs, need_weights=False)

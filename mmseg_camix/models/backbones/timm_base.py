@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import timm
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mmseg_camix.weights.fitting import State, WeightsError, first_names
@@ -30,8 +31,8 @@ class TimmBackbone(BaseModule):
     multiple = (1, 1)
     """Images are resized to the next multiple of this height and width."""
 
-    def __init__(self, name: str, pretrained: bool, frozen: bool, arguments: dict,
-                 init_cfg: dict | list | None = None) -> None:
+    def __init__(self, name: str, pretrained: bool, frozen: bool, arguments: dict[str, Any],
+                 init_cfg: dict[str, Any] | list[Any] | None = None) -> None:
         super().__init__(init_cfg)
         if pretrained and init_cfg is not None:
             raise ValueError('pretrained=True takes the weights of timm and init_cfg those of a file: choose one')
@@ -42,7 +43,7 @@ class TimmBackbone(BaseModule):
         if frozen:
             self.network.requires_grad_(False)
 
-    def _create(self, pretrained: bool = False) -> nn.Module:
+    def _create(self, pretrained: bool = False) -> Any:
         options = dict(features_only=True) if self.features_only else dict(num_classes=0)
         try:
             return timm.create_model(self.name, pretrained=pretrained, **options, **self.arguments)
@@ -126,7 +127,7 @@ class TimmBackbone(BaseModule):
             return next((option for option in options if option in own), name if strange else None)
         return place
 
-    def _whole(self, device: str) -> nn.Module:
+    def _whole(self, device: str) -> Any:
         """The complete network, of which ours is a part; on 'meta' it has names and shapes only."""
         arguments = {key: value for key, value in self.arguments.items() if key != 'out_indices'}
         with torch.device(device):

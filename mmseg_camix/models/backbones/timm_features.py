@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from mmseg.registry import MODELS
 from timm.models import group_parameters
-from torch import Tensor, nn
+from torch import Tensor
 
 from .timm_base import TimmBackbone, in_order, renamings
 
@@ -36,8 +37,8 @@ class TimmFeatures(TimmBackbone):
     features_only = True
 
     def __init__(self, name: str, out_indices: Sequence[int] | None = None, pretrained: bool = False,
-                 frozen: bool = False, drop_path_rate: float = 0.0, arguments: dict | None = None,
-                 init_cfg: dict | list | None = None, multiple_of: int = 1) -> None:
+                 frozen: bool = False, drop_path_rate: float = 0.0, arguments: dict[str, Any] | None = None,
+                 init_cfg: dict[str, Any] | list[Any] | None = None, multiple_of: int = 1) -> None:
         options = dict(arguments or {}, out_indices=tuple(out_indices or (-4, -3, -2, -1)))
         if drop_path_rate:
             options['drop_path_rate'] = drop_path_rate
@@ -50,7 +51,7 @@ class TimmFeatures(TimmBackbone):
         # Swin and similar networks return channels last.
         self._channels_last = str(getattr(self.network, 'output_fmt', 'NCHW')).endswith('NHWC')
 
-    def _create(self, pretrained: bool = False) -> nn.Module:
+    def _create(self, pretrained: bool = False) -> Any:
         try:
             network = super()._create(pretrained)
         except (IndexError, AssertionError) as error:

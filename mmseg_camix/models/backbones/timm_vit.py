@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from .pyramid import SimplePyramid
 from .timm_base import TimmBackbone, in_order
@@ -35,7 +36,7 @@ class TimmViT(TimmBackbone):
 
     def __init__(self, name: str, blocks: Sequence[int] = (-1,), pyramid: bool = True, norm: bool = True,
                  pretrained: bool = False, frozen: bool = False, drop_path_rate: float = 0.0,
-                 arguments: dict | None = None, init_cfg: dict | list | None = None) -> None:
+                 arguments: dict[str, Any] | None = None, init_cfg: dict[str, Any] | list[Any] | None = None) -> None:
         options = dict(dynamic_img_size=True, drop_path_rate=drop_path_rate) | dict(arguments or {})
         super().__init__(name, pretrained, frozen, options, init_cfg)
         self.blocks = in_order(blocks, len(self.network.blocks), f'{name}: blocks')
@@ -53,7 +54,7 @@ class TimmViT(TimmBackbone):
         rescales = SimplePyramid.rescales if pyramid else (1.0,) * len(self.blocks)
         self.out_strides = tuple(self.patch[0] / scale for scale in rescales)
 
-    def _create(self, pretrained: bool = False) -> nn.Module:
+    def _create(self, pretrained: bool = False) -> Any:
         try:
             network = super()._create(pretrained)
         except TypeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
@@ -48,7 +49,7 @@ class ContextFusion(nn.Module):
     """
 
     def __init__(self, in_channels: int, channels: int, dilations: Sequence[int], separable: bool,
-                 norm_cfg: dict) -> None:
+                 norm_cfg: dict[str, Any]) -> None:
         super().__init__()
         dilated = DepthwiseSeparableConvModule if separable else ConvModule
         self.aspp_modules = nn.ModuleList(
@@ -89,9 +90,10 @@ class DAFormerHead(BaseDecodeHead):
     def __init__(self, in_channels: Sequence[int] = (64, 128, 320, 512), num_classes: int = 19,
                  embed_dims: int = 256, channels: int = 256, fusion: str = 'context',
                  dilations: Sequence[int] = RATES, in_index: Sequence[int] | None = None,
-                 dropout_ratio: float = 0.1, norm_cfg: dict = BATCH_NORM, align_corners: bool = False,
-                 ignore_index: int = 255, loss_decode: dict | Sequence[dict] = CROSS_ENTROPY,
-                 sampler: dict | None = None) -> None:
+                 dropout_ratio: float = 0.1, norm_cfg: dict[str, Any] = BATCH_NORM, align_corners: bool = False,
+                 ignore_index: int = 255,
+                 loss_decode: dict[str, Any] | Sequence[dict[str, Any]] = CROSS_ENTROPY,
+                 sampler: dict[str, Any] | None = None) -> None:
         if fusion not in FUSIONS:
             raise ValueError(f"DAFormerHead: fusion='{fusion}' must be one of {', '.join(FUSIONS)}")
         super().__init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
@@ -35,8 +36,9 @@ class DeepLabV2Head(BaseDecodeHead):
 
     def __init__(self, in_channels: int = 2048, num_classes: int = 19, dilations: Sequence[int] = (6, 12),
                  in_index: int = -1, align_corners: bool = True, ignore_index: int = 255,
-                 loss_decode: dict | Sequence[dict] = CROSS_ENTROPY, sampler: dict | None = None,
-                 init_std: float = 0.01, init_cfg: dict | None = None) -> None:
+                 loss_decode: dict[str, Any] | Sequence[dict[str, Any]] = CROSS_ENTROPY,
+                 sampler: dict[str, Any] | None = None,
+                 init_std: float = 0.01, init_cfg: dict[str, Any] | None = None) -> None:
         if not dilations:
             raise ValueError('DeepLabV2Head needs at least one rate, e.g. dilations=(6, 12)')
         super().__init__(
@@ -53,9 +55,11 @@ class DeepLabV2Head(BaseDecodeHead):
         if self.init_cfg is not None:
             super().init_weights()
             return
-        for classifier in self.classifiers:
-            nn.init.normal_(classifier.weight, std=self.init_std)
-            nn.init.zeros_(classifier.bias)
+        for name, parameter in self.classifiers.named_parameters():
+            if name.endswith('weight'):
+                nn.init.normal_(parameter, std=self.init_std)
+            else:
+                nn.init.zeros_(parameter)
         self._is_init = True
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
