@@ -21,7 +21,7 @@ from mmengine.logging import MMLogger
 
 # Errors of these kinds come from what the user gave: options, configs, files. So do those that the package defines.
 USER_ERRORS = (ValueError, TypeError, KeyError, OSError, ImportError, NotImplementedError)
-_BLANK = '\x00'  # stands for a blank within a value while mmengine parses it, which removes blanks
+_BLANK = '\x00'  # replaces the blanks of a value while mmengine parses it, which would remove them
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

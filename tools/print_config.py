@@ -37,9 +37,9 @@ def select(entries: dict[str, Entry], key: str) -> dict[str, Entry]:
             valid = list(entries) if isinstance(entries, dict) else []
             raise ConfigError(f"--only {key}: there is no '{name}'" + (
                 did_you_mean(name, valid) or (f'; there are: {", ".join(valid)}' if valid else '')))
-        found = entries[name]
-        entries = found.value
-    return {name: found}
+        entry = entries[name]
+        entries = entry.value
+    return {name: entry}
 
 
 def main() -> None:

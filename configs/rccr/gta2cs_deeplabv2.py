@@ -12,7 +12,7 @@ model = dict(
     type='RCCR',
     segmentor=dict(
         _base_.model,
-        # ImageNet alone, as published, not COCO; for torchvision's weights see the base.
+        # Only ImageNet, as published, without COCO. A caffe conversion; for torchvision's weights see the base.
         backbone=dict(
             _base_.model.backbone,
             init_cfg=dict(type='PretrainedBackbone', checkpoint='pretrained/resnet101_imagenet.pth'))))

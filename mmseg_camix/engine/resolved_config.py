@@ -187,14 +187,14 @@ def _constructors(cls: Any) -> Iterator[Mapping[str, inspect.Parameter]]:
 
 
 def values(entries: Any) -> Any:
-    """Entries as plain dicts, lists and values."""
+    """Entries as plain dicts, lists, numbers and strings."""
     if isinstance(entries, Entry):
         return values(entries.value)
     if isinstance(entries, dict):
         return {key: values(entry) for key, entry in entries.items()}
-    if isinstance(entries, list) and entries and isinstance(entries[0], Entry):
-        return [values(entry) for entry in entries]
-    return entries
+    if isinstance(entries, (list, tuple)):
+        return type(entries)(values(entry) for entry in entries)
+    return entries if entries is None or isinstance(entries, (bool, int, float, str)) else str(entries)
 
 
 def render(entries: Mapping[str, Entry], name: str) -> str:

@@ -95,7 +95,10 @@ def test_the_built_model_has_the_resolved_values(name):
 def test_a_plain_model_is_resolved(world, tmp_path):
     from tests.world import config
     cfg = config(world, tmp_path, method=None)
+    cfg.model.type = MODELS.get(cfg.model.type)  # a class in the place of its name
     found = resolve(cfg)
+    assert values(found)['model']['type'] == str(cfg.model.type)
+    exec(render(found, 'x.py'), {})
     assert entry(found, 'model.type').origin == 'config'
     assert entry(found, 'optim_wrapper.optimizer.eps').origin == 'default of AdamW'
 
