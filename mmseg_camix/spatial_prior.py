@@ -1,7 +1,7 @@
-"""What source labels say about where classes are and which of them touch, and its file.
+"""The spatial prior: where classes are in source labels and which of them touch, and its file.
 
 The file holds counts, so that smoothing and epsilon can be changed without counting again.
-`preparation.prior_counting` makes them.
+`preparation.prior_counting` counts them.
 """
 
 import io
@@ -61,7 +61,7 @@ class SpatialPrior:
         return prior_from_counts(torch.from_numpy(self.counts), cells, epsilon)
 
     def relations(self, **options: float) -> Tensor:
-        """(C, C) bool, from the contacts alone; options of `ops.relations.auto_relations`."""
+        """(C, C) bool, from the contacts; options of `ops.relations.auto_relations`."""
         tables = (self.area, self.above, self.beside, self.touching, self.together)
         return auto_relations(*map(torch.from_numpy, tables), **options)
 
@@ -70,7 +70,7 @@ class SpatialPrior:
         return relation_strength(*map(torch.from_numpy, (self.area, self.above, self.beside)))
 
     def save(self, path: str) -> None:
-        """Write the file in one piece: an interrupted run leaves no half of it behind."""
+        """Write the file, whole or not at all."""
         content = {name: np.asarray(value) for name, value in asdict(self).items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, version=VERSION, **content)
@@ -88,7 +88,7 @@ def load_spatial_prior(
     Args:
         class_names: what the network learns; None accepts any.
         aspect: width / height of the images on which the prior will be laid; None accepts any.
-        max_stretch: how far the two aspects may differ, as a factor. Street scenes bear a little:
+        max_stretch: how far the two aspects may differ, as a factor. Street scenes tolerate small differences:
             GTA at 1280x720 and SYNTHIA at 1280x760 differ from Cityscapes by 1.13 and 1.19. The
             square of a crop, or another camera's format, does not pass.
     """
@@ -112,11 +112,11 @@ def _read(path: str) -> dict[str, np.ndarray]:
             content = dict(file)
         version = int(content.pop('version'))
     except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f'{path} is damaged, or no file of a spatial prior; build it anew: {TOOL}') from error
+        raise ValueError(f'{path} is damaged, or not a spatial prior; build it again: {TOOL}') from error
     if version != VERSION:
         raise ValueError(
             f'{path}: version {version} of the file format, but this code reads '
-            f'{VERSION}; build it anew: {TOOL}'
+            f'{VERSION}; build it again: {TOOL}'
         )
     return content
 
@@ -133,7 +133,7 @@ def _refuse_other_classes(path: str, prior: SpatialPrior, expected: Sequence[str
 
 
 def refuse_other_aspect(path: str, size: tuple[int, int], aspect: float, max_stretch: float = 1.25) -> None:
-    """Raise where images of another format are to be given a prior counted at ``size``, (height, width)."""
+    """Refuse a prior counted at ``size``, (height, width), for images of another aspect."""
     height, width = size
     if max(aspect * height / width, width / height / aspect) <= max_stretch:
         return

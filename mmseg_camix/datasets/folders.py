@@ -24,7 +24,7 @@ class FolderDataset(RawSegDataset):
         data_root: folder that holds both.
         classes: name -> number in the label files, or several numbers. The network's outputs are in the order of the
             (least) numbers, because a config that mmengine writes sorts the names. Where that differs between sets,
-            give all of them pairs in one order: ``[('road', 1), ('sky', [4, 5])]``. Names alone have the numbers
+            give all of them pairs in one order: ``[('road', 1), ('sky', [4, 5])]``. Plain names have the numbers
             0, 1, 2, ...
         images: folder of the images below `data_root`; '' for `data_root` itself.
         labels: folder of the labels; None for unlabelled images, as a target training set.
@@ -116,7 +116,7 @@ def custom_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str | 
     """The encoding of label files with custom classes; arguments as of `FolderDataset`."""
     if isinstance(classes, str) or not classes:
         raise ValueError(f'classes={classes!r} must be names with their numbers in the label files, dict(road=1, '
-                         "grass=[2, 3]), or pairs, [('road', 1), ('grass', [2, 3])], or names alone, ['road', 'grass']")
+                         "grass=[2, 3]), or pairs, [('road', 1), ('grass', [2, 3])], or just names, ['road', 'grass']")
     if bits not in (8, 16):
         raise ValueError(f'bits={bits} must be 8 or 16, those of a pixel in the label files')
     pairs = list(classes.items()) if isinstance(classes, Mapping) else [

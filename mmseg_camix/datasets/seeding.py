@@ -20,7 +20,7 @@ def seed_words(*key: int | str) -> np.ndarray:
 
 
 def permutation(size: int, *key: int | str) -> np.ndarray:
-    """A permutation of range(size) that depends on the key alone: (size,) int32."""
+    """A permutation of range(size) that depends only on the key: (size,) int32."""
     # RandomState, because its streams are frozen: a Generator's may change with NumPy's version.
     return np.random.RandomState(seed_words(*key)).permutation(size).astype(np.int32)
 

@@ -24,7 +24,7 @@ def is_unreadable(error: SampleError) -> bool:
 
 
 def replacements(size: int, *key: int | str) -> Iterator[tuple[int, int]]:
-    """Yield (number of the try, index of a replacement), which follow from the key alone."""
+    """Yield (number of the try, index of a replacement), which depend only on the key."""
     for number in range(1, TRIES + 1):
         yield number, int(seed_words(*key, number)[0]) % size
 

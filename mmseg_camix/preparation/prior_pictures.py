@@ -10,7 +10,7 @@ from torch import Tensor
 
 def draw_prior(probabilities: Tensor, class_names: Sequence[str], path: str,
                columns: int = 5) -> None:
-    """One heat map per class, each scaled to its own largest probability, which its title tells.
+    """One heat map per class, each scaled to its largest probability, as stated in the title.
 
     Args:
         probabilities: (C, h, w).

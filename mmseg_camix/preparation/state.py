@@ -1,6 +1,6 @@
 """Whether everything is unchanged since the last run of prepare.py; answered within a second.
 
-This file imports the standard library alone: the tool loads it before it imports torch and mmseg, which takes seconds.
+This file imports only the standard library: the tool loads it before it imports torch and mmseg, which takes seconds.
 """
 
 import ast

@@ -236,6 +236,18 @@ def test_different_classes(cfg):
         DATASETS.build(cfg)
 
 
+@pytest.mark.parametrize('loader', ['LoadIdLabels', 'LoadAnnotations'])
+def test_a_target_that_loads_labels_it_lacks(cfg, loader):
+    cfg['target']['pipeline'] = [dict(type='LoadImage'), dict(type=loader), dict(type='PackUDAInputs')]
+    message = rf"branch 'target': .* a target needs no labels: remove dict\(type='{loader}'\) from its pipeline"
+    with pytest.raises(ValueError, match=message):
+        DATASETS.build(cfg)
+    stock = dict(cfg['target'], type='CityscapesDataset', data_prefix=dict(
+        img_path='leftImg8bit/train', seg_map_path='gtFine/train'))
+    with pytest.raises(ValueError, match=message):
+        DATASETS.build(dict(cfg, target=stock))
+
+
 def test_not_a_branch(cfg):
     with pytest.raises(TypeError, match="branch 'piplines' of PairedDataset must be a dataset"):
         DATASETS.build(dict(cfg, piplines=[]))

@@ -167,7 +167,7 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     path = tmp_path / 'prior.npz'
     build(random_labels()).save(str(path))
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=r'prior\.npz is damaged, or no file of a spatial prior; build it anew'):
+    with pytest.raises(ValueError, match=r'prior\.npz is damaged, or not a spatial prior; build it again'):
         load_spatial_prior(str(path))
 
 
@@ -175,7 +175,7 @@ def test_a_damaged_file_is_named(tmp_path, damage):
 def test_a_file_of_another_kind_is_named(tmp_path, name):
     np.savez(tmp_path / 'other.npz', counts=np.zeros(3))
     np.save(tmp_path / 'other.npy', np.zeros(3))
-    with pytest.raises(ValueError, match=f'{name} is damaged, or no file of a spatial prior'):
+    with pytest.raises(ValueError, match=f'{name} is damaged, or not a spatial prior'):
         load_spatial_prior(str(tmp_path / name))
 
 

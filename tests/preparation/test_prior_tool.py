@@ -53,7 +53,7 @@ def test_tool_counts_the_source_of_a_config(tmp_path, capsys):
     assert (tmp_path / 'p_relations.png').exists()
     printed = capsys.readouterr().out
     assert 'I+II+III+IV+V' in printed
-    assert 'relations from the labels alone: none' in printed
+    assert 'relations from the labels: none' in printed
 
 
 def test_a_group_is_judged_by_the_pairs_of_its_members(capsys):
@@ -164,6 +164,6 @@ def test_relations_of_custom_classes_are_not_compared_with_the_paper(names, caps
     related[0, 1] = related[1, 0] = True
     load_tool().report_relations(SimpleNamespace(relations=lambda: related, class_names=names), None)
     printed = capsys.readouterr().out
-    assert f'relations from the labels alone: {names[0]} - {names[1]}' in printed
+    assert f'relations from the labels: {names[0]} - {names[1]}' in printed
     assert printed.count('not compared: these groups of the paper name no two of the classes') == 4
     assert 'nan' not in printed

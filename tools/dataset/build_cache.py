@@ -18,8 +18,8 @@ examples:
 
 The caches of all datasets on which the config trains go to DATA_ROOT/cache, or to where their option `cache` says
 (--cfg-options train_dataloader.dataset.source.cache=/fast/disk), without loss: FolderDataset and the readers of
-the public sets. Interrupt it and start it again at will: it makes what is missing, and makes anew what
-has changed.
+the public sets. It can be interrupted and
+restarted: it builds what is missing or has changed.
 """
 
 

@@ -107,7 +107,7 @@ def check_place(path: str) -> None:
 def report_relations(prior: SpatialPrior, picture: str | None) -> None:
     """Print the relations that the labels imply, and compare them with the paper's table where it has the classes."""
     related, names = prior.relations(), prior.class_names
-    print(f'\nrelations from the labels alone: {", ".join(pair_names(related, names)) or "none"}')
+    print(f'\nrelations from the labels: {", ".join(pair_names(related, names)) or "none"}')
     identity = torch.eye(len(names), dtype=torch.bool)
     closed = close_over(identity, torch.ones_like(identity), related) & ~identity
     table = [name for name, members in META_GROUPS.items() if isinstance(members, tuple)]
@@ -145,7 +145,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--epsilon', type=float, help='added to each probability, so that no class is impossible '
                                                       'anywhere (default: 1e-4)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
-                        help='processes; 0 counts in this one (default: %(default)s)')
+                        help='processes; 0 or 1 counts in this one (default: %(default)s)')
     parser.add_argument('--picture', metavar='PNG', help='draw a heat map per class')
     parser.add_argument('--relations', action='store_true',
                         help='print (and draw, with --picture) which classes belong together, '

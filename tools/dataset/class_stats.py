@@ -18,7 +18,7 @@ Count the pixels of each of the 19 classes in each raw label file, and print the
 (their fields are described in mmseg_camix/preparation/class_stats.py). Rare-class sampling and
 long-tail pasting read them.
 
-Interrupt it at any time and start it again: files that are counted and have not changed are
+It can be interrupted and restarted: files that are counted and have not changed are
 skipped. Unreadable files are listed at the end, the others are counted; the exit code is then 1.
 """
 

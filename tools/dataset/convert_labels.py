@@ -22,7 +22,7 @@ little faster (SYNTHIA's 16-bit files most), and other toolboxes need it. To rea
 the dataset ids='train' and seg_map_suffix='_labelTrainIds.png' (Cityscapes:
 '_gtFine_labelTrainIds.png').
 
-Interrupt it at any time and start it again: sound files are skipped, and no file is ever half
+It can be interrupted and restarted: intact files are skipped, and no file is ever half
 written. Unreadable files are listed at the end, the others are converted; the exit code is then 1.
 """
 

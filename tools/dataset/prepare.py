@@ -20,7 +20,7 @@ Make a download ready for training:
   4. --cache: images and labels of --config as they are after loading and resizing, without loss, in
      ROOT/cache. Its dataset reads them with cache='cache'.
 
-Interrupt it at any time and start it again: it goes on. Where everything is done, it says so. Problems
+It can be interrupted and restarted, and reports when there is nothing to do. Problems
 of the machine (permissions, a full disk) end it with exit code 1; what is done is kept.
 """
 EPILOG = """\

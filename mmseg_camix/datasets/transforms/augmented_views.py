@@ -22,7 +22,7 @@ class AugmentedViews(BaseTransform):
 
     Args:
         transforms: the test pipeline without augmentation, from loading to packing.
-        scales: factors on the size that its `Resize` asks for (or on the image's, without `Resize`).
+        scales: factors on the size of its `Resize` (or on the image's, without `Resize`).
         flip: whether to add each scale mirrored.
     """
 

@@ -19,14 +19,14 @@ class RecordedRandomCrop(RandomCrop):
     Added keys:
         crop_box: (x1, y1, x2, y2) int, in the resized image **before any flip**, whichever comes
             first, flip or crop. So a map of the resized image is looked up as `map[y1:y2, x1:x2]`,
-            then flipped if `flip` says so.
+            then flipped if `flip` is set.
         resized_shape: (height, width) of the image from which the crop was taken.
 
     Args:
         crop_size: (height, width), or one number for a square.
         cat_max_ratio: draw again, up to ten times, while one class covers more than this share;
             needs labels if below 1.
-        ignore_index: label that does not count as a class.
+        ignore_index: label of ignored pixels.
     """
 
     def __init__(self, crop_size: int | Sequence[int], cat_max_ratio: float = 1.0, ignore_index: int = 255) -> None:

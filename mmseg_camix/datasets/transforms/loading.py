@@ -17,7 +17,7 @@ DOWNLOAD_HINT = ("unpack or download this file again, list the other images in `
 
 @contextmanager
 def file_hint(label_ids: str | Encoding | None) -> Iterator[None]:
-    """Append the remedy to errors about damaged files; `prepare.py` and `skip` exist for public families alone."""
+    """Append the remedy to errors about damaged files; `prepare.py` and `skip` exist only for public families."""
     try:
         yield
     except OSError as error:
