@@ -13,26 +13,27 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 OUTSIDE = {'README.md': 'index.md', 'CONTRIBUTING.md': 'CONTRIBUTING.md', 'CHANGELOG.md': 'CHANGELOG.md'}
-PACKAGE = ROOT / 'mmseg_camix'
+PACKAGES = ROOT / 'mmseg_camix', ROOT / 'mmseg_camix_tools'
 LINK = re.compile(r'(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)')
 
 
 def api_rooms():
-    """Names of the sub-packages that have an API page."""
-    return sorted(file.parent.name for file in PACKAGE.glob('*/__init__.py') if file.parent.name != 'compat')
+    """Folders of the sub-packages that have an API page."""
+    return [file.parent for package in PACKAGES for file in sorted(package.glob('*/__init__.py'))
+            if file.parent.name != 'compat']
 
 
 def api_page(room):
     """The docstring of the sub-package, then its modules with all that is public."""
-    summary = ast.get_docstring(ast.parse((PACKAGE / room / '__init__.py').read_text()))
-    modules = [file.relative_to(PACKAGE).with_suffix('') for file in sorted((PACKAGE / room).rglob('*.py'))]
+    summary = ast.get_docstring(ast.parse((room / '__init__.py').read_text()))
+    modules = [file.relative_to(ROOT).with_suffix('') for file in sorted(room.rglob('*.py'))]
     names = ['.'.join(module.parts) for module in modules if module.name != '__init__']
-    return '\n\n'.join([f'# {room}', summary, *(f'::: mmseg_camix.{name}' for name in names)])
+    return '\n\n'.join([f'# {room.name}', summary, *(f'::: {name}' for name in names)])
 
 
 def on_config(config):
     """Add the API pages to the navigation."""
-    config.nav.append({'API': [{room: f'api/{room}.md'} for room in api_rooms()]})
+    config.nav.append({'API': [{room.name: f'api/{room.name}.md'} for room in api_rooms()]})
 
 
 def on_files(files, config):
@@ -40,7 +41,7 @@ def on_files(files, config):
     for source, page in OUTSIDE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
     for room in api_rooms():
-        files.append(File.generated(config, f'api/{room}.md', content=api_page(room)))
+        files.append(File.generated(config, f'api/{room.name}.md', content=api_page(room)))
     return files
 
 

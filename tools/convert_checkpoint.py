@@ -30,8 +30,8 @@ from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.checkpoint import save_checkpoint
 from mmseg_camix.checkpoint.config_text import format_config
 from mmseg_camix.engine.config import load_config
-from mmseg_camix.export.files import mmseg_config
-from mmseg_camix.export.plain import plain_network
+from mmseg_camix_tools.export.files import mmseg_config
+from mmseg_camix_tools.export.plain import plain_network
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.weights.fitting import State
 from mmseg_camix.weights.initialiser import read_weights

@@ -22,9 +22,10 @@ from pathlib import Path
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
 from mmseg_camix.cli import add_debug, run
-from mmseg_camix.export.files import ONNX, SAFETENSORS, WEIGHTS, open_network, staged, write_mmseg, write_safetensors
-from mmseg_camix.export.onnx import write_onnx
-from mmseg_camix.export.plain import PlainNetwork
+from mmseg_camix_tools.export.files import (ONNX, SAFETENSORS, WEIGHTS, open_network, staged, write_mmseg,
+                                            write_safetensors)
+from mmseg_camix_tools.export.onnx import write_onnx
+from mmseg_camix_tools.export.plain import PlainNetwork
 
 FORMATS = ('mmseg', 'safetensors', 'onnx')
 

@@ -23,12 +23,12 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 import torch
 
 from mmseg_camix.cli import add_debug, run
-from mmseg_camix.export.files import open_network
+from mmseg_camix_tools.export.files import open_network
 from mmseg_camix.files import printable
-from mmseg_camix.inference.inputs import InputsError, find_items
-from mmseg_camix.inference.pictures import IDS, KINDS, drawing
-from mmseg_camix.inference.predictor import Predictor
-from mmseg_camix.inference.run import Run
+from mmseg_camix_tools.inference.inputs import InputsError, find_items
+from mmseg_camix_tools.inference.pictures import IDS, KINDS, drawing
+from mmseg_camix_tools.inference.predictor import Predictor
+from mmseg_camix_tools.inference.run import Run
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from mmseg_camix.datasets import CLASSES, LongTailDataset, Position
 from mmseg_camix.datasets.class_counts import count_pixels, counts_from_stats
 from mmseg_camix.datasets.long_tail import compose, long_tail
 from mmseg_camix.datasets.seeding import seeded
-from mmseg_camix.preparation.class_stats import STATS_FILE, collect
+from mmseg_camix_tools.preparation.class_stats import STATS_FILE, collect
 
 from .tiny import write_image, write_palette_label
 

@@ -12,7 +12,7 @@ import pytest
 
 from mmseg_camix.datasets.scanning import forking_opencv, run_parallel
 from mmseg_camix.files import CannotWrite
-from mmseg_camix.preparation.prior_counting import count_labels
+from mmseg_camix_tools.preparation.prior_counting import count_labels
 
 
 def double(item):

@@ -11,7 +11,7 @@ from mmseg.registry import DATASETS
 from mmseg_camix.datasets import GTADataset, PairedDataset, Position, RareClassDataset, rare_class
 from mmseg_camix.datasets.rare_class import rare_class_probabilities
 from mmseg_camix.datasets.transforms import LoadIdLabels, LoadImage, RecordedRandomCrop
-from mmseg_camix.preparation.class_stats import collect
+from mmseg_camix_tools.preparation.class_stats import collect
 
 from .tiny import write_image, write_palette_label
 

@@ -10,9 +10,9 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmseg_camix.doctor import Finding, examine, report
-from mmseg_camix.doctor.findings import group_messages, sort_by_level
-from mmseg_camix.doctor.pictures import draw_classes, draw_samples, overlay
+from mmseg_camix_tools.doctor import Finding, examine, report
+from mmseg_camix_tools.doctor.findings import group_messages, sort_by_level
+from mmseg_camix_tools.doctor.pictures import draw_classes, draw_samples, overlay
 from tests.datasets.tiny import write_grey_label, write_image
 from tests.models import tiny
 from tests.tools_runner import call

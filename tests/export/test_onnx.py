@@ -15,9 +15,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
-from mmseg_camix.export import ExportError
-from mmseg_camix.export.onnx import Graph, compared, write_onnx
-from mmseg_camix.export.plain import plain_network
+from mmseg_camix_tools.export import ExportError
+from mmseg_camix_tools.export.onnx import Graph, compared, write_onnx
+from mmseg_camix_tools.export.plain import plain_network
 from tests.models import tiny
 
 

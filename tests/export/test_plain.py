@@ -16,14 +16,14 @@ from mmseg.registry import MODELS, TRANSFORMS
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from mmseg_camix.checkpoint.config_text import format_config, parse_config
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
-from mmseg_camix.export import ExportError, embedded
-from mmseg_camix.export.embedded import accept_network
-from mmseg_camix.export.files import mmseg_config, open_network, write_mmseg, write_safetensors
-from mmseg_camix.export.metainfo import dataset_meta
-from mmseg_camix.export.plain import plain_network
-from mmseg_camix.export.segmentor import for_inference, plain_segmentor
 from mmseg_camix.models import adapter
 from mmseg_camix.weights import WeightsError
+from mmseg_camix_tools.export import ExportError, embedded
+from mmseg_camix_tools.export.embedded import accept_network
+from mmseg_camix_tools.export.files import mmseg_config, open_network, write_mmseg, write_safetensors
+from mmseg_camix_tools.export.metainfo import dataset_meta
+from mmseg_camix_tools.export.plain import plain_network
+from mmseg_camix_tools.export.segmentor import for_inference, plain_segmentor
 from tests.export import networks
 from tests.export.networks import DATA, trained
 from tests.models import tiny

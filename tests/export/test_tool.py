@@ -75,7 +75,7 @@ def test_mistakes(checkpoint, tmp_path, capsys, arguments, error):
 
 def test_a_full_disk_leaves_nothing(checkpoint, tmp_path, monkeypatch, capsys):
     """All files of an export move into its folder at the end."""
-    from mmseg_camix.export import files
+    from mmseg_camix_tools.export import files
 
     def full(*_):
         raise OSError(errno.ENOSPC, 'No space left on device')

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmseg_camix.inference.inputs import InputsError, find_items
+from mmseg_camix_tools.inference.inputs import InputsError, find_items
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE, get_encoding
 from mmseg_camix.datasets.image_files import to_train_ids
-from mmseg_camix.inference.pictures import drawing, png, raw_ids
+from mmseg_camix_tools.inference.pictures import drawing, png, raw_ids
 
 IMAGE = np.random.RandomState(0).randint(0, 256, (6, 8, 3), np.uint8)
 LABEL = np.random.RandomState(1).randint(0, 19, (6, 8)).astype(np.uint8)

@@ -10,8 +10,8 @@ from mmengine.dataset import Compose, pseudo_collate
 
 from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.datasets.encodings import PALETTE, get_encoding
-from mmseg_camix.export.files import open_network
-from mmseg_camix.inference.videos import VideoReader, VideoWriter
+from mmseg_camix_tools.export.files import open_network
+from mmseg_camix_tools.inference.videos import VideoReader, VideoWriter
 from tests.datasets.tiny import write_image
 from tests.export import networks
 from tests.models import tiny
@@ -202,7 +202,7 @@ def test_the_network_is_named_and_names_have_no_escapes(place, tmp_path, capsys)
 
 def test_interrupted(place, tmp_path, monkeypatch, capsys):
     """What was finished is whole, what was not is not there, and a second call does the rest."""
-    from mmseg_camix.inference.predictor import Predictor
+    from mmseg_camix_tools.inference.predictor import Predictor
     label, calls = Predictor.label, []
 
     def interrupting(self, prepared):

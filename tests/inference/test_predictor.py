@@ -7,8 +7,8 @@ from mmengine.config import ConfigDict
 from mmengine.dataset import Compose, pseudo_collate
 from torch.nn.functional import interpolate
 
-from mmseg_camix.inference import predictor as module
-from mmseg_camix.inference.predictor import Predictor, label_map, sliding_logits
+from mmseg_camix_tools.inference import predictor as module
+from mmseg_camix_tools.inference.predictor import Predictor, label_map, sliding_logits
 from tests.datasets.tiny import write_image
 from tests.models import tiny
 

@@ -3,8 +3,8 @@
 import runpy
 from pathlib import Path
 
-from mmseg_camix.preparation import Options, prepare
-from mmseg_camix.preparation.class_stats import STATS_FILE
+from mmseg_camix_tools.preparation import Options, prepare
+from mmseg_camix_tools.preparation.class_stats import STATS_FILE
 from tests.datasets.tiny import random_ids, write_image, write_palette_label
 from tests.tools_runner import ROOT
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmseg_camix.datasets.encodings import CLASSES, get_encoding
-from mmseg_camix.preparation import class_stats
-from mmseg_camix.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
+from mmseg_camix_tools.preparation import class_stats
+from mmseg_camix_tools.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
 from tests.datasets.tiny import random_ids, write_palette_label
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset/class_stats.py'

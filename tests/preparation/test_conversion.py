@@ -12,8 +12,8 @@ from PIL import Image
 from mmseg_camix.datasets import GTADataset
 from mmseg_camix.datasets.image_files import read_train_ids
 from mmseg_camix.files import atomic_write
-from mmseg_camix.preparation import LAYOUTS
-from mmseg_camix.preparation.conversion import convert, train_id_path
+from mmseg_camix_tools.preparation import LAYOUTS
+from mmseg_camix_tools.preparation.conversion import convert, train_id_path
 from tests.datasets.tiny import random_ids, write_palette_label
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset/convert_labels.py'
@@ -100,7 +100,7 @@ def test_unexpected_errors_name_the_file_too(gta, monkeypatch):
     def fail(*_):
         raise KeyError('something')
 
-    monkeypatch.setattr('mmseg_camix.preparation.conversion.read_train_ids', fail)
+    monkeypatch.setattr('mmseg_camix_tools.preparation.conversion.read_train_ids', fail)
     _, _, failures = convert('gta', gta)
     assert len(failures) == 7
     assert 'labels/00001.png: KeyError' in failures[0]

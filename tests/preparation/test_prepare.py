@@ -10,9 +10,9 @@ from mmseg.registry import DATASETS
 
 from mmseg_camix.datasets import GTADataset
 from mmseg_camix.datasets.defects import read_defects
-from mmseg_camix.preparation import LAYOUTS
-from mmseg_camix.preparation.class_stats import STATS_FILE, collect
 from mmseg_camix.spatial_prior import load_spatial_prior
+from mmseg_camix_tools.preparation import LAYOUTS
+from mmseg_camix_tools.preparation.class_stats import STATS_FILE, collect
 from tests.datasets.adverse import make_acdc, make_dark_zurich
 from tests.datasets.tiny import random_ids, write_grey_label, write_image, write_palette_label
 from tests.tools_runner import call
@@ -125,7 +125,7 @@ def test_the_quick_answer_needs_no_torch(gta, tmp_path):
     """Nor mmseg: it is the standard library alone that is imported before it."""
     import ast
     import sys
-    for file in ('tools/dataset/prepare.py', 'mmseg_camix/preparation/state.py'):
+    for file in ('tools/dataset/prepare.py', 'mmseg_camix_tools/preparation/state.py'):
         tree = ast.parse((tool()['HERE'].parents[2] / file).read_text())
         for node in tree.body:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else (

@@ -16,7 +16,7 @@ from PIL import Image
 from mmseg_camix.datasets.defects import read_defects
 from mmseg_camix.datasets.encodings import CLASSES
 from mmseg_camix.datasets.image_files import read_train_ids
-from mmseg_camix.preparation import pairs
+from mmseg_camix_tools.preparation import pairs
 from tests.datasets.tiny import random_ids, write_16_bit_label, write_grey_label, write_image, write_palette_label
 
 from .preparing import digests, main, write_config

@@ -8,9 +8,9 @@ import torch
 
 from mmseg_camix.ops.prior import prior_from_counts
 from mmseg_camix.ops.relations import all_contacts, count_contacts
-from mmseg_camix.preparation.prior_counting import count_labels
-from mmseg_camix.preparation.prior_pictures import draw_prior, draw_relations
 from mmseg_camix.spatial_prior import load_spatial_prior
+from mmseg_camix_tools.preparation.prior_counting import count_labels
+from mmseg_camix_tools.preparation.prior_pictures import draw_prior, draw_relations
 
 CLASSES = ('road', 'sky', 'car')
 TABLES = ('counts', 'area', 'above', 'beside', 'touching', 'together')

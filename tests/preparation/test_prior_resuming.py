@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmseg_camix.preparation import prior_counting as counting
+from mmseg_camix_tools.preparation import prior_counting as counting
 
 NAMES = ('a', 'b', 'c', 'd')
 ITEMS = list(range(20))

@@ -10,10 +10,10 @@ from mmengine.registry import DefaultScope
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
 
-from mmseg_camix.export.files import open_network
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.weights.initialiser import read_weights
 from mmseg_camix.weights.published import convert_weights, select_network
+from mmseg_camix_tools.export.files import open_network
 from tests.models.tiny import encoder_decoder
 from tests.tools_runner import call
 

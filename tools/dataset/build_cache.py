@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 import mmseg_camix  # noqa: F401  (registers the datasets)
 from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.files import CannotWrite
-from mmseg_camix.preparation.configured import NeededCache, fill_cache, needed_caches
+from mmseg_camix_tools.preparation.configured import NeededCache, fill_cache, needed_caches
 
 EPILOG = """\
 examples:

@@ -15,10 +15,10 @@ from mmseg.registry import DATASETS
 from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import CannotWrite
-from mmseg_camix.preparation.priors import LabelReader, default_path, resize_scale
+from mmseg_camix_tools.preparation.priors import LabelReader, default_path, resize_scale
 from mmseg_camix.spatial_prior import SpatialPrior, load_spatial_prior
-from mmseg_camix.preparation.prior_counting import count_labels
-from mmseg_camix.preparation.prior_pictures import draw_prior, draw_relations
+from mmseg_camix_tools.preparation.prior_counting import count_labels
+from mmseg_camix_tools.preparation.prior_pictures import draw_prior, draw_relations
 from mmseg_camix.ops.context import META_GROUPS, close_over, relation_matrix
 from mmseg_camix.ops.relations import compare_relations, pair_names
 from mmseg_camix.type_names import loads_label, type_name

@@ -28,8 +28,8 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmengine.registry import init_default_scope
 
 from mmseg_camix.cli import add_config_options, run
-from mmseg_camix.doctor import Examination, examine, report
-from mmseg_camix.doctor.pictures import draw_classes, draw_samples
+from mmseg_camix_tools.doctor import Examination, examine, report
+from mmseg_camix_tools.doctor.pictures import draw_classes, draw_samples
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write
 

@@ -5,8 +5,8 @@ import os
 import sys
 
 from mmseg_camix.cli import add_debug, run
-from mmseg_camix.preparation import LAYOUTS
-from mmseg_camix.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
+from mmseg_camix_tools.preparation import LAYOUTS
+from mmseg_camix_tools.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
 from mmseg_camix.files import CannotWrite
 
 DESCRIPTION = f"""\
@@ -15,7 +15,7 @@ Count the pixels of each of the 19 classes in each raw label file, and print the
   {STATS_FILE}   per file and in total: pixels of each class, pixels ignored
   {INDEX_FILE}   per class: the files that have it, with pixels, most first
 
-(their fields are described in mmseg_camix/preparation/class_stats.py). Rare-class sampling and
+(their fields are described in mmseg_camix_tools/preparation/class_stats.py). Rare-class sampling and
 long-tail pasting read them.
 
 It can be interrupted and restarted: files that are counted and have not changed are

@@ -5,8 +5,8 @@ import os
 import sys
 
 from mmseg_camix.cli import add_debug, run
-from mmseg_camix.preparation import LAYOUTS
-from mmseg_camix.preparation.conversion import convert
+from mmseg_camix_tools.preparation import LAYOUTS
+from mmseg_camix_tools.preparation.conversion import convert
 from mmseg_camix.files import CannotWrite
 
 DESCRIPTION = """\

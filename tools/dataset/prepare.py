@@ -36,7 +36,7 @@ HERE = Path(__file__).resolve()
 
 def load_state() -> ModuleType:
     """The part that needs only Python; importing the package would import torch and mmseg, for seconds."""
-    path = HERE.parents[2] / 'mmseg_camix/preparation/state.py'
+    path = HERE.parents[2] / 'mmseg_camix_tools/preparation/state.py'
     spec = importlib.util.spec_from_file_location('prepare_state', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'{done}\nnothing to do: all is as the last run left it ({time.monotonic() - start:.1f} s)')
         return 0
     from mmseg_camix.files import CannotWrite
-    from mmseg_camix.preparation import NotReady, Options, prepare
+    from mmseg_camix_tools.preparation import NotReady, Options, prepare
     options = Options(config=args.config, cache=args.cache, prior=not args.no_prior, prior_out=args.prior_out,
                       train_ids=args.train_ids, any_count=args.any_count, verify=args.verify, jobs=args.jobs)
     try:

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch, Rectangle
 from mmcv.transforms import Compose
 
-from ..datasets.encodings import IGNORE
-from ..datasets.folders import class_colours
-from ..datasets.seeding import seeded
-from ..type_names import type_name
+from mmseg_camix.datasets.encodings import IGNORE
+from mmseg_camix.datasets.folders import class_colours
+from mmseg_camix.datasets.seeding import seeded
+from mmseg_camix.type_names import type_name
+
 from .examine import Examination, facts
 from .parts import Part
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..datasets.base import RawSegDataset
-from ..datasets.families import (
+from mmseg_camix.datasets.base import RawSegDataset
+from mmseg_camix.datasets.families import (
     CONDITIONS,
     ACDCDataset,
     GTADataset,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from mmengine.config import Config
 
-from ..datasets.scanning import run_parallel
-from ..type_names import type_name
+from mmseg_camix.datasets.scanning import run_parallel
+from mmseg_camix.type_names import type_name
+
 from .config_rules import check_config, class_shares
 from .findings import Finding, count_by_level, sort_by_level
 from .part_rules import check_part, ignored_share

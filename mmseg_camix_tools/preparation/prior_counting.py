@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import torch
 
-from ..datasets.scanning import run_parallel, saving
-from ..files import write_output
-from ..ops.relations import GRID, all_contacts, count_contacts
-from ..spatial_prior import SpatialPrior
+from mmseg_camix.datasets.scanning import run_parallel, saving
+from mmseg_camix.files import write_output
+from mmseg_camix.ops.relations import GRID, all_contacts, count_contacts
+from mmseg_camix.spatial_prior import SpatialPrior
 
 CHUNK = 16  # labels that a process counts before it reports
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..datasets.encodings import IGNORE
+from mmseg_camix.datasets.encodings import IGNORE
+
 from .findings import Finding, group_messages
 from .parts import Part, missing_files
 from .sample import Sample

@@ -10,9 +10,9 @@ import numpy as np
 from mmcv.transforms import Compose
 from PIL import Image
 
-from ..datasets.encodings import IGNORE
-from ..datasets.seeding import seeded
-from ..type_names import loads_label, type_name
+from mmseg_camix.datasets.encodings import IGNORE
+from mmseg_camix.datasets.seeding import seeded
+from mmseg_camix.type_names import loads_label, type_name
 
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its value of images that are not rotated
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from mmseg.registry import DATASETS
 
-from ..cache import BuildReport, Recipe, build_cache, verify_cache
-from ..datasets.base import RawSegDataset
-from ..datasets.defects import DEFECTS_FILE
-from ..datasets.fixed_part import length_of_fixed_part
-from ..engine.config import load_config
-from ..type_names import type_name
+from mmseg_camix.cache import BuildReport, Recipe, build_cache, verify_cache
+from mmseg_camix.datasets.base import RawSegDataset
+from mmseg_camix.datasets.defects import DEFECTS_FILE
+from mmseg_camix.datasets.fixed_part import length_of_fixed_part
+from mmseg_camix.engine.config import load_config
+from mmseg_camix.type_names import type_name
+
 from .layouts import Layout
 
 

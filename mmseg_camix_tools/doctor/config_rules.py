@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from ..ops.context import relation_matrix
-from ..spatial_prior import load_spatial_prior
-from ..type_names import type_name
+from mmseg_camix.ops.context import relation_matrix
+from mmseg_camix.spatial_prior import load_spatial_prior
+from mmseg_camix.type_names import type_name
+
 from .findings import Finding
 from .part_rules import MAX_STRETCH
 from .parts import Part

@@ -10,8 +10,9 @@ from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..datasets.base import RawSegDataset
-from ..type_names import loads_label, type_name
+from mmseg_camix.datasets.base import RawSegDataset
+from mmseg_camix.type_names import loads_label, type_name
+
 from .findings import Finding
 
 

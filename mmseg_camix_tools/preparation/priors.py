@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from mmseg.registry import TRANSFORMS
 
-from ..datasets.base import RawSegDataset
-from ..datasets.fixed_part import run_transforms
-from ..datasets.image_files import png_header, read_bytes
-from ..files import write_output
-from ..spatial_prior import SpatialPrior, load_spatial_prior
-from ..type_names import loads_label, type_name
+from mmseg_camix.datasets.base import RawSegDataset
+from mmseg_camix.datasets.fixed_part import run_transforms
+from mmseg_camix.datasets.image_files import png_header, read_bytes
+from mmseg_camix.files import write_output
+from mmseg_camix.spatial_prior import SpatialPrior, load_spatial_prior
+from mmseg_camix.type_names import loads_label, type_name
+
 from .prior_counting import count_labels
 from .state import Stamp, stamp
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import cv2
 
-from ..datasets.image_files import PNG_END, png_header, read_train_ids
-from ..datasets.scanning import run_parallel
-from ..files import remove_leftovers, write_output
+from mmseg_camix.datasets.image_files import PNG_END, png_header, read_train_ids
+from mmseg_camix.datasets.scanning import run_parallel
+from mmseg_camix.files import remove_leftovers, write_output
+
 from .layouts import LAYOUTS, Layout
 
 

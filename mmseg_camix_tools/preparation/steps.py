@@ -10,10 +10,11 @@ from pathlib import Path
 
 from mmengine.registry import DefaultScope
 
-from ..cache import Recipe
-from ..datasets.class_counts import STATS_FILE
-from ..datasets.defects import DEFECTS_FILE, KINDS, Defects
-from ..files import write_output
+from mmseg_camix.cache import Recipe
+from mmseg_camix.datasets.class_counts import STATS_FILE
+from mmseg_camix.datasets.defects import DEFECTS_FILE, KINDS, Defects
+from mmseg_camix.files import write_output
+
 from .class_stats import INDEX_FILE, write_statistics
 from .configured import build_reader, family_configs, fill_cache, group_by_recipe
 from .conversion import convert

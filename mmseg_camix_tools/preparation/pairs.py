@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..datasets.defects import Defect
-from ..datasets.image_files import PNG_SIGNATURE, UnknownIdsError, png_header, read_bytes, read_train_ids
-from ..datasets.scanning import Scan, scan
-from ..files import write_output
+from mmseg_camix.datasets.defects import Defect
+from mmseg_camix.datasets.image_files import PNG_SIGNATURE, UnknownIdsError, png_header, read_bytes, read_train_ids
+from mmseg_camix.datasets.scanning import Scan, scan
+from mmseg_camix.files import write_output
+
 from .class_stats import count_classes
 from .layouts import Layout, Part
 from .state import Stamp, list_files, stamp

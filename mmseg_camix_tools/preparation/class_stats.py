@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.class_counts import STATS_FILE
-from ..datasets.encodings import CLASSES, IGNORE
-from ..datasets.image_files import read_train_ids
-from ..datasets.scanning import scan
-from ..files import write_output
+from mmseg_camix.datasets.class_counts import STATS_FILE
+from mmseg_camix.datasets.encodings import CLASSES, IGNORE
+from mmseg_camix.datasets.image_files import read_train_ids
+from mmseg_camix.datasets.scanning import scan
+from mmseg_camix.files import write_output
+
 from .layouts import LAYOUTS, Layout
 from .state import stamp
 
