@@ -11,7 +11,8 @@ from tests.tools_runner import ROOT
 PAGES = sorted(str(page.relative_to(ROOT)) for page in chain(ROOT.glob('*.md'), ROOT.glob('docs/*.md')))
 # Written by commands of the documentation.
 OUTPUTS = ('configs/own.py', 'docs/results/')
-PATH = re.compile(r'(?<![\w./-])((?:configs|tools|tests|docs|mmseg_camix|mmseg_camix_tools|benchmarks|drawn_streets)/[\w./*{},-]*\w)')
+FOLDERS = 'configs|tools|tests|docs|mmseg_camix|mmseg_camix_tools|benchmarks|drawn_streets'
+PATH = re.compile(rf'(?<![\w./-])((?:{FOLDERS})/[\w./*{{}},-]*\w)')
 COMMAND = re.compile(r'(?:python|-m) ((?:tools/|benchmarks\.)[\w/.]+)([^`#\n]*)')
 
 
