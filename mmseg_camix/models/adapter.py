@@ -1,8 +1,7 @@
 """The one file that touches mmseg's segmentors, heads and losses.
 
-Everything else in the package uses a segmentor through these functions, so that a peculiarity of
-mmseg (heads that return tuples while training, cascades, losses that take weights only from a
-sampler) is handled once, here.
+Everything else in the package uses a segmentor through these functions, so that a peculiarity of mmseg (heads that
+return tuples while training, cascades, losses that take weights only from a sampler) is handled once, here.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 class AveragedViews(BaseTTAModel):
     """Averages the class probabilities of all views and takes the most probable class.
 
-    Wraps any segmentor, adapted or not. Unlike mmseg's `SegTTAModel` it holds the probabilities of one view at
-    a time, and adds the average to the samples as ``probabilities`` (C, H, W). Its data come from the transform
+    Wraps any segmentor, adapted or not. Unlike mmseg's `SegTTAModel` it holds the probabilities of one view at a time,
+    and adds the average to the samples as ``probabilities`` (C, H, W). Its data come from the transform
     `AugmentedViews`.
 
     Args:

@@ -24,29 +24,27 @@ from .step import Step
 class ContextMask(Mask):
     """Half of the classes that the teacher predicts, and their relatives (CAMix, Algorithm 1, Eq. 1).
 
-    Y~ = argmax(Q P): the teacher's prediction times the class distribution of the source at
-    this place; half of the classes present in Y~ are drawn, and their meta-class relatives that
-    are present are added; the mask is their pixels in Y~.
+    Y~ = argmax(Q P): the teacher's prediction times the class distribution of the source at this place; half of the
+    classes present in Y~ are drawn, and their meta-class relatives that are present are added; the mask is their pixels
+    in Y~.
 
     Deviations:
-        Released code: Q is only loaded, and a flip is not followed; group II goes one way (rider
-        pulls bicycle and motorcycle). Ours: Q is built by tools/dataset/build_spatial_prior.py and
-        follows the target's crop and flip; groups go both ways as in Table I
-        (``groups=['I', 'II-one-way']`` is the code's).
+        Released code: Q is only loaded, and a flip is not followed; group II goes one way (rider pulls bicycle and
+        motorcycle). Ours: Q is built by tools/dataset/build_spatial_prior.py and follows the target's crop and flip;
+        groups go both ways as in Table I (``groups=['I', 'II-one-way']`` is the code's).
 
     Args:
         of: 'target', the branch that the teacher predicts.
         prior: file of the spatial prior Q; None omits it.
-        groups: names of Table I's groups ('I' to 'V'), tuples of class names, or mappings from a
-            class to those that it adds; 'auto' derives the relations from the source labels
-            counted in the prior's file; None omits relations.
+        groups: names of Table I's groups ('I' to 'V'), tuples of class names, or mappings from a class to those that it
+            adds; 'auto' derives the relations from the source labels counted in the prior's file; None omits relations.
         ratio: share of the present classes to draw.
         smooth: Gaussian blur of the prior's counts, in pixels of the source; None takes the file's.
         epsilon: least probability of a class in the prior; None takes the file's.
-        agreeing: omit the pixels at which the prior has overruled the teacher. As published they
-            are pasted, chosen as one class but labelled as another, because the pasted label is the
-            teacher's own (Eq. 4): a strip of road that the teacher takes for a car is pasted with every
-            road, and the student learns it in its context. docs/benchmark.md shows the cost.
+        agreeing: omit the pixels at which the prior has overruled the teacher. As published they are pasted, chosen as
+            one class but labelled as another, because the pasted label is the teacher's own (Eq. 4): a strip of road
+            that the teacher takes for a car is pasted with every road, and the student learns it in its context.
+            docs/benchmark.md shows the cost.
     """
 
     prior: Tensor | None
@@ -134,8 +132,8 @@ class ContextMask(Mask):
 def _geometry(meta: Mapping[str, Any], size: tuple[int, int]) -> tuple[tuple[float, float, float, float], bool]:
     """The sample's crop as shares of the resized image, and whether it was flipped.
 
-    An image that is smaller than the crop was padded to ``size`` (height, width) at the right and at
-    the bottom, after the flip: the box grows by as much, past the border of the image.
+    An image that is smaller than the crop was padded to ``size`` (height, width) at the right and at the bottom, after
+    the flip: the box grows by as much, past the border of the image.
     """
     if 'crop_box' not in meta or 'resized_shape' not in meta:
         raise KeyError(f'{meta.get("img_path")}: the spatial prior needs the position of the crop; use '

@@ -22,35 +22,31 @@ POOLS = ('image', 'batch')
 class RegionContrast(Objective):
     """Pulls a cell of the mixed image to the same cell of the target image, and away from others.
 
-    InfoNCE between projections of the student's features on a view into which the target was pasted,
-    and of the teacher's features on the target itself (RCCR, Eqs 4 to 8). The projector and its
-    exponential moving average belong to this objective: they are in the checkpoint
-    (``objectives.<name>.projector``) and never in an exported segmentor. A separate learning rate:
-    ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=10))))``.
+    InfoNCE between projections of the student's features on a view into which the target was pasted, and of the
+    teacher's features on the target itself (RCCR, Eqs 4 to 8). The projector and its exponential moving average belong
+    to this objective: they are in the checkpoint (``objectives.<name>.projector``) and never in an exported segmentor.
+    A separate learning rate: ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys=dict(projector=dict(lr_mult=10))))``.
 
     Deviations:
-        Negatives: paper: of the image and its mixture. Released code: of the whole batch
-        (``pool='batch'``), drawn separately for each map. Neither carries a gradient, or it is not
-        stated; ours: none (``detach_negatives=False`` lets it flow). The random half is drawn
-        once per image and serves all its anchors, as in the code.
+        Negatives: paper: of the image and its mixture. Released code: of the whole batch (``pool='batch'``), drawn
+        separately for each map. Neither carries a gradient, or it is not stated; ours: none (``detach_negatives=False``
+        lets it flow). The random half is drawn once per image and serves all its anchors, as in the code.
         Bank: paper: the last three batches. Released code: this one and the two before (``bank=2``).
-        Ours: three before this one. Of a batch, the half that was drawn is kept, as in the
-        code. A void cell is a negative of every class, as in the code.
+        Ours: three before this one. Of a batch, the half that was drawn is kept, as in the code. A void cell is a
+        negative of every class, as in the code.
         Mean: paper 1/s^2 (``normalise='overlap'``), the code over positives, which is ours.
-        Start: on GTA the code would begin after the end of the training (``begin=300000``), and its
-        projector is not passed to the optimiser. Ours: from the first iteration, trained.
+        Start: on GTA the code would begin after the end of the training (``begin=300000``), and its projector is not
+        passed to the optimiser. Ours: from the first iteration, trained.
 
     Args:
         view: a view of type ``Paste`` that pastes the target.
         weight: mu; a number or a schedule of the iteration.
         begin: first iteration at which it is computed.
-        features: which of the backbone's (or neck's) maps; None takes the last one that the decode
-            head reads.
+        features: which of the backbone's (or neck's) maps; None takes the last one that the decode head reads.
         hidden: channels between the projector's two layers; None takes as many as the features have.
         channels: length of the embeddings.
         temperature: tau.
-        confidence: a positive counts if the teacher's largest probability exceeds it; None
-            counts all (no PS).
+        confidence: a positive counts if the teacher's largest probability exceeds it; None counts all (no PS).
         negative_ratio: share of the cells of both maps that are drawn; 1 takes all (no NS(R)).
         filter_class: omit negatives of the anchor's class; False keeps them (no NS(C)).
         bank: number of earlier batches whose negatives are kept; 0 is none (no MB).

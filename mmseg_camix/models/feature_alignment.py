@@ -19,20 +19,18 @@ SAMPLES = ('cells', 'images')
 class FeatureMMD(Objective):
     """Squared maximum mean discrepancy between the student's features of two views, within a mask.
 
-    With DSP's patch as the mask it is L_paste (Eq. 8), without a mask L_global (Eq. 9). The kernel is a
-    sum of Gaussians, see :func:`mmseg_camix.ops.mmd.mmd`; all of it runs in fp32.
+    With DSP's patch as the mask it is L_paste (Eq. 8), without a mask L_global (Eq. 9). The kernel is a sum of
+    Gaussians, see :func:`mmseg_camix.ops.mmd.mmd`; all of it runs in fp32.
 
     Deviations:
-        Paper: distance of the kernel mean embeddings of the features before the ASPP, with the patch
-        as a mask; nothing on what the samples are. Released code: one sample per image, its features
-        averaged over all places (``samples='images'``), so that two images a domain are compared;
-        the features are those of an extra 1x1 convolution that is never trained, and the mask of
-        the first image is used for all (``shared_mask=True``).
-        Ours: one sample per cell of the feature map, each image with its own mask and its own
-        embedding, mean over the images. Features are those that the head reads. At most ``cells``
-        random cells of each image are compared, those of the mask first, because a full map would need
-        gigabytes. The mask is resized to the features by nearest neighbour. An image whose
-        mask is empty there adds 0.
+        Paper: distance of the kernel mean embeddings of the features before the ASPP, with the patch as a mask; nothing
+        on what the samples are. Released code: one sample per image, its features averaged over all places
+        (``samples='images'``), so that two images a domain are compared; the features are those of an extra 1x1
+        convolution that is never trained, and the mask of the first image is used for all (``shared_mask=True``).
+        Ours: one sample per cell of the feature map, each image with its own mask and its own embedding, mean over the
+        images. Features are those that the head reads. At most ``cells`` random cells of each image are compared, those
+        of the mask first, because a full map would need gigabytes. The mask is resized to the features by nearest
+        neighbour. An image whose mask is empty there adds 0.
 
     Args:
         view: the first view.
@@ -91,8 +89,7 @@ class FeatureMMD(Objective):
         if weight.shape[1] > self.cells:
             index = ops.choose_cells(weight, self.cells, step.generator)
             weight = weight.gather(1, index)
-            first, second = (maps.gather(1, index[..., None].expand(-1, -1, maps.shape[2]))
-                             for maps in (first, second))
+            first, second = (maps.gather(1, index[..., None].expand(-1, -1, maps.shape[2])) for maps in (first, second))
         return ops.mmd(first, second, weight, weight, self.kernels)
 
     def _between_images(self, first: Tensor, second: Tensor, weight: Tensor, step: Step) -> Tensor:

@@ -19,19 +19,18 @@ from .objectives import Objective, Weight
 from .step import AdaptedModel, Step
 
 # Classes of Cityscapes that ImageNet has too; the others are "stuff".
-THINGS = ('traffic light', 'traffic sign', 'person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle',
-          'bicycle')
+THINGS = ('traffic light', 'traffic sign', 'person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle')
 
 
 @MODELS.register_module()
 class FeatureDistance(Objective):
     """Distance of the student's features from those of a frozen encoder, on things of the source.
 
-    d = ||F_ImageNet(x) - F(x)||_2 over the channels, averaged over the cells whose majority label is
-    a thing class that covers at least `min_share` of the cell (DAFormer, Eqs 8 to 10).
+    d = ||F_ImageNet(x) - F(x)||_2 over the channels, averaged over the cells whose majority label is a thing class that
+    covers at least `min_share` of the cell (DAFormer, Eqs 8 to 10).
 
-    The frozen encoder is a copy of the student's backbone with the weights of its `init_cfg`. They are
-    read whenever a training begins, and are not saved in checkpoints.
+    The frozen encoder is a copy of the student's backbone with the weights of its `init_cfg`. They are read whenever a
+    training begins, and are not saved in checkpoints.
 
     Deviations:
         Released code: a batch without any such cell gives NaN. Ours: 0 with gradient 0.
@@ -40,8 +39,7 @@ class FeatureDistance(Objective):
         view: the view on which features are compared.
         weight: factor of the loss.
         encoder: config of another frozen encoder with the same features; None copies the backbone.
-        things: names of the thing classes; those that the data set lacks are ignored. None takes all
-            classes.
+        things: names of the thing classes; those that the data set lacks are ignored. None takes all classes.
         min_share: least share of a cell that its majority class covers.
         index: which of the backbone's maps is compared.
     """

@@ -22,8 +22,8 @@ class Mask(nn.Module):
     """Base of all masks: ``forward(step)`` returns a region (B, 1, H, W) bool.
 
     Args:
-        of: the branch whose images (and labels) the region is drawn on. The target's labels are the
-            teacher's pseudo-labels.
+        of: the branch whose images (and labels) the region is drawn on. The target's labels are the teacher's
+            pseudo-labels.
     """
 
     def __init__(self, of: str = 'source') -> None:
@@ -57,8 +57,7 @@ class ClassMask(Mask):
         count_ignore: whether void is one of the classes.
     """
 
-    def __init__(self, of: str = 'source', ratio: float = 0.5, pool: str = 'image',
-                 count_ignore: bool = False) -> None:
+    def __init__(self, of: str = 'source', ratio: float = 0.5, pool: str = 'image', count_ignore: bool = False) -> None:
         super().__init__(of)
         if pool not in ('image', 'batch'):
             raise ValueError(f"pool='{pool}' must be 'image' or 'batch'")
@@ -137,15 +136,15 @@ class SquareMask(Mask):
     """One random square per image, in whole cells of the features (RCCR).
 
     Deviations:
-        Paper: side and corner are multiples of 8, the stride of its network; nothing on how the side
-        is drawn. Released code: one box for the whole batch (``per='batch'``), of a uniform area.
+        Paper: side and corner are multiples of 8, the stride of its network; nothing on how the side is drawn. Released
+        code: one box for the whole batch (``per='batch'``), of a uniform area.
         Ours: one per image, multiples of the segmentor's stride.
 
     Args:
         of: the branch whose size is used.
         area: range of the square's area, as a share of the square on the image's shorter side.
-        stride: side and corner are multiples of this many pixels; None takes the stride of the
-            coarsest map that an objective reads.
+        stride: side and corner are multiples of this many pixels; None takes the stride of the coarsest map that an
+            objective reads.
         per: 'image' for a square per image, 'batch' for the same square in all images.
     """
 

@@ -13,8 +13,8 @@ from mmseg_camix.ops.contrast import EMPTY
 class MemoryBank(nn.Module):
     """Embeddings and labels of the last batches, which are part of the checkpoint.
 
-    Its size follows the batches; one of another size empties it. Each process has its own bank (the
-    checkpoint holds all of them); with ``global_batch=True`` all have the same, of all their images.
+    Its size follows the batches; one of another size empties it. Each process has its own bank (the checkpoint holds
+    all of them); with ``global_batch=True`` all have the same, of all their images.
 
     Args:
         batches: number of batches to keep.

@@ -19,8 +19,8 @@ def norms_of(module: nn.Module) -> list[_NormBase]:
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Context in which passes leave the running statistics of normalisation layers unchanged.
 
-    Batch norm does not track them for as long; instance norm, which would turn to the input's
-    statistics then, gives them no weight instead.
+    Batch norm does not track them for as long; instance norm, which would turn to the input's statistics then, gives
+    them no weight instead.
     """
     tracking = [norm for norm in norms_of(module) if norm.training and norm.track_running_stats]
     momenta = [norm.momentum for norm in tracking]

@@ -136,8 +136,8 @@ class PixelCrossEntropy(PixelObjective):
     Args:
         view: the view.
         weight: factor of the loss.
-        normalise: 'pixels' is the mean over all B*H*W pixels (the DACS family), 'valid' over those
-            with a label, 'weight' divides by the sum of the pixels' weights.
+        normalise: 'pixels' is the mean over all B*H*W pixels (the DACS family), 'valid' over those with a label,
+            'weight' divides by the sum of the pixels' weights.
     """
 
     loss_name = 'loss_ce'
@@ -158,8 +158,8 @@ class SignificanceCrossEntropy(PixelObjective):
     """CAMix's SRC loss, Eq. 9: sum(U q CE) / sum(U), over the pixels that are significant.
 
     Deviations:
-        Paper: sum(U CE) / sum(U), times the adaptive lambda of DACS. Released code: the criterion
-        returns a mean, so that mask and division cancel (:class:`PixelCrossEntropy` is that).
+        Paper: sum(U CE) / sum(U), times the adaptive lambda of DACS. Released code: the criterion returns a mean, so
+        that mask and division cancel (:class:`PixelCrossEntropy` is that).
         Ours: the paper's, with q on target pixels within the sum; 0 with gradient 0 where sum(U) = 0.
 
     Args:
@@ -181,8 +181,7 @@ class SignificanceCrossEntropy(PixelObjective):
 class PixelMSE(PixelObjective):
     """Squared difference of the student's and the target's class distribution, x weight.
 
-    Summed over the classes, mean over the pixels, so that its size does not depend on the number of
-    classes.
+    Summed over the classes, mean over the pixels, so that its size does not depend on the number of classes.
 
     Args:
         view: the view.

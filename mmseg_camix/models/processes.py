@@ -10,11 +10,11 @@ from torch import Tensor, distributed
 class Processes:
     """The processes whose images make one batch. With one process, every method is the identity.
 
-    DDP takes the mean of the processes' gradients. So a sum that is divided by the *mean of the
-    divisors* of all processes has the gradient that one process would have with all the images.
+    DDP takes the mean of the processes' gradients. So a sum that is divided by the *mean of the divisors* of all
+    processes has the gradient that one process would have with all the images.
 
-    All processes must call the same methods in the same order, as collective operations demand.
-    Nothing here waits for the device.
+    All processes must call the same methods in the same order, as collective operations demand. Nothing here waits for
+    the device.
 
     Args:
         rank: of this process.

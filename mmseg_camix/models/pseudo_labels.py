@@ -29,9 +29,8 @@ class PseudoLabels(nn.Module):
     The padding of target images smaller than the crop is ignored and not counted.
 
     Deviations:
-        Paper (DACS): q per image, on the whole mixed loss. Released code: q over the batch, on the
-        pixels that come from the target. Ours: as the code, which all successors build on;
-        ``per='image', scope='view'`` is the paper's.
+        Paper (DACS): q per image, on the whole mixed loss. Released code: q over the batch, on the pixels that come
+        from the target. Ours: as the code, which all successors build on; ``per='image', scope='view'`` is the paper's.
 
     Args:
         threshold: confidence from which a pixel counts, in [0, 1].
@@ -41,8 +40,7 @@ class PseudoLabels(nn.Module):
         ignore_top: rows at the top of the crop that get weight 0.
         ignore_bottom: rows at the bottom (the car's bonnet) that get weight 0.
         align: arguments of :class:`DistributionAlignment`; None leaves predictions as they are.
-        significance: arguments of :class:`SignificanceMask` (CAMix); None takes every pixel as
-            significant.
+        significance: arguments of :class:`SignificanceMask` (CAMix); None takes every pixel as significant.
     """
 
     def __init__(self, threshold: float = 0.968, per: str = 'batch', scope: str = 'target',
@@ -116,9 +114,8 @@ class DistributionAlignment(nn.Module):
     DACS paper, section 4.5 and Table 3.
 
     Args:
-        prior: class frequencies: a list, or the path of a JSON file with the class statistics of a
-            data set. The paper takes the target's ground truth, which is unknown in practice: an upper
-            bound on the effect of a good prior.
+        prior: class frequencies: a list, or the path of a JSON file with the class statistics of a data set. The paper
+            takes the target's ground truth, which is unknown in practice: an upper bound on the effect of a good prior.
         momentum: share of the old value in the running average.
     """
 

@@ -19,8 +19,8 @@ from .step import Step
 FORMS = ('paper', 'official')
 BOUNDS = ('sample', 'classes')
 DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
-# The noise has its own random stream, so that masks do not depend on the number of passes: rows of an
-# ablation then draw the same classes.
+# The noise has its own random stream, so that masks do not depend on the number of passes: rows of an ablation then
+# draw the same classes.
 _NOISE_STREAM = 0x51ED2701
 
 
@@ -28,13 +28,12 @@ class SignificanceMask(nn.Module):
     """U_T = entropy of the mean of L noisy predictions < R(t)  (CAMix, Eqs 5 to 7).
 
     Deviations:
-        Noise: paper silent; released code 0.1 N(0, 1) clamped to 0.2 on 0-255 images, which is
-        negligible. Ours: the same numbers in units of the normalised input (``noise=0.1 / std`` is
-        the code's).
+        Noise: paper silent; released code 0.1 N(0, 1) clamped to 0.2 on 0-255 images, which is negligible. Ours: the
+        same numbers in units of the normalised input (``noise=0.1 / std`` is the code's).
         Entropy: the code's is NaN where a probability underflows, which rejects the most confident pixels.
         Ours: xlogy; and the binary mask is upsampled by nearest neighbour, not bilinearly.
-        Threshold: ours as Eq. 7 is printed, with K_sup the largest entropy of the sample;
-        ``form='official', bound='classes'`` is the code's (beta + (1 - beta) ramp) ln C.
+        Threshold: ours as Eq. 7 is printed, with K_sup the largest entropy of the sample; ``form='official',
+        bound='classes'`` is the code's (beta + (1 - beta) ramp) ln C.
 
     Args:
         passes: L.
@@ -45,9 +44,9 @@ class SignificanceMask(nn.Module):
         form: how the parts of Eq. 7 are combined: 'paper' or 'official'.
         bound: K_sup: the largest entropy of the 'sample', or ln C of all 'classes'.
         t_max: iteration at which the ramp ends; None for the end of the training.
-        copies_at_once: number of noisy copies of the batch in one pass of the teacher; fewer need
-            less memory. The noise is the same; a teacher with ``norm='batch'`` normalises over all
-            copies of a pass, so that its predictions depend slightly on their number.
+        copies_at_once: number of noisy copies of the batch in one pass of the teacher; fewer need less memory. The
+            noise is the same; a teacher with ``norm='batch'`` normalises over all copies of a pass, so that its
+            predictions depend slightly on their number.
         scale: resolution of the noisy passes, as a share of the crop's (fast mode).
         reuse_clean: use the clean pass as one of the L (fast mode).
         dtype: 'fp32' as the rest of the step, or 'bf16' for passes under autocast (fast mode).

@@ -29,8 +29,8 @@ class Progress:
 class Target:
     """What the student should predict at each pixel.
 
-    A view may hold several targets for one image: a soft paste has the donor's and the
-    recipient's label at the same pixel, each with its share of the weight.
+    A view may hold several targets for one image: a soft paste has the donor's and the recipient's label at the same
+    pixel, each with its share of the weight.
     """
 
     label: Tensor

@@ -21,16 +21,16 @@ NORM_MODES = ('batch', 'running')
 class EMATeacher(nn.Module):
     """A copy of the student that follows it: theta' <- a_t theta' + (1 - a_t) theta.
 
-    a_t = min(1 - 1 / (t + 1), alpha), so that the first steps average evenly. The number of steps
-    is a buffer: a resumed training continues with it.
+    a_t = min(1 - 1 / (t + 1), alpha), so that the first steps average evenly. The number of steps is a buffer: a
+    resumed training continues with it.
 
     Deviations:
-        Papers: silent about the teacher's normalisation layers. Released code (DACS family): the
-        teacher stays in train mode, so its pseudo-labels use the statistics of the target batch, and
-        only parameters are averaged. DAFormer: dropout and drop-path off.
-        Ours: ``norm='batch'`` keeps that (normalisation in train mode, everything else in eval mode,
-        buffers not averaged: the teacher's own running statistics are the target's, and are used in
-        testing). ``norm='running'`` uses running statistics and copies the student's buffers.
+        Papers: silent about the teacher's normalisation layers. Released code (DACS family): the teacher stays in train
+        mode, so its pseudo-labels use the statistics of the target batch, and only parameters are averaged. DAFormer:
+        dropout and drop-path off.
+        Ours: ``norm='batch'`` keeps that (normalisation in train mode, everything else in eval mode, buffers not
+        averaged: the teacher's own running statistics are the target's, and are used in testing). ``norm='running'``
+        uses running statistics and copies the student's buffers.
 
     Args:
         student: the network to follow; copied.
@@ -76,8 +76,8 @@ class EMATeacher(nn.Module):
     def train(self, mode: bool = True) -> EMATeacher:
         """Set the teacher's mode.
 
-        The train loop calls ``model.train()`` before each iteration, which would switch dropout on,
-        so that setting the mode once after construction is not enough.
+        The train loop calls ``model.train()`` before each iteration, which would switch dropout on, so that setting the
+        mode once after construction is not enough.
         """
         super().train(mode and self.norm == 'batch')
         if self.norm == 'batch':

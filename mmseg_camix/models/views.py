@@ -1,7 +1,7 @@
 """Views: the images for the student, with their targets.
 
-A view reads branches of the data set (``source``, ``target``, ...) or other views. Image, label and
-weight move together, so they always match.
+A view reads branches of the data set (``source``, ``target``, ...) or other views. Image, label and weight move
+together, so they always match.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Paste(ViewBuilder):
         donor: where the pasted pixels come from.
         over: the image on which they are pasted.
         mask: the region of the donor, by its name in the table of masks.
-        opacity: 1 pastes hard. Below 1 the images blend within the mask, and the view has both labels as
-            targets: the donor's with weight ``opacity`` and the recipient's with the rest.
+        opacity: 1 pastes hard. Below 1 the images blend within the mask, and the view has both labels as targets: the
+            donor's with weight ``opacity`` and the recipient's with the rest.
         augment: whether the strong augmentation is applied to the result.
-        recipient_term: False gives a soft paste the labels of a hard one, everywhere with
-            weight ``opacity``, as the released DSP does on the target.
+        recipient_term: False gives a soft paste the labels of a hard one, everywhere with weight ``opacity``, as the
+            released DSP does on the target.
     """
 
     def __init__(self, donor: str, over: str, mask: str, opacity: float = 1.0,
@@ -102,8 +102,7 @@ def _significance(target: Target) -> Tensor:
 
 def _blend_targets(donor: View, over: View, mask: Tensor, opacity: float) -> tuple[Target, ...]:
     share = mask[:, 0].to(donor.targets[0].weight.dtype) * opacity
-    return (*(target.scaled(share) for target in donor.targets),
-            *(target.scaled(1 - share) for target in over.targets))
+    return (*(target.scaled(share) for target in donor.targets), *(target.scaled(1 - share) for target in over.targets))
 
 
 def _smaller_scale(first: Tensor | None, second: Tensor | None) -> Tensor | None:
@@ -134,8 +133,7 @@ class Augmented(ViewBuilder):
 class Shuffled(ViewBuilder):
     """The same images in another order: each moves to the place of its successor.
 
-    With it, images of one domain are mixed among themselves (naive ClassMix). A batch needs at least
-    two images.
+    With it, images of one domain are mixed among themselves (naive ClassMix). A batch needs at least two images.
 
     Args:
         of: name of the branch or view.

@@ -21,8 +21,8 @@ class ImageParams:
     """Augmentation of one image.
 
     Args:
-        jitter: (name, amount) in the order of application. An amount is an offset of brightness or hue (in turns),
-            or a factor of contrast or saturation.
+        jitter: (name, amount) in the order of application. An amount is an offset of brightness or hue (in turns), or a
+            factor of contrast or saturation.
         sigma: standard deviation of the blur in pixels, 0 for none.
     """
     jitter: tuple[tuple[str, float], ...] = ()

@@ -25,8 +25,8 @@ def relation_matrix(groups: Sequence[str | Group], class_names: Sequence[str]) -
 
     Args:
         groups: each a name of :data:`META_GROUPS` (members that the label set lacks are left out), a tuple of class
-            names (all pull each other), or a mapping from a class to the classes that it pulls:
-            ``['I', ('car', 'truck'), {'rider': ('bicycle',)}]``.
+            names (all pull each other), or a mapping from a class to the classes that it pulls: ``['I', ('car',
+            'truck'), {'rider': ('bicycle',)}]``.
         class_names: the label set, in the order of its train ids.
 
     Returns:
@@ -66,8 +66,8 @@ def close_over(chosen: Tensor, present: Tensor, relations: Tensor) -> Tensor:
     """Add the present relatives of the chosen classes (Algorithm 1, lines 5 to 12).
 
     The algorithm appends to the list that it iterates over, so that appended classes add their relatives, too: the
-    result is the transitive closure. For disjoint groups, as in Table I, a single round gives the same; for
-    overlapping relations it does not. Chains do not pass through absent classes.
+    result is the transitive closure. For disjoint groups, as in Table I, a single round gives the same; for overlapping
+    relations it does not. Chains do not pass through absent classes.
 
     Args:
         chosen: (B, C) bool.

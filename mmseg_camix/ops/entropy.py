@@ -74,8 +74,8 @@ def dynamic_threshold(t: int, t_max: int, k_sup: Bound, beta: float = 0.75, gamm
         k_sup: upper bound of the entropy: :func:`largest_entropy` (paper) or ln C (released code).
         beta: weight of the constant part.
         gamma: speed of the ramp; negative.
-        form: 'paper' is ``beta + (1 - beta) * ramp * k_sup`` as printed; 'official' is
-            ``(beta + (1 - beta) * ramp) * k_sup`` as released, which accepts almost every pixel.
+        form: 'paper' is ``beta + (1 - beta) * ramp * k_sup`` as printed; 'official' is ``(beta + (1 - beta) * ramp) *
+            k_sup`` as released, which accepts almost every pixel.
 
     Returns:
         of the type of `k_sup`: (B,) tensor, or float.

@@ -9,10 +9,10 @@ def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor |
         ratio: float = 2.) -> Tensor:
     """Squared distance of the kernel mean embeddings, || mu(x) - mu(y) ||^2, image by image.
 
-    The kernel is a sum of Gaussians exp(-d / b_i), with d the squared distance of two features, and
-    b_i = b * ratio^(i - kernels // 2), where b is the mean of d over all pairs of different features of both sets. b
-    receives no gradient. The estimate is the biased one (features are also compared with themselves), so that it is
-    never negative, and 0 for equal sets.
+    The kernel is a sum of Gaussians exp(-d / b_i), with d the squared distance of two features, and b_i = b * ratio^(i
+    - kernels // 2), where b is the mean of d over all pairs of different features of both sets. b receives no gradient.
+    The estimate is the biased one (features are also compared with themselves), so that it is never negative, and 0 for
+    equal sets.
 
     Args:
         x: (B, N, C), any float type; distances are computed in fp32, under autocast too.

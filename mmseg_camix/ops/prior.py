@@ -14,8 +14,8 @@ def prior_from_counts(counts: Tensor, sigma: float = 0.0, epsilon: float = 1e-4)
     Args:
         counts: (C, h, w) pixels of each class in each cell; integer or float.
         sigma: Gaussian blur of the counts, in cells; 0 disables it.
-        epsilon: added to each class's probability before the final normalisation. Without it, a class that never
-            occurs at a location can never be predicted there.
+        epsilon: added to each class's probability before the final normalisation. Without it, a class that never occurs
+            at a location can never be predicted there.
 
     Returns:
         (C, h, w) float32, sums to 1 over C. A cell without any count is uniform.

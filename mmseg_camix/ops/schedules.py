@@ -98,8 +98,8 @@ class Cosine(_Ramp):
 class ExpRamp(_Ramp):
     """start + (end - start) * exp(gamma * (1 - x) ** power).
 
-    CAMix's Eq. 7 without K_sup is `ExpRamp(.75, 1., gamma=-5, power=2)`, RCCR's mu(t) is
-    `ExpRamp(0., .01, gamma=-5, power=.5)`. At x = 0, exp(gamma) of the change is completed.
+    CAMix's Eq. 7 without K_sup is `ExpRamp(.75, 1., gamma=-5, power=2)`, RCCR's mu(t) is `ExpRamp(0., .01, gamma=-5,
+    power=.5)`. At x = 0, exp(gamma) of the change is completed.
 
     Args:
         gamma: steepness.

@@ -11,10 +11,7 @@ from mmseg_camix.models.uda.acceleration import blocks_of
 
 from . import tiny
 
-OPTIONS = {
-    'channels_last': dict(channels_last=True),
-    'checkpointing': dict(checkpointing=True),
-}
+OPTIONS = {'channels_last': dict(channels_last=True), 'checkpointing': dict(checkpointing=True)}
 
 
 def step(model, iterations=1):

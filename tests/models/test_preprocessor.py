@@ -68,8 +68,7 @@ def test_the_same_in_few_pieces(name):
     assert_same(items(), **CHANGES[name])
 
 
-@pytest.mark.parametrize('given', [
-    items(edges=True), items(offset=300), items(offset=-1), items(dtype=torch.float32)],
+@pytest.mark.parametrize('given', [items(edges=True), items(offset=300), items(offset=-1), items(dtype=torch.float32)],
     ids=['edge maps', 'labels above 255', 'negative labels', 'images of floats'])
 def test_what_does_not_fit_goes_as_before(given):
     assert_same(given)

@@ -12,9 +12,7 @@ from mmseg_camix.models.uda.tables import merge_table, needed, ordered
 
 from . import tiny
 
-DEFAULTS = dict(
-    a=dict(type='A', x=1, inner=dict(type='I', p=1, q=2), many=[1, 2]),
-    b=dict(type='B', y=2))
+DEFAULTS = dict(a=dict(type='A', x=1, inner=dict(type='I', p=1, q=2), many=[1, 2]), b=dict(type='B', y=2))
 
 
 @pytest.mark.parametrize(('override', 'expected'), [

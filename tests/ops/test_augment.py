@@ -21,8 +21,7 @@ def pixels(batch: int = 2, size: int = 12, device: str = 'cpu') -> torch.Tensor:
 
 def normalised(setting: dict, image: torch.Tensor) -> torch.Tensor:
     """RGB in [0, 1] as the network gets it."""
-    mean, std = (torch.tensor(setting.get(k, (1., 1., 1.)), device=image.device).view(3, 1, 1)
-                 for k in ('mean', 'std'))
+    mean, std = (torch.tensor(setting.get(k, (1., 1., 1.)), device=image.device).view(3, 1, 1) for k in ('mean', 'std'))
     ordered = image.flip(-3) if setting.get('channel_order') == 'bgr' else image
     return (ordered * 255 - mean) / std
 
@@ -60,10 +59,8 @@ def test_jitter_against_pixel_loops(jitter, device):
 def test_jitter_golden():
     """Numbers of kornia 0.9.0, whose adjust_* functions the family's ColorJitter applies."""
     image = torch.tensor([[.2, .5, .9], [.7, .1, .3], [.4, .4, .4], [1., .8, 0.]]).T.view(3, 2, 2)
-    out = jitter_image(image, (('saturation', 1.2), ('brightness', .1), ('hue', -.15),
-                               ('contrast', .9)))
-    expected = torch.tensor([[.1440, .9, .6516], [.5730, .09, .72], [.45, .45, .45],
-                             [.9, .09, .0990]]).T.view(3, 2, 2)
+    out = jitter_image(image, (('saturation', 1.2), ('brightness', .1), ('hue', -.15), ('contrast', .9)))
+    expected = torch.tensor([[.1440, .9, .6516], [.5730, .09, .72], [.45, .45, .45], [.9, .09, .0990]]).T.view(3, 2, 2)
     torch.testing.assert_close(out, expected, rtol=0, atol=5e-5)
 
 
@@ -107,8 +104,7 @@ def test_blur_of_small_images(size):
     image = torch.rand(3, *size, generator=seeded(0))
     out = blur_image(image, 1.15)
     assert out.shape == image.shape and out.isfinite().all()
-    torch.testing.assert_close(blur_image(torch.full((3, *size), .3), 1.15),
-                               torch.full((3, *size), .3))
+    torch.testing.assert_close(blur_image(torch.full((3, *size), .3), 1.15), torch.full((3, *size), .3))
 
 
 @on_devices
@@ -174,8 +170,7 @@ def test_image_gate():
 
 def test_distribution_of_amounts():
     strengths = dict(brightness=.1, contrast=.2, saturation=.3, hue=.4)
-    augment = StrongAugment(**IMAGENET, jitter=strengths, jitter_probability=1.,
-                            blur_probability=1.)
+    augment = StrongAugment(**IMAGENET, jitter=strengths, jitter_probability=1., blur_probability=1.)
     params = augment.draw(4000, seeded(0))
     for name, strength in strengths.items():
         neutral = 1. if name in ('contrast', 'saturation') else 0.

@@ -2,13 +2,7 @@
 import pytest
 import torch
 
-from mmseg_camix.ops.context import (
-    META_GROUPS,
-    close_over,
-    contextual_mask,
-    modulate,
-    relation_matrix,
-)
+from mmseg_camix.ops.context import META_GROUPS, close_over, contextual_mask, modulate, relation_matrix
 from tests.devices import DEVICES, seeded
 from tests.sync_counter import no_sync
 
@@ -113,8 +107,7 @@ def test_closure_equals_the_growing_list(density):
         present = torch.rand(6, num_classes, generator=rng) < .7
         chosen = present & (torch.rand(6, num_classes, generator=rng) < .4)
         closed = close_over(chosen, present, relations)
-        expected = [algorithm_1(c, p, relations.tolist())
-                    for c, p in zip(chosen.tolist(), present.tolist())]
+        expected = [algorithm_1(c, p, relations.tolist()) for c, p in zip(chosen.tolist(), present.tolist())]
         assert closed.tolist() == expected
 
 
@@ -186,8 +179,7 @@ def test_mask_is_where_the_chosen_classes_and_their_relatives_are():
 def test_mask_depends_on_the_seed_alone():
     probs = torch.randn(2, 19, 8, 8, generator=torch.Generator().manual_seed(6)).softmax(1)
     relations = relation_matrix(['I', 'II'], CITYSCAPES)
-    masks = [contextual_mask(probs, None, relations, torch.Generator().manual_seed(seed))[0]
-             for seed in (0, 0, 1)]
+    masks = [contextual_mask(probs, None, relations, torch.Generator().manual_seed(seed))[0] for seed in (0, 0, 1)]
     assert torch.equal(masks[0], masks[1])
     assert not torch.equal(masks[0], masks[2])
 
@@ -225,8 +217,7 @@ def test_the_classes_of_padding_are_not_present():
 
 
 def test_table_is_complete():
-    assert {name: set(members) for name, members in META_GROUPS.items()
-            if not isinstance(members, dict)} == TABLE_1
+    assert {name: set(members) for name, members in META_GROUPS.items() if not isinstance(members, dict)} == TABLE_1
 
 
 @pytest.mark.parametrize('device', DEVICES)

@@ -44,8 +44,7 @@ def test_closed_form(alpha, device):
     for step, student in enumerate(history):
         ema_update_(teacher, student, ema_alpha(step, alpha))
     for i, mean in enumerate(teacher):
-        torch.testing.assert_close(mean.double(), ema_closed_form([s[i] for s in history], alpha),
-                                   rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(mean.double(), ema_closed_form([s[i] for s in history], alpha), rtol=1e-5, atol=1e-6)
 
 
 def test_plain_mean_until_alpha():
@@ -66,10 +65,8 @@ def test_first_update_copies_exactly(device):
 @on_devices
 def test_mixed_dtypes(device):
     """bf16 and integer tensors of either side; the teacher's dtypes and storages stay."""
-    teacher = [*tensors(0, device), *tensors(1, device, torch.float64),
-               torch.tensor(3, device=device)]
-    student = [*tensors(2, device, torch.bfloat16), *tensors(3, device),
-               torch.tensor(8, device=device)]
+    teacher = [*tensors(0, device), *tensors(1, device, torch.float64), torch.tensor(3, device=device)]
+    student = [*tensors(2, device, torch.bfloat16), *tensors(3, device), torch.tensor(8, device=device)]
     expected = [.75 * t.double() + .25 * s.double() for t, s in zip(teacher[:-1], student[:-1])]
     dtypes, pointers = [t.dtype for t in teacher], [t.data_ptr() for t in teacher]
     ema_update_(teacher, student, .75)

@@ -105,8 +105,7 @@ def test_threshold_of_each_sample_by_the_printed_equation():
     expected = [.6 + .4 * math.exp(-4 * .7 * .7) * k for k in (.4, 2.)]
     assert threshold.tolist() == pytest.approx(expected)
     official = E.dynamic_threshold(3, 10, k_sup, beta=.6, gamma=-4., form='official')
-    assert official.tolist() == pytest.approx(
-        [(.6 + .4 * math.exp(-4 * .7 * .7)) * k for k in (.4, 2.)])
+    assert official.tolist() == pytest.approx([(.6 + .4 * math.exp(-4 * .7 * .7)) * k for k in (.4, 2.)])
     with pytest.raises(ValueError, match="'printed'.*available: paper, official"):
         E.dynamic_threshold(0, 1, 1., form='printed')
 

@@ -58,8 +58,7 @@ def test_divisor_keeps_numerator():
     logits, label, weight = sample()
     gate = (weight > 0).float()
     loss = pixel_cross_entropy(logits, label, weight, normalise='weight', divisor=gate)
-    assert loss.item() == pytest.approx(
-        slow_cross_entropy(logits, label, weight, 'weight', gate), rel=1e-5)
+    assert loss.item() == pytest.approx(slow_cross_entropy(logits, label, weight, 'weight', gate), rel=1e-5)
 
 
 def test_golden():
@@ -166,10 +165,8 @@ def test_gradients(normalise):
     label[0, 0, 0] = 255
     weight = torch.rand(1, 3, 3, generator=g)
     target = torch.randn(1, 3, 3, 3, generator=g, dtype=torch.float64).softmax(1)
-    assert torch.autograd.gradcheck(
-        lambda x: pixel_cross_entropy(x, label, weight, normalise=normalise), logits)
-    assert torch.autograd.gradcheck(
-        lambda x: probability_mse(x, target, weight, normalise=normalise), logits)
+    assert torch.autograd.gradcheck(lambda x: pixel_cross_entropy(x, label, weight, normalise=normalise), logits)
+    assert torch.autograd.gradcheck(lambda x: probability_mse(x, target, weight, normalise=normalise), logits)
 
 
 def test_no_gradient_into_targets():

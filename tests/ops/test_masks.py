@@ -23,8 +23,7 @@ def random_label(batch: int, device: str = 'cpu', seed: int = 0) -> torch.Tensor
 
 def slow_present(label: torch.Tensor, count_ignore: bool) -> list[set]:
     uncounted = set() if count_ignore else {C}
-    return [{C if v == 255 else v for v in image.flatten().tolist()} - uncounted
-            for image in label]
+    return [{C if v == 255 else v for v in image.flatten().tolist()} - uncounted for image in label]
 
 
 def columns(mask: torch.Tensor) -> list[set]:
@@ -80,8 +79,7 @@ def test_class_region_against_loops(batch, device):
         assert mask.shape == (batch, 1, *label.shape[1:]) and mask.dtype == torch.bool
         for b in range(batch):
             wanted = columns(chosen)[b]
-            expected = [[(C if v == 255 else v) in wanted for v in row]
-                        for row in label[b].tolist()]
+            expected = [[(C if v == 255 else v) in wanted for v in row] for row in label[b].tolist()]
             assert mask[b, 0].tolist() == expected
 
 
@@ -117,8 +115,7 @@ def test_batch_pool_draws_from_all_images():
     """Images of one class each: drawn from its own set always, from the batch's half the time."""
     label = torch.arange(4).view(4, 1, 1).expand(4, 2, 2)
     assert class_mask(label, C, seeded(0)).all()
-    taken = torch.stack([class_mask(label, C, seeded(s), pool='batch')[:, 0, 0, 0]
-                         for s in range(400)])
+    taken = torch.stack([class_mask(label, C, seeded(s), pool='batch')[:, 0, 0, 0] for s in range(400)])
     assert torch.allclose(taken.float().mean(0), torch.tensor(.5), atol=.1)
 
 

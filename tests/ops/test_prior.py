@@ -67,8 +67,7 @@ def test_negative_options_are_refused(arguments):
 def test_crop_equals_slicing_exactly(height, width):
     prior = torch.rand(3, height, width, generator=torch.Generator().manual_seed(1))
     corners = [(0, 0), (7, 3), (width - 32, height - 24)]
-    boxes = torch.tensor([[x / width, y / height, (x + 32) / width, (y + 24) / height]
-                          for x, y in corners])
+    boxes = torch.tensor([[x / width, y / height, (x + 32) / width, (y + 24) / height] for x, y in corners])
     for flips in (torch.tensor([False, False, True]), torch.tensor([True, True, False])):
         crops = crop_prior(prior, boxes, flips, (24, 32))
         for crop, (x, y), flip in zip(crops, corners, flips):
@@ -106,8 +105,7 @@ def test_bilinear_crop_by_loops(flip):
             x = min(max((x1 + (x2 - x1) * (j + .5) / 5) * 9 - .5, 0), 8)
             y0, x0 = min(int(y), 4), min(int(x), 7)
             wy, wx = y - y0, x - x0
-            above, below = ((1 - wx) * prior[:, row, x0] + wx * prior[:, row, x0 + 1]
-                            for row in (y0, y0 + 1))
+            above, below = ((1 - wx) * prior[:, row, x0] + wx * prior[:, row, x0 + 1] for row in (y0, y0 + 1))
             expected = (1 - wy) * above + wy * below
             column = 4 - j if flip else j
             assert out[:, i, column].tolist() == pytest.approx(expected.tolist(), abs=1e-4)

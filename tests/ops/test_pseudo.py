@@ -28,8 +28,7 @@ def random_logits(batch: int, device: str = 'cpu', size: tuple = (5, 4, 6)) -> t
 def test_confidence_is_the_softmax_after_upsampling(batch, align_corners, dtype, device):
     logits = random_logits(batch, device).to(dtype)
     confidence, label = confidence_and_label(logits, (8, 11), align_corners)
-    probs = F.interpolate(logits.double(), (8, 11), mode='bilinear',
-                          align_corners=align_corners).softmax(1)
+    probs = F.interpolate(logits.double(), (8, 11), mode='bilinear', align_corners=align_corners).softmax(1)
     assert confidence.dtype == torch.float32 and label.dtype == torch.long
     assert confidence.shape == label.shape == (batch, 8, 11)
     torch.testing.assert_close(confidence.double(), probs.max(1).values, rtol=1e-5, atol=1e-6)
@@ -98,8 +97,7 @@ def test_align_against_loops(dtype, device):
     for b in range(2):
         for y in range(4):
             for x in range(6):
-                q = [p * t / r for p, t, r in zip(probs[b, :, y, x].tolist(), prior.tolist(),
-                                                  running.tolist())]
+                q = [p * t / r for p, t, r in zip(probs[b, :, y, x].tolist(), prior.tolist(), running.tolist())]
                 assert out[b, :, y, x].tolist() == pytest.approx([v / sum(q) for v in q], rel=1e-5)
 
 

@@ -21,8 +21,7 @@ def slow_contacts(label, num_classes):
     height, width = len(label), len(label[0])
     places = GRID * GRID
     area = [[0] * num_classes for _ in range(places)]
-    above, beside = ([[[0] * num_classes for _ in range(num_classes)] for _ in range(places)]
-                     for _ in range(2))
+    above, beside = ([[[0] * num_classes for _ in range(num_classes)] for _ in range(places)] for _ in range(2))
     for y in range(height):
         for x in range(width):
             here = label[y][x]
@@ -75,8 +74,7 @@ def slow_lift(area, contacts):
     for i in range(count):
         for j in range(count):
             observed = sum(contacts[g][i][j] for g in range(places))
-            first = sum(sum(contacts[g][i]) * share[g][j] / (1 - share[g][i])
-                        for g in range(places) if share[g][i] < 1)
+            first = sum(sum(contacts[g][i]) * share[g][j] / (1 - share[g][i]) for g in range(places) if share[g][i] < 1)
             second = sum(sum(row[j] for row in contacts[g]) * share[g][i] / (1 - share[g][j])
                          for g in range(places) if share[g][j] < 1)
             if observed:
@@ -174,8 +172,7 @@ def test_relations_need_no_more_than_counts_of_any_scale():
     area, above, beside, touching, together = counted(30, seed=3)
     found = auto_relations(area, above, beside, touching, together)
     assert found.any()
-    assert torch.equal(
-        auto_relations(area * 5, above * 5, beside * 5, touching, together), found)
+    assert torch.equal(auto_relations(area * 5, above * 5, beside * 5, touching, together), found)
 
 
 def test_comparison_counts_unordered_pairs():

@@ -105,8 +105,7 @@ def test_switch():
 
 
 def test_switch_nests():
-    late = build_schedule(dict(type='Switch', before=0, at=60,
-                               after=dict(type='Linear', start=0., end=1.)))
+    late = build_schedule(dict(type='Switch', before=0, at=60, after=dict(type='Linear', start=0., end=1.)))
     assert [late(t, 100) for t in (59, 60, 90)] == [0, .6, .9]
     # A switch beyond the end never comes, like RCCR's contrast on GTA as released.
     assert not any(SwitchSchedule(0., 1., at=300_000)(t, 250_000) for t in range(0, 250_000, 10_000))

@@ -50,8 +50,7 @@ def test_box_distribution():
 def test_square_is_square_on_the_grid(device):
     masks = square_mask(32, 64, 96, seeded(0, device), device)[:, 0].cpu()
     boxes = [bounds(m) for m in masks]
-    assert all(height == width and not any(v % 8 for v in (top, left, height))
-               for top, left, height, width in boxes)
+    assert all(height == width and not any(v % 8 for v in (top, left, height)) for top, left, height, width in boxes)
     assert len({b[2] for b in boxes}) > 3
 
 

@@ -20,8 +20,8 @@ class DeepLabVGG16(BaseModule):
     """VGG-16 at output stride 8, its first fully connected layer as a dilated convolution.
 
     The network of the CAMix paper's Fig. 9. The fourth and fifth max pool are omitted, the fifth block has dilation 2,
-    `fc6` and `fc7` are 3x3 convolutions with dilation 4. The names of `features` are those of torchvision,
-    whose weights fit; `fc6` and `fc7` start with random weights.
+    `fc6` and `fc7` are 3x3 convolutions with dilation 4. The names of `features` are those of torchvision, whose
+    weights fit; `fc6` and `fc7` start with random weights.
 
     Args:
         fc_channels: channels of `fc6` and `fc7`.

@@ -55,8 +55,7 @@ class TimmFeatures(TimmBackbone):
         try:
             network = super()._create(pretrained)
         except (IndexError, AssertionError) as error:
-            in_order(self.arguments['out_indices'], len(self._whole('meta').feature_info),
-                     f'{self.name}: out_indices')
+            in_order(self.arguments['out_indices'], len(self._whole('meta').feature_info), f'{self.name}: out_indices')
             raise error
         if getattr(getattr(network, 'patch_embed', None), 'strict_img_size', False):
             self.arguments.setdefault('strict_img_size', False)

@@ -67,16 +67,16 @@ class ContextFusion(nn.Module):
 class DAFormerHead(BaseDecodeHead):
     """Context-aware feature fusion (Hoyer et al., DAFormer, CVPR 2022).
 
-    Each level is embedded, brought to the size of the first (stride 4 behind a MiT), and all are
-    fused at once. Names and shapes of the weights are those of the released code.
+    Each level is embedded, brought to the size of the first (stride 4 behind a MiT), and all are fused at once. Names
+    and shapes of the weights are those of the released code.
 
     Args:
         in_channels: channels of each level.
         num_classes: number of classes.
         embed_dims: channels of each embedded level.
         channels: channels after the fusion.
-        fusion: 'context', depthwise-separable dilated branches and a 3x3 bottleneck (DAFormer);
-            'aspp', the same with full convolutions; 'plain', one 1x1 convolution.
+        fusion: 'context', depthwise-separable dilated branches and a 3x3 bottleneck (DAFormer); 'aspp', the same with
+            full convolutions; 'plain', one 1x1 convolution.
         dilations: rates of the branches; 'plain' has none.
         in_index: which of the backbone's outputs are read; None for all that `in_channels` names.
         dropout_ratio: dropout of whole channels before the classifier.

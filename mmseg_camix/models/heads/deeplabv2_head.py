@@ -17,9 +17,9 @@ class DeepLabV2Head(BaseDecodeHead):
     """Sum of dilated 3x3 classifiers on one feature map; no normalisation, no dropout.
 
     Deviations:
-        Paper: rates 6, 12, 18, 24. Released code (the whole DACS family): written with four rates,
-        but a `return` within the loop leaves the first two, and every number of the family was
-        obtained with them. Ours: ``dilations=(6, 12)``; any others can be given.
+        Paper: rates 6, 12, 18, 24. Released code (the whole DACS family): written with four rates, but a `return`
+        within the loop leaves the first two, and every number of the family was obtained with them. Ours:
+        ``dilations=(6, 12)``; any others can be given.
 
     Args:
         in_channels: channels of the feature map.

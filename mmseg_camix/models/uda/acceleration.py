@@ -26,13 +26,13 @@ def accelerate(student: nn.Module, teacher: nn.Module | None, channels_last: boo
     Args:
         student: a segmentor.
         teacher: its copy, if there is one.
-        channels_last: keep images and weights of convolutions in the memory order of tensor cores (NHWC).
-            Element-wise dropout then drops other elements from the same seed.
-        checkpointing: keep only the inputs of blocks and recompute the rest in the backward pass
-            (student only): True for all blocks of the backbone, or names of modules of the segmentor,
-            e.g. ``['backbone.layer3', 'decode_head']``.
-        compile: compile backbones, necks and heads: True for torch's default backend, or its name. A
-            part in which something is recomputed stays as it is.
+        channels_last: keep images and weights of convolutions in the memory order of tensor cores (NHWC). Element-wise
+            dropout then drops other elements from the same seed.
+        checkpointing: keep only the inputs of blocks and recompute the rest in the backward pass (student only): True
+            for all blocks of the backbone, or names of modules of the segmentor, e.g. ``['backbone.layer3',
+            'decode_head']``.
+        compile: compile backbones, necks and heads: True for torch's default backend, or its name. A part in which
+            something is recomputed stays as it is.
     """
     recomputed = _chosen(student, checkpointing) if checkpointing else []
     for block in recomputed:

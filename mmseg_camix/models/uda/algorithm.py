@@ -23,8 +23,8 @@ from ..teacher import EMATeacher
 from ..views import ViewBuilder, strongly_augmented
 from .tables import needed
 
-# Two streams: from one seed, masks and augmentation would draw the same numbers. They differ in the
-# low 32 bits, because torch's CPU generator reads no others.
+# Two streams: from one seed, masks and augmentation would draw the same numbers. They differ in the low 32 bits,
+# because torch's CPU generator reads no others.
 STREAMS = (0, 0x9E3779B9)
 
 

@@ -20,8 +20,8 @@ WRAPPERS = ('AugmentedViews', 'Cached')
 def inference_pipeline(pipeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A test pipeline for images without labels, in mmseg's own transforms where it has them.
 
-    mmseg's ``inference_model`` and ``MMSegInferencer`` search the pipeline for `LoadAnnotations`, to remove it, and
-    for `LoadImageFromFile`. A new transform that test pipelines may hold needs an entry in the tables above.
+    mmseg's ``inference_model`` and ``MMSegInferencer`` search the pipeline for `LoadAnnotations`, to remove it, and for
+    `LoadImageFromFile`. A new transform that test pipelines may hold needs an entry in the tables above.
 
     Args:
         pipeline: configs of transforms; not changed.

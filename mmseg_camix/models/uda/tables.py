@@ -29,8 +29,8 @@ def merge_table(defaults: Mapping[str, Any] | None, overrides: Mapping[str, Any]
                 table: str = 'table') -> Config:
     """A table's defaults with overrides merged in, as OpenMMLab's configs do it.
 
-    ``_delete_=True`` in an override replaces instead of merging, and so does another ``type`` (the
-    arguments of one class rarely suit another). An entry set to None is removed.
+    ``_delete_=True`` in an override replaces instead of merging, and so does another ``type`` (the arguments of one
+    class rarely suit another). An entry set to None is removed.
     """
     result = copy.deepcopy(dict(defaults or {}))
     for name, entry in (overrides or {}).items():
@@ -59,8 +59,7 @@ def merge_arguments(known: Mapping[str, Any], given: Mapping[str, Any]) -> Confi
     return result
 
 
-def check_references(masks: Table[Any], views: Table[Any], objectives: Table[Any],
-                     branches: Iterable[str]) -> None:
+def check_references(masks: Table[Any], views: Table[Any], objectives: Table[Any], branches: Iterable[str]) -> None:
     """Raise if an entry reads a branch, mask or view that does not exist, or has a name that is not allowed."""
     branches = list(branches)
     if not objectives:

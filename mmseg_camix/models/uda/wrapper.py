@@ -32,30 +32,30 @@ NETWORKS = ('student', 'teacher')
 class UDASegmentor(InferenceConfig, UDAAlgorithm):
     """A student, its mean teacher, and three tables: masks -> views -> objectives.
 
-    Methods (``DACS``, ``CAMix``, ...) are subclasses that fill :attr:`defaults` and add no behaviour.
-    A config's arguments are merged into the defaults: ``masks=dict(classes=dict(ratio=0.3))`` changes
-    one argument, ``objectives=dict(mixed=None)`` removes an entry.
+    Methods (``DACS``, ``CAMix``, ...) are subclasses that fill :attr:`defaults` and add no behaviour. A config's
+    arguments are merged into the defaults: ``masks=dict(classes=dict(ratio=0.3))`` changes one argument,
+    ``objectives=dict(mixed=None)`` removes an entry.
 
     Args:
-        segmentor: config of any mmseg segmentor whose head gives per-pixel logits. Number of
-            classes, ignored index, align_corners, normalisation and crop size are read from it.
+        segmentor: config of any mmseg segmentor whose head gives per-pixel logits. Number of classes, ignored index,
+            align_corners, normalisation and crop size are read from it.
         masks: name -> config of a mask (a region of one branch's images).
         views: name -> config of a view (an image for the student, with its targets).
         objectives: name -> config of a loss on a view.
         pseudo_labels: config of the pseudo-labeller; None if no target labels are needed.
         teacher: arguments of :class:`EMATeacher`.
         augment: arguments of :class:`StrongAugment`, for views with ``augment=True``.
-        predict_with: 'student' or 'teacher', the network that ``predict`` uses unless the
-            evaluation loop chooses another.
+        predict_with: 'student' or 'teacher', the network that ``predict`` uses unless the evaluation loop chooses
+            another.
         branches: what the paired data set delivers; None takes the method's.
-        joint_views: groups of views that pass through the student as one batch, which is faster. Normalisation
-            layers that use the batch's statistics then share them among the group. None takes the method's; ()
-            passes each view by itself.
-        data_preprocessor: for a segmentor whose config has none of its own. (mmengine's Runner puts the
-            config's top-level ``data_preprocessor`` here, which may lack what the segmentor's adds.)
-        global_batch: whether the images of all processes are one batch, as if one process had them: q,
-            normalisers, memory banks and random draws are then shared. Otherwise each process has its
-            own, and only gradients are averaged.
+        joint_views: groups of views that pass through the student as one batch, which is faster. Normalisation layers
+            that use the batch's statistics then share them among the group. None takes the method's; () passes each
+            view by itself.
+        data_preprocessor: for a segmentor whose config has none of its own. (mmengine's Runner puts the config's
+            top-level ``data_preprocessor`` here, which may lack what the segmentor's adds.)
+        global_batch: whether the images of all processes are one batch, as if one process had them: q, normalisers,
+            memory banks and random draws are then shared. Otherwise each process has its own, and only gradients are
+            averaged.
         acceleration: arguments of :func:`accelerate`: channels_last, checkpointing, compile.
         init_cfg: weights of the whole model.
         train_cfg, pretrained: None, which mmseg's ``init_model`` gives to every model.

@@ -54,8 +54,7 @@ def test_pyramid_of_a_vit(kind, size):
     with torch.no_grad():
         maps = net(torch.rand(1, 3, *size))
     rows, columns = (-(-side // patch) for side in size)
-    expected = [(4 * rows, 4 * columns), (2 * rows, 2 * columns), (rows, columns),
-                (-(-rows // 2), -(-columns // 2))]
+    expected = [(4 * rows, 4 * columns), (2 * rows, 2 * columns), (rows, columns), (-(-rows // 2), -(-columns // 2))]
     assert [tuple(x.shape[2:]) for x in maps] == expected
     assert net.out_strides == (patch / 4, patch / 2, patch, patch * 2)
     assert [x.shape[1] for x in maps] == list(net.out_channels)

@@ -19,8 +19,7 @@ class SourceOnly(UDASegmentor):
 class PseudoLabelling(UDASegmentor):
     """Self-training without mixing (DACS paper, Table 3).
 
-    The student is trained on the augmented target image with the teacher's arg-max; everything else
-    as in DACS.
+    The student is trained on the augmented target image with the teacher's arg-max; everything else as in DACS.
     """
 
     defaults = family(
@@ -32,12 +31,12 @@ class PseudoLabelling(UDASegmentor):
 class MeanTeacher(UDASegmentor):
     """Consistency of class distributions between student and teacher (Tarvainen & Valpola, 2017).
 
-    The student predicts the augmented target image, the teacher the clean one; the loss is the squared
-    difference of their softmax outputs. The base of the CAMix paper's Table IV.
+    The student predicts the augmented target image, the teacher the clean one; the loss is the squared difference of
+    their softmax outputs. The base of the CAMix paper's Table IV.
 
     Deviations:
-        Papers: the consistency of this baseline is not given in detail. Ours: squared difference
-        with soft targets, as in the mean-teacher literature, without a confidence weight.
+        Papers: the consistency of this baseline is not given in detail. Ours: squared difference with soft targets, as
+        in the mean-teacher literature, without a confidence weight.
     """
 
     defaults = family(
@@ -72,8 +71,8 @@ class CowMix(UDASegmentor):
 class NaiveClassMix(UDASegmentor):
     """ClassMix among target images, by their pseudo-labels (DACS paper, section 3.2).
 
-    Needs at least two target images per process. With ``pseudo_labels=dict(align=dict(prior=...))``
-    it is the row "distribution alignment" of Table 3.
+    Needs at least two target images per process. With ``pseudo_labels=dict(align=dict(prior=...))`` it is the row
+    "distribution alignment" of Table 3.
     """
 
     defaults = family(

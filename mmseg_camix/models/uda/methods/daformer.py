@@ -24,8 +24,8 @@ def _recipe(masks: dict[str, object], views: dict[str, object]) -> dict[str, obj
 class DAFormer(UDASegmentor):
     """DACS with the recipe of DAFormer: feature distance, a slower teacher, rows without labels.
 
-    L = L_CE(f(X_S), Y_S) + q L_CE(f(X_M), Y_M) + 0.005 L_FD. Its other parts belong to the network
-    (DAFormerHead), to the data (``RareClassDataset`` as the source) and to the optimiser (warm-up).
+    L = L_CE(f(X_S), Y_S) + q L_CE(f(X_M), Y_M) + 0.005 L_FD. Its other parts belong to the network (DAFormerHead), to
+    the data (``RareClassDataset`` as the source) and to the optimiser (warm-up).
 
     Any method takes these parts: ``objectives=dict(features=dict(type='FeatureDistance'))``,
     ``pseudo_labels=dict(ignore_top=15, ignore_bottom=120)``, ``teacher=dict(alpha=0.999)``,
@@ -34,12 +34,12 @@ class DAFormer(UDASegmentor):
     Reference: Hoyer et al., DAFormer, CVPR 2022.
 
     Deviations:
-        Classes of ClassMix are drawn from the batch's set, as in the released code; the paper is
-        silent. Void is not a class of ClassMix (see :class:`DACS`). The code re-initialises the
-        teacher when a training is resumed; ours continues it. The source's loss is the segmentor's own:
-        in the configs of DAFormer's network a mean over all pixels, as in its code, in those of
-        DeepLabV2 a mean over labelled ones (``decode_head.loss_decode.avg_non_ignore``).
-        The code moves the teacher before the optimiser's step, ours after it, so that theirs lags by half a step.
+        Classes of ClassMix are drawn from the batch's set, as in the released code; the paper is silent. Void is not a
+        class of ClassMix (see :class:`DACS`). The code re-initialises the teacher when a training is resumed; ours
+        continues it. The source's loss is the segmentor's own: in the configs of DAFormer's network a mean over all
+        pixels, as in its code, in those of DeepLabV2 a mean over labelled ones
+        (``decode_head.loss_decode.avg_non_ignore``). The code moves the teacher before the optimiser's step, ours after
+        it, so that theirs lags by half a step.
     """
 
     defaults = _recipe(
