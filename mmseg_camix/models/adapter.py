@@ -4,8 +4,6 @@ Everything else in the package uses a segmentor through these functions, so that
 return tuples while training, cascades, losses that take weights only from a sampler) is handled once, here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Test-time augmentation: one prediction from several views of an image."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

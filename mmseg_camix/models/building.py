@@ -1,7 +1,5 @@
 """Entries of a method's tables built from their configs; errors name the entry and list the valid choices."""
 
-from __future__ import annotations
-
 import difflib
 import inspect
 from collections.abc import Callable, ItemsView, Iterable, Mapping, ValuesView

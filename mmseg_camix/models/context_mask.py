@@ -1,7 +1,5 @@
 """CAMix's contextual mask."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """RCCR's objective: regional contrast between a mixed image and the target image."""
 
-from __future__ import annotations
-
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Alignment of the student's features on two views (DSP, Eqs 8 and 9)."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn

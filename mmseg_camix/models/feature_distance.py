@@ -1,7 +1,5 @@
 """DAFormer's feature distance, which keeps the encoder close to its ImageNet features on things."""
 
-from __future__ import annotations
-
 import copy
 import logging
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 They are registered in mmseg's TRANSFORMS and run on batches, on the device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """Embeddings of earlier batches."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

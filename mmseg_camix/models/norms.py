@@ -1,7 +1,5 @@
 """Running statistics of normalisation layers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Objectives: each is a loss on one view."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias

@@ -1,6 +1,6 @@
 """What the processes of one training share within a step."""
 
-from __future__ import annotations
+from typing import Self
 
 import torch
 from mmengine.dist import get_dist_info
@@ -25,7 +25,7 @@ class Processes:
         self.rank, self.world = rank, world
 
     @classmethod
-    def of_training(cls) -> Processes:
+    def of_training(cls) -> Self:
         """The processes that were launched together."""
         return cls(*get_dist_info())
 

@@ -1,7 +1,5 @@
 """Pseudo-labels: the teacher's predictions of the target images, and their weights."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """CAMix's significance mask: where the teacher's predictions are stable under noise."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext

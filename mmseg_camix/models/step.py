@@ -1,10 +1,8 @@
 """The data of one training step: progress, views with their targets, the student's outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -42,16 +40,17 @@ class Target:
     significance: Tensor | None = None
     """(B, H, W) float in {0, 1}; None means 1 everywhere (the paper's U)."""
 
-    def scaled(self, share: Tensor) -> Target:
+    def scaled(self, share: Tensor) -> Self:
         """The same target with its weight multiplied by ``share``, (B, H, W) float."""
         return replace(self, weight=self.weight * share)
 
-    def cropped(self, box: Box | None) -> Target:
+    def cropped(self, box: Box | None) -> Self:
         """The target inside the box; None returns all of it."""
         if box is None:
             return self
         probs, significance = (None if value is None else box.crop(value) for value in (self.probs, self.significance))
-        return Target(box.crop(self.label), box.crop(self.weight), probs, significance)
+        return replace(self, label=box.crop(self.label), weight=box.crop(self.weight), probs=probs,
+                       significance=significance)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
 """The mean teacher: an exponential moving average of the student."""
 
-from __future__ import annotations
-
 import copy
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +71,7 @@ class EMATeacher(nn.Module):
         """Context in which passes leave the running statistics of normalisation layers unchanged."""
         return frozen_statistics(self.model)
 
-    def train(self, mode: bool = True) -> EMATeacher:
+    def train(self, mode: bool = True) -> Self:
         """Set the teacher's mode.
 
         The train loop calls ``model.train()`` before each iteration, which would switch dropout on, so that setting the

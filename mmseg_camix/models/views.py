@@ -4,8 +4,6 @@ A view reads branches of the data set (``source``, ``target``, ...) or other vie
 together, so they always match.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

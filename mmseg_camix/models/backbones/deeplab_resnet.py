@@ -1,7 +1,5 @@
 """The ResNet of DeepLabV2."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

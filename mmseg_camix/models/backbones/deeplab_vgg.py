@@ -1,7 +1,5 @@
 """The VGG-16 of DeepLabV2."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Mix Transformers (the encoder of SegFormer) by their names."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

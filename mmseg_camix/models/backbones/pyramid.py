@@ -1,7 +1,5 @@
 """Four scales from one map."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from timm.layers import LayerNorm2d

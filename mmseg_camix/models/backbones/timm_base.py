@@ -1,10 +1,8 @@
 """The common base of timm's networks as backbones."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import timm
 import torch
@@ -69,7 +67,7 @@ class TimmBackbone(BaseModule):
                 f'timm could not download the weights of {self.name} ({error}). From a file: pretrained=False and '
                 "init_cfg=dict(type='PretrainedBackbone', checkpoint=FILE)") from error
 
-    def train(self, mode: bool = True) -> TimmBackbone:
+    def train(self, mode: bool = True) -> Self:
         """Set the mode; a frozen network stays in evaluation mode."""
         super().train(mode)
         if self.frozen:

@@ -1,7 +1,5 @@
 """Networks of timm that give feature maps at several strides."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any

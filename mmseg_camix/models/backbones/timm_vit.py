@@ -1,7 +1,5 @@
 """Plain vision transformers of timm: DINOv2, DINOv3, MAE, CLIP, EVA, ..."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The head of DAFormer: all levels of the encoder, fused with their context."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The head of DeepLabV2: classifiers of several dilations, summed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Options of speed and memory, which change how networks run but not what they compute."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,5 @@
 """What one training step does: teacher -> pseudo-labels -> masks -> views -> student -> objectives."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

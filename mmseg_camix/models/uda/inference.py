@@ -1,7 +1,5 @@
 """Support for mmseg's own inference: ``init_model`` with ``inference_model``, and ``MMSegInferencer``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checkpoints of plain segmentors, and of students without a teacher."""
 
-from __future__ import annotations
-
 from typing import Any
 
 # Prefixes of an adapted model's own weights.

@@ -1,7 +1,5 @@
 """The segmentor's own data preprocessor, applied to every branch of a batch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 Unknown names and types, references to views that do not exist, and cycles are errors when the model is built.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The wrapper that adapts any registered segmentor: how it is built, and how it predicts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What DACS and CAMix are compared with in their papers."""
 
-from __future__ import annotations
-
 from mmseg.registry import MODELS
 
 from ..wrapper import UDASegmentor

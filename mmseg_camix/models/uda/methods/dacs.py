@@ -1,7 +1,5 @@
 """DACS and its mirror image."""
 
-from __future__ import annotations
-
 from mmseg.registry import MODELS
 
 from ..wrapper import UDASegmentor

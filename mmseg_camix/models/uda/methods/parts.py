@@ -1,7 +1,5 @@
 """Entries that the tables of several methods share."""
 
-from __future__ import annotations
-
 
 def supervised() -> dict[str, object]:
     """L_seg: the segmentor's own losses on the source."""
