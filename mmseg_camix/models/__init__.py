@@ -1,19 +1,8 @@
 """Models: importing this registers networks, masks, views, objectives, pseudo-labellers and methods."""
 
-from . import (  # noqa: F401
-    backbones,
-    context_mask,
-    contrast,
-    feature_alignment,
-    feature_distance,
-    heads,
-    masks,
-    objectives,
-    pseudo_labels,
-    views,
-)
+from . import backbones, context_mask, contrast, feature_losses, heads, masks, objectives, pseudo_labels, views  # noqa: F401
 from .averaged_views import AveragedViews
-from .uda.methods import *  # noqa: F401,F403
+from .uda import methods  # noqa: F401
 from .uda.wrapper import UDASegmentor
 
 __all__ = ['AveragedViews', 'UDASegmentor']

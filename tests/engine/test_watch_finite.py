@@ -5,7 +5,7 @@ import torch
 
 from mmseg_camix.engine.watch.buffers import BufferSnapshot
 from mmseg_camix.engine.watch.finite import any_not_finite, loss_terms
-from mmseg_camix.models.memory_bank import MemoryBank
+from mmseg_camix.models.contrast import MemoryBank
 from tests.devices import DEVICES, seeded
 from tests.sync_counter import no_sync
 

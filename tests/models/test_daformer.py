@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmseg_camix.datasets import CLASSES
-from mmseg_camix.models.feature_distance import FeatureDistance
+from mmseg_camix.models.feature_losses import FeatureDistance
 from mmseg_camix.models.uda.methods import CAMix, DAFormer, iDAFormer
 
 from . import tiny
