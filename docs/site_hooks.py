@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 OUTSIDE = {'README.md': 'index.md', 'CONTRIBUTING.md': 'CONTRIBUTING.md', 'CHANGELOG.md': 'CHANGELOG.md',
            'SECURITY.md': 'SECURITY.md'}
 PACKAGES = ROOT / 'mmseg_camix', ROOT / 'mmseg_camix_tools'
+HIDDEN = {'index.md': ['navigation'], 'protocols.md': ['toc']}  # sidebars, for the width of the page
 LINK = re.compile(r'(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)')
 
 
@@ -49,8 +50,8 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     """Point links at the pages of the site; keep only the text of links to anything else."""
     path = page.file.src_uri
-    if path == 'index.md':
-        page.meta['hide'] = ['navigation']
+    if path in HIDDEN:
+        page.meta['hide'] = HIDDEN[path]
     origin = next((source for source, target in OUTSIDE.items() if target == path), f'docs/{path}')
     pages = {f'docs/{file.src_uri}': file.src_uri for file in files} | OUTSIDE
 
