@@ -3,8 +3,6 @@
 A tool ends with ``run(main)``; its parser is completed by :func:`add_debug` or :func:`add_config_options`.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import sys

@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 from mmseg_camix.cli import add_config_options, positive_float, positive_int, run
 from mmseg_camix.engine import testing
 from mmseg_camix.engine.config import complete_for_adaptation, load_config, prepare_work_dir
-from mmseg_camix.engine.hooks.uda_hook import unwrap_model
+from mmseg_camix.engine.processes import unwrap_model
 from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.evaluation.reported import Row, find_row

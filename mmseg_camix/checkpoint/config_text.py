@@ -4,8 +4,6 @@ mmengine writes configs as Python code and runs that code to read it. But what i
 numbers, text, lists and ``dict(...)`` are assigned. Only that is read and written here.
 """
 
-from __future__ import annotations
-
 import ast
 import keyword
 from collections.abc import Mapping

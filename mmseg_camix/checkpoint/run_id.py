@@ -1,7 +1,5 @@
 """The training that a work folder and its checkpoints belong to."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Configs as the tools use them: read, overridden, checked, completed."""
 
-from __future__ import annotations
-
 import inspect
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Remote monitoring of a training: TensorBoard and Weights & Biases."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """The resolved configuration: a config with the defaults of its method and of all classes that it names."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Options for speed and memory: ``--speed amp=bf16 channels_last``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Evaluation options applied to a config: resolution, sliding windows, test-time augmentation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from mmengine.config import Config, ConfigDict

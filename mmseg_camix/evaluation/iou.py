@@ -1,7 +1,5 @@
 """IoU over all classes or a subset, with each class reported."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

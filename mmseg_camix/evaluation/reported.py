@@ -5,8 +5,6 @@ prints them; and the `config` and `options` that train it. `of` names the row th
 `best_of` names the row with the same training: this row is then the best instead of the last iterate.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field

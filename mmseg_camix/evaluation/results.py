@@ -1,7 +1,5 @@
 """The result of a test as data (JSON), and as a Markdown table beside the numbers of a paper."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

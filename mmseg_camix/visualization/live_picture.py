@@ -1,10 +1,9 @@
 """The live view: panels of a training step on one sheet."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Self
 
 import cv2
 import matplotlib
@@ -27,7 +26,7 @@ class Layout:
     left: int  # x of the first tile, right of the names
 
     @classmethod
-    def of(cls, panels: Sequence[Panel], width: int) -> Layout:
+    def of(cls, panels: Sequence[Panel], width: int) -> Self:
         """The layout of panels with tiles of this width."""
         widest = max(max(text_width(_words(panel.name), NAME, bold=True), *map(text_width, panel.notes), 0)
                      for panel in panels)

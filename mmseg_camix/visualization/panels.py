@@ -1,7 +1,5 @@
 """The views of a training step as plain pictures: images, labels, weights and significance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

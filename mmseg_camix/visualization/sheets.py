@@ -1,7 +1,5 @@
 """Contact sheets: pictures, text and legends on a white page. All pictures are (H, W, 3) uint8 RGB."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """Load weights into a module completely, or refuse them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

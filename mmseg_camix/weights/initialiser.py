@@ -1,7 +1,5 @@
 """``init_cfg=dict(type='PretrainedBackbone', checkpoint=...)``: backbone weights of any known program."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -11,8 +11,6 @@ mmengine logs screens of mismatches and continues with random weights. After :fu
   backbones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import wraps

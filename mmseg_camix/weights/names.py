@@ -1,7 +1,5 @@
 """How other programs name the parts of the backbones of this package."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

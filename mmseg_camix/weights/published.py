@@ -1,7 +1,5 @@
 """Convert whole checkpoints of released code: DACS, CAMix, RCCR, DSP, DAFormer, HRDA, MIC."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Mapping, Sequence

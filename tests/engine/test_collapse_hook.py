@@ -10,9 +10,8 @@ from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
 from mmseg_camix.engine.hooks import CollapseHook, collapse_hook
-from mmseg_camix.engine.watch import collapse
-from mmseg_camix.engine.watch.collapse import Reading, effective_classes, histogram, measure
-from mmseg_camix.engine.watch.step_tap import StepTap
+from mmseg_camix.engine.hooks.collapse_hook import Reading, effective_classes, histogram, measure
+from mmseg_camix.engine.hooks.step_tap import StepTap
 from tests.devices import DEVICES
 from tests.models import tiny
 from tests.models.dsp_tiny import batch_of
@@ -242,7 +241,7 @@ def test_a_training_whose_teacher_collapses(world, tmp_path):
         assert f'pseudo/{name}: ' in log
     saved = torch.load(tmp_path / 'iter_8.pth', weights_only=True)['message_hub']['runtime_info']['collapse']
     assert saved['warned'] is True
-    assert len(saved['mean']) == 2 * 19 + collapse.SCALARS
+    assert len(saved['mean']) == 2 * 19 + collapse_hook.SCALARS
 
 
 def test_models_without_pseudo_labels_are_ignored(world, tmp_path):

@@ -13,7 +13,7 @@ from mmengine.visualization import LocalVisBackend
 
 from mmseg_camix import files
 from mmseg_camix.checkpoint import CheckpointError, find_latest_checkpoint, read_checkpoint
-from mmseg_camix.engine import failing
+from mmseg_camix.engine import keeping
 from mmseg_camix.engine.hooks import record_hook
 from mmseg_camix.engine.hooks.record_hook import RecordMetricsHook, read_record
 from tests.checkpoint.training import make_runner
@@ -47,7 +47,7 @@ def full(monkeypatch):
 def logged(monkeypatch):
     """(level, text) of what was logged about failures."""
     lines = []
-    for module in (failing, record_hook):
+    for module in (keeping, record_hook):
         monkeypatch.setattr(module, 'print_log', lambda text, logger, level: lines.append((level, text)))
     return lines
 

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from mmseg_camix.engine.hooks import NonFiniteHook
 from mmseg_camix.engine.hooks.uda_hook import has_stepped
-from mmseg_camix.engine.watch.report import NonFiniteError
+from mmseg_camix.engine.nonfinite import NonFiniteError
 from tests.engine.bare_loop import BAD, GOOD, BareLoop
 from tests.engine.fragile import KINDS, fragile_config, same, train
 from tests.models import tiny

@@ -18,7 +18,7 @@ from torch import distributed
 
 from benchmarks.same_run import comparable, differences, unequal
 from mmseg_camix.datasets import CLASSES
-from mmseg_camix.engine import rank_state
+from mmseg_camix.engine import processes
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.loops.resumable_train_loop import VALIDATED
 from mmseg_camix.engine.processes import prepare_launch
@@ -163,10 +163,10 @@ def test_two_processes_with_accumulated_gradients(world, tmp_path):
 @pytest.mark.parametrize(('before', 'now'), [(1, 2), (2, 1)])
 def test_another_number_of_processes_is_logged(monkeypatch, before, now):
     logged, model = [], tiny.method('DACS')
-    monkeypatch.setattr(rank_state, 'get_world_size', lambda: now)
-    monkeypatch.setattr(rank_state, 'print_log', lambda text, *args: logged.append(text))
+    monkeypatch.setattr(processes, 'get_world_size', lambda: now)
+    monkeypatch.setattr(processes, 'print_log', lambda text, *args: logged.append(text))
     states = [dict(gradients={name: torch.ones_like(p) for name, p in model.named_parameters()})] * before
-    assert not rank_state.restore_rank_state(SimpleNamespace(model=model), states)
+    assert not processes.restore_rank_state(SimpleNamespace(model=model), states)
     assert logged[0].startswith(f'The checkpoint was written by {before} processes and is resumed by {now}')
     assert all(p.grad is None for p in model.parameters())
 

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import TRANSFORMS
 
-from mmseg_camix.engine.hooks import UDAHook, samples
+from mmseg_camix.engine.hooks import UDAHook, uda_hook
 from tests.models import tiny
 from tests.world import config
 
@@ -189,8 +189,8 @@ def test_a_loop_of_epochs_is_refused(world, tmp_path):
 @pytest.mark.parametrize(('batches', 'warnings'), [('v' * 19 + 'l' + 'v' * 19, 0), ('v' * 25, 1)])
 def test_source_batches_without_labels(monkeypatch, batches, warnings):
     logged = []
-    monkeypatch.setattr(samples, 'print_log', lambda text, *args: logged.append(text))
-    unlabelled = samples.UnlabelledBatches(255)
+    monkeypatch.setattr(uda_hook, 'print_log', lambda text, *args: logged.append(text))
+    unlabelled = uda_hook.UnlabelledBatches(255)
     for kind in batches:
         batch = tiny.batch(size=8, count=2)
         for sample in batch['source']['data_samples'] if kind == 'v' else ():
@@ -201,7 +201,7 @@ def test_source_batches_without_labels(monkeypatch, batches, warnings):
 
 
 def test_a_source_without_labels_is_logged_in_a_training(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(samples, 'MAX_UNLABELLED', 2)
+    monkeypatch.setattr(uda_hook, 'MAX_UNLABELLED', 2)
     cfg = config(world, tmp_path, max_iters=2)
     cfg.train_dataloader.dataset.source.pipeline.insert(2, dict(type='EraseLabels'))
     Runner.from_cfg(cfg).train()

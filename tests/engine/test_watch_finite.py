@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from mmseg_camix.engine.watch.buffers import BufferSnapshot
-from mmseg_camix.engine.watch.finite import any_not_finite, loss_terms
+from mmseg_camix.engine.nonfinite import BufferSnapshot, any_not_finite, loss_terms
 from mmseg_camix.models.contrast import MemoryBank
 from tests.devices import DEVICES, seeded
 from tests.sync_counter import no_sync

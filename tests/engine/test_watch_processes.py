@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
+from mmseg_camix.engine.nonfinite import NonFiniteError
 from mmseg_camix.engine.processes import prepare_launch
-from mmseg_camix.engine.watch.report import NonFiniteError
 from tests.engine.fragile import States, fragile_config, same
 from tests.gloo import run_in_pair
 

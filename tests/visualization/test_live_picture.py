@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
-from mmseg_camix.engine.watch.step_tap import StepTap
+from mmseg_camix.engine.hooks.step_tap import StepTap
 from mmseg_camix.visualization import sheets
 from mmseg_camix.visualization.live_picture import Layout, compose
 from mmseg_camix.visualization.panels import Panel, panels_of

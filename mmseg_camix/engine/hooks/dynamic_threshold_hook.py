@@ -1,8 +1,7 @@
 """The hook that configures and logs CAMix's dynamic threshold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -11,7 +10,7 @@ from torch import nn
 
 from mmseg_camix.ops.entropy import entropy_quantiles
 
-from .uda_hook import unwrap_model
+from ..processes import unwrap_model
 
 
 @HOOKS.register_module()
@@ -37,7 +36,6 @@ class DynamicThresholdHook(Hook):
         self.t_max, self.interval, self.levels = t_max, interval, tuple(levels)
 
     def before_train(self, runner: Runner) -> None:
-        """Pass `t_max` to the mask; refuse two different ends of one ramp."""
         mask = _significance(runner)
         own = getattr(mask, 't_max', None)
         if self.t_max is not None and own is not None and own != self.t_max:
@@ -46,9 +44,7 @@ class DynamicThresholdHook(Hook):
         if mask is not None and self.t_max is not None:
             mask.t_max = self.t_max
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                         outputs: dict | None = None) -> None:
-        """Log the quantiles of the entropy."""
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         mask = _significance(runner)
         if mask is None or mask.entropy is None or not self.every_n_train_iters(runner, self.interval):
             return

@@ -1,10 +1,9 @@
 """The hook that draws pictures of training steps."""
 
-from __future__ import annotations
-
 import logging
 from colorsys import hsv_to_rgb
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.hooks import Hook
@@ -15,8 +14,8 @@ from mmengine.visualization import LocalVisBackend
 
 from mmseg_camix.models.step import Step
 
-from ..watch.step_tap import StepTap
-from .uda_hook import unwrap_model
+from ..processes import unwrap_model
+from .step_tap import StepTap
 
 FACTS = ('loss', 'pseudo/confidence', 'significance/kept', 'significance/threshold')
 
@@ -48,35 +47,26 @@ class LiveViewHook(Hook):
                              f'width={width} at least 32')
         self.interval, self.images, self.width = interval, images, width
         self.folder, self.first = folder, first
-        self._tap: StepTap | None = None
+        self._tap = StepTap()
 
     def before_train(self, runner: Runner) -> None:
-        """Attach to the model."""
-        self.after_train(runner)
         model = unwrap_model(runner.model)
         if not hasattr(model, 'objectives'):
             print_log(f'LiveViewHook draws steps of adapted models; {type(model).__name__} is a plain model: '
                       'no pictures', 'current', logging.WARNING)
             return
-        self._tap = StepTap(model)
+        self._tap.attach(model)
 
     def after_train(self, runner: Runner) -> None:
-        """Detach from the model."""
-        if self._tap is not None:
-            self._tap.close()
-        self._tap = None
+        self._tap.close()
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Request the step if a picture is due."""
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         due = self.every_n_train_iters(runner, self.interval) or (self.first and runner.iter == 0)
-        if self._tap is not None and due and runner.rank == 0:
+        if due and runner.rank == 0:
             self._tap.request()
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                         outputs: dict | None = None) -> None:
-        """Draw the step."""
-        step = self._tap and self._tap.take()
-        if step is not None:
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        if (step := self._tap.take()) is not None:
             self._show(runner, self._picture(runner, step))
 
     def _picture(self, runner: Runner, step: Step) -> np.ndarray:

@@ -1,9 +1,8 @@
 """The hook that keeps NaN and infinities out of the weights."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import get_rank, is_distributed
@@ -16,10 +15,17 @@ from torch import Tensor, nn
 
 from mmseg_camix.checkpoint import save_checkpoint
 
-from ..watch.buffers import BufferSnapshot
-from ..watch.finite import any_not_finite, loss_terms, names_not_finite
-from ..watch.report import Forward, NonFiniteError, describe_step, plain_batch
-from .uda_hook import unwrap_model
+from ..nonfinite import (
+    BufferSnapshot,
+    Forward,
+    NonFiniteError,
+    any_not_finite,
+    describe_step,
+    loss_terms,
+    names_not_finite,
+    plain_batch,
+)
+from ..processes import unwrap_model
 
 KEY = 'nonfinite'
 
@@ -58,7 +64,6 @@ class NonFiniteHook(Hook):
         self._handles: list = []
 
     def before_train(self, runner: Runner) -> None:
-        """Attach to the model's losses and to the optimiser."""
         self.after_train(runner)
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper):
@@ -74,13 +79,11 @@ class NonFiniteHook(Hook):
                          wrapper.optimizer.register_step_pre_hook(self._before_step)]
 
     def after_train(self, runner: Runner) -> None:
-        """Detach from model and optimiser."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Raise instead of writing weights or buffers that are not finite."""
         if names := names_not_finite(checkpoint['state_dict']):
             raise NonFiniteError(
                 f'no checkpoint was written at iteration {checkpoint["meta"]["iter"]}: {len(names)} of its tensors are '
@@ -88,7 +91,6 @@ class NonFiniteHook(Hook):
                 'learning rate')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Save the state that the forward pass may change."""
         if not self._handles:
             return
         if not self._forwards:  # the first of the passes whose gradients are accumulated
@@ -122,9 +124,7 @@ class NonFiniteHook(Hook):
         loss, gradient = verdict.tolist()  # waits for the device
         return bool(loss), bool(gradient)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                         outputs: dict | None = None) -> None:
-        """Undo, count and report a skipped step."""
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if not self._handles or not self._wrapper.should_update():
             return
         if self._verdict is None:  # the loss scaler did not call the optimiser
@@ -155,7 +155,7 @@ class NonFiniteHook(Hook):
                 f'them changed a weight. The last one:\n{details}')
 
     def _count(self, runner: Runner, **values: int) -> None:
-        """Counts are logged, and saved in checkpoints."""
+        # Logged, and saved in checkpoints.
         self._counts.update(values)
         runner.message_hub.update_info(KEY, dict(self._counts))
         for name in ('skipped', 'overflows'):

@@ -1,7 +1,5 @@
 """Metrics in a file that other tools can read."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math
@@ -29,13 +27,11 @@ class RecordMetricsHook(Hook):
         self._entries: dict[int, dict] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Rename the record of an earlier training in the folder, unless that is resumed."""
         file = Path(runner.work_dir) / 'metrics.json'
         if runner.iter == 0 and runner.rank == 0 and file.is_file():
             file.replace(file.with_name('metrics.old.json'))
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Add this validation; it replaces one at the same iteration (of an interrupted run)."""
         record = read_record(runner.work_dir)
         training = runner._train_loop is not None and not isinstance(runner._train_loop, dict)
         iteration = runner.iter if training else 0
@@ -46,7 +42,6 @@ class RecordMetricsHook(Hook):
         _write(runner, record)
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Replace the entry of the test."""
         _write(runner, {**read_record(runner.work_dir), 'test': _plain(metrics)})
 
 

@@ -1,11 +1,12 @@
 """The hook that every adapted training needs."""
 
-from __future__ import annotations
+import logging
+from typing import Any
 
 from mmengine.dist import get_rank
 from mmengine.dist.utils import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -13,18 +14,17 @@ from torch import nn
 
 from mmseg_camix.datasets import PairedSampler
 from mmseg_camix.datasets.seeding import seed_all
+from mmseg_camix.datasets.unreadable import replacement_reasons
 from mmseg_camix.models.adapter import main_head
 
-from ..processes import average_statistics, refuse_sharding, share_statistics
-from ..rank_state import SECTION, restore_rank_state
-from .samples import UnlabelledBatches, count_unreadable, summarise_unreadable
-
-
-def unwrap_model(model: nn.Module) -> nn.Module:
-    """The model without its DDP or test-time augmentation wrapper."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
+from ..processes import (
+    SECTION,
+    average_statistics,
+    refuse_sharding,
+    restore_rank_state,
+    share_statistics,
+    unwrap_model,
+)
 
 
 def has_stepped(wrapper: OptimWrapper) -> bool:
@@ -48,7 +48,6 @@ class UDAHook(Hook):
         self._unlabelled = UnlabelledBatches()
 
     def before_train(self, runner: Runner) -> None:
-        """Check model and loop, and initialise the teacher; after weights were initialised, loaded or resumed."""
         model = unwrap_model(runner.model)
         if not hasattr(model, 'update_teacher'):
             raise TypeError(f'UDAHook moves the teacher of an adapted model, but {type(model).__name__} has none; wrap '
@@ -65,7 +64,6 @@ class UDAHook(Hook):
             model.teacher.copy_student(model.student)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Set progress and seeds: processes draw different masks, the same in every run."""
         model, seed = unwrap_model(runner.model), (runner.seed or 0) * get_world_size() + get_rank()
         # With a global batch all processes draw the same numbers, and each takes the rows of its own images.
         model.set_progress(runner.iter, runner.max_iters, (runner.seed or 0) if model.global_batch else seed)
@@ -74,9 +72,7 @@ class UDAHook(Hook):
         count_unreadable(runner, data_batch)
         self._unlabelled.update(data_batch)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                         outputs: dict | None = None) -> None:
-        """Move the teacher if the optimiser has made a step."""
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if has_stepped(runner.optim_wrapper):
             model = unwrap_model(runner.model)
             if model.teacher is not None and model.teacher.norm == 'running':
@@ -84,20 +80,17 @@ class UDAHook(Hook):
             model.update_teacher()
 
     def after_train(self, runner: Runner) -> None:
-        """Log the samples that could not be read."""
         summarise_unreadable(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add the state of the other processes."""
         if states := getattr(runner, 'rank_states', None):
             checkpoint[SECTION] = states
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the state of the processes until the weights are loaded."""
+        # Kept until the weights are loaded.
         self._rank_states = checkpoint.pop(SECTION, [{}])
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Give all processes the running statistics of the first, with which all of them evaluate."""
         share_statistics(unwrap_model(runner.model))
 
 
@@ -121,3 +114,56 @@ def _check_classes(model: nn.Module, runner: Runner) -> None:
         raise ValueError(
             f'the segmentor predicts {model.num_classes} classes, but the data set has {len(classes)} '
             f'({", ".join(classes)}); set num_classes of decode_head (and auxiliary_head) to {len(classes)}')
+
+
+COUNTS = 'unreadable_samples'
+MAX_UNLABELLED = 20
+
+
+def count_unreadable(runner: Runner, batch: dict | None) -> None:
+    """Log and count samples that replace unreadable ones (`PairedDataset(skip_unreadable=True)`).
+
+    The counts are in the message hub, so a resumed training continues them, and in the log as ``unreadable``. Each
+    process has its own; checkpoints hold those of the first.
+    """
+    hub = runner.message_hub
+    for reason in replacement_reasons(batch or {}):
+        counts = dict(hub.runtime_info.get(COUNTS) or {})
+        file = reason.split(' (while loading')[0]
+        counts[file] = counts.get(file, 0) + 1
+        hub.update_info(COUNTS, counts)
+        if counts[file] == 1:  # an ERROR, because processes other than the first log nothing less
+            print_log(f'{reason}. Another sample replaces it, now and whenever it comes up again ({len(counts)} '
+                      'different files so far)', 'current', logging.ERROR)
+    if counts := hub.runtime_info.get(COUNTS):
+        hub.update_scalar('train/unreadable', sum(counts.values()))
+
+
+def summarise_unreadable(runner: Runner) -> None:
+    """Log how often each unreadable file was replaced."""
+    if counts := runner.message_hub.runtime_info.get(COUNTS):
+        files = '\n'.join(f'  {count} x {file}' for file, count in counts.items())
+        print_log(f'{sum(counts.values())} samples could not be read and were replaced by others:\n{files}',
+                  'current', logging.ERROR)
+
+
+class UnlabelledBatches:
+    """Counts consecutive source batches without a single labelled pixel, and warns once.
+
+    Args:
+        ignore_index: label of pixels that do not count.
+    """
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        self.ignore_index, self.count = ignore_index, 0
+
+    def update(self, batch: dict | None) -> None:
+        """Inspect the labels of a batch; on the host, before it reaches the model."""
+        samples = (batch or {}).get('source', batch or {}).get('data_samples') or ()
+        labels = [sample.gt_sem_seg.data for sample in samples if 'gt_sem_seg' in sample]
+        labelled = not labels or any(bool((label != self.ignore_index).any()) for label in labels)
+        self.count = 0 if labelled else self.count + 1
+        if self.count == MAX_UNLABELLED:
+            print_log(f'{MAX_UNLABELLED} source batches in a row have no labelled pixel (all are {self.ignore_index}): '
+                      'the network learns nothing from them. Check the encoding and the paths of the source labels '
+                      'with tools/dataset/check.py', 'current', logging.ERROR)

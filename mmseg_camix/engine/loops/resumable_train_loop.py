@@ -1,7 +1,5 @@
 """A training loop that resumes exactly, without reading the data of earlier iterations again."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Evaluation of teacher and student in one pass over the data."""
 
-from __future__ import annotations
-
 import copy
 import logging
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ from mmengine.registry import LOOPS
 from mmengine.runner import TestLoop, ValLoop
 from mmengine.runner.amp import autocast
 
-from ..hooks.uda_hook import unwrap_model
+from ..processes import unwrap_model
 
 
 @contextmanager

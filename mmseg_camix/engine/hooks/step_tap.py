@@ -1,7 +1,5 @@
 """Access to the step that a model is computing, for hooks."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from mmseg_camix.models.step import Step
@@ -13,12 +11,17 @@ class StepTap:
     A step holds images and features, so it is kept for one iteration only, and only on request.
 
     Args:
-        model: an adapted model, without a DDP wrapper.
+        model: an adapted model, without a DDP wrapper; None if it is attached later.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._requested = False
-        self._step: Step | None = None
+    def __init__(self, model: nn.Module | None = None) -> None:
+        self._requested, self._step, self._handles = False, None, []
+        if model is not None:
+            self.attach(model)
+
+    def attach(self, model: nn.Module) -> None:
+        """Listen to this model only."""
+        self.close()
         # When an objective is called, everything in the step except the losses is there.
         self._handles = [objective.register_forward_hook(self._keep) for objective in model.objectives.values()]
 
@@ -35,6 +38,7 @@ class StepTap:
         """Stop listening."""
         for handle in self._handles:
             handle.remove()
+        self._handles = []
 
     def _keep(self, objective: nn.Module, args: tuple, output: object) -> None:
         if self._requested:

@@ -1,18 +1,17 @@
-"""Description of a step whose loss or gradients are not finite, and its batch as plain data."""
-
-from __future__ import annotations
+"""Steps whose loss or gradients are not finite: detection, description, and the buffers before them."""
 
 import math
-from collections.abc import Iterator
+import operator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.optim import OptimWrapper
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
-
-from .finite import names_not_finite
 
 
 class NonFiniteError(RuntimeError):
@@ -111,3 +110,103 @@ def plain_batch(value: Any) -> Any:
     if value is None or isinstance(value, (Tensor, np.ndarray, np.generic, bool, int, float, str)):
         return value
     return str(value)
+
+
+def any_not_finite(tensors: Iterable[Tensor], device: torch.device | None = None) -> Tensor:
+    """Whether any of the tensors holds NaN or an infinity; () bool.
+
+    Each tensor is reduced to one number in which NaN and infinities survive, see :func:`_reduced`.
+
+    Args:
+        tensors: float tensors of any shape; other types and empty tensors are ignored.
+        device: where the result lies; None takes that of the first tensor.
+    """
+    groups: dict[tuple, list[Tensor]] = defaultdict(list)
+    for tensor in tensors:
+        if tensor.is_floating_point() and tensor.numel():
+            groups[tensor.device, tensor.dtype].append(tensor.detach())
+    device = device or next((place for place, _ in groups), torch.device('cpu'))
+    finite = [torch.stack(_reduced(group)).isfinite().all().to(device, non_blocking=True) for group in groups.values()]
+    return ~torch.stack(finite).all() if finite else torch.zeros((), dtype=torch.bool, device=device)
+
+
+def _reduced(tensors: list[Tensor]) -> Sequence[Tensor]:
+    """One number per tensor that is finite if the whole tensor is; the tensors share device and type.
+
+    On an accelerator this is the largest absolute value, in a single kernel. On a CPU that is slow, and the sum
+    serves as well: it overflows only where numbers around 1e38 are added.
+    """
+    if tensors[0].device.type == 'cpu' and tensors[0].dtype in (torch.float32, torch.float64):
+        return [tensor.sum() for tensor in tensors]
+    return torch._foreach_norm(tensors, float('inf'))
+
+
+def loss_terms(output: object) -> dict[str, Tensor]:
+    """Name -> mean of each trained loss in a model's output for ``mode='loss'``.
+
+    As in mmengine's ``parse_losses``: entries whose name contains ``loss``, lists summed.
+    """
+    if not isinstance(output, Mapping):
+        return {}
+    return {name: _mean(value) for name, value in output.items() if 'loss' in name}
+
+
+def _mean(value: Tensor | list[Tensor]) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach().float().mean()
+    return torch.stack([_mean(item) for item in value]).sum()
+
+
+def names_not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of tensors that hold NaN or an infinity; waits for the device."""
+    return [name for name, tensor in tensors.items()
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
+
+
+class BufferSnapshot:
+    """A copy of the model state that a forward pass changes: running statistics, memory banks.
+
+    Only persistent buffers (those in checkpoints) are copied; the others follow from the config. The copies are
+    reused from step to step and filled by one fused call per device and type.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._places = [(module._buffers, name) for module in model.modules() for name in module._buffers
+                        if name not in module._non_persistent_buffers_set]
+        self._buffers: list[Tensor | None] = []
+        self._copies: list[Tensor | None] = []
+        self._groups: list[tuple[list[Tensor], list[Tensor]]] = []
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Copy the buffers as they are now."""
+        buffers = [owner[name] for owner, name in self._places]
+        if len(buffers) != len(self._buffers) or not all(map(operator.is_, buffers, self._buffers)):
+            self._allocate(buffers)
+        for copies, originals in self._groups:
+            torch._foreach_copy_(copies, originals)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Restore overwritten values and replaced tensors."""
+        for (owner, name), buffer, copy in zip(self._places, self._buffers, self._copies):
+            if buffer is not None:
+                buffer.copy_(copy)
+            owner[name] = buffer
+
+    def _allocate(self, buffers: list[Tensor | None]) -> None:
+        """Make room for buffers of another identity, size or type."""
+        copies = self._copies or [None] * len(buffers)
+        self._copies = [None if buffer is None else copy if _is_like(copy, buffer) else torch.empty_like(buffer)
+                        for copy, buffer in zip(copies, buffers)]
+        groups: dict[tuple, tuple[list, list]] = defaultdict(lambda: ([], []))
+        for copy, buffer in zip(self._copies, buffers):
+            if buffer is not None:
+                group = groups[buffer.device, buffer.dtype]
+                group[0].append(copy)
+                group[1].append(buffer)
+        self._buffers, self._groups = buffers, list(groups.values())
+
+
+def _is_like(copy: Tensor | None, buffer: Tensor) -> bool:
+    return copy is not None and (copy.shape, copy.dtype, copy.device) == (buffer.shape, buffer.dtype, buffer.device)

@@ -1,1 +1,0 @@
-"""Measurements behind the hooks that watch a training: docs/reliability.md."""
