@@ -47,8 +47,7 @@ def write_zip(path: Path, data: bytes, **members: bytes) -> Path:
 def write_legacy(path: Path, data: bytes) -> Path:
     """A file in torch's older format whose pickle is `data`, without storages."""
     heads = (LEGACY_MAGIC, 1001, {'protocol_version': 1001, 'little_endian': True})
-    path.write_bytes(b''.join(pickle.dumps(head, 2) for head in heads) + data
-                     + pickle.dumps([], 2))
+    path.write_bytes(b''.join(pickle.dumps(head, 2) for head in heads) + data + pickle.dumps([], 2))
     return path
 
 

@@ -20,14 +20,11 @@ def test_configs_of_the_project_come_back():
         assert parse_config(cfg.pretty_text) == cfg.to_dict(), path
 
 
-def test_all_kinds_of_data():
+def test_all_kinds_of_data_come_back():
     cfg = Config(dict(
         none=None, yes=True, number=-3, small=1e-05, infinite=float('inf'), words="it's\n\"this\"", nothing=(),
         nested=[(1, [2, dict(a=-0.5)]), ()], keys={'a b': 1, 'c': {'d-e': [dict(x=1)]}}, some={1, 2}, raw=b'\x00'))
     assert parse_config(cfg.pretty_text) == cfg.to_dict()
-
-
-def test_nan():
     assert math.isnan(parse_config('x = nan')['x'])
 
 
@@ -66,9 +63,11 @@ def test_more_than_data(text, tmp_path):
     assert not file.exists()
 
 
-def test_the_line_is_named():
+def test_where_the_config_is_and_which_line_is_wrong():
     with pytest.raises(CheckpointError, match=r'line 2 has `print\(1\)`'):
         parse_config('a = 1\nb = dict(c=print(1))')
+    assert checkpoint_config(dict(meta=dict(cfg='a = 1'))) == dict(a=1)
+    assert checkpoint_config(dict(meta=dict(config_text='a = 2'))) == dict(a=2)
 
 
 @pytest.mark.parametrize('checkpoint', [
@@ -77,8 +76,3 @@ def test_the_line_is_named():
 def test_no_config_inside(checkpoint):
     with pytest.raises(CheckpointError, match='x.pth contains no config'):
         checkpoint_config(checkpoint, 'x.pth')
-
-
-def test_where_it_lies():
-    assert checkpoint_config(dict(meta=dict(cfg='a = 1'))) == dict(a=1)
-    assert checkpoint_config(dict(meta=dict(config_text='a = 2'))) == dict(a=2)

@@ -154,10 +154,8 @@ def test_every_way_of_mmengine_is_closed(load, tmp_path, monkeypatch):
     path = hostile.saved(hostile.in_checkpoint(hostile.calls(marker)['eval'], 'meta'),
                          tmp_path / 'evil.pth', legacy=False)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'cache'))
-    monkeypatch.setitem(CheckpointLoader._schemes, 'file://',
-                        CheckpointLoader._schemes['https://'])
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(
-        sorted(CheckpointLoader._schemes.items(), reverse=True)))
+    monkeypatch.setitem(CheckpointLoader._schemes, 'file://', CheckpointLoader._schemes['https://'])
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(sorted(CheckpointLoader._schemes.items(), reverse=True)))
     with pytest.raises(CheckpointError, match='was not opened'):
         load(str(path))
     assert not marker.exists()

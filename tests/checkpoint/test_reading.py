@@ -52,19 +52,14 @@ def test_sound_checkpoint_of_others(legacy, tmp_path):
 @pytest.mark.parametrize('protocol', range(6))
 def test_every_protocol_of_pickle(protocol, tmp_path):
     data = {'a': [1, 2.5, 'x', (None, True), {'b': -1, 'c': 2**40}], 'e': [], 'd': {1: {2}}}
-    path = hostile.write_zip(tmp_path / 'a.pth', pickle.dumps(data, protocol))
-    with path.open('rb') as file:
-        assert read_restricted(file) == data
-
-
-@pytest.mark.parametrize('protocol', range(5))
-def test_arrays_of_every_protocol(protocol, tmp_path):
-    data = {'array': np.arange(6, dtype=np.float32).reshape(2, 3), 'number': np.float64(1.5)}
-    path = hostile.write_zip(tmp_path / 'a.pth', pickle.dumps(data, protocol))
+    arrays = {} if protocol == 5 else {'array': np.arange(6, dtype=np.float32).reshape(2, 3), 'number': np.float64(1.5)}
+    path = hostile.write_zip(tmp_path / 'a.pth', pickle.dumps(data | arrays, protocol))
     with path.open('rb') as file:
         result = read_restricted(file)
-    assert np.array_equal(result['array'], data['array'])
-    assert result['number'] == 1.5
+    if arrays:
+        assert np.array_equal(result.pop('array'), arrays['array'])
+        assert result.pop('number') == 1.5
+    assert result == data
 
 
 def test_harmless_objects_are_read_around(tmp_path):
@@ -79,8 +74,7 @@ def test_harmless_objects_are_read_around(tmp_path):
 
 @pytest.mark.parametrize('place', ['state_dict', 'optimizer', 'param_schedulers'])
 def test_objects_in_the_place_of_state_are_refused(place, tmp_path):
-    path = hostile.saved(hostile.in_checkpoint(hostile.Thing(1), place), tmp_path / 'a.pth',
-                         legacy=False)
+    path = hostile.saved(hostile.in_checkpoint(hostile.Thing(1), place), tmp_path / 'a.pth', legacy=False)
     with pytest.raises(CheckpointError, match=rf'`{place}\.evil` is an object of the class '
                        r'`tests\.checkpoint\.hostile\.Thing`'):
         read_checkpoint(path)
@@ -108,8 +102,7 @@ def test_message_hub_that_is_an_object_is_dropped(tmp_path):
     checkpoint = hostile.in_checkpoint(1, 'meta')
     checkpoint['message_hub'] = hostile.Thing(1)
     path = hostile.saved(checkpoint, tmp_path / 'a.pth', legacy=False)
-    assert read_checkpoint(path)['message_hub'] == {
-        'log_scalars': {}, 'runtime_info': {}, 'resumed_keys': {}}
+    assert read_checkpoint(path)['message_hub'] == {'log_scalars': {}, 'runtime_info': {}, 'resumed_keys': {}}
 
 
 def test_flat_weights_and_devices(tmp_path):

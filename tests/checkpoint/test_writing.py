@@ -89,8 +89,7 @@ def test_plain_is_a_fixed_point():
     plain = to_plain(rich_state())
     again = to_plain(from_plain(to_plain(rich_state())))
     assert again['message_hub'].keys() == plain['message_hub'].keys()
-    assert again['meta'] == {key.replace('config', 'config_text'): value
-                             for key, value in plain['meta'].items()}
+    assert again['meta'] == {key.replace('config', 'config_text'): value for key, value in plain['meta'].items()}
 
 
 @pytest.mark.parametrize('save', [earlier_save_checkpoint, lambda *args: mmengine.runner.save_checkpoint(*args)],
@@ -126,17 +125,20 @@ def test_object_that_only_describes_is_left_out(section):
 
 
 def test_functions_of_schedulers_are_no_state():
-    assert to_plain({'param_schedulers': [{'rule': max, 'best': 1.0}]}) == {
-        'param_schedulers': [{'best': 1.0}]}
+    assert to_plain({'param_schedulers': [{'rule': max, 'best': 1.0}]}) == {'param_schedulers': [{'best': 1.0}]}
 
 
 class TestAtomicWrite:
 
     def test_replaces(self, tmp_path):
-        for text in (b'one', b'two'):
-            files.atomic_write(tmp_path / 'file', text)
-            assert (tmp_path / 'file').read_bytes() == text
-        assert [file.name for file in tmp_path.iterdir()] == ['file']
+        path = tmp_path / 'new' / 'file'
+        for content in (b'one', 'two'):
+            files.atomic_write(path, content)
+            assert path.read_text() == ('one' if content == b'one' else 'two')
+        with pytest.raises(TypeError):
+            files.atomic_write(path, 3)
+        assert path.read_text() == 'two'
+        assert list(path.parent.iterdir()) == [path]
 
     @pytest.mark.parametrize('failing', ['fsync', 'replace'])
     def test_full_disk(self, failing, tmp_path, monkeypatch):

@@ -36,14 +36,9 @@ def reading(classes, source_classes, confident, agreement):
     return Reading(classes, source_classes, confident, agreement, 0, 0.9)
 
 
-@pytest.mark.parametrize('name', HEALTHY)
-def test_healthy_trainings_have_no_symptoms(name):
-    assert CollapseHook().symptoms(reading(*HEALTHY[name])) == []
-
-
-@pytest.mark.parametrize('name', COLLAPSED)
-def test_collapses_are_found(name):
-    values, count = COLLAPSED[name]
+@pytest.mark.parametrize(('values', 'count'), [*((values, 0) for values in HEALTHY.values()), *COLLAPSED.values()],
+                         ids=[*HEALTHY, *COLLAPSED])
+def test_symptoms(values, count):
     assert len(CollapseHook().symptoms(reading(*values))) == count
 
 
@@ -117,20 +112,14 @@ def test_counts(method):
     assert 0 < int((probs >= 0.25).sum()) < probs.numel()
 
 
-def test_a_soft_paste_counts_only_pure_target():
+def test_only_pixels_of_the_target_alone_are_compared():
+    """Not those of soft pastes, nor of a blend; without views of the target there is no agreement."""
     model, step = model_and_step('DSP', batch_of())
     assert measure(step, model.views, 0.9)[-2:].tolist() == list(agreement_by_loops(model, step))
-
-
-def test_a_blended_target_is_not_counted():
-    """Half opaque over the source, no pixel is the target only."""
     model, step = model_and_step('iDACS', views=dict(mixed=dict(opacity=0.5)))
     assert measure(step, model.views, 0.9)[-2:].tolist() == [0, 0]
     model, step = model_and_step('iDACS')
     assert measure(step, model.views, 0.9)[-1] > 100
-
-
-def test_a_student_without_target_views():
     model, step = model_and_step('DACS', objectives=dict(mixed=None))
     actual = Reading.of(measure(step, model.views, 0.9))
     assert math.isnan(actual.agreement)
@@ -245,7 +234,7 @@ def test_a_training_whose_teacher_collapses(world, tmp_path):
 
 
 def test_models_without_pseudo_labels_are_ignored(world, tmp_path):
-    runner = SimpleNamespace(model=tiny.method('SourceOnly'), message_hub=MessageHub('z'))
+    runner = SimpleNamespace(model=tiny.method('SourceOnly'), message_hub=MessageHub('z'), iter=0)
     hook = CollapseHook(interval=1)
     hook.before_train(runner)
     hook.before_train_iter(runner, 0)

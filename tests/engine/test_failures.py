@@ -15,7 +15,7 @@ from mmseg_camix.checkpoint import CheckpointError, DamagedCheckpointError, read
 from mmseg_camix.datasets import SampleError
 from mmseg_camix.engine.hooks.uda_hook import COUNTS
 from mmseg_camix.engine.loops.resumable_train_loop import WorkerDiedError
-from tests.engine.test_resume import begun, train, training
+from tests.engine.test_resume import StopAt, Stopped, begun, log_of, train, training
 from tests.world import make_world
 
 
@@ -32,10 +32,6 @@ def undisturbed(world, tmp_path_factory):
     cfg = training(world, folder)
     train(cfg, folder / 'whole')
     return cfg, folder / 'whole'
-
-
-def log_of(folder: Path) -> str:
-    return ''.join(file.read_text() for file in sorted(folder.rglob('*.log')))
 
 
 class KillWorker(Hook):
@@ -81,13 +77,6 @@ def test_a_worker_that_is_killed_while_it_hands_over(undisturbed, tmp_path, monk
         train(cfg, tmp_path / 'alive', resume)
 
 
-class Stop(Hook):
-    """An error in the middle."""
-
-    def after_train_iter(self, runner, *args, **kwargs):
-        raise ZeroDivisionError
-
-
 @pytest.mark.parametrize('resume', [False, True])
 @pytest.mark.parametrize('persistent', [False, True])
 def test_no_worker_outlives_its_training(undisturbed, tmp_path, persistent, resume):
@@ -98,8 +87,8 @@ def test_no_worker_outlives_its_training(undisturbed, tmp_path, persistent, resu
         if resume:
             begun(whole, tmp_path / name)
     before = multiprocessing.active_children()
-    with pytest.raises(ZeroDivisionError):
-        train(cfg, tmp_path / 'failed', resume, hooks=[Stop()])
+    with pytest.raises(Stopped):
+        train(cfg, tmp_path / 'failed', resume, hooks=[StopAt(4)])
     runner = train(cfg, tmp_path / 'ended', resume)
     assert set(multiprocessing.active_children()) <= set(before)
     assert differences(whole, tmp_path / 'ended') == []

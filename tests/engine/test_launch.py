@@ -32,20 +32,14 @@ def shell(tmp_path):
     return run
 
 
-def test_training_on_one_machine(shell):
+def test_scripts_pass_their_arguments_to_torchrun(shell):
     output = shell('dist_train.sh', 'my config.py', '4', '--work-dir', 'a b').stdout
     assert output.startswith('python -m torch.distributed.run --nnodes=1 --node_rank=0 --nproc_per_node=4 '
                            '--master_addr=127.0.0.1 --master_port=29500 ')
     assert f'{ROOT}/tools/train.py my config.py --launcher pytorch --work-dir a b\n' in output
     assert f'path={ROOT}/tools/..' in output
-
-
-def test_training_on_several_machines(shell):
     output = shell('dist_train.sh', 'c.py', '8', NNODES='2', NODE_RANK='1', MASTER_ADDR='10.0.0.1', PORT='29501').stdout
     assert '--nnodes=2 --node_rank=1 --nproc_per_node=8 --master_addr=10.0.0.1 --master_port=29501 ' in output
-
-
-def test_testing_in_several_processes(shell):
     output = shell('dist_test.sh', 'c.py', 'x.pth', '2', '--out', 'there').stdout
     assert '--nproc_per_node=2 ' in output
     assert f'{ROOT}/tools/test.py c.py x.pth --launcher pytorch --out there\n' in output
@@ -77,17 +71,13 @@ def no_gpu(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_one_process_needs_no_changes(no_gpu):
-    cfg = Config(dict(env_cfg=dict(dist_cfg=dict(backend='nccl'))))
-    prepare_launch(cfg, 'none')
-    assert cfg.to_dict() == dict(env_cfg=dict(dist_cfg=dict(backend='nccl')), launcher='none')
-
-
-def test_with_gpus_the_config_is_unchanged(monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    cfg = Config(dict(sync_bn='torch', env_cfg=dict(dist_cfg=dict(backend='nccl'))))
-    prepare_launch(cfg, 'slurm')
-    assert cfg.to_dict() == dict(sync_bn='torch', env_cfg=dict(dist_cfg=dict(backend='nccl')), launcher='slurm')
+@pytest.mark.parametrize(('gpus', 'launcher'), [(False, 'none'), (True, 'slurm')])
+def test_one_process_and_gpus_need_no_changes(no_gpu, monkeypatch, gpus, launcher):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus)
+    given = dict(sync_bn='torch', env_cfg=dict(dist_cfg=dict(backend='nccl')))
+    cfg = Config(given)
+    prepare_launch(cfg, launcher)
+    assert cfg.to_dict() == dict(given, launcher=launcher)
 
 
 @pytest.mark.parametrize(('cfg', 'launcher', 'match'), [

@@ -15,6 +15,7 @@ from mmseg_camix.engine.hooks.uda_hook import has_stepped
 from mmseg_camix.engine.nonfinite import NonFiniteError
 from tests.engine.bare_loop import BAD, GOOD, BareLoop
 from tests.engine.fragile import KINDS, fragile_config, same, train
+from tests.engine.test_resume import StopAt, Stopped
 from tests.models import tiny
 
 ALIGNED = dict(pseudo_labels=dict(align=dict(prior=list(range(1, 20)))))
@@ -229,10 +230,10 @@ def test_counts_survive_a_resume(world, tmp_path):
             cfg.default_hooks.checkpoint.interval = 2
             runner = Runner.from_cfg(cfg)
             if iterations == 2:
-                runner.register_hook(_Stop())
+                runner.register_hook(StopAt(2))
             try:
                 runner.train()
-            except KeyboardInterrupt:
+            except Stopped:
                 continue
         states[name] = torch.load(tmp_path / name / 'iter_4.pth', weights_only=True)
     whole, parts = states['whole'], states['parts']
@@ -240,14 +241,6 @@ def test_counts_survive_a_resume(world, tmp_path):
     assert same(whole['optimizer'], parts['optimizer'])
     for state in (whole, parts):
         assert state['message_hub']['runtime_info']['nonfinite'] == dict(skipped=2, consecutive=0, overflows=0)
-
-
-class _Stop(Hook):
-    priority = 'LOWEST'
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if batch_idx == 2:
-            raise KeyboardInterrupt
 
 
 class _Spoil(Hook):

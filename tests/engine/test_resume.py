@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.optim.optimizer import amp_optimizer_wrapper
-from mmengine.registry import METRICS
+from mmengine.registry import HOOKS, METRICS
 from mmengine.runner import Runner
 from torch import distributed
 
@@ -71,6 +71,10 @@ def train(cfg, folder, resume=False, hooks=()):
         runner.register_hook(hook)
     runner.train()
     return runner
+
+
+def log_of(folder):
+    return ''.join(file.read_text() for file in sorted(folder.rglob('*.log')))
 
 
 def begun(whole, parts, iteration=3):
@@ -181,6 +185,20 @@ def test_an_unset_seed(world, tmp_path):
 
 class Stopped(Exception):
     """Raised by hooks to end a training."""
+
+
+@HOOKS.register_module()
+class StopAt(Hook):
+    """Ends a training within an iteration, after all other hooks."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if batch_idx == self.iteration:
+            raise Stopped
 
 
 class StopBeforeValidating(Hook):

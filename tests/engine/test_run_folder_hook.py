@@ -11,20 +11,7 @@ from mmseg_camix.checkpoint import CheckpointError, find_latest_checkpoint, read
 from mmseg_camix.checkpoint.run_id import read_run_id
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.hooks.run_folder_hook import WorkFolderInUseError, config_changes, lock_folder
-from tests.engine.test_resume import Stopped, begun, train, training
-
-
-class StopAt(Hook):
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if batch_idx == self.iteration:
-            raise Stopped
-
-
-def log_of(folder):
-    return ''.join(file.read_text() for file in sorted(folder.rglob('*.log')))
+from tests.engine.test_resume import StopAt, Stopped, begun, log_of, train, training
 
 
 def config_of(world, folder, method='DACS', **changes):

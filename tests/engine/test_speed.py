@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-from mmseg_camix.engine.speed import NAMES, Bf16OptimWrapper, apply_options
+from mmseg_camix.engine.speed import DESCRIPTION, NAMES, Bf16OptimWrapper, apply_options
 from tests.models import tiny
 
 
@@ -28,6 +28,7 @@ def test_each_option_by_one_word(monkeypatch):
     before = cfg.to_dict()
     apply_options(cfg, [])
     assert cfg.to_dict() == before
+    assert all(f'\n  {name}' in DESCRIPTION for name in NAMES)
 
 
 @pytest.mark.parametrize(('cfg', 'option', 'match'), [
@@ -44,11 +45,6 @@ def test_wrong_options(cfg, option, match, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(SystemExit, match=match):
         apply_options(cfg, [option])
-
-
-def test_the_description_has_all_names():
-    from mmseg_camix.engine.speed import DESCRIPTION
-    assert all(f'\n  {name}' in DESCRIPTION for name in NAMES)
 
 
 def grad_of(model, wrapper, batches):

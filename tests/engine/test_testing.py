@@ -78,12 +78,9 @@ def test_input_size(world, tmp_path):
         assert tuple(DATASETS.build(cfg.test_dataloader.dataset)[0]['inputs'].shape[1:]) == (60, 80)
 
 
-def test_without_resize_there_is_no_choice(world, tmp_path):
+def test_a_resolution_needs_a_resize_and_a_plain_dataset(world, tmp_path):
     with pytest.raises(SystemExit, match='--input-size'):
         testing.evaluate_at(config(world, tmp_path), 'input')
-
-
-def test_datasets_that_join_others_are_refused(world, tmp_path):
     cfg = config(world, tmp_path)
     cfg.test_dataloader.dataset = dict(type='ConcatDataset', datasets=[cfg.test_dataloader.dataset])
     with pytest.raises(SystemExit, match='ConcatDataset'):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmseg_camix.datasets import PairedDataset
@@ -15,20 +14,6 @@ from tests.engine.test_resume import Stopped, checkpoints
 from tests.models import tiny
 from tests.tools_runner import call
 from tests.world import config
-
-
-@HOOKS.register_module()
-class StopAfter(Hook):
-    """Ends a training within the iteration after number `iteration`."""
-
-    priority = 'LOWEST'
-
-    def __init__(self, iteration: int) -> None:
-        self.iteration = iteration
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if batch_idx == self.iteration + 1:
-            raise Stopped
 
 
 def without_dropout():
@@ -55,7 +40,7 @@ def test_the_tool_resumes_exactly(world, tmp_path, method, loop):
     file = write(cfg, tmp_path / 'cfg.py')
     assert call('train.py', file, '--work-dir', tmp_path / 'whole') == 0
     stopping = Config.fromfile(file)
-    stopping.custom_hooks.append(dict(type='StopAfter', iteration=3))
+    stopping.custom_hooks.append(dict(type='StopAt', iteration=4))
     with pytest.raises(Stopped):
         call('train.py', write(stopping, tmp_path / 'stopping.py'), '--work-dir', tmp_path / 'parts')
     assert not (tmp_path / 'parts/iter_6.pth').exists()

@@ -65,11 +65,6 @@ def test_each_class_and_the_means():
     for key, subset in (('mIoU', NAMES), ('mIoU16', SYNTHIA_16), ('mIoU13', SYNTHIA_13)):
         assert metrics[key] == pytest.approx(np.mean([ious[name] for name in subset]), abs=0.005), key
     assert len({metrics[key] for key in ('mIoU', 'mIoU16', 'mIoU13')}) == 3
-
-
-def test_mean_over_a_subset():
-    pairs = images()
-    ious = by_hand(pairs)
     metrics = evaluated(SubsetIoUMetric(classes=SYNTHIA_16), pairs)
     assert metrics['mIoU'] == pytest.approx(np.mean([ious[name] for name in SYNTHIA_16]), abs=0.005)
     assert 'IoU.train' in metrics  # reported all the same
@@ -98,7 +93,7 @@ def test_a_class_that_is_only_predicted_counts_with_zero():
     metrics = evaluated(SubsetIoUMetric(), [(predicted, label)])
     assert metrics['IoU.train'] == 0
     assert metrics['IoU.road'] == 75
-    assert metrics['mIoU'] == 37.5
+    assert metrics['mIoU'] == 37.5  # by hand
     without = evaluated(SubsetIoUMetric(classes=SYNTHIA_16), [(predicted, label)])
     assert without['mIoU'] == 75
 

@@ -29,8 +29,7 @@ class DynamicThresholdHook(Hook):
 
     priority = 'NORMAL'
 
-    def __init__(self, t_max: int | None = None, interval: int = 50,
-                 levels: Sequence[float] = (0.1, 0.5, 0.9)) -> None:
+    def __init__(self, t_max: int | None = None, interval: int = 50, levels: Sequence[float] = (0.1, 0.5, 0.9)) -> None:
         if t_max is not None and t_max < 1:
             raise ValueError(f'DynamicThresholdHook: t_max={t_max} must be at least 1; None is the end of the training')
         self.t_max, self.interval, self.levels = t_max, interval, tuple(levels)

@@ -147,8 +147,7 @@ class NonFiniteHook(Hook):
         line, details = describe_step(self._model, self._wrapper, forward, self._verdict, self._gradients)
         saved = self._save(runner, forward) if self.save_batch and counts['skipped'] == 1 else ''
         times = f'{counts["consecutive"]} in a row, {counts["skipped"]} in total'
-        print_log(f'iteration {runner.iter}: {line}. The step was skipped ({times}){saved}', 'current',
-                  logging.WARNING)
+        print_log(f'iteration {runner.iter}: {line}. The step was skipped ({times}){saved}', 'current', logging.WARNING)
         if counts['consecutive'] == self.max_consecutive or counts['skipped'] == self.max_total:
             raise NonFiniteError(
                 f'stopped at iteration {runner.iter}: steps whose loss or gradients are not finite: {times}. None of '

@@ -80,8 +80,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     def _validate_if_due(self) -> None:
         self._decide_current_val_interval()
         runner, hub = self.runner, self.runner.message_hub
-        due = self._iter >= self.val_begin and (
-            self._iter % self.val_interval == 0 or self._iter == self._max_iters)
+        due = self._iter >= self.val_begin and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
         if runner.val_loop is None or not due or hub.runtime_info.get(VALIDATED) == self._iter:
             return
         # Set before the validation: a new best result writes a checkpoint, which must contain it.

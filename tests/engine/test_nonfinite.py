@@ -26,18 +26,12 @@ def test_one_bad_number(device, dtype, bad):
             assert any_not_finite([tensor, *others])
 
 
-def test_infinities_of_both_signs():
+def test_what_is_finite():
+    """Also infinities of both signs, large numbers whose squares are not, and other types."""
     assert any_not_finite([torch.tensor([INF, -INF])])
     assert any_not_finite([torch.tensor([INF]), torch.tensor([-INF])])
-
-
-def test_large_numbers_are_finite():
-    """Their squares would not be."""
     assert not any_not_finite([torch.full((100,), 1e30), torch.full((100,), 1e300, dtype=torch.float64)])
     assert not any_not_finite([torch.full((100,), 6e4, dtype=torch.float16)])
-
-
-def test_other_types_are_finite():
     assert not any_not_finite([])
     assert not any_not_finite([torch.tensor([1, 2]), torch.tensor([True])])
     assert any_not_finite(iter([torch.tensor([1, 2]), torch.tensor([NAN])]))
