@@ -42,9 +42,8 @@ def install() -> None:
         return
     _done.installed = True
 
-    # Reading. Every loader of CheckpointLoader (local, open-mmlab, s3, ...) ends in the `torch`
-    # of this module; `load_url` (http, torchvision, mmcls) ends in torch.hub, which by default
-    # reads with weights_only=False.
+    # Reading. Every loader of CheckpointLoader (local, open-mmlab, s3, ...) ends in the `torch` of this module;
+    # `load_url` (http, torchvision, mmcls) ends in torch.hub, which by default reads with weights_only=False.
     checkpoint.torch = _SafeTorch()
     checkpoint.load_url = load_url
 

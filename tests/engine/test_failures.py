@@ -14,7 +14,7 @@ from benchmarks.same_run import differences
 from mmseg_camix.checkpoint import CheckpointError, DamagedCheckpointError, read_checkpoint
 from mmseg_camix.datasets import SampleError
 from mmseg_camix.engine.hooks.uda_hook import COUNTS
-from mmseg_camix.engine.loops.resumable_train_loop import WorkerDiedError
+from mmseg_camix.engine.loops import WorkerDiedError
 from tests.engine.test_resume import StopAt, Stopped, begun, log_of, train, training
 from tests.world import make_world
 

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmseg.evaluation import IoUMetric
 
 from mmseg_camix.datasets import RawCityscapesDataset
-from mmseg_camix.engine.loops.teacher_student import predicting_with
+from mmseg_camix.engine.loops import predicting_with
 from tests.models import tiny
 from tests.world import VAL, config
 

@@ -20,7 +20,7 @@ from benchmarks.same_run import comparable, differences, unequal
 from mmseg_camix.datasets import CLASSES
 from mmseg_camix.engine import processes
 from mmseg_camix.engine.hooks.record_hook import read_record
-from mmseg_camix.engine.loops.resumable_train_loop import VALIDATED
+from mmseg_camix.engine.loops import VALIDATED
 from mmseg_camix.engine.processes import prepare_launch
 from tests.gloo import run_in_pair
 from tests.models import tiny

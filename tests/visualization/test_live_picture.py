@@ -6,8 +6,7 @@ import pytest
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
 from mmseg_camix.engine.hooks.step_tap import StepTap
 from mmseg_camix.visualization import sheets
-from mmseg_camix.visualization.live_picture import Layout, compose
-from mmseg_camix.visualization.panels import Panel, panels_of
+from mmseg_camix.visualization.live_picture import Layout, Panel, compose, panels_of
 from tests.models import dsp_tiny, tiny
 
 VIEWS = {

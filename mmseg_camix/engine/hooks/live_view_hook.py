@@ -70,8 +70,7 @@ class LiveViewHook(Hook):
             self._show(runner, self._picture(runner, step))
 
     def _picture(self, runner: Runner, step: Step) -> np.ndarray:
-        from mmseg_camix.visualization.live_picture import compose
-        from mmseg_camix.visualization.panels import panels_of  # they import OpenCV and matplotlib
+        from mmseg_camix.visualization.live_picture import compose, panels_of  # imports OpenCV and matplotlib
         model = unwrap_model(runner.model)
         info = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
         classes = info.get('classes') or [f'class {index}' for index in range(step.num_classes)]

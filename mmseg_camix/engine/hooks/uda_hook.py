@@ -36,9 +36,8 @@ def has_stepped(wrapper: OptimWrapper) -> bool:
 class UDAHook(Hook):
     """Sets the model's training progress before each step, and moves the teacher after it.
 
-    With gradient accumulation the teacher moves only when the optimiser has. The hook also makes resuming exact:
-    global generators (dropout) are seeded for each iteration, and the state of the other processes is saved in
-    checkpoints.
+    With gradient accumulation the teacher moves only when the optimiser has. The hook also makes resuming exact: global
+    generators (dropout) are seeded for each iteration, and the state of the other processes is saved in checkpoints.
     """
 
     priority = 'NORMAL'
