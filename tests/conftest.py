@@ -16,10 +16,12 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope='session', autouse=True)
 def quick_mmengine():
-    """Skip slow parts of a Runner that no test checks: formatting the config, collecting garbage."""
+    """Skip slow parts of a Runner that no test checks: formatting the config, collecting garbage and versions."""
     import mmengine.config.config
     import mmengine.dataset.base_dataset
+    import mmengine.runner.runner
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.runner.runner, 'collect_env', dict)
         patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **kwargs: (text, False))
         patch.setattr(mmengine.dataset.base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
         yield

@@ -1,16 +1,21 @@
-"""Find the checkpoint to go on from."""
+"""The latest checkpoint of a work folder, and the training that the folder and its checkpoints belong to."""
+
+import json
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 
+from ..files import atomic_write
 from .errors import CheckpointError
 from .formats import ZIP_MAGIC, is_whole_zip, read_restricted
 from .reader import read_checkpoint
-from .run_id import checkpoint_run_id, read_run_id
 
 POINTER = 'last_checkpoint'
+RUN_FILE = 'run.json'
+META_KEY = 'run_id'
 
 # `iter_2000.pth`, `epoch_3.pth`; not `best_mIoU_iter_2000.pth`, which is without the optimiser.
 _PERIODIC = re.compile(r'(?!best_).*\d+\.pth')
@@ -88,3 +93,25 @@ def is_whole(file: Path) -> bool:
         except CheckpointError:
             return False
         return True
+
+
+def read_run_id(folder: str | Path) -> str | None:
+    """The id of the training that last started in a work folder; None if there is no readable `run.json`."""
+    try:
+        content = json.loads((Path(folder) / RUN_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    run_id = content.get('id') if isinstance(content, dict) else None
+    return run_id if isinstance(run_id, str) else None
+
+
+def write_run_id(folder: str | Path, run_id: str) -> None:
+    """Write `run.json`."""
+    atomic_write(Path(folder) / RUN_FILE, json.dumps(dict(id=run_id)) + '\n')
+
+
+def checkpoint_run_id(checkpoint: Any) -> str | None:
+    """The id of the training that wrote a checkpoint; None for those of other programs and older versions."""
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    run_id = meta.get(META_KEY) if isinstance(meta, dict) else None
+    return run_id if isinstance(run_id, str) else None

@@ -9,8 +9,7 @@ from ..files import atomic_write
 from .plain import to_plain
 
 
-def save_checkpoint(checkpoint: dict[str, Any], filename: str,
-                    file_client_args: dict | None = None,
+def save_checkpoint(checkpoint: dict[str, Any], filename: str, file_client_args: dict | None = None,
                     backend_args: dict | None = None) -> None:
     """Write `checkpoint` as plain data; takes the place of mmengine's function of this name.
 
@@ -25,16 +24,10 @@ def save_checkpoint(checkpoint: dict[str, Any], filename: str,
     # In memory first: torch hides an error of the disk behind one of its own.
     buffer = io.BytesIO()
     torch.save(to_plain(checkpoint), buffer)
-    # FileClient's arguments name the backend just as those of its successor do.
-    backend_args = backend_args or _without_disk(file_client_args)
+    if file_client_args and file_client_args.get('backend') != 'disk':
+        backend_args = file_client_args  # they name the backend as those of its successor do
     backend = get_file_backend(filename, backend_args=backend_args)
     if isinstance(backend, LocalBackend):
         atomic_write(filename, buffer.getbuffer())
     else:
         backend.put(buffer.getvalue(), filename)
-
-
-def _without_disk(file_client_args: dict | None) -> dict | None:
-    if file_client_args is not None and file_client_args.get('backend') == 'disk':
-        return None
-    return file_client_args

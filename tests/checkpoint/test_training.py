@@ -2,7 +2,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mmengine.runner.runner as runner_module
 import pytest
 import torch
 from mmengine.hooks import CheckpointHook
@@ -11,15 +10,6 @@ from mmengine.runner import Runner
 
 from mmseg_camix.checkpoint import install, read_checkpoint, writer
 from tests.checkpoint.training import make_runner
-
-
-@pytest.fixture(scope='module', autouse=True)
-def quick_start():
-    """Without mmengine's question to every compiler and driver which it is."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(runner_module, 'collect_env', dict)
-    yield
-    patch.undo()
 
 
 @pytest.fixture(scope='module')
@@ -65,7 +55,6 @@ def test_a_training_of_stock_mmengine_goes_on(straight, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, 'to_plain', lambda checkpoint: checkpoint)
     make_runner(tmp_path / 'run', 4).train()
     monkeypatch.undo()
-    monkeypatch.setattr(runner_module, 'collect_env', dict)
     with pytest.raises(Exception, match='Weights only load failed'):
         torch.load(tmp_path / 'run/iter_4.pth', weights_only=True)
     resumed = make_runner(tmp_path / 'run', 8, resume=True)

@@ -84,37 +84,16 @@ def test_ops_compiled_for_another_torch(monkeypatch):
         compiled_ops.import_mmcv_ops()
 
 
-def without(*missing: str):
-    return lambda name: None if name in missing else object()
-
-
-def test_no_mmcv_names_both_editions(monkeypatch):
-    monkeypatch.setattr(requirements, 'find_spec', without('mmcv'))
-    with pytest.raises(ImportError) as error:
-        requirements.check_requirements()
-    assert 'pip install mmcv-lite==2.1.0' in str(error.value)
-    assert 'pip install mmcv==2.1.0' in str(error.value)
-
-
-@pytest.mark.parametrize('version', ['1.7.2', '2.0.0rc3', '2.2.0'])
-def test_mmcv_outside_the_window(monkeypatch, version):
-    fake = ModuleType('mmcv')
-    fake.__version__ = version
-    monkeypatch.setitem(sys.modules, 'mmcv', fake)
-    monkeypatch.setattr(requirements, 'find_spec', without())
-    with pytest.raises(ImportError, match=rf'{version}.*>= 2\.0\.0rc4, < 2\.2\.0'):
-        requirements.check_requirements()
-
-
-def test_mmcv_of_which_only_the_folder_is_left(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'mmcv', ModuleType('mmcv'))
-    monkeypatch.setattr(requirements, 'find_spec', without())
-    with pytest.raises(ImportError, match='damaged'):
-        requirements.check_requirements()
-
-
-@pytest.mark.parametrize('name', ['ftfy', 'regex'])
-def test_undeclared_dependency(monkeypatch, name):
-    monkeypatch.setattr(requirements, 'find_spec', without(name))
-    with pytest.raises(ImportError, match=f'pip install {name}'):
+@pytest.mark.parametrize(('version', 'missing', 'match'), [
+    ('2.1.0', 'mmcv', r'(?s)pip install mmcv-lite==2\.1\.0.*pip install mmcv==2\.1\.0'),
+    *((version, '', rf'{version}.*>= 2\.0\.0rc4, < 2\.2\.0') for version in ('1.7.2', '2.0.0rc3', '2.2.0')),
+    (None, '', 'damaged'),  # only the folder of mmcv is left
+    ('2.1.0', 'ftfy', 'pip install ftfy'), ('2.1.0', 'regex', 'pip install regex')])
+def test_missing_and_unfit_packages_are_named_with_a_remedy(monkeypatch, version, missing, match):
+    mmcv = ModuleType('mmcv')
+    if version is not None:
+        mmcv.__version__ = version
+    monkeypatch.setitem(sys.modules, 'mmcv', mmcv)
+    monkeypatch.setattr(requirements, 'find_spec', lambda name: None if name == missing else object())
+    with pytest.raises(ImportError, match=match):
         requirements.check_requirements()

@@ -6,7 +6,6 @@ import logging
 import os
 from pathlib import Path
 
-import mmengine.runner.runner as runner_module
 import pytest
 from mmengine.hooks import Hook
 from mmengine.visualization import LocalVisBackend
@@ -19,12 +18,6 @@ from mmseg_camix.engine.hooks.record_hook import RecordMetricsHook, read_record
 from tests.checkpoint.training import make_runner
 
 FULL = OSError(errno.ENOSPC, 'No space left on device')
-
-
-@pytest.fixture(autouse=True)
-def quick_start(monkeypatch):
-    """Without mmengine's slow collection of compiler and driver versions."""
-    monkeypatch.setattr(runner_module, 'collect_env', dict)
 
 
 @pytest.fixture

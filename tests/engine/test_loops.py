@@ -4,13 +4,12 @@ import copy
 
 import pytest
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmseg.evaluation import IoUMetric
 
 from mmseg_camix.datasets import RawCityscapesDataset
 from mmseg_camix.engine.loops import predicting_with
+from tests.evaluation.test_results import stock
 from tests.models import tiny
 from tests.world import VAL, config
 
@@ -18,27 +17,10 @@ from tests.world import VAL, config
 def runner_of(world, tmp_path, method='DACS', **changes):
     """Networks that differ, so that neither number can be taken for the other."""
     runner = Runner.from_cfg(config(world, tmp_path, method, **changes))
-    torch.manual_seed(3)
-    with torch.no_grad():
-        for p in runner.model.parameters():
-            p.normal_()
+    tiny.randomised(runner.model, 3)
     if getattr(runner.model, 'teacher', None) is not None:
         runner.model.teacher.steps.fill_(1)  # as after a training
     return runner
-
-
-def stock_metrics(runner, network):
-    """mmseg's metric on the predictions of one network, image by image."""
-    metric = IoUMetric()
-    dataset = runner.build_dataloader(runner._test_dataloader).dataset if isinstance(
-        runner._test_dataloader, dict) else runner.test_dataloader.dataset
-    metric.dataset_meta = dataset.metainfo
-    network.eval()
-    for i in range(len(dataset)):
-        with torch.no_grad():
-            samples = network.test_step(pseudo_collate([dataset[i]]))
-        metric.process({}, [sample.to_dict() for sample in samples])
-    return metric.evaluate(len(dataset))
 
 
 @pytest.mark.parametrize('predict_with', ['student', 'teacher'])
@@ -46,7 +28,8 @@ def test_both_networks_and_the_one_that_predicts(world, tmp_path, predict_with):
     runner = runner_of(world, tmp_path)
     runner.model.predict_with = predict_with
     metrics = runner.test()
-    expected = {name: stock_metrics(runner, runner.model.network(name)) for name in ('student', 'teacher')}
+    dataset = runner.test_dataloader.dataset
+    expected = {name: stock(runner.model.network(name), dataset) for name in ('student', 'teacher')}
     assert expected['student']['mIoU'] != expected['teacher']['mIoU']
     for name, own in expected.items():
         for key in ('mIoU', 'aAcc', 'mAcc'):
@@ -67,7 +50,7 @@ def test_each_table_is_labelled(world, tmp_path):
 def test_a_plain_segmentor_is_evaluated_as_it_is(world, tmp_path):
     runner = runner_of(world, tmp_path, None, custom_hooks=[])
     metrics = runner.test()
-    assert metrics['mIoU'] == pytest.approx(stock_metrics(runner, runner.model)['mIoU'])
+    assert metrics['mIoU'] == pytest.approx(stock(runner.model, runner.test_dataloader.dataset)['mIoU'])
     assert not any('/' in key for key in metrics)
 
 

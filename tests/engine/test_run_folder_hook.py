@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 
 from benchmarks.same_run import differences
 from mmseg_camix.checkpoint import CheckpointError, find_latest_checkpoint, read_checkpoint, save_checkpoint
-from mmseg_camix.checkpoint.run_id import read_run_id
+from mmseg_camix.checkpoint.latest import read_run_id
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.hooks.run_folder_hook import WorkFolderInUseError, config_changes, lock_folder
 from tests.engine.test_resume import StopAt, Stopped, begun, log_of, train, training

@@ -108,10 +108,7 @@ def test_sliding_windows(world, tmp_path, window, step):
     cfg = config(world, tmp_path)
     cfg.model.segmentor = ConfigDict(tiny.small(num_classes=19, dropout=0.0))
     testing.slide(cfg, window, step)
-    model = tiny.build(cfg.model).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.normal_()
+    model = tiny.randomised(tiny.build(cfg.model))
     batch = pseudo_collate([DATASETS.build(cfg.test_dataloader.dataset)[0]])
     image = model.data_preprocessor(batch, False)['inputs']
     for name in model.networks:

@@ -33,15 +33,6 @@ def dataset(world, pipeline):
                                pipeline=pipeline))
 
 
-def shaken(model, seed=0):
-    """Weights that differ between student and teacher."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.normal_()
-    return model.eval()
-
-
 def by_hand(network, path, scales=SCALES, flip=True, base=RESIZED, out=RESIZED):
     """(C, H, W): each view is resized from the file, goes through the network and is put back."""
     image = cv2.imread(path)
@@ -64,7 +55,7 @@ def by_hand(network, path, scales=SCALES, flip=True, base=RESIZED, out=RESIZED):
 @pytest.mark.parametrize('flip', [True, False])
 @pytest.mark.parametrize('network', ['student', 'teacher'])
 def test_averages_are_those_of_the_reference(world, network, flip):
-    model = shaken(tiny.build(dict(type='DACS', segmentor=tiny.small(num_classes=19))))
+    model = tiny.randomised(tiny.build(dict(type='DACS', segmentor=tiny.small(num_classes=19))))
     model.predict_with = network
     averaged = MODELS.build(dict(type='AveragedViews', module=model)).eval()
     views = dataset(world, [dict(type='AugmentedViews', transforms=paper_pipeline(), scales=SCALES, flip=flip)])
@@ -82,7 +73,7 @@ def test_averages_are_those_of_the_reference(world, network, flip):
 
 
 def test_one_view_is_no_augmentation(world):
-    model = shaken(tiny.build(dict(type='DACS', segmentor=tiny.small(num_classes=19))))
+    model = tiny.randomised(tiny.build(dict(type='DACS', segmentor=tiny.small(num_classes=19))))
     averaged = MODELS.build(dict(type='AveragedViews', module=model)).eval()
     views = dataset(world, [dict(type='AugmentedViews', transforms=paper_pipeline(), scales=(1,), flip=False)])
     with torch.no_grad():
@@ -95,7 +86,7 @@ def test_labels_at_native_size(world):
     """Without EvaluateAtResizedShape, predictions are compared at the size of the label file."""
     pipeline = [dict(type='LoadImage'), dict(type='Resize', scale=RESIZED[::-1]), dict(type='LoadIdLabels'),
                 dict(type='PackUDAInputs')]
-    model = shaken(tiny.build(tiny.small(num_classes=19)))
+    model = tiny.randomised(tiny.build(tiny.small(num_classes=19)))
     averaged = MODELS.build(dict(type='AveragedViews', module=model)).eval()
     views = dataset(world, [dict(type='AugmentedViews', transforms=pipeline, scales=SCALES)])
     sample = averaged.test_step(pseudo_collate([views[0]]))[0]
@@ -106,7 +97,7 @@ def test_labels_at_native_size(world):
 
 
 def test_batches_of_several_images(world):
-    model = shaken(tiny.build(tiny.small(num_classes=19)))
+    model = tiny.randomised(tiny.build(tiny.small(num_classes=19)))
     averaged = MODELS.build(dict(type='AveragedViews', module=model)).eval()
     views = dataset(world, [dict(type='AugmentedViews', transforms=paper_pipeline(), scales=SCALES)])
     together = averaged.test_step(pseudo_collate([views[0], views[1]]))
@@ -118,7 +109,7 @@ def test_batches_of_several_images(world):
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_on_every_device(world, device):
-    model = shaken(tiny.build(tiny.small(num_classes=19)))
+    model = tiny.randomised(tiny.build(tiny.small(num_classes=19)))
     averaged = MODELS.build(dict(type='AveragedViews', module=model)).eval()
     batch = pseudo_collate([dataset(world, [dict(type='AugmentedViews', transforms=paper_pipeline())])[0]])
     expected = averaged.test_step(batch)[0].probabilities.data
@@ -149,7 +140,7 @@ def test_wrong_scales(scales):
 
 def test_both_networks_in_one_pass_of_a_runner(world, tmp_path, monkeypatch):
     """From a checkpoint, as the test tool does it; every image is read once for all views of both networks."""
-    model = shaken(tiny.build(dict(type='DACS', segmentor=tiny.small(num_classes=19))))
+    model = tiny.randomised(tiny.build(dict(type='DACS', segmentor=tiny.small(num_classes=19))))
     model.teacher.steps.fill_(1)
     save_checkpoint(dict(state_dict=model.state_dict()), str(tmp_path / 'x.pth'))
     cfg = config(world, tmp_path / 'run', load_from=str(tmp_path / 'x.pth'))

@@ -163,6 +163,15 @@ def build(cfg: dict, seed: int = 0) -> nn.Module:
     return model.train()
 
 
+def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+    """The model in eval mode, with weights that differ between student and teacher."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_()
+    return model.eval()
+
+
 def method(kind: str, segmentor: dict | None = None, seed: int = 0, iteration: int = 0,
            **arguments: object) -> nn.Module:
     """A method around a segmentor, told what the hook tells it: the classes, and where the training stands."""

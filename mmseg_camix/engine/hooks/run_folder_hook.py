@@ -16,8 +16,7 @@ from mmengine.runner import Runner
 
 from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.checkpoint.config_text import checkpoint_config, parse_config
-from mmseg_camix.checkpoint.latest import POINTER
-from mmseg_camix.checkpoint.run_id import META_KEY, RUN_FILE, checkpoint_run_id, write_run_id
+from mmseg_camix.checkpoint.latest import META_KEY, POINTER, RUN_FILE, checkpoint_run_id, write_run_id
 from mmseg_camix.type_names import type_name
 
 try:
