@@ -31,6 +31,7 @@ def assert_bounded(results, refused=True):
 HARMLESS = ('an announced frame', 'a distant memo')
 
 
+@pytest.mark.slow
 def test_bombs_are_refused(tmp_path):
     paths = list(bombs.files(tmp_path))
     results = bombs.read_all(paths, tmp_path / 'warm.pth')
