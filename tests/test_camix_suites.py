@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 
 import pytest
+import torch
 from mmengine.config import DictAction
 from mmseg.registry import MODELS
 
@@ -107,13 +108,15 @@ def test_rows_of_the_grid(name):
     assert type(model.objectives['mixed']) is SRC
 
 
-def test_the_released_settings_in_grey_levels():
-    """Noise of .1, clamped at .2, on images of 0 to 255."""
-    cfg = load_config(str(ROOT / 'configs/camix/mini_gta2cs_tiny_official.py'))
-    significance = MODELS.build(cfg.model).pseudo_labels.significance
-    std = sum(cfg.model.segmentor.data_preprocessor.std) / 3
-    assert significance.noise * std == pytest.approx(0.1, rel=0.01)
-    assert significance.clamp * std == pytest.approx(0.2, rel=0.01)
+@pytest.mark.parametrize('config', ['gta2cs_deeplabv2_official', 'mini_gta2cs_tiny_official'])
+def test_released_code_adds_a_constant(config):
+    """-.2 grey levels in place of noise: the bounds of its clamp are exchanged."""
+    cfg = load_config(str(ROOT / f'configs/camix/{config}.py'), {'model.segmentor.backbone.init_cfg': None})
+    model = MODELS.build(cfg.model)
+    image = torch.zeros(1, 3, 64, 64)
+    noisy = model.pseudo_labels.significance.add_noise(image, torch.Generator())
+    assert noisy.unique().numel() == 1
+    assert noisy.mean() * model.data_preprocessor.preprocessor.std.mean() == pytest.approx(-0.2, rel=0.01)
 
 
 @pytest.mark.parametrize(('domain', 'warm_up', 'ramp'), [('gta', 110, 130), ('synthia', 40, 10)])

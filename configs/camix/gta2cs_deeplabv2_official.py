@@ -4,6 +4,7 @@
 #   - plain ClassMix, source onto target and with void as a class, for the first 110k iterations;
 #   - the criterion is averaged before the mask is applied, so the significance mask cancels out of the loss;
 #   - the threshold is (beta + (1 - beta) ramp) ln C, which almost every pixel passes, with t_max 130k;
+#   - the bounds of the clamp of the noise are exchanged, so that it is -.2 grey levels everywhere and all passes agree;
 #   - the student is tested.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
@@ -22,5 +23,10 @@ model = dict(
         classes=dict(count_ignore=True)),
     views=dict(mixed=dict(at=110000)),
     objectives=dict(mixed=dict(type='PixelCrossEntropy', view='mixed')),
-    pseudo_labels=dict(significance=dict(form='official', bound='classes', t_max=130000)),
+    pseudo_labels=dict(significance=dict(
+        form='official',
+        bound='classes',
+        t_max=130000,
+        noise_unit='input',  # grey levels
+        clamp=(0.2, -0.2))),
     predict_with='student')

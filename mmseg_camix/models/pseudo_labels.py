@@ -63,6 +63,11 @@ class PseudoLabels(nn.Module):
         if self.align is not None:
             self.align.set_num_classes(num_classes)
 
+    def set_normalisation(self, std: Sequence[float], channel_order: str) -> None:
+        """Set the normalisation of images, which is the unit of noise; the wrapper calls it when it is built."""
+        if self.significance is not None:
+            self.significance.set_normalisation(std, channel_order)
+
     def prepare(self, metainfo: Mapping[str, Any]) -> None:
         """Read what only training needs; called before training."""
         if self.align is not None:

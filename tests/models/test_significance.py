@@ -70,9 +70,9 @@ def batches_seen(significance):
 # ------------------------------------------------------------------ noise
 
 
-def noise_of(**options):
+def noise_of(segmentor=None, **options):
     """(L, B, 3, H, W): what is added to the images."""
-    model = camix(significance=dict(passes=6, **options), segmentor=network())
+    model = camix(significance=dict(passes=6, **options), segmentor=segmentor or network())
     data = data_of(model)
     seen = []
     model.teacher.model.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
@@ -88,6 +88,28 @@ def test_noise_is_normal_and_clamped():
     assert abs(noise.mean().item()) < 0.005
     assert len({one.sum().item() for one in noise.flatten(0, 1)}) == 6 * BATCH, 'copies with the same noise'
     assert noise_of(noise=0.0).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(('order', 'std', 'expected'), [
+    ('rgb', (58.395, 57.12, 57.375), (1.0, 1.0, 1.0)),
+    ('rgb', (1.0, 1.0, 1.0), (58.395, 57.12, 57.375)),
+    ('bgr', (1.0, 1.0, 1.0), (57.375, 57.12, 58.395)),
+    ('bgr', (57.375, 57.12, 58.395), (1.0, 1.0, 1.0)),
+    ('rgb', (127.5, 127.5, 127.5), (0.458, 0.448, 0.45))])
+def test_noise_has_the_size_in_grey_levels_whatever_the_normalisation(order, std, expected):
+    """As in DeepLabV2, whose input is not divided by a deviation."""
+    segmentor = network()
+    segmentor['data_preprocessor'].update(std=list(std), bgr_to_rgb=order == 'rgb')
+    noise = noise_of(noise=0.1, clamp=0.2, segmentor=segmentor)
+    per_channel = noise.transpose(0, 2).flatten(1).abs().amax(1)
+    torch.testing.assert_close(per_channel, 0.2 * torch.tensor(expected), rtol=2e-3, atol=1e-4)
+    raw = noise_of(noise=0.1, clamp=0.2, noise_unit='input', segmentor=segmentor)
+    torch.testing.assert_close(noise, raw * torch.tensor(expected).view(3, 1, 1), rtol=2e-3, atol=2e-3)
+
+
+def test_exchanged_bounds_of_the_clamp_replace_the_noise():
+    noise = noise_of(clamp=(0.2, -0.2))
+    torch.testing.assert_close(noise, torch.full_like(noise, -0.2))
 
 
 def test_noise_is_that_of_the_step():
@@ -250,6 +272,9 @@ def test_a_certain_network_is_significant_everywhere():
     (dict(scale=0.0), r'scale=0.0 in \(0, 1\]'),
     (dict(scale=1.5), 'scale=1.5'),
     (dict(noise=-1.0), 'noise=-1.0'),
+    (dict(clamp=-0.2), 'clamp=-0.2 must be a number of at least 0'),
+    (dict(clamp=(0.1, 0.2, 0.3)), 'clamp=.* the lowest and the highest'),
+    (dict(noise_unit='grey'), "noise_unit='grey' must be one of imagenet, input"),
     (dict(gamma=5.0), 'gamma=5.0 must not be positive'),
     (dict(t_max=0), 't_max=0 at least 1')])
 def test_bad_arguments(options, message):

@@ -106,6 +106,7 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
             self.pseudo_labels = build_entry(
                 'entry', 'pseudo_labels', {'type': 'PseudoLabels', **cfg['pseudo_labels']}, MODELS, PseudoLabels)
             self.pseudo_labels.set_num_classes(self.num_classes)
+            self.pseudo_labels.set_normalisation(self.data_preprocessor.std, self.data_preprocessor.channel_order)
             self.pseudo_labels.keep_probs = any(o.needs_probs for o in self.objectives.values())
             self.teacher = construct("'teacher'", EMATeacher, cfg.get('teacher', {}), self.student)
         elif 'target' in self._branches_read():
