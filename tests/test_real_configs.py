@@ -2,12 +2,15 @@
 
 import inspect
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TRANSFORMS
+from PIL import Image
 
 from mmseg_camix.datasets import RareClassDataset
 from tests.tools_runner import ROOT
@@ -97,6 +100,19 @@ def test_the_network_is_one_of_the_bases(path):
     if path.parent.name == 'rccr' and base == 'deeplabv2_r101':
         expected.backbone.init_cfg.checkpoint = 'pretrained/resnet101_imagenet.pth'
     assert segmentor == expected
+
+
+@pytest.mark.parametrize('source', ['gta', 'synthia'])
+@pytest.mark.parametrize(('network', 'antialiased'), [('deeplabv2', True), ('daformer', False)])
+def test_resize_of_target_and_test_images(source, network, antialiased):
+    """Pillow's with DeepLabV2, as in the code of the DACS family; OpenCV's with DAFormer."""
+    cfg = read(f'dacs/{source}2cs_{network}')
+    image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
+    expected = (np.asarray(Image.fromarray(image).resize((64, 32), Image.Resampling.BILINEAR)) if antialiased else
+                cv2.resize(image, (64, 32)))
+    for dataset in (cfg.train_dataloader.dataset.target, cfg.test_dataloader.dataset):
+        resize = TRANSFORMS.build(dict(next(t for t in dataset.pipeline if t.type == 'Resize'), scale=(64, 32)))
+        np.testing.assert_array_equal(resize(dict(img=image))['img'], expected)
 
 
 def test_images_as_the_weights_know_them():

@@ -63,7 +63,7 @@ _WORDS = _names('''
     arch attention_type block bottleneck_type classes color_type frozen_exclude fusion fusion_types input_transform
     interpolate_mode interpolation loss_name loss_type meta_keys mode out_type padding padding_mode patch_pad
     pooling_type position psa_type readout_type reduction stdc_type style upsample_mode variant''')
-_CHOICES = {'imdecode_backend': ('cv2', 'pillow', 'tifffile')}
+_CHOICES = {'imdecode_backend': ('cv2', 'pillow', 'tifffile'), 'backend': ('cv2', 'pillow')}
 _TIMM_NAMES = ('name', 'model_name')
 # Dropped: images are the user's files, whatever backend the training read its own with.
 _DROPPED = ('backend_args', 'file_client_args')

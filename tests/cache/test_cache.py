@@ -52,6 +52,7 @@ def assert_same(one, other):
 PIPELINES = {
     'cv2': PIPELINE,
     'pillow, flip': [LOAD, LABELS, BICUBIC, CROP, FLIP, PACK],
+    'pillow, antialiased': [LOAD, dict(BICUBIC, interpolation='bilinear'), CROP, PACK],
     'varied crops': [LOAD, LABELS, BILINEAR, VARIED, FLIP, PACK],
     'flip before the crop': [LOAD, LABELS, BILINEAR, FLIP, CROP, PACK],
     'no crop': [LOAD, LABELS, BILINEAR, dict(type='EvaluateAtResizedShape'), PACK],

@@ -19,7 +19,7 @@ from mmseg_camix.datasets.encodings import CLASSES, PALETTE
 from mmseg_camix.models import adapter
 from mmseg_camix.weights import WeightsError
 from mmseg_camix_tools.export import ExportError, embedded
-from mmseg_camix_tools.export.embedded import accept_network
+from mmseg_camix_tools.export.embedded import accept_network, accept_pipeline
 from mmseg_camix_tools.export.files import mmseg_config, open_network, write_mmseg, write_safetensors
 from mmseg_camix_tools.export.metainfo import dataset_meta
 from mmseg_camix_tools.export.plain import plain_network
@@ -287,6 +287,7 @@ REFUSED = {
     'a pickled image': (pipeline(type='LoadBiomedicalImageFromFile', decode_backend='pickle'), r'test_pipeline.type'),
     'a transform of files': (pipeline(type='LoadAnnotationsImage'), r'test_pipeline.type'),
     'another decoder': (pipeline(imdecode_backend='pickle'), 'imdecode_backend'),
+    'another resize': (pipeline(backend='pickle'), 'backend'),
     'code in a key': (head(**{"a': __import__('os').system('touch {folder}/marker'), 'b": 1}),
                       'is not the name of an argument'),
     'a huge image': (pipeline(type='Resize', scale=(60000, 60000)), r'test_pipeline.scale'),
@@ -344,6 +345,11 @@ class Touch:
 
     def __reduce__(self):
         return pathlib.Path.touch, (self.path, )
+
+
+def test_resize_of_deeplabv2_is_accepted():
+    resize = dict(type='Resize', scale=(1024, 512), backend='pillow')
+    assert accept_pipeline([resize]) == [resize]
 
 
 def test_backends_of_a_checkpoint_are_dropped(deeplab):

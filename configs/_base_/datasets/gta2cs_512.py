@@ -12,14 +12,14 @@ source_pipeline = [
 ]
 target_pipeline = [
     dict(type='LoadImage'),
-    dict(type='Resize', scale=(1024, 512)),
+    dict(type='Resize', scale=(1024, 512), backend='pillow'),  # antialiased, as in the released code
     dict(type='RecordedRandomCrop', crop_size=crop_size),
     dict(type='PackUDAInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadIdLabels'),
-    dict(type='Resize', scale=(1024, 512)),
+    dict(type='Resize', scale=(1024, 512), backend='pillow'),
     dict(type='EvaluateAtResizedShape'),
     dict(type='PackUDAInputs'),
 ]
