@@ -6,6 +6,12 @@ _once = dict(seeds=1, curve=False)  # ablations
 _dsp = 'configs/dsp/mini_gta2cs_tiny.py'
 _no_alignment = {'model.objectives.align_patch': None, 'model.objectives.align_global': None}
 _hard_target = {**_no_alignment, 'model.views.mixed_target.opacity': 1.0}
+_hard_rare = {  # the long-tail classes hard, over a soft paste of the template's classes
+    'model.masks.patch.type': 'ClassMask', 'model.masks.patch.of': 'donor', 'model.views.patch': None,
+    **{f'model.views.{view}_{domain}.{key}': value for domain in ('source', 'target') for view, arguments in {
+        'soft': dict(type='Paste', donor='donor', over=domain, mask='patch', opacity=0.8, augment=False),
+        'mixed': dict(donor='rare', over=f'soft_{domain}', mask='rare', opacity=1.0)}.items()
+       for key, value in arguments.items()}}
 rows = [
     dict(name='Source only', config='configs/source_only/mini_gta2cs_tiny.py', source_val=True, curve=False),
     dict(name='DACS', config='configs/dacs/mini_gta2cs_tiny.py'),
@@ -24,5 +30,15 @@ rows = [
       for k in (0, 1, 3)],
     # The cost and the effect of one pass for both mixed images
     dict(name='DSP, one pass for each mixed image', config=_dsp, **_once, options={'model.joint_views': []}),
+    # Differences of the released code, each by itself; its opacity is the row beta = 0.9, its k the row k = 1. The
+    # lambda is that of its first commit (8baf66e).
+    dict(name='DSP, long-tail classes pasted hard', config=_dsp, **_once, options=_hard_rare),
+    dict(name='DSP, no recipient term on the target', config=_dsp, **_once, options={
+        'model.views.mixed_target.recipient_term': False}),
+    dict(name='DSP, q on target pixels', config=_dsp, **_once, options={'model.pseudo_labels.weighted': True}),
+    dict(name='DSP, lambda = 1e-4', config=_dsp, **_once, options={
+        f'model.objectives.align_{region}.weight': 1e-4 for region in ('patch', 'global')}),
+    dict(name="DSP, first image's mask for all", config=_dsp, **_once, options={
+        'model.objectives.align_patch.shared_mask': True}),
     dict(name='DSP, released code', config='configs/dsp/mini_gta2cs_tiny_official.py', **_once),
 ]

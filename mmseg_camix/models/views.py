@@ -50,17 +50,23 @@ class Paste(ViewBuilder):
         opacity: 1 pastes hard. Below 1 the images blend within the mask, and the view has both labels as targets: the
             donor's with weight ``opacity`` and the recipient's with the rest.
         augment: whether the strong augmentation is applied to the result.
-        recipient_term: False gives a soft paste the labels of a hard one, everywhere with weight ``opacity``, as the
-            released DSP does on the target.
+        recipient_term: where a soft paste also has the recipient's labels: True within the mask, as above. Otherwise
+            its first target is that of a hard paste, everywhere with weight ``opacity`` (the released DSP), to which
+            'everywhere' adds the recipient's labels with the rest of the weight, and False does not.
+        keep_weight: whether the pasted pixels keep the weight of those below. Of several targets of the recipient only
+            the first then takes the donor's labels (the released DSP, for the long-tail class).
     """
 
     def __init__(self, donor: str, over: str, mask: str, opacity: float = 1.0,
-                 augment: bool = True, recipient_term: bool = True) -> None:
+                 augment: bool = True, recipient_term: bool | str = True, keep_weight: bool = False) -> None:
         super().__init__()
         if not 0 <= opacity <= 1:
             raise ValueError(f'opacity={opacity} must lie in [0, 1]')
+        if recipient_term not in (True, False, 'everywhere'):
+            raise ValueError(f"recipient_term='{recipient_term}' must be True, False or 'everywhere'")
         self.donor, self.over, self.mask = donor, over, mask
         self.opacity, self.augment, self.recipient_term = opacity, augment, recipient_term
+        self.keep_weight = keep_weight
         self.reads = (donor, over)
 
     def forward(self, step: Step) -> View:
@@ -73,13 +79,17 @@ class Paste(ViewBuilder):
                     _smaller_scale(donor.scale, over.scale))
 
     def _targets(self, donor: View, over: View, mask: Tensor) -> tuple[Target, ...]:
+        if self.keep_weight:
+            first, *others = over.targets
+            return replace(_paste_target(donor.target, first, mask), weight=first.weight), *others
         single = len(donor.targets) == len(over.targets) == 1
         if single and self.opacity == 1:
             return (_paste_target(donor.target, over.target, mask),)
-        if not self.recipient_term:
-            target = _paste_target(donor.target, over.target, mask)
-            return (target.scaled(torch.full_like(target.weight, self.opacity)),)
-        return _blend_targets(donor, over, mask, self.opacity)
+        if self.recipient_term is True:
+            return _blend_targets(donor, over, mask, self.opacity)
+        share = torch.full_like(over.target.weight, self.opacity)
+        pasted = _paste_target(donor.target, over.target, mask).scaled(share)
+        return (pasted, over.target.scaled(1 - share)) if self.recipient_term else (pasted,)
 
 
 def _paste_target(donor: Target, over: Target, mask: Tensor) -> Target:

@@ -5,6 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+
+from tests.tools_runner import ROOT
 
 from .dsp_tiny import BATCH, CLASSES, NO_ALIGNMENT, SIZE, VOID, data_of, labels_of, losses_of, model_of
 from .tiny import step_of
@@ -146,3 +149,47 @@ def test_the_released_loss_on_the_target_lacks_a_term():
     hard = np.where(mask, label, over_label)
     expected = 0.8 * soft_loss(model, pasted, 1.0, np.ones_like(mask), hard, hard)
     assert losses_of(model, data)[1]['mixed_target.loss_ce'] == pytest.approx(expected, rel=1e-5)
+
+
+RELEASED = Config.fromfile(ROOT / 'configs/_base_/dsp_released.py').dsp_released.to_dict()
+
+
+def released_model():
+    objectives = dict(NO_ALIGNMENT, mixed_source=dict(normalise='valid'))
+    model = model_of(**RELEASED, objectives=objectives, teacher=dict(norm='running'))
+    data = data_of(model)
+    data['inputs']['rare_target'] = data_of(model, seed=7)['inputs']['rare']
+    data['data_samples']['rare_target'] = data_of(model, seed=7)['data_samples']['rare']
+    return model, data
+
+
+@pytest.mark.parametrize('domain', ['source', 'target'])
+def test_released_code_by_loops(domain):
+    """A hard long-tail class over a soft paste; .9 and .1 of two means on the source, .9 and .9 q on the target."""
+    model, data = released_model()
+    for sample in data['data_samples']['source']:
+        sample.gt_sem_seg.data[0, :3] = VOID  # so that a mean over labelled pixels is another
+    step = step_of(model, data)
+    masks = {name: mask[:, 0].numpy() for name, mask in step.masks.items()}
+    branch = 'rare' if domain == 'source' else 'rare_target'
+    rare, template = masks[branch], masks['patch']
+    assert (rare & template).any() and (rare & ~template).any() and (~rare & ~template).any()
+    below = labels_of(data, 'source') if domain == 'source' else teacher_labels(model, data)
+    hard = np.where(rare, labels_of(data, branch), np.where(template, labels_of(data, 'donor'), below))
+    images = soft_paste(0.9, template, data['inputs']['donor'].numpy(), data['inputs'][domain].numpy())
+    images = np.where(rare[:, None], data['inputs'][branch].numpy(), images)
+    np.testing.assert_allclose(step.views[f'mixed_{domain}'].image.numpy(), images, atol=1e-5)
+
+    def entropies(label):
+        logs = np.array([log_probs(model.student, image) for image in images])
+        values = np.take_along_axis(logs, np.where(label == VOID, 0, label)[..., None], 3)[..., 0]
+        return np.where(label == VOID, 0, -values)
+
+    if domain == 'source':
+        expected = sum(share * entropies(label).sum() / (label != VOID).sum()
+                       for share, label in ((0.9, hard), (0.1, below)))
+    else:
+        q = step.statistics['pseudo/q'].item()
+        assert 0 < q < 1
+        expected = (0.9 * np.where(template, 1, q) * entropies(hard)).mean()
+    assert losses_of(model, data)[1][f'mixed_{domain}.loss_ce'] == pytest.approx(expected, rel=1e-5)
