@@ -66,7 +66,6 @@ def protocol_digest(row: Row, data_root: str | Path = DATA_ROOT) -> str:
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'source_val_dataloader'):
         for option in ('num_workers', 'persistent_workers', 'collate_fn'):
             (content.get(loader) or {}).pop(option, None)
-    content.get('optim_wrapper', {}).get('optimizer', {}).pop('fused', None)  # changes the rounding only
     content['defaults'] = getattr(MODELS.get(cfg.model.type), 'defaults', None)
     drawn = Path(data_root) / 'mini.json'
     content['data'] = drawn.read_text() if drawn.is_file() else str(data_root)
