@@ -38,7 +38,8 @@ def outcome(miou):
 @pytest.mark.parametrize(('option', 'same'), [
     *(({key: value}, False) for key, value in {
         'optim_wrapper.optimizer.lr': 0.2, 'optim_wrapper.optimizer.fused': True, 'train_dataloader.batch_size': 4,
-        'train_cfg.max_iters': 11, 'model.masks.classes.ratio': 0.4, 'model.type': 'iDACS', 'train_dataloader.dataset.x': 1}.items()),
+        'train_cfg.max_iters': 11, 'model.masks.classes.ratio': 0.4, 'model.type': 'iDACS',
+        'train_dataloader.dataset.x': 1}.items()),
     *(({key: value}, True) for key, value in {
         'work_dir': 'elsewhere', 'train_dataloader.num_workers': 0, 'randomness.seed': 7, 'resume': True,
         'train_dataloader.persistent_workers': False, 'default_hooks.logger.interval': 1}.items())])
