@@ -160,7 +160,7 @@ def _prediction(head: nn.Module, output: object) -> Tensor:
     name = type(head).__name__
     known = [base.__name__ for base in type(head).__mro__ if base.__name__ in _PREDICTION_OF_TUPLE]
     if known and isinstance(output, (tuple, list)):
-        # In testing these heads return the prediction alone, so the tuple means training mode.
+        # In testing these heads return only the prediction, so the tuple means training mode.
         prediction: Tensor = output[_PREDICTION_OF_TUPLE[known[0]]]
         return prediction
     raise UnsupportedSegmentorError(
@@ -195,11 +195,7 @@ def supervised_losses(segmentor: Any, features: Features, samples: list[Any],
                       computed: Sequence[Output] = ()) -> Losses:
     """The segmentor's own losses on labelled images, auxiliary heads included.
 
-    Args:
-        segmentor: a segmentor.
-        features: of the images.
-        samples: their data samples, with labels.
-        computed: what :func:`outputs` returned for the features, if that is known.
+    ``computed`` is what :func:`outputs` returned for the features, if that is known.
     """
     if hasattr(segmentor, 'outputs'):
         losses = _losses_of_outputs(segmentor, computed or outputs(segmentor, features), samples)

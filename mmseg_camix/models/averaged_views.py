@@ -47,7 +47,7 @@ class AveragedViews(BaseTTAModel):
         for sample, average in zip(merged, averages):
             sample.set_data(dict(probabilities=PixelData(data=average),
                                  pred_sem_seg=PixelData(data=average.argmax(0, keepdim=True))))
-            del sample.seg_logits  # of the first view alone
+            del sample.seg_logits  # only of the first view
         return merged
 
 

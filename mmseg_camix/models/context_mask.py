@@ -67,7 +67,7 @@ class ContextMask(Mask):
         # They follow from files and class names, so they are not saved in checkpoints.
         self.register_buffer('prior', None, persistent=False)
         self.register_buffer('relations', None, persistent=False)
-        # Moves with the model, so that its device is known before there is a prior.
+        # Moves with the model, so that its device is available before there is a prior.
         self.register_buffer('_device_marker', torch.empty(0), persistent=False)
         self._prior_size: tuple[int, int] | None = None
         self._accepted_shapes: set[tuple[int, ...]] = set()

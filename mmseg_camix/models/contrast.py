@@ -21,10 +21,6 @@ class MemoryBank(nn.Module):
 
     Its size follows the batches; one of another size empties it. Each process has its own bank (the checkpoint holds
     all of them); with ``global_batch=True`` all have the same, of all their images.
-
-    Args:
-        batches: number of batches to keep.
-        channels: K.
     """
 
     embeddings: Tensor

@@ -36,8 +36,6 @@ class FeatureDistance(Objective):
         Released code: a batch without any such cell gives NaN. Ours: 0 with gradient 0.
 
     Args:
-        view: the view on which features are compared.
-        weight: factor of the loss.
         encoder: config of another frozen encoder with the same features; None copies the backbone.
         things: names of the thing classes; those that the data set lacks are ignored. None takes all classes.
         min_share: least share of a cell that its majority class covers.
@@ -142,13 +140,11 @@ class FeatureMMD(Objective):
         neighbour. An image whose mask is empty there adds 0.
 
     Args:
-        view: the first view.
         other: the second view.
         mask: name of the mask within which features are compared; None compares all.
-        weight: factor of the loss (the paper's lambda_feature).
+        weight: the paper's lambda_feature.
         features: index of the feature map that is compared; None takes the (last) one that the head reads.
         cells: largest number of cells of each image that are compared.
-        samples: 'cells' or 'images'.
         shared_mask: whether the mask of the first image is used for all.
         kernels: number of Gaussians.
     """

@@ -23,16 +23,9 @@ class DeepLabV2Head(BaseDecodeHead):
         ``dilations=(6, 12)``; any others can be given.
 
     Args:
-        in_channels: channels of the feature map.
-        num_classes: number of classes.
         dilations: rate of each classifier.
-        in_index: which of the backbone's outputs is read.
-        align_corners: how logits are brought to the label's size.
-        ignore_index: label of pixels that do not count.
-        loss_decode: config of the loss, or several.
-        sampler: config of mmseg's pixel sampler.
-        init_std: standard deviation of the classifiers' weights at the start.
-        init_cfg: weights of the head.
+        init_std: standard deviation of the classifiers' weights at the start, unless `init_cfg` is given.
+        others: as in mmseg's `BaseDecodeHead`.
     """
 
     def __init__(self, in_channels: int = 2048, num_classes: int = 19, dilations: Sequence[int] = (6, 12),
@@ -79,12 +72,7 @@ BATCH_NORM = dict(type='BN', requires_grad=True)
 
 
 class Embedding(nn.Module):
-    """A linear map of the channels at every place.
-
-    Args:
-        in_channels: channels of the map.
-        channels: channels of the result.
-    """
+    """A linear map of the channels at every place."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -100,11 +88,9 @@ class ContextFusion(nn.Module):
     """Parallel dilated convolutions and a 3x3 bottleneck; no image pooling.
 
     Args:
-        in_channels: channels of the concatenated levels.
-        channels: channels of each branch and of the result.
+        channels: of each branch and of the result.
         dilations: rate of each branch; rate 1 is a plain 1x1 convolution.
         separable: whether dilated branches are depthwise-separable.
-        norm_cfg: config of the normalisation.
     """
 
     def __init__(self, in_channels: int, channels: int, dilations: Sequence[int], separable: bool,
@@ -131,19 +117,13 @@ class DAFormerHead(BaseDecodeHead):
 
     Args:
         in_channels: channels of each level.
-        num_classes: number of classes.
         embed_dims: channels of each embedded level.
         channels: channels after the fusion.
         fusion: 'context', depthwise-separable dilated branches and a 3x3 bottleneck (DAFormer); 'aspp', the same with
             full convolutions; 'plain', one 1x1 convolution.
         dilations: rates of the branches; 'plain' has none.
         in_index: which of the backbone's outputs are read; None for all that `in_channels` names.
-        dropout_ratio: dropout of whole channels before the classifier.
-        norm_cfg: config of the normalisation.
-        align_corners: how levels and logits are resized.
-        ignore_index: label of pixels that do not count.
-        loss_decode: config of the loss, or several.
-        sampler: config of mmseg's pixel sampler.
+        others: as in mmseg's `BaseDecodeHead`.
     """
 
     def __init__(self, in_channels: Sequence[int] = (64, 128, 320, 512), num_classes: int = 19,

@@ -20,8 +20,8 @@ class Mask(nn.Module):
     """Base of all masks: ``forward(step)`` returns a region (B, 1, H, W) bool.
 
     Args:
-        of: the branch whose images (and labels) the region is drawn on. The target's labels are the teacher's
-            pseudo-labels.
+        of: the branch on whose images or labels the region is drawn. The target's labels are pseudo-labels. All masks
+            have this argument.
     """
 
     def __init__(self, of: str = 'source') -> None:
@@ -49,7 +49,6 @@ class ClassMask(Mask):
         Ours: rounds up; void is not a class (``count_ignore=True`` counts it).
 
     Args:
-        of: the branch whose labels are used.
         ratio: share of the present classes to choose.
         pool: 'image' draws from each image's classes, 'batch' from the whole batch's (DAFormer).
         count_ignore: whether void is one of the classes.
@@ -72,9 +71,6 @@ class ClassMask(Mask):
 @TRANSFORMS.register_module()
 class LabelledMask(Mask):
     """All pixels that have a label: the region of a patch whose surroundings are void.
-
-    Args:
-        of: the branch whose labels are used.
     """
 
     def forward(self, step: Step) -> Tensor:
@@ -88,9 +84,7 @@ class PatchMask(ClassMask):
     Args:
         of: the branch of the template images.
         rare: the branch of the long-tail patches, whose label is void elsewhere.
-        ratio: share of the template's classes to choose; rounded up.
-        pool: as in :class:`ClassMask`.
-        count_ignore: whether void is one of the template's classes.
+        ratio, pool, count_ignore: as in :class:`ClassMask`, for the template.
     """
 
     def __init__(self, of: str = 'donor', rare: str = 'rare', ratio: float = 0.5, pool: str = 'image',
@@ -112,7 +106,6 @@ class BoxMask(Mask):
     """CutMix: one random box per image.
 
     Args:
-        of: the branch whose size is used.
         area: share of the image that the box covers.
         stride: corners are multiples of this many pixels.
     """
@@ -139,7 +132,6 @@ class SquareMask(Mask):
         Ours: one per image, multiples of the segmentor's stride.
 
     Args:
-        of: the branch whose size is used.
         area: range of the square's area, as a share of the square on the image's shorter side.
         stride: side and corner are multiples of this many pixels; None takes the stride of the coarsest map that an
             objective reads.
@@ -168,7 +160,6 @@ class CowMask(Mask):
     """CowMix: smoothed noise above a threshold, with blotches as on a cow.
 
     Args:
-        of: the branch whose size is used.
         sigma: range of the smoothing, log-uniform, as a share of the image's shorter side.
         share: range of the covered share of the image.
     """

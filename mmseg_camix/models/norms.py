@@ -35,9 +35,6 @@ class unmoved_statistics:
     """As :func:`frozen_statistics`, for a pass that repeats another one; may be entered repeatedly.
 
     Layers track as before, so that autograd keeps the same tensors, but new statistics get no weight.
-
-    Args:
-        module: whose layers.
     """
 
     def __init__(self, module: nn.Module) -> None:

@@ -25,7 +25,7 @@ class Objective(nn.Module):
     """Base of all objectives: ``forward(step, student)`` returns named losses.
 
     Args:
-        view: the view whose predictions or features are compared.
+        view: the view whose predictions or features are compared. All objectives have this argument, and the next.
         weight: factor of the loss; a number or a schedule of the iteration, at least 0.
     """
 
@@ -86,12 +86,7 @@ class Objective(nn.Module):
 
 @MODELS.register_module()
 class SupervisedLoss(Objective):
-    """The segmentor's own heads and losses (auxiliary heads included) on a labelled view.
-
-    Args:
-        view: a branch with ground truth, or any view with one hard target.
-        weight: factor of all these losses.
-    """
+    """The segmentor's own losses, auxiliary heads included, on a branch or on a view with one hard target."""
 
     needs_logits = False
 
@@ -132,8 +127,6 @@ class PixelCrossEntropy(PixelObjective):
     """Cross-entropy x weight.
 
     Args:
-        view: the view.
-        weight: factor of the loss.
         normalise: 'pixels' is the mean over all B*H*W pixels (the DACS family), 'valid' over those with a label,
             'weight' divides by the sum of the pixels' weights.
     """
@@ -159,10 +152,6 @@ class SignificanceCrossEntropy(PixelObjective):
         Paper: sum(U CE) / sum(U), times the adaptive lambda of DACS. Released code: the criterion returns a mean, so
         that mask and division cancel (:class:`PixelCrossEntropy` is that).
         Ours: the paper's, with q on target pixels within the sum; 0 with gradient 0 where sum(U) = 0.
-
-    Args:
-        view: the view, whose targets carry significance.
-        weight: factor of the loss.
     """
 
     loss_name = 'loss_src'
@@ -180,10 +169,6 @@ class PixelMSE(PixelObjective):
     """Squared difference of the student's and the target's class distribution, x weight.
 
     Summed over the classes, mean over the pixels, so that its size does not depend on the number of classes.
-
-    Args:
-        view: the view.
-        weight: factor of the loss.
     """
 
     needs_probs = True

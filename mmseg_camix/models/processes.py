@@ -15,10 +15,6 @@ class Processes:
 
     All processes must call the same methods in the same order, as collective operations demand. Nothing here waits for
     the device.
-
-    Args:
-        rank: of this process.
-        world: number of processes.
     """
 
     def __init__(self, rank: int = 0, world: int = 1) -> None:

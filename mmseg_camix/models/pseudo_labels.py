@@ -145,12 +145,7 @@ class DistributionAlignment(nn.Module):
         self.prior = prior / prior.sum()
 
     def forward(self, probs: Tensor, average: Average = identity) -> Tensor:
-        """The aligned distribution of each pixel, (B, C, H, W).
-
-        Args:
-            probs: (B, C, H, W), any float.
-            average: takes a mean to that over several processes that share a batch.
-        """
+        """The aligned distribution of each pixel, (B, C, H, W)."""
         if self.prior is None:
             raise RuntimeError('align: the prior is not loaded; UDAHook does it before training, outside a '
                                'Runner call `model.prepare(dataset.metainfo)`')

@@ -31,7 +31,6 @@ class EMATeacher(nn.Module):
         uses running statistics and copies the student's buffers.
 
     Args:
-        student: the network to follow; copied.
         alpha: upper bound of the decay.
         norm: 'batch' or 'running'.
     """

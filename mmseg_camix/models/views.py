@@ -122,9 +122,6 @@ def _smaller_scale(first: Tensor | None, second: Tensor | None) -> Tensor | None
 @TRANSFORMS.register_module()
 class Augmented(ViewBuilder):
     """A branch or view with the strong augmentation, and nothing pasted.
-
-    Args:
-        of: name of the branch or view.
     """
 
     augment = True
@@ -142,9 +139,6 @@ class Shuffled(ViewBuilder):
     """The same images in another order: each moves to the place of its successor.
 
     With it, images of one domain are mixed among themselves (naive ClassMix). A batch needs at least two images.
-
-    Args:
-        of: name of the branch or view.
     """
 
     def __init__(self, of: str = 'target') -> None:

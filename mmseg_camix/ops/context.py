@@ -63,19 +63,11 @@ def _pairs(group: str | Group, index: Mapping[str, int]) -> list[tuple[str, str]
 
 
 def close_over(chosen: Tensor, present: Tensor, relations: Tensor) -> Tensor:
-    """Add the present relatives of the chosen classes (Algorithm 1, lines 5 to 12).
+    """Add the present relatives of the chosen classes, both (B, C) bool (Algorithm 1, lines 5 to 12).
 
     The algorithm appends to the list that it iterates over, so that appended classes add their relatives, too: the
     result is the transitive closure. For disjoint groups, as in Table I, a single round gives the same; for overlapping
     relations it does not. Chains do not pass through absent classes.
-
-    Args:
-        chosen: (B, C) bool.
-        present: (B, C) bool.
-        relations: (C, C) bool of :func:`relation_matrix`.
-
-    Returns:
-        (B, C) bool.
     """
     num_classes = chosen.shape[1]
     if relations.shape != (num_classes, num_classes):
@@ -90,14 +82,9 @@ def close_over(chosen: Tensor, present: Tensor, relations: Tensor) -> Tensor:
 
 
 def modulate(probs: Tensor, prior: Tensor) -> Tensor:
-    """The arg-max of the prediction times the spatial prior (Algorithm 1, lines 1 and 2).
+    """(B, H, W) arg-max of the prediction, (B, C, H, W), times the spatial prior (Algorithm 1, lines 1 and 2).
 
-    Args:
-        probs: (B, C, H, W) any float type.
-        prior: (B, C, H, W), or (C, H, W) for all samples.
-
-    Returns:
-        (B, H, W) long.
+    The prior is (B, C, H, W), or (C, H, W) for all samples.
     """
     if prior.shape[-3:] != probs.shape[-3:]:
         raise ValueError(f'the prior {tuple(prior.shape)} does not fit the prediction {tuple(probs.shape)}; crop_prior '
@@ -114,10 +101,8 @@ def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | Non
         probs: the teacher's prediction on the target, (B, C, H, W) any float type.
         prior: Q, as :func:`modulate` takes it; None uses the arg-max of `probs`.
         relations: (C, C) bool; None adds no relatives.
-        generator: source of randomness, on the device of `probs`.
         ratio: share of the classes present that is chosen.
         agreeing: leave out pixels where the prior overruled the prediction.
-        valid: (B, H, W) bool, False on padding; None where there is no padding.
 
     Returns:
         the mask (B, 1, H, W) bool, and the label that it was cut from, (B, H, W) long, 255 on padding.

@@ -37,18 +37,10 @@ def unit_embeddings(embedding: Tensor) -> Tensor:
 
 
 def sample_cells(values: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """The pixel in the middle of each cell of a feature map.
+    """The pixel of (B, H, W) in the middle of each cell of a feature map of size (h, w): (B, h * w).
 
     Networks that pad by half their kernels may give one cell more than the image holds (65 for 512 pixels at stride 8);
     their cells lie on the corners of the grid.
-
-    Args:
-        values: (B, H, W) of any dtype.
-        size: (h, w) of the feature map.
-        stride: pixels per cell.
-
-    Returns:
-        (B, h * w).
     """
     for dim, cells in ((1, size[0]), (2, size[1])):
         pixels = values.shape[dim]
@@ -67,13 +59,9 @@ def draw_negatives(cut: Tensor, target: Tensor, cut_label: Tensor, target_label:
     Args:
         cut: (B, N, K), the student's embeddings of the mixed image.
         target: (B, N, K), the teacher's of the target image.
-        cut_label: (B, N) long.
-        target_label: (B, N) long.
-        ratio: share of the 2 N cells; 1 takes all of them without drawing.
-        generator: source of randomness, on the device of `cut`.
+        cut_label, target_label: (B, N) long.
+        ratio: share of the 2 N cells, in [0, 1]; 1 takes all of them without drawing.
     """
-    if not 0 <= ratio <= 1:
-        raise ValueError(f'draw_negatives: ratio {ratio} must be in [0, 1]')
     batch, cells, _ = cut.shape
     embedding = torch.cat([cut, target], 1)
     label = torch.cat([cut_label, target_label], 1)
@@ -119,13 +107,10 @@ def anchor_weights(overlap: Tensor, chosen: Tensor | None = None, normalise: str
         chosen: (B, N) bool, cells whose positive is trusted; None trusts all.
         normalise: 'positives' is the mean over the anchors of the batch. 'overlap' divides by the cells that overlap,
             trusted or not (the 1 / s^2 of Eq. 4), and averages over images.
-        average: over the processes that share a batch.
 
     Returns:
         (B, N) fp32; all 0 where the divisor is 0.
     """
-    if normalise not in NORMALISERS:
-        raise ValueError(f"normalise '{normalise}' is unknown; available: {', '.join(NORMALISERS)}")
     anchors = overlap if chosen is None else overlap & chosen
     if normalise == 'positives':
         count = average(anchors.sum().float())
@@ -147,7 +132,7 @@ def region_contrast(anchor: Tensor, positive: Tensor, label: Tensor, negatives: 
         label: (B, N) long, classes of the anchors.
         negatives: of each image; the anchor's own cell is left out (Eq. 8).
         weight: (B, N), 0 where a cell is no anchor.
-        temperature: tau.
+        temperature: tau, above 0.
         filter_class: leave out negatives of the anchor's class.
         at_once: largest number of similarities in memory at a time. Beyond it, anchors are processed in chunks, which
             the backward pass recomputes.
@@ -155,8 +140,6 @@ def region_contrast(anchor: Tensor, positive: Tensor, label: Tensor, negatives: 
     Returns:
         Scalar fp32; an anchor without negatives adds 0.
     """
-    if temperature <= 0:
-        raise ValueError(f'region_contrast: temperature {temperature} must be above 0')
     cells = anchor.shape[1]
     size = max(1, at_once // max(1, negatives.label.numel()))
     total = anchor.new_zeros((), dtype=torch.float32)

@@ -22,7 +22,6 @@ def ema_update_(teacher: Sequence[Tensor], student: Sequence[Tensor], alpha: flo
     Args:
         teacher: tensors of any dtype and device; integers (counters) are copied.
         student: tensors of the same shapes, converted to the teacher's dtype.
-        alpha: share of the teacher that is kept, in [0, 1].
     """
     if len(teacher) != len(student):
         raise ValueError(f'ema_update_: {len(teacher)} tensors of the teacher do not match {len(student)} of the '

@@ -11,13 +11,9 @@ Bound = TypeVar('Bound', Tensor, float)
 
 
 def mean_probabilities(passes: Iterable[Tensor]) -> Tensor:
-    """The mean class distribution of several forward passes (Eq. 5).
+    """The mean class distribution, (B, C, H, W) float32, of the logits of several passes (Eq. 5).
 
-    Args:
-        passes: logits of each pass, (B, C, H, W), any float type; of a generator, one pass is in memory at a time.
-
-    Returns:
-        (B, C, H, W) float32.
+    Of a generator, one pass is in memory at a time.
     """
     total: Tensor | None = None
     count = 0
@@ -31,16 +27,10 @@ def mean_probabilities(passes: Iterable[Tensor]) -> Tensor:
 
 
 def predictive_entropy(probs: Tensor) -> Tensor:
-    """Entropy in nats of every pixel's class distribution (Eq. 6).
+    """Entropy in nats of every pixel's class distribution, (B, C, H, W) -> (B, H, W) float32 in [0, ln C] (Eq. 6).
 
     A probability that underflowed to 0 adds 0, the limit. (Plain ``p * log p`` gives NaN, which is below no threshold:
-    the most confident pixels would be lost.)
-
-    Args:
-        probs: (B, C, H, W) any float type, sums to 1 over C.
-
-    Returns:
-        (B, H, W) float32 in [0, ln C], also where low precision rounds p above 1.
+    the most confident pixels would be lost.) Low precision may round p above 1.
     """
     probs = probs.float()
     terms: Tensor = torch.special.xlogy(probs, probs)
@@ -48,12 +38,7 @@ def predictive_entropy(probs: Tensor) -> Tensor:
 
 
 def largest_entropy(entropy: Tensor, valid: Tensor | None = None) -> Tensor:
-    """K_sup of Eq. 7: each sample's largest entropy, (B, H, W) -> (B,).
-
-    Args:
-        entropy: (B, H, W) float.
-        valid: (B, H, W) bool, False on padding; None where there is no padding.
-    """
+    """K_sup of Eq. 7: each sample's largest entropy, (B, H, W) -> (B,)."""
     return (entropy if valid is None else entropy.masked_fill(~valid, 0)).amax((1, 2))
 
 
@@ -66,19 +51,14 @@ def ramp(gamma: float, t: int, t_max: int) -> float:
 
 def dynamic_threshold(t: int, t_max: int, k_sup: Bound, beta: float = 0.75, gamma: float = -5.0,
                       form: str = 'paper') -> Bound:
-    """The entropy below which a pixel is significant at iteration t (Eq. 7).
+    """The entropy below which a pixel is significant at iteration t of t_max (Eq. 7), of the type of `k_sup`.
 
     Args:
-        t: the iteration.
-        t_max: number of iterations.
         k_sup: upper bound of the entropy: :func:`largest_entropy` (paper) or ln C (released code).
         beta: weight of the constant part.
         gamma: speed of the ramp; negative.
         form: 'paper' is ``beta + (1 - beta) * ramp * k_sup`` as printed; 'official' is ``(beta + (1 - beta) * ramp) *
             k_sup`` as released, which accepts almost every pixel.
-
-    Returns:
-        of the type of `k_sup`: (B,) tensor, or float.
     """
     rise = (1 - beta) * ramp(gamma, t, t_max)
     if form == 'paper':
@@ -89,15 +69,7 @@ def dynamic_threshold(t: int, t_max: int, k_sup: Bound, beta: float = 0.75, gamm
 
 
 def significance_mask(entropy: Tensor, threshold: Tensor | float) -> Tensor:
-    """U_T: where the entropy is strictly below the threshold.
-
-    Args:
-        entropy: (B, H, W) float.
-        threshold: (B,), or one number for all samples.
-
-    Returns:
-        (B, H, W) bool.
-    """
+    """U_T: where the entropy, (B, H, W), is strictly below the threshold, (B,) or one number for all samples."""
     if isinstance(threshold, Tensor) and threshold.dim() > 0:
         if threshold.shape != entropy.shape[:1]:
             raise ValueError(f'{entropy.shape[0]} samples need as many thresholds, got a tensor of shape '
@@ -115,15 +87,9 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def entropy_quantiles(entropy: Tensor, levels: Sequence[float] = (0.1, 0.5, 0.9), max_values: int = 1 << 16) -> Tensor:
-    """Quantiles for the log: the nearest rank among evenly strided pixels. No value is read back from the device.
+    """Quantiles for the log, (len(levels),): the nearest rank among about `max_values` evenly strided pixels.
 
-    Args:
-        entropy: (B, H, W) float.
-        levels: in [0, 1].
-        max_values: approximate limit of the pixels sorted.
-
-    Returns:
-        (len(levels),) float32.
+    No value is read back from the device.
     """
     if not all(0 <= level <= 1 for level in levels):
         raise ValueError(f'quantile levels lie in [0, 1], got {tuple(levels)}')

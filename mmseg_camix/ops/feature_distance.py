@@ -8,16 +8,13 @@ from .global_batch import Average, identity
 
 
 def majority_cells(label: Tensor, classes: Tensor, size: tuple[int, int], min_share: float = 0.75) -> Tensor:
-    """Cells whose most frequent label is one of `classes` and covers enough of the cell.
+    """(B, h, w) bool: cells whose most frequent label is one of `classes` and covers enough of the cell.
 
     Args:
         label: (B, H, W) long; values outside [0, C) are void.
         classes: (C,) bool, the chosen ones among all classes.
         size: (h, w) of the cells; where they do not divide H and W, cells overlap a little.
         min_share: least share of the cell's pixels, void pixels counted.
-
-    Returns:
-        (B, h, w) bool.
     """
     count = len(classes)
     valid = (label >= 0) & (label < count)
@@ -29,16 +26,9 @@ def majority_cells(label: Tensor, classes: Tensor, size: tuple[int, int], min_sh
 
 
 def masked_feature_distance(first: Tensor, second: Tensor, mask: Tensor, average: Average = identity) -> Tensor:
-    """Euclidean distance over the channels, mean over the cells in `mask`.
+    """Euclidean distance over the channels of (B, D, h, w) maps, mean over the cells in `mask`, (B, h, w) bool.
 
-    Args:
-        first: (B, D, h, w), any float.
-        second: the same shape.
-        mask: (B, h, w) bool.
-        average: of the number of cells, over the processes that share a batch.
-
-    Returns:
-        Scalar fp32; 0 with gradient 0 where the mask is empty.
+    0 with gradient 0 where the mask is empty.
     """
     distance: Tensor = torch.linalg.vector_norm(first.float() - second.float(), dim=1)
     weight = mask.float()

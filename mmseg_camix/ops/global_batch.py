@@ -33,21 +33,14 @@ def process_of(generator: torch.Generator | None) -> tuple[int, int]:
 
 def rand(shape: Sequence[int], generator: torch.Generator | None = None,
          device: torch.device | str | None = None, dim: int = 0) -> Tensor:
-    """Draw uniform numbers in [0, 1), as `torch.rand`.
-
-    Args:
-        shape: of the numbers of this process.
-        generator: source of randomness, on `device`.
-        device: where the numbers are drawn.
-        dim: the dimension that counts images.
-    """
+    """Draw this process's uniform numbers in [0, 1), as `torch.rand`; dimension `dim` counts images."""
     return _own_rows(torch.rand(_global_shape(shape, generator, dim), generator=generator, device=device),
                      generator, dim)
 
 
 def randn(shape: Sequence[int], generator: torch.Generator | None = None,
           device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """Draw normal numbers, as `torch.randn`; arguments as in :func:`rand`, images in dimension 0."""
+    """Draw this process's normal numbers, as `torch.randn`; dimension 0 counts images."""
     drawn = torch.randn(_global_shape(shape, generator, 0), generator=generator, device=device, dtype=dtype)
     return _own_rows(drawn, generator, 0)
 

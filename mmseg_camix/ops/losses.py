@@ -21,63 +21,40 @@ def upsample(logits: Tensor, size: Sequence[int], align_corners: bool = False) -
 def pixel_cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None, ignore_index: int = 255,
                         align_corners: bool = False, normalise: str = 'pixels', divisor: Tensor | None = None,
                         average: Average = identity) -> Tensor:
-    """Weighted cross-entropy of every pixel, summed and normalised.
+    """Weighted cross-entropy of every pixel, summed and normalised: a scalar of at least fp32.
 
     Args:
         logits: (B, C, h, w), upsampled to the label's size.
         label: (B, H, W) long; `ignore_index` (void) adds 0 to the sum.
-        weight: (B, H, W), or broadcastable to it; default 1.
-        ignore_index: label of void pixels.
-        align_corners: how to upsample; that of the head that made the logits.
         normalise: divisor of the sum. 'pixels': B * H * W, void included, as in DACS and its successors. 'weight': the
             sum of the weights, void included; the result is 0 with gradient 0 where that is 0 (CAMix's SRC). 'valid':
             the number of pixels that are not void.
         divisor: (B, H, W) weights whose sum replaces that of `weight`, as in sum(U * q * CE) / sum(U); for 'weight'.
-        average: of the divisor, over the processes that share a batch.
-
-    Returns:
-        Scalar fp32.
     """
     logits = upsample(logits, label.shape[-2:], align_corners)
     loss = F.cross_entropy(logits, label, ignore_index=ignore_index, reduction='none')
-    return _reduce(loss, weight, normalise, label != ignore_index, divisor, average)
+    if weight is not None:
+        loss = loss * weight.float()
+    if normalise == 'valid':
+        return _divide(loss.sum(), average((label != ignore_index).sum()))
+    divisor = weight if divisor is None else divisor
+    if normalise == 'weight' and divisor is not None:
+        return _divide(loss.sum(), average(divisor.float().expand_as(loss).sum()))
+    return loss.mean()
 
 
-def probability_mse(logits: Tensor, target_probs: Tensor, weight: Tensor | None = None, align_corners: bool = False,
-                    normalise: str = 'pixels', divisor: Tensor | None = None) -> Tensor:
-    """Squared difference of class probabilities, averaged over the classes, then as `pixel_cross_entropy`.
+def probability_mse(logits: Tensor, target_probs: Tensor, weight: Tensor | None = None,
+                    align_corners: bool = False) -> Tensor:
+    """Weighted squared difference of class probabilities, averaged over the classes and pixels.
 
     Args:
         logits: (B, C, h, w), upsampled to the targets' size before the softmax.
         target_probs: (B, C, H, W) probabilities; receive no gradient.
         weight: (B, H, W), or broadcastable to it; default 1.
-        align_corners: how to upsample.
-        normalise: as in `pixel_cross_entropy`; 'valid' equals 'pixels'.
-        divisor: as in `pixel_cross_entropy`.
-
-    Returns:
-        Scalar fp32. Without weights it is the mean over pixels and classes.
     """
     probs = upsample(logits, target_probs.shape[-2:], align_corners).softmax(1)
     loss = (probs - target_probs.detach().to(probs)).square().mean(1)
-    return _reduce(loss, weight, normalise, None, divisor, identity)
-
-
-def _reduce(loss: Tensor, weight: Tensor | None, normalise: str, valid: Tensor | None, divisor: Tensor | None,
-            average: Average) -> Tensor:
-    if normalise not in NORMALISERS:
-        raise ValueError(f"normalise '{normalise}' is unknown; available: {', '.join(NORMALISERS)}")
-    if divisor is not None and normalise != 'weight':
-        raise ValueError(f"divisor requires normalise='weight', not '{normalise}'")
-    if weight is not None:
-        loss = loss * weight.float()
-    if normalise == 'weight':
-        divisor = weight if divisor is None else divisor
-        if divisor is not None:
-            return _divide(loss.sum(), average(divisor.float().expand_as(loss).sum()))
-    if normalise == 'valid' and valid is not None:
-        return _divide(loss.sum(), average(valid.sum()))
-    return loss.mean()
+    return (loss if weight is None else loss * weight.float()).mean()
 
 
 def _divide(total: Tensor, divisor: Tensor) -> Tensor:

@@ -12,8 +12,6 @@ from torch.nn.functional import pad
 
 from .global_batch import Average, identity, rand, randn
 
-POOLS = ('image', 'batch')
-
 
 def _class_index(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """(B, H*W) long in [0, num_classes]: void becomes the index after the last class."""
@@ -21,33 +19,14 @@ def _class_index(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 
 
 def present_classes(label: Tensor, num_classes: int, ignore_index: int = 255, count_ignore: bool = False) -> Tensor:
-    """The classes present in each image.
-
-    Args:
-        label: (B, H, W) long in [0, num_classes), or `ignore_index` for void.
-        num_classes: C.
-        ignore_index: label of void pixels.
-        count_ignore: whether void is one more class, with index C.
-
-    Returns:
-        (B, C) bool, or (B, C + 1) bool with `count_ignore`.
-    """
+    """(B, C) bool: the classes present in each image; (B, C + 1) with `count_ignore`, which makes void class C."""
     present = torch.zeros(len(label), num_classes + 1, dtype=torch.bool, device=label.device)
     present.scatter_(1, _class_index(label, num_classes, ignore_index), True)
     return present if count_ignore else present[:, :num_classes]
 
 
 def choose_half(present: Tensor, generator: torch.Generator | None = None, ratio: float = .5) -> Tensor:
-    """Draw ceil(n * ratio) of the n classes present, for each row.
-
-    Args:
-        present: (B, C) bool.
-        generator: source of randomness, on the device of `present`.
-        ratio: share of the classes that is drawn, in [0, 1].
-
-    Returns:
-        (B, C) bool, a subset of `present` that contains every present class with equal probability.
-    """
+    """Draw ceil(n * ratio) of the n classes present, (B, C) bool, in each row, all with equal probability."""
     score = rand(present.shape, generator, present.device)
     # Absent classes rank last, as rand is below 1.
     rank = score.masked_fill(~present, 2.).argsort(1).argsort(1)
@@ -57,16 +36,10 @@ def choose_half(present: Tensor, generator: torch.Generator | None = None, ratio
 
 
 def class_region(label: Tensor, chosen: Tensor, ignore_index: int = 255, count_ignore: bool = False) -> Tensor:
-    """The pixels of the chosen classes, by one table look-up per image.
+    """(B, 1, H, W) bool: the pixels of the chosen classes, by one table look-up per image.
 
     Args:
-        label: (B, H, W) long in [0, C), or `ignore_index` for void.
-        chosen: (B, C) bool, or (B, C + 1) bool with `count_ignore`.
-        ignore_index: label of void pixels.
-        count_ignore: whether the last column of `chosen` stands for void; otherwise void is never in the region.
-
-    Returns:
-        (B, 1, H, W) bool.
+        chosen: (B, C) bool; (B, C + 1) with `count_ignore`, whose last column stands for void.
     """
     table = chosen if count_ignore else pad(chosen, (0, 1))
     index = _class_index(label, table.shape[1] - 1, ignore_index)
@@ -78,26 +51,16 @@ def class_mask(label: Tensor, num_classes: int, generator: torch.Generator | Non
                average: Average = identity) -> Tensor:
     """ClassMix: the pixels of a random half of the classes present.
 
-    Deviations: the released code of DACS counts void as a class (`count_ignore=True`); the paper speaks of classes
+    Deviations: the released code of DACS counts void as a class (`count_ignore=True`); the paper counts classes
     only. DAFormer's code draws each image's classes from those of the whole batch (`pool='batch'`), so that more or
     less than half of an image's own may be drawn.
 
     Args:
-        label: (B, H, W) long in [0, num_classes), or `ignore_index` for void.
-        num_classes: C.
-        generator: source of randomness, on the device of `label`.
-        ratio: share of the classes that is drawn; rounded up.
-        ignore_index: label of void pixels.
+        ratio: share of the classes that is drawn; the number is rounded up.
         count_ignore: whether void is one more class.
         pool: 'image' draws from the classes of the image, 'batch' from those of the whole batch; each image has its own
             draw in both cases.
-        average: over the processes that share a batch.
-
-    Returns:
-        (B, 1, H, W) bool.
     """
-    if pool not in POOLS:
-        raise ValueError(f"class_mask: pool '{pool}' is unknown; available: {', '.join(POOLS)}")
     present = present_classes(label, num_classes, ignore_index, count_ignore)
     if pool == 'batch':
         present = (average(present.any(0, keepdim=True).float()) > 0).expand_as(present)

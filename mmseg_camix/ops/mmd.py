@@ -15,17 +15,17 @@ def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor |
     equal sets.
 
     Args:
-        x: (B, N, C), any float type; distances are computed in fp32, under autocast too.
-        y: (B, M, C).
-        weight_x: (B, N), not negative: weight of each feature; default 1.
-        weight_y: (B, M), likewise.
+        x, y: (B, N, C) and (B, M, C), any float type; distances are computed in fp32, under autocast too.
+        weight_x, weight_y: (B, N) and (B, M), not negative: weight of each feature; default 1.
         kernels: number of Gaussians.
         ratio: of consecutive bandwidths.
 
     Returns:
         (B,) fp32. Exactly 0, with gradient 0, where the weights of a set are all 0.
     """
-    _check(x, y, kernels, ratio)
+    if x.dim() != 3 or y.dim() != 3 or x.shape[::2] != y.shape[::2]:
+        raise ValueError(f'mmd: features must be (B, N, C) and (B, M, C), but are {tuple(x.shape)} and '
+                         f'{tuple(y.shape)}')
     with torch.autocast(x.device.type, enabled=False):
         share_x, any_x = _shares(x, weight_x)
         share_y, any_y = _shares(y, weight_y)
@@ -36,14 +36,6 @@ def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor |
         signed = torch.cat([share[:, :x.shape[1]], -share[:, x.shape[1]:]], 1)
         # Rounding can give slightly negative values.
         return torch.einsum('bi,bij,bj->b', signed, kernel, signed).clamp_min(0)
-
-
-def _check(x: Tensor, y: Tensor, kernels: int, ratio: float) -> None:
-    if x.dim() != 3 or y.dim() != 3 or x.shape[::2] != y.shape[::2]:
-        raise ValueError(f'mmd: features must be (B, N, C) and (B, M, C), but are {tuple(x.shape)} and '
-                         f'{tuple(y.shape)}')
-    if kernels < 1 or ratio <= 0:
-        raise ValueError(f'mmd: kernels={kernels} must be at least 1 and ratio={ratio} above 0')
 
 
 def _shares(features: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -92,15 +84,6 @@ def masked_mean(features: Tensor, weight: Tensor) -> Tensor:
 
 
 def choose_cells(weight: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
-    """Draw `count` random places of each image, places with a weight above 0 first.
-
-    Args:
-        weight: (B, N), not negative.
-        count: at most N.
-        generator: source of randomness, on the device of `weight`.
-
-    Returns:
-        (B, count) long indices, all different within an image.
-    """
+    """Draw `count` <= N different places of each image, (B, count); those with a weight (B, N) above 0 come first."""
     score = rand(weight.shape, generator, weight.device)
     return (score + (weight > 0)).topk(count, dim=1).indices

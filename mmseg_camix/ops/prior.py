@@ -9,7 +9,7 @@ _SNAP = 1e-3
 
 
 def prior_from_counts(counts: Tensor, sigma: float = 0.0, epsilon: float = 1e-4) -> Tensor:
-    """The class distribution at every location.
+    """The class distribution at every location, (C, h, w) float32; a cell without any count is uniform.
 
     Args:
         counts: (C, h, w) pixels of each class in each cell; integer or float.
@@ -41,7 +41,7 @@ def _blur(maps: Tensor, sigma: float) -> Tensor:
 
 
 def crop_prior(prior: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int]) -> Tensor:
-    """Crop, resize and flip the prior like each sample.
+    """Crop, resize and flip the prior like each sample: (B, C, H, W) float32.
 
     Bilinear; where the crop's pixels coincide with the prior's cells it equals slicing exactly. The cost grows with
     `size`: as the prior is smooth, it can be sampled and multiplied at the resolution of the logits.
@@ -52,9 +52,6 @@ def crop_prior(prior: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int
             image. Outside of [0, 1] the border is repeated.
         flips: (B,) bool, True where the crop was flipped horizontally.
         size: (H, W) of the result.
-
-    Returns:
-        (B, C, H, W) float32.
     """
     if prior.dim() != 3 or boxes.shape[1:] != (4,) or flips.shape != boxes.shape[:1]:
         raise ValueError('crop_prior takes prior (C, h, w), boxes (B, 4) and flips (B,), got '
@@ -77,13 +74,9 @@ def _power_of_two(length: int) -> int:
 
 
 def _grid_coordinates(start: Tensor, stop: Tensor, length: int, cells: int) -> Tensor:
-    """The centres of `length` pixels from start to stop, as grid_sample's coordinates of an axis of `cells` cells.
+    """(B, length): the centres of `length` pixels from start to stop, as grid_sample's coordinates of the padded axis.
 
-    Args:
-        start, stop: (B,) float64, shares of the axis; start > stop reads it backwards.
-
-    Returns:
-        (B, length) float32, for the axis padded to a power of two.
+    Start and stop, (B,) float64, are shares of an axis of `cells` cells; start > stop reads it backwards.
     """
     centres = (torch.arange(length, device=start.device, dtype=start.dtype) + 0.5) / length
     position = (start[:, None] + (stop - start)[:, None] * centres) * cells - 0.5

@@ -11,16 +11,7 @@ SHARES = ('batch', 'image')
 
 
 def confidence_and_label(logits: Tensor, size: tuple[int, int], align_corners: bool = False) -> tuple[Tensor, Tensor]:
-    """The most probable class and its probability, after upsampling the logits.
-
-    Args:
-        logits: (B, C, h, w).
-        size: (H, W).
-        align_corners: how to upsample; that of the head that made the logits.
-
-    Returns:
-        confidence (B, H, W) fp32 in [1/C, 1], and label (B, H, W) long.
-    """
+    """The largest probability and its class, both (B, H, W), of logits (B, C, h, w) after upsampling."""
     logits = upsample(logits, size, align_corners)
     best, label = logits.max(1)
     # The softmax of the maximum only; the other C - 1 probabilities are not needed.
@@ -37,14 +28,11 @@ def confident_share(confidence: Tensor, threshold: float, per: str = 'batch', va
         confidence: (B, H, W).
         threshold: in [0, 1]; .968 in DACS and its successors.
         per: 'batch' or 'image'.
-        valid: (B, H, W) bool, or broadcastable to it: pixels that are counted.
-        average: over the processes that share a batch.
+        valid: pixels that are counted; None counts all.
 
     Returns:
         (B,) fp32 in [0, 1], all equal if `per` is 'batch'; 0 where no pixel is valid.
     """
-    if per not in SHARES:
-        raise ValueError(f"confident_share: per '{per}' is unknown; available: {', '.join(SHARES)}")
     confident = confidence >= threshold
     valid = torch.ones_like(confident) if valid is None else valid.expand_as(confident)
     count = (confident & valid).sum((1, 2), dtype=torch.float32)
@@ -78,15 +66,12 @@ def valid_mask(shapes: Sequence[tuple[int, int]], size: tuple[int, int],
 
 
 def align_distribution(probs: Tensor, prior: Tensor, running: Tensor) -> Tensor:
-    """Distribution alignment: q * p / p~, normalised again at every pixel (DACS, Table 3).
+    """Distribution alignment: q * p / p~, normalised again at every pixel where it is not all 0 (DACS, Table 3).
 
     Args:
         probs: (B, C, H, W), the predictions q.
         prior: (C,), the class distribution p that predictions should have on average.
         running: (C,), the running average p~ of the predictions; see `update_running_`.
-
-    Returns:
-        (B, C, H, W) fp32. A pixel all of whose classes have prior 0 becomes all 0.
     """
     # A class that was never predicted must not divide by 0.
     factor = prior.float() / running.float().clamp_min(1e-6)

@@ -20,7 +20,6 @@ def count_contacts(label: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Ten
 
     Args:
         label: (H, W) integer; values of num_classes and more (255) are void and touch nothing.
-        num_classes: C.
 
     Returns:
         area: (G, C) long: pixels of each class.
@@ -83,16 +82,10 @@ def _frequencies(area: Tensor) -> Tensor:
 
 
 def relation_strength(area: Tensor, above: Tensor, beside: Tensor) -> Tensor:
-    """The larger of the lifts of touching and of standing on each other.
+    """(C, C), symmetric: the larger of the lifts of touching and of standing on each other; 1 is chance.
 
     The latter matters for thin objects: only a pixel or two of a light's outline touch its pole, but most of what
-    lights stand on are poles.
-
-    Args:
-        area, above, beside: of :func:`count_contacts`, summed over the images.
-
-    Returns:
-        (C, C) double, symmetric; 1 is chance.
+    lights stand on are poles. Arguments are those of :func:`count_contacts`, summed over the images.
     """
     stands = lift(area, above)
     touches = lift(area, all_contacts(above, beside))
@@ -101,7 +94,7 @@ def relation_strength(area: Tensor, above: Tensor, beside: Tensor) -> Tensor:
 
 def auto_relations(area: Tensor, above: Tensor, beside: Tensor, touching: Tensor, together: Tensor,
                    min_lift: float = 6.0, min_share: float = 0.75, min_images: int = 10) -> Tensor:
-    """Relations between classes that touch, or stand on each other, far more often than by chance.
+    """(C, C) bool, symmetric: classes that touch, or stand on each other, far more often than by chance.
 
     They hold between two classes; `context.close_over` makes groups of them: light - pole and pole - sign bring the
     light to the sign. A false relation therefore costs more than a missing one, and the defaults are strict.
@@ -114,9 +107,6 @@ def auto_relations(area: Tensor, above: Tensor, beside: Tensor, touching: Tensor
         min_share: least share of the images with both classes in which the two touch; it excludes a rare class that
             happened to be in front of another.
         min_images: least number of images with both classes.
-
-    Returns:
-        (C, C) bool, symmetric, False on the diagonal.
     """
     usual = (touching >= min_share * together) & (together >= min_images)
     related = (relation_strength(area, above, beside) >= min_lift) & usual
@@ -125,22 +115,16 @@ def auto_relations(area: Tensor, above: Tensor, beside: Tensor, touching: Tensor
 
 def compare_relations(estimate: Tensor, reference: Tensor,
                       class_names: Sequence[str]) -> dict[str, float | int | list[str]]:
-    """Precision and recall of unordered pairs, and the pairs that differ.
+    """Precision and recall of unordered pairs, their numbers in both, and those missing and extra as 'a - b'.
 
-    Args:
-        estimate: (C, C) bool, symmetric.
-        reference: (C, C) bool, symmetric.
-        class_names: names of the C classes.
-
-    Returns:
-        precision and recall (nan where the divisor is 0), the number of pairs in `estimate` (found) and in `reference`,
-        and the pairs that are missing and extra as 'a - b'.
+    Both relations are (C, C) bool, symmetric. A share is nan where its divisor is 0.
     """
     pairs = torch.ones_like(estimate).triu(1)
     both = int((estimate & reference & pairs).sum())
-    found, expected = int((estimate & pairs).sum()), int((reference & pairs).sum())
-    return dict(precision=both / found if found else float('nan'), recall=both / expected if expected else float('nan'),
-                found=found, reference=expected, missing=pair_names(reference & ~estimate, class_names),
+    estimated, expected = int((estimate & pairs).sum()), int((reference & pairs).sum())
+    return dict(precision=both / estimated if estimated else float('nan'),
+                recall=both / expected if expected else float('nan'), estimated=estimated, reference=expected,
+                missing=pair_names(reference & ~estimate, class_names),
                 extra=pair_names(estimate & ~reference, class_names))
 
 

@@ -28,10 +28,10 @@ def step(model, iterations=1):
             dict(model.named_buffers()))
 
 
-def agree(one, other, exact=False):
+def agree(first, second, exact=False):
     tolerance = dict(atol=0, rtol=0) if exact else dict(atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(one[0], other[0], **tolerance)
-    for mine, theirs in zip(one[1:], other[1:]):
+    torch.testing.assert_close(first[0], second[0], **tolerance)
+    for mine, theirs in zip(first[1:], second[1:]):
         assert mine.keys() == theirs.keys()
         for name, value in mine.items():
             if value is None or theirs[name] is None:
@@ -61,12 +61,12 @@ def test_results_stay(kind, name):
     ('SourceOnly', dict(compile='aot_eager')), ('CAMix', dict(compile='eager')),
     ('DACS', dict(compile='eager', checkpointing=['backbone'], channels_last=True))], ids=['aot', 'CAMix', 'all'])
 def test_results_stay_where_networks_are_compiled(kind, acceleration):
-    """CAMix asks its teacher in two modes, with running statistics that move and that stay."""
+    """CAMix runs its teacher in two modes, with running statistics that move and that stay."""
     arguments = dict(masks=dict(context=dict(groups=None))) if kind == 'CAMix' else {}
     # Element-wise dropout fills memory with random numbers in its order, which channels_last changes.
     dropout = 0.0 if 'channels_last' in acceleration else 0.5
-    plain, other = (tiny.method(kind, tiny.small(dropout=dropout), acceleration=one, **arguments)
-                    for one in ({}, acceleration))
+    plain, other = (tiny.method(kind, tiny.small(dropout=dropout), acceleration=first, **arguments)
+                    for first in ({}, acceleration))
     assert plain.state_dict().keys() == other.state_dict().keys()
     agree(step(plain, 2), step(other, 2))
 
@@ -80,9 +80,9 @@ def test_any_segmentor(name, option):
 
     def total(model):
         torch.manual_seed(1)
-        found = tiny.losses_of(model, tiny.batch(edges=True))[0]
-        found.backward()
-        return found.detach(), {n: p.grad for n, p in model.student.named_parameters()}, dict(model.named_buffers())
+        result = tiny.losses_of(model, tiny.batch(edges=True))[0]
+        result.backward()
+        return result.detach(), {n: p.grad for n, p in model.student.named_parameters()}, dict(model.named_buffers())
 
     agree(total(built()), total(built(acceleration=option)))
 
@@ -105,7 +105,7 @@ def test_checkpointing_computes_blocks_twice_and_holds_less():
 
 def test_running_statistics_move_once():
     """Recomputing must not count a batch again, not even with a cumulative average."""
-    found = []
+    result = []
     for accelerated in (False, True):
         model = tiny.method('SourceOnly', resnet(), acceleration=dict(checkpointing=accelerated))
         norm = model.student.backbone.layer2[0].bn1
@@ -113,8 +113,8 @@ def test_running_statistics_move_once():
         step(model, 3)
         assert norm.num_batches_tracked == 3
         assert norm.momentum is None
-        found.append(norm.running_var.clone())
-    assert torch.equal(*found)
+        result.append(norm.running_var.clone())
+    assert torch.equal(*result)
 
 
 def test_the_teacher_is_not_recomputed():
@@ -125,7 +125,7 @@ def test_the_teacher_is_not_recomputed():
     assert len(passes) == 1
 
 
-def test_a_copy_has_a_life_of_its_own():
+def test_copies_are_independent():
     """An exported or averaged copy must not run on the weights that it was copied from."""
     options = dict(channels_last=True, checkpointing=['backbone'], compile='eager')
     model = tiny.method('DACS', tiny.small(), acceleration=options).eval()
@@ -141,13 +141,13 @@ def test_a_copy_has_a_life_of_its_own():
 
 def test_channels_last_reaches_weights_and_images():
     model = tiny.method('DACS', resnet(), acceleration=dict(channels_last=True))
-    seen = []
+    recorded = []
     for network in (model.student, model.teacher.model):
-        network.backbone.layer1[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
+        network.backbone.layer1[0].register_forward_hook(lambda module, inputs, output: recorded.append(output))
         assert network.backbone.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
     step(model)
-    assert len(seen) == 3
-    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in seen)
+    assert len(recorded) == 3
+    assert all(item.is_contiguous(memory_format=torch.channels_last) for item in recorded)
 
 
 def test_channels_last_starts_from_the_same_weights():
@@ -157,7 +157,7 @@ def test_channels_last_starts_from_the_same_weights():
     for model in (plain, other):
         torch.manual_seed(3)
         model.init_weights()
-    assert all(torch.equal(one, two) for one, two in zip(plain.parameters(), other.parameters()))
+    assert all(torch.equal(first, two) for first, two in zip(plain.parameters(), other.parameters()))
     weight = other.student.backbone.layer1[0].conv1.weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert weight.requires_grad
@@ -198,6 +198,6 @@ def test_blocks_have_layers():
     (dict(checkpointing=['backbone.layer9']), "no module 'backbone.layer9'; choose one of .*backbone.*decode_head"),
     (dict(chanels_last=True), "'acceleration' .*chanels_last"),
 ])
-def test_mistakes_are_explained(acceleration, match):
+def test_wrong_options_are_rejected(acceleration, match):
     with pytest.raises(TableError, match=match):
         tiny.method('DACS', tiny.small(), acceleration=acceleration)

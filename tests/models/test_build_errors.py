@@ -1,4 +1,4 @@
-"""What is wrong with a method's tables is said when it is built, with the entry and the valid choices."""
+"""What is wrong with a method's tables is reported when it is built, with the entry and the valid choices."""
 
 import pytest
 from mmengine.config import Config
@@ -7,7 +7,7 @@ from mmseg_camix.engine.config import complete_for_adaptation
 from mmseg_camix.models.building import TableError
 
 from . import tiny
-from .errors import refused
+from .tiny import rejects
 
 
 @pytest.mark.parametrize(('table', 'entry', 'valid'), [
@@ -17,8 +17,8 @@ from .errors import refused
 ])
 @pytest.mark.parametrize('wrong', ['Nonsense', 'Resize', 'FCNHead'])
 def test_unknown_type(table, entry, valid, wrong):
-    """A misspelt one, and one that the registry knows as something else."""
-    refused(f"{table[:-1]} '{entry}': type '{wrong}' is not a .*Available: .*{valid}",
+    """A misspelt type, and registered types of another kind."""
+    rejects(f"{table[:-1]} '{entry}': type '{wrong}' is not a .*Available: .*{valid}",
             **{table: {entry: dict(type=wrong)}})
 
 
@@ -41,7 +41,7 @@ def test_unknown_types_list_no_base_class():
     (dict(masks=dict(classes=None)), r"view 'mixed' reads mask 'classes'.*Available: \(none\)"),
 ])
 def test_unknown_reference(changes, match):
-    refused(match, **changes)
+    rejects(match, **changes)
 
 
 @pytest.mark.parametrize(('views', 'circle'), [
@@ -49,8 +49,8 @@ def test_unknown_reference(changes, match):
     (dict(a=dict(type='Augmented', of='b'), b=dict(type='Shuffled', of='c'), c=dict(type='Augmented', of='b')),
      'b -> c -> b'),
 ])
-def test_circle_of_views(views, circle):
-    refused(f'in a cycle: {circle};', views=views)
+def test_cyclic_views_are_rejected(views, circle):
+    rejects(f'in a cycle: {circle};', views=views)
 
 
 def test_views_may_come_in_any_order():
@@ -86,23 +86,23 @@ def test_views_may_come_in_any_order():
     (dict(predict_with='techer'), "predict_with='techer' is not one of student, teacher"),
 ])
 def test_wrong_argument(changes, match):
-    refused(match, (TableError, TypeError, ValueError), **changes)
+    rejects(match, (TableError, TypeError, ValueError), **changes)
 
 
 @pytest.mark.parametrize('kind', ['Constat', None])
 def test_unknown_schedule_names_the_objective(kind):
-    refused("objective 'mixed'.*available: Constant, Linear", (KeyError, ValueError, TypeError),
+    rejects("objective 'mixed'.*available: Constant, Linear", (KeyError, ValueError, TypeError),
             objectives=dict(mixed=dict(weight=dict(type=kind, value=1.0))))
 
 
 def test_predict_with_a_teacher_that_is_not_there():
-    refused("predict_with='teacher' is not one of student$", ValueError, 'SourceOnly', predict_with='teacher')
+    rejects("predict_with='teacher' is not one of student$", ValueError, 'SourceOnly', predict_with='teacher')
 
 
 def test_an_entry_without_type():
-    refused("masks: 'clases' is a new entry and needs a dict with `type`.*Did you mean 'classes'",
+    rejects("masks: 'clases' is a new entry and needs a dict with `type`.*Did you mean 'classes'",
             masks=dict(clases=dict(ratio=0.3)))
-    refused("mask 'classes' needs a dict with `type`", masks=dict(classes=3))
+    rejects("mask 'classes' needs a dict with `type`", masks=dict(classes=3))
 
 
 @pytest.mark.parametrize(('model', 'match'), [
@@ -121,16 +121,16 @@ def test_valid_models_pass(model):
 
 def test_an_objective_named_loss():
     """parse_losses would back-propagate the accuracy of an objective of this name."""
-    refused("objective 'my_loss': a name must not contain 'loss'",
+    rejects("objective 'my_loss': a name must not contain 'loss'",
             objectives=dict(my_loss=dict(type='SupervisedLoss', view='source')))
 
 
 def test_no_objective():
-    refused('at least one objective', objectives=dict(source=None, mixed=None))
+    rejects('at least one objective', objectives=dict(source=None, mixed=None))
 
 
 def test_a_view_named_like_a_branch():
-    refused("view 'target' has the name of a branch", views=dict(target=dict(type='Shuffled', of='source')))
+    rejects("view 'target' has the name of a branch", views=dict(target=dict(type='Shuffled', of='source')))
 
 
 @pytest.mark.parametrize('arguments', [
@@ -139,7 +139,7 @@ def test_a_view_named_like_a_branch():
     dict(masks=dict(classes=dict(type='ClassMask', of='target'))),
 ])
 def test_target_labels_need_a_pseudo_labeller(arguments):
-    refused(r'no pseudo-labeller; give pseudo_labels=dict\(\)', kind='SourceOnly', **arguments)
+    rejects(r'no pseudo-labeller; give pseudo_labels=dict\(\)', kind='SourceOnly', **arguments)
     tiny.method('SourceOnly', tiny.per_pixel(), pseudo_labels=dict(), **arguments)
 
 
@@ -170,7 +170,7 @@ def test_a_source_without_labels():
 
 def test_domains_of_different_sizes():
     data = tiny.batch()
-    data['target']['inputs'] = [one[:, :16] for one in data['target']['inputs']]
+    data['target']['inputs'] = [item[:, :16] for item in data['target']['inputs']]
     cfg = tiny.per_pixel(crop=None)
     cfg['data_preprocessor']['size_divisor'] = 16
     with pytest.raises(ValueError, match="cannot paste 'source' .*32, 32.* over 'target' .*16, 32.*same crop"):
@@ -184,14 +184,14 @@ def test_naive_classmix_needs_two_images():
 
 @pytest.mark.parametrize('prior', [[1.0, 1, 1], [0.0] * 5, [1.0, 1, 1, 1, -1]])
 def test_a_prior_that_is_none(prior):
-    """Said before training; testing needs no prior, so that the model builds without its file."""
-    refused(r'prior must be the frequencies of 5 classes, at least 0 and not all 0; got \[', ValueError,
+    """Raised before training; testing needs no prior, so that the model builds without its file."""
+    rejects(r'prior must be the frequencies of 5 classes, at least 0 and not all 0; got \[', ValueError,
             pseudo_labels=dict(align=dict(prior=prior)))
     tiny.build(dict(type='DACS', segmentor=tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=prior))))
 
 
 def test_missing_class_statistics():
-    refused('no class statistics at nowhere.json; make them with', FileNotFoundError,
+    rejects('no class statistics at nowhere.json; make them with', FileNotFoundError,
             pseudo_labels=dict(align=dict(prior='nowhere.json')))
 
 

@@ -32,9 +32,9 @@ def test_the_prior_moves_with_the_crop(prior):
     whole = torch.from_numpy((counts / counts.sum(0) + 1e-4) / (1 + 1e-4 * len(NAMES))).float()
     result = cropped(camix(context=dict(prior=prior)), None)
     assert torch.allclose(result.sum(1), torch.ones(3, SIZE, SIZE), atol=1e-5)
-    for one, (left, top, right, bottom), flip in zip(result, BOXES, FLIPS):
+    for item, (left, top, right, bottom), flip in zip(result, BOXES, FLIPS):
         expected = whole[:, top:bottom, left:right]
-        torch.testing.assert_close(one, expected.flip(-1) if flip else expected)
+        torch.testing.assert_close(item, expected.flip(-1) if flip else expected)
 
 
 def test_a_prior_of_another_resolution(tmp_path):
@@ -42,10 +42,10 @@ def test_a_prior_of_another_resolution(tmp_path):
     slope = np.broadcast_to(np.arange(1, 49), (24, 48))
     counts = np.stack([slope, slope[:, ::-1], *[np.full((24, 48), 9)] * 3])
     coarse = counts.reshape(len(NAMES), 6, 4, 12, 4).sum((2, 4))
-    fine, found = (cropped(camix(context=dict(prior=save_prior(tmp_path / f'{c.shape[1]}.npz', counts=c))), None)
+    fine, result = (cropped(camix(context=dict(prior=save_prior(tmp_path / f'{c.shape[1]}.npz', counts=c))), None)
                    for c in (counts, coarse))
-    assert (found - fine)[..., 2:-2].abs().max() < 0.01
-    assert (found - fine.flip(-1)).abs().max() > 0.1
+    assert (result - fine)[..., 2:-2].abs().max() < 0.01
+    assert (result - fine.flip(-1)).abs().max() > 0.1
 
 
 def test_smoothing_and_epsilon_can_be_changed_without_counting(prior):
@@ -90,7 +90,7 @@ def test_a_prior_of_another_aspect_is_refused_at_the_first_batch(prior):
     square = data_of(model, image=(48, 48))
     with pytest.raises(ValueError, match=r'prior\.npz was counted at 48x24 \(aspect 2\.000\).*aspect 1\.000'):
         model.loss(square['inputs'], square['data_samples'])
-    for image in ((24, 48), (27, 48), (24, 48)):  # street scenes bear a little stretch
+    for image in ((24, 48), (27, 48), (24, 48)):  # small stretches are accepted
         cropped(model, data_of(model, image=image))
     assert model.masks['context']._accepted_shapes == {(24, 48), (27, 48)}
 
@@ -165,14 +165,14 @@ def test_groups(groups, pairs):
     assert relations_of(groups=groups) == pairs
 
 
-def test_groups_without_a_pair_are_said(monkeypatch):
-    """The default names Cityscapes' classes: on others it would be no context at all, in silence."""
-    said = []
-    monkeypatch.setattr('mmseg_camix.models.context_mask.print_log', lambda text, *others: said.append(text))
+def test_groups_without_a_pair_are_logged(monkeypatch):
+    """The default names Cityscapes' classes: on others they would silently add no context."""
+    messages = []
+    monkeypatch.setattr('mmseg_camix.models.context_mask.print_log', lambda text, *others: messages.append(text))
     assert relations_of()
-    assert not said
+    assert not messages
     assert not relations_of(('sky', 'tree', 'house'))
-    assert "groups=['I', 'II'] name no two of the classes sky, tree, house: no class adds another" in said[0]
+    assert "groups=['I', 'II'] name no two of the classes sky, tree, house: no class adds another" in messages[0]
 
 
 def test_groups_through_a_config():
@@ -193,8 +193,8 @@ def test_groups_from_the_labels(tmp_path):
             for i, c in enumerate(classes):
                 label[y + 4 * i:y + 4 * (i + 1), x:x + 4] = c
     file = save_prior(tmp_path / 'p.npz', labels=labels)
-    found = relations_of(prior=file, groups='auto')
-    assert found == both_ways(BIKE)
+    result = relations_of(prior=file, groups='auto')
+    assert result == both_ways(BIKE)
     relatives = camix(context=dict(prior=file, groups='auto'))
     assert bool(relatives.masks['context'].relations.any())
 
@@ -203,20 +203,20 @@ def test_relatives_come_along():
     """One class drawn of five, whose relatives are present: the mask holds the whole group, one way or both."""
     label = torch.tensor([1, 2, 3, 4]).view(1, 1, 4).repeat(3, 4, 1)  # every class of both groups in a column
     logits = 9.0 * torch.nn.functional.one_hot(label, 5).permute(0, 3, 1, 2).float()
-    seen = {}
+    recorded = {}
     for name, groups in dict(both=['I', 'II'], one=['I', 'II-one-way']).items():
         model = camix(context=dict(groups=groups, ratio=0.25))
         data = data_of(model)
-        seen[name] = set()
+        recorded[name] = set()
         for iteration in range(30):
             model.set_progress(iteration, 100)
             step = model.begin_step(data['inputs'], data['data_samples'])
             step.teacher_logits = logits
             step.views['target'] = View(torch.zeros(3, 3, 4, 4), ())
-            seen[name].update(tuple(mask.tolist()) for mask in model.masks['context'](step)[:, 0, 0])
+            recorded[name].update(tuple(mask.tolist()) for mask in model.masks['context'](step)[:, 0, 0])
     pole_light, rider_bike, bike = (True, True, False, False), (False, False, True, True), (False, False, False, True)
-    assert seen['both'] == {pole_light, rider_bike}
-    assert seen['one'] == {pole_light, rider_bike, bike}
+    assert recorded['both'] == {pole_light, rider_bike}
+    assert recorded['one'] == {pole_light, rider_bike, bike}
 
 
 @pytest.mark.parametrize(('context', 'message'), [

@@ -1,4 +1,4 @@
-"""DACS end to end against loops over pixels, written from its description."""
+"""DACS against its description in NumPy."""
 
 import math
 
@@ -7,115 +7,104 @@ import pytest
 import torch
 
 from . import tiny
-from .by_loops import (
+from .reference import (
     BATCH,
     CLASSES,
     SIZE,
     VOID,
+    cross_entropy,
     data_of,
-    ground_truth,
-    mixed_by_loops,
+    labels_of,
+    mix,
     model_of,
-    reference_cross_entropy,
-    reference_pseudo_labels,
+    teacher_probabilities,
 )
 from .tiny import step_of
 
+THRESHOLD = 0.6
 
-@pytest.mark.parametrize('kind', ['DACS', 'iDACS'])
-def test_the_whole_step(kind):
-    model = model_of(kind)
+
+def confident_shares(model, data):
+    """q of each image."""
+    return (teacher_probabilities(model, data).max(-1) >= THRESHOLD).mean((1, 2))
+
+
+def mixed_by_hand(kind, model, data, mask, q):
+    """Image, label and weight of the mixed view; q (B,) is the weight of target pixels."""
+    ones = np.ones((BATCH, SIZE, SIZE))
+    source = data['inputs']['source'].numpy(), labels_of(data), ones
+    target = data['inputs']['target'].numpy(), teacher_probabilities(model, data).argmax(-1), ones * q[:, None, None]
+    donor, over = (source, target) if kind == 'DACS' else (target, source)
+    return [mix(mask, *values) for values in zip(donor, over)]
+
+
+@pytest.mark.parametrize(('kind', 'per', 'scope'), [
+    ('DACS', 'batch', 'target'), ('iDACS', 'batch', 'target'), ('DACS', 'image', 'target'), ('DACS', 'image', 'view')])
+def test_whole_step(kind, per, scope):
+    """per='image', scope='view' is the paper's: L = 1/B sum_b q_b / HW sum CE."""
+    model = model_of(kind, pseudo_labels=dict(per=per, scope=scope))
     data = data_of(model)
-    step = step_of(model, data)
-    mask = step.masks['classes'][:, 0].numpy()
-    _, confident = reference_pseudo_labels(model, data, 0.6)
-    q = sum(confident) / (BATCH * SIZE * SIZE)
-    assert 0.1 < q < 0.9
-    image, label, weight = mixed_by_loops(kind, model, data, mask, [q] * BATCH)
-    mixed = step.views['mixed']
+    step, shares = step_of(model, data), confident_shares(model, data)
+    assert len(set(shares)) == BATCH
+    assert 0.1 < shares.mean() < 0.9
+    q = np.full(BATCH, shares.mean()) if per == 'batch' else shares
+    mask, mixed = step.masks['classes'][:, 0].numpy(), step.views['mixed']
+    image, label, weight = mixed_by_hand(kind, model, data, mask, q if scope == 'target' else np.ones(BATCH))
     np.testing.assert_array_equal(mixed.image.numpy(), image)
     np.testing.assert_array_equal(mixed.target.label.numpy(), label)
     np.testing.assert_allclose(mixed.target.weight.numpy(), weight, rtol=1e-6)
-    assert mixed.scale is None
+    if scope == 'view':
+        np.testing.assert_allclose(mixed.scale.flatten().numpy(), q, rtol=1e-6)
+        weight = weight * q[:, None, None]
+    else:
+        assert mixed.scale is None
     total, logged = model.parse_losses(model(**data, mode='loss'))
-    expected = reference_cross_entropy(model, mixed.image, label, weight)
+    expected = cross_entropy(model, image, label, weight).mean()
     assert logged['mixed.loss_ce'].item() == pytest.approx(expected, rel=1e-5)
-    assert logged['pseudo/q'].item() == pytest.approx(q)
+    assert logged['pseudo/q'].item() == pytest.approx(q.mean())
     assert total.item() == pytest.approx(logged['source.decode.loss_ce'].item() + expected, rel=1e-5)
 
 
 @pytest.mark.parametrize('kind', ['DACS', 'iDACS'])
-def test_the_mask_is_half_of_the_classes_of_the_donor(kind):
+def test_mask_is_half_of_the_classes_of_the_donor(kind):
     model = model_of(kind)
     data = data_of(model)
-    donors = ground_truth(data) if kind == 'DACS' else reference_pseudo_labels(model, data, 0.6)[0]
-    chosen_over_time = set()
+    donors = labels_of(data) if kind == 'DACS' else teacher_probabilities(model, data).argmax(-1)
+    choices = set()
     for iteration in range(12):
         model.set_progress(iteration, 100)
-        mask = step_of(model, data).masks['classes'][:, 0].numpy()
-        for label, region in zip(donors, mask):
+        for label, region in zip(donors, step_of(model, data).masks['classes'][:, 0].numpy()):
             present = set(label.flatten()) - {VOID}
             inside = {c for c in present if region[label == c].any()}
             assert all(region[label == c].all() for c in inside)  # classes are moved whole
             assert len(inside) == math.ceil(len(present) / 2)
             assert not region[label == VOID].any()
-            chosen_over_time.add(frozenset(inside))
-    assert len(chosen_over_time) > 5
+            choices.add(frozenset(inside))
+    assert len(choices) > 5
 
 
-def test_q_per_image_on_the_whole_loss_is_the_papers():
-    """`per='image', scope='view'`: L = 1/B sum_b q_b / HW sum CE."""
-    model = model_of(pseudo_labels=dict(per='image', scope='view'))
-    data = data_of(model)
-    step = step_of(model, data)
-    mask = step.masks['classes'][:, 0].numpy()
-    _, confident = reference_pseudo_labels(model, data, 0.6)
-    q = [count / SIZE**2 for count in confident]
-    assert len(set(q)) == BATCH
-    image, label, _ = mixed_by_loops('DACS', model, data, mask, [1] * BATCH)
-    mixed = step.views['mixed']
-    torch.testing.assert_close(mixed.scale.flatten(), torch.tensor(q))
-    assert (mixed.target.weight == 1).all()
-    whole = np.ones((BATCH, SIZE, SIZE)) * np.array(q)[:, None, None]
-    _, logged = model.parse_losses(model(**data, mode='loss'))
-    expected = reference_cross_entropy(model, torch.from_numpy(image), label, whole)
-    assert logged['mixed.loss_ce'].item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_q_per_image_on_target_pixels():
-    model = model_of(pseudo_labels=dict(per='image'))
-    data = data_of(model)
-    step = step_of(model, data)
-    _, confident = reference_pseudo_labels(model, data, 0.6)
-    mask = step.masks['classes'][:, 0].numpy()
-    _, _, weight = mixed_by_loops('DACS', model, data, mask, [count / SIZE**2 for count in confident])
-    np.testing.assert_allclose(step.views['mixed'].target.weight.numpy(), weight, rtol=1e-6)
-
-
-def test_rows_that_are_ignored():
+def test_ignored_rows_have_no_weight():
     model = model_of(pseudo_labels=dict(ignore_top=2, ignore_bottom=3))
-    data = data_of(model)
-    step = step_of(model, data)
+    step = step_of(model, data_of(model))
     weight = step.views['target'].target.weight
-    assert (weight[:, :2] == 0).all()
-    assert (weight[:, -3:] == 0).all()
+    assert not weight[:, :2].any()
+    assert not weight[:, -3:].any()
     assert (weight[:, 2:-3] == weight[0, 2, 0]).all()
     assert weight[0, 2, 0] > 0
-    region = step.masks['classes'][:, 0]
-    assert (step.views['mixed'].target.weight[region] == 1).all()  # source rows stay
+    assert (step.views['mixed'].target.weight[step.masks['classes'][:, 0]] == 1).all()  # rows of the source count
 
 
-def test_an_image_that_encodes_its_label_still_does_after_the_paste():
-    """Image, label and weight cannot drift apart: blue says the class, green the domain."""
+def test_image_and_label_stay_aligned():
+    """Images that encode their label (blue) and their domain (green) still do after the paste."""
     model = model_of(threshold=0.0)
-    with torch.no_grad():  # the teacher reads the class off the blue channel
+    with torch.no_grad():  # the teacher decodes the blue channel
         conv = model.teacher.model.decode_head.conv_seg
         classes = torch.arange(CLASSES)
         conv.weight.zero_()
         conv.weight[:, 2, 0, 0] = 2.0 * classes
         conv.bias.copy_(-classes.float() ** 2)
     data = data_of(model)
-    label = torch.from_numpy(ground_truth(data))
+    label = torch.from_numpy(labels_of(data))
     encoded = [label.masked_fill(label == VOID, 9), tiny.labels(BATCH, SIZE, CLASSES, seed=5, void=0)]
     for number, (name, code) in enumerate(zip(('source', 'target'), encoded)):
         data['inputs'][name] = torch.stack([torch.zeros(code.shape), torch.full(code.shape, number), code.float()], 1)
@@ -124,15 +113,14 @@ def test_an_image_that_encodes_its_label_still_does_after_the_paste():
         mixed = step_of(model, data).views['mixed']
         code, domain = mixed.image[:, 2].long(), mixed.image[:, 1].long()
         assert 0.1 < domain.float().mean() < 0.9
-        asked = mixed.target.label
-        assert torch.equal(asked.masked_fill(asked == VOID, 9), code)
-        assert not (asked[domain == 0] == VOID).any()  # void of the source is never pasted
+        label = mixed.target.label
+        assert torch.equal(label.masked_fill(label == VOID, 9), code)
+        assert not (label[domain == 0] == VOID).any()  # void of the source is never pasted
 
 
 def exchanged(data, model):
     """The same batch with the domains exchanged: the target's pseudo-labels become ground truth."""
-    pseudo, _ = reference_pseudo_labels(model, data, 0.6)
-    samples = [tiny.sample(torch.from_numpy(one)) for one in pseudo]
+    samples = [tiny.sample(torch.from_numpy(y)) for y in teacher_probabilities(model, data).argmax(-1)]
     return dict(inputs=dict(source=data['inputs']['target'], target=data['inputs']['source']),
                 data_samples=dict(source=samples, target=data['data_samples']['target']))
 
@@ -142,13 +130,13 @@ def test_idacs_is_dacs_with_the_domains_exchanged():
     inverse, model = model_of('iDACS'), model_of('DACS')
     data = data_of(model)
     swapped = exchanged(data, inverse)
-    one, other = step_of(inverse, data), step_of(model, swapped)
-    assert torch.equal(one.masks['classes'], other.masks['classes'])
-    mixed = one.views['mixed']
-    assert torch.equal(mixed.image, other.views['mixed'].image)
-    inside = one.masks['classes'][:, 0]
-    assert torch.equal(mixed.target.label[inside], other.views['mixed'].target.label[inside])
-    outside = torch.from_numpy(ground_truth(data))[~inside]
+    first, second = step_of(inverse, data), step_of(model, swapped)
+    assert torch.equal(first.masks['classes'], second.masks['classes'])
+    mixed = first.views['mixed']
+    assert torch.equal(mixed.image, second.views['mixed'].image)
+    inside = first.masks['classes'][:, 0]
+    assert torch.equal(mixed.target.label[inside], second.views['mixed'].target.label[inside])
+    outside = torch.from_numpy(labels_of(data))[~inside]
     assert torch.equal(mixed.target.label[~inside], outside)
     assert (mixed.target.weight[~inside] == 1).all()
 
@@ -168,12 +156,12 @@ def test_pseudo_labels_come_from_the_teacher_at_the_images_size():
 def test_labels_do_not_change_when_images_are_augmented():
     plain, strong = model_of(), model_of(augment=dict(jitter_probability=1.0, blur_probability=1.0))
     data = data_of(plain)
-    one, other = step_of(plain, data), step_of(strong, data)
-    assert torch.equal(one.views['mixed'].target.label, other.views['mixed'].target.label)
-    assert torch.equal(one.views['mixed'].target.weight, other.views['mixed'].target.weight)
+    first, second = step_of(plain, data), step_of(strong, data)
+    assert torch.equal(first.views['mixed'].target.label, second.views['mixed'].target.label)
+    assert torch.equal(first.views['mixed'].target.weight, second.views['mixed'].target.weight)
     for name in ('source', 'target'):
-        assert torch.equal(other.views[name].image, data['inputs'][name])  # only the mixed image
-    assert not torch.isclose(one.views['mixed'].image, other.views['mixed'].image).all()
+        assert torch.equal(second.views[name].image, data['inputs'][name])  # only the mixed image
+    assert not torch.isclose(first.views['mixed'].image, second.views['mixed'].image).all()
 
 
 @pytest.mark.parametrize('count', [1, 2, 4])
@@ -188,8 +176,8 @@ def test_any_batch_size(count):
 def test_images_of_void_or_of_one_class_only(kind, content):
     model = tiny.method(kind, tiny.per_pixel())
     data = tiny.batch()
-    for one in data['source']['data_samples']:
-        one.gt_sem_seg.data.fill_(content)
+    for sample in data['source']['data_samples']:
+        sample.gt_sem_seg.data.fill_(content)
     total, logged = tiny.losses_of(model, data)
     total.backward()
     assert torch.isfinite(total)

@@ -7,14 +7,14 @@ from mmengine.structures import PixelData
 from tests.ops.test_mmd import naive
 
 from . import tiny
-from .dsp_tiny import BATCH, SIZE, VOID, data_of, losses_of, model_of
+from .dsp_tiny import BATCH, SIZE, VOID, data_of, dsp, losses_of
 from .tiny import step_of
 
 
 @pytest.mark.parametrize('masked', [True, False])
 def test_alignment_of_cells(masked):
     """Eqs 8 and 9: features of a pass-through backbone are the images; each has its own mask."""
-    model = model_of()
+    model = dsp()
     data = data_of(model)
     step = step_of(model, data)
     mask = step.masks['patch'][:, 0].float()
@@ -35,7 +35,7 @@ def test_alignment_of_cells(masked):
 
 def test_alignment_of_images():
     """The released code's samples: one average of each image."""
-    model = model_of(objectives=dict(align_patch=dict(samples='images'), align_global=dict(samples='images')))
+    model = dsp(objectives=dict(align_patch=dict(samples='images'), align_global=dict(samples='images')))
     data = data_of(model)
     step = step_of(model, data)
     mask = step.masks['patch'][:, 0].double()
@@ -49,7 +49,7 @@ def test_alignment_of_images():
 
 
 def test_the_mask_of_the_first_image_can_serve_for_all():
-    own, shared = (model_of(objectives=dict(align_patch=dict(shared_mask=value))) for value in (False, True))
+    own, shared = (dsp(objectives=dict(align_patch=dict(shared_mask=value))) for value in (False, True))
     data = data_of(own)
     step = step_of(own, data)
     features = torch.zeros(BATCH, 3, SIZE, SIZE)
@@ -60,13 +60,13 @@ def test_the_mask_of_the_first_image_can_serve_for_all():
 def test_few_cells_estimate_many():
     values = {}
     for cells in (64, 256, 1000):
-        model = model_of(objectives=dict(align_global=dict(cells=cells)))
+        model = dsp(objectives=dict(align_global=dict(cells=cells)))
         data = data_of(model)
         data['inputs']['target'] += 3.0  # or the bias of a small sample would be most of it
-        found = values[cells] = []
+        values[cells] = []
         for iteration in range(4):
             model.set_progress(iteration, 100)
-            found.append(losses_of(model, data)[1]['align_global.loss_mmd'])
+            values[cells].append(losses_of(model, data)[1]['align_global.loss_mmd'])
     assert values[256] == values[1000]  # as many as there are
     assert values[64] != values[256]
     assert values[64] == pytest.approx(values[256], rel=0.2)
@@ -74,16 +74,15 @@ def test_few_cells_estimate_many():
 
 @pytest.mark.parametrize('segmentor', [None, tiny.small(crop=(SIZE, SIZE))])
 def test_an_empty_patch_aligns_nothing(segmentor):
-    model = model_of(segmentor=segmentor)
+    model = dsp(segmentor=segmentor)
     data = data_of(model)
     for branch in ('donor', 'rare'):
-        for one in data['data_samples'][branch][1:]:
-            one.gt_sem_seg = PixelData(data=torch.full((1, SIZE, SIZE), VOID))
+        for sample in data['data_samples'][branch][1:]:
+            sample.gt_sem_seg = PixelData(data=torch.full((1, SIZE, SIZE), VOID))
     total, logged = losses_of(model, data)
     assert logged['align_patch.loss_mmd'] > 0  # of the first image
-    first = data['data_samples']['donor'][0], data['data_samples']['rare'][0]
-    for one in first:
-        one.gt_sem_seg = PixelData(data=torch.full((1, SIZE, SIZE), VOID))
+    for branch in ('donor', 'rare'):
+        data['data_samples'][branch][0].gt_sem_seg = PixelData(data=torch.full((1, SIZE, SIZE), VOID))
     total, logged = losses_of(model, data)
     assert logged['align_patch.loss_mmd'] == 0
     total.backward()
@@ -92,13 +91,13 @@ def test_an_empty_patch_aligns_nothing(segmentor):
 
 def test_a_patch_smaller_than_a_cell_aligns_nothing():
     """One pixel that the nearest-pixel reduction by 2 skips."""
-    model = model_of(segmentor=tiny.small(crop=(SIZE, SIZE)))
+    model = dsp(segmentor=tiny.small(crop=(SIZE, SIZE)))
     data = data_of(model)
     for branch, pixel in (('donor', None), ('rare', (5, 7))):
-        for one in data['data_samples'][branch]:
+        for sample in data['data_samples'][branch]:
             label = torch.full((1, SIZE, SIZE), VOID)
             if pixel:
                 label[0, pixel[0], pixel[1]] = 1
-            one.gt_sem_seg = PixelData(data=label)
+            sample.gt_sem_seg = PixelData(data=label)
     assert step_of(model, data).masks['patch'].sum() == BATCH
     assert losses_of(model, data)[1]['align_patch.loss_mmd'] == 0

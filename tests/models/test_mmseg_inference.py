@@ -44,8 +44,8 @@ def test_init_model_and_inference_model(trained, network):
     model = init_model(cfg, checkpoint, 'cpu', cfg_options={'model.predict_with': network})
     assert not model.training
     assert model.dataset_meta['classes'][0] == 'road'
-    found = inference_model(model, image).pred_sem_seg.data[0].numpy()
-    np.testing.assert_array_equal(found, expected(ours, network, image))
+    actual = inference_model(model, image).pred_sem_seg.data[0].numpy()
+    np.testing.assert_array_equal(actual, expected(ours, network, image))
 
 
 @pytest.mark.parametrize('network', ['student', 'teacher'])
@@ -55,16 +55,16 @@ def test_the_checkpoint_of_a_plain_segmentor(trained, tmp_path, network):
     meta = dict(dataset_meta=dict(classes=['road'] * 19, palette=[[0, 0, 0]] * 19))  # as mmseg writes it
     torch.save(dict(state_dict=ours.network('student').state_dict(), meta=meta), tmp_path / 'plain.pth')
     model = init_model(cfg, str(tmp_path / 'plain.pth'), 'cpu', cfg_options={'model.predict_with': network})
-    found = inference_model(model, image).pred_sem_seg.data[0].numpy()
-    np.testing.assert_array_equal(found, expected(ours, 'student', image))
+    actual = inference_model(model, image).pred_sem_seg.data[0].numpy()
+    np.testing.assert_array_equal(actual, expected(ours, 'student', image))
 
 
 def test_an_array(trained):
     import cv2
     cfg, checkpoint, image, ours = trained
     model = init_model(cfg, checkpoint, 'cpu')
-    found = inference_model(model, [cv2.imread(image)] * 2)
-    np.testing.assert_array_equal(found[1].pred_sem_seg.data[0].numpy(), expected(ours, 'student', image))
+    actual = inference_model(model, [cv2.imread(image)] * 2)
+    np.testing.assert_array_equal(actual[1].pred_sem_seg.data[0].numpy(), expected(ours, 'student', image))
 
 
 @pytest.mark.parametrize('network', ['student', 'teacher'])
@@ -75,9 +75,9 @@ def test_the_inferencer(trained, network):
     cfg.visualizer = dict(type='SegLocalVisualizer', name='visualizer')
     inferencer = MMSegInferencer(cfg, checkpoint, device='cpu')
     inferencer.show_progress = False
-    found = inferencer(image, return_vis=True)
-    np.testing.assert_array_equal(found['predictions'], expected(ours, network, image))
-    assert found['visualization'].shape == (48, 64, 3)
+    actual = inferencer(image, return_vis=True)
+    np.testing.assert_array_equal(actual['predictions'], expected(ours, network, image))
+    assert actual['visualization'].shape == (48, 64, 3)
     assert cfg.test_pipeline == TEST, "the caller's own config must stay"
 
 
@@ -85,8 +85,8 @@ def test_a_config_with_the_pipeline_in_its_data_set_alone(trained):
     cfg, checkpoint, image, ours = trained
     cfg = Config.fromfile(cfg)
     cfg.pop('test_pipeline')
-    found = inference_model(init_model(cfg, checkpoint, 'cpu'), image).pred_sem_seg.data[0].numpy()
-    np.testing.assert_array_equal(found, expected(ours, 'student', image))
+    actual = inference_model(init_model(cfg, checkpoint, 'cpu'), image).pred_sem_seg.data[0].numpy()
+    np.testing.assert_array_equal(actual, expected(ours, 'student', image))
 
 
 def test_a_model_that_was_given_none():

@@ -26,13 +26,13 @@ CHANGES = {
 def items(edges=False, offset=0, dtype=torch.uint8):
     """As the paired data set gives them: labels of the source, none of the target."""
     data = tiny.batch(32, 3, edges=edges)
-    found = []
+    result = []
     for i in range(3):
         source, target = (dict(inputs=data[name]['inputs'][i].to(dtype), data_samples=data[name]['data_samples'][i])
                           for name in ('source', 'target'))
         source['data_samples'].gt_sem_seg = PixelData(data=source['data_samples'].gt_sem_seg.data + offset)
-        found.append(dict(source=source, target=target))
-    return found
+        result.append(dict(source=source, target=target))
+    return result
 
 
 def built(**changes):
@@ -50,11 +50,11 @@ def at_once(given, **changes):
 
 
 def assert_same(given, **changes):
-    expected, found = one_by_one(given, **changes), at_once(given, **changes)
+    expected, actual = one_by_one(given, **changes), at_once(given, **changes)
     for name, branch in expected.items():
-        assert torch.equal(found['inputs'][name], branch['inputs'])
-        assert found['inputs'][name].dtype == branch['inputs'].dtype
-        for sample, other in zip(found['data_samples'][name], branch['data_samples']):
+        assert torch.equal(actual['inputs'][name], branch['inputs'])
+        assert actual['inputs'][name].dtype == branch['inputs'].dtype
+        for sample, other in zip(actual['data_samples'][name], branch['data_samples']):
             keys = other.keys()
             assert sample.keys() == keys
             for key in keys:
@@ -70,7 +70,7 @@ def test_the_same_in_few_pieces(name):
 
 @pytest.mark.parametrize('given', [items(edges=True), items(offset=300), items(offset=-1), items(dtype=torch.float32)],
     ids=['edge maps', 'labels above 255', 'negative labels', 'images of floats'])
-def test_what_does_not_fit_goes_as_before(given):
+def test_unusual_data_give_the_same(given):
     assert_same(given)
 
 
@@ -91,22 +91,22 @@ def test_few_pieces():
     assert 'labels' not in batch['target']
 
 
-def test_a_preprocessor_of_ones_own_gets_whole_samples():
-    seen = {}
+def test_custom_preprocessors_get_whole_samples():
+    recorded = {}
 
     class Own(torch.nn.Module):
         def forward(self, data, training=False):
-            seen.update(data)
+            recorded.update(data)
             return data
 
     BranchPreprocessor(Own())(dict(source=branch_collate(items())['source']), True)
-    assert seen.keys() == {'inputs', 'data_samples'}
-    assert all(sample.gt_sem_seg.data.dtype == torch.int64 for sample in seen['data_samples'])
+    assert recorded.keys() == {'inputs', 'data_samples'}
+    assert all(sample.gt_sem_seg.data.dtype == torch.int64 for sample in recorded['data_samples'])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 @pytest.mark.parametrize('collate', [pseudo_collate, branch_collate])
 def test_everything_reaches_the_device(collate):
-    found = BranchPreprocessor(built()).cuda()(collate(items()), True)
-    assert all(images.is_cuda for images in found['inputs'].values())
-    assert all(sample.gt_sem_seg.data.is_cuda for sample in found['data_samples']['source'])
+    result = BranchPreprocessor(built()).cuda()(collate(items()), True)
+    assert all(images.is_cuda for images in result['inputs'].values())
+    assert all(sample.gt_sem_seg.data.is_cuda for sample in result['data_samples']['source'])

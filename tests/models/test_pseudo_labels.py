@@ -1,4 +1,4 @@
-"""Pseudo-labels and the baselines that live on them: alignment, mean teacher, naive ClassMix."""
+"""Pseudo-labels and the baselines that use them: alignment, mean teacher, naive ClassMix."""
 
 import torch
 
@@ -9,7 +9,7 @@ from .test_views import SHAPE, make_step
 
 
 def test_naive_classmix_mixes_the_targets_among_themselves():
-    model = tiny.method('NaiveClassMix', tiny.per_pixel(), augment=dict(jitter_probability=0, blur_probability=0))
+    model = tiny.method('NaiveClassMix', tiny.per_pixel(), augment=tiny.NO_AUGMENTATION)
     data = model.data_preprocessor(tiny.batch(count=3), True)
     step = tiny.step_of(model, data)
     images, label = data['inputs']['target'], step.views['target'].target.label
@@ -20,7 +20,7 @@ def test_naive_classmix_mixes_the_targets_among_themselves():
 
 
 def test_mean_teacher_compares_distributions_with_full_weight():
-    model = tiny.method('MeanTeacher', tiny.per_pixel(), augment=dict(jitter_probability=0, blur_probability=0))
+    model = tiny.method('MeanTeacher', tiny.per_pixel(), augment=tiny.NO_AUGMENTATION)
     with torch.no_grad():
         model.teacher.model.decode_head.conv_seg.weight.normal_()
     data = model.data_preprocessor(tiny.batch(), True)
@@ -33,14 +33,14 @@ def test_mean_teacher_compares_distributions_with_full_weight():
     assert losses['pseudo/q'] == 1
 
 
-def test_pseudo_labelling_asks_for_the_arg_max():
+def test_pseudo_labelling_trains_on_the_arg_max():
     model = tiny.method('PseudoLabelling', tiny.per_pixel(), pseudo_labels=dict(threshold=0.0),
-                        augment=dict(jitter_probability=0, blur_probability=0))
+                        augment=tiny.NO_AUGMENTATION)
     data = model.data_preprocessor(tiny.batch(), True)
     conv = [network.decode_head.conv_seg for network in (model.student, model.teacher.model)]
     with torch.no_grad():
         conv[1].weight.normal_()
-    student, teacher = (one(data['inputs']['target']) for one in conv)
+    student, teacher = (item(data['inputs']['target']) for item in conv)
     expected = torch.nn.functional.cross_entropy(student, teacher.argmax(1))
     torch.testing.assert_close(model(**data, mode='loss')['strong.loss_ce'], expected)
 
@@ -114,8 +114,8 @@ def test_labels_do_not_depend_on_how_the_softmax_is_taken():
     image = torch.zeros(2, 3, *SHAPE[1:])
     short, long = PseudoLabels(threshold=0.5), PseudoLabels(threshold=0.5)
     long.keep_probs = True
-    one, other = short(step, image), long(step, image)
-    assert torch.equal(one.target.label, other.target.label)
-    torch.testing.assert_close(one.target.weight, other.target.weight)
-    assert one.target.probs is None
-    torch.testing.assert_close(other.target.probs.sum(1), torch.ones(SHAPE))
+    first, second = short(step, image), long(step, image)
+    assert torch.equal(first.target.label, second.target.label)
+    torch.testing.assert_close(first.target.weight, second.target.weight)
+    assert first.target.probs is None
+    torch.testing.assert_close(second.target.probs.sum(1), torch.ones(SHAPE))

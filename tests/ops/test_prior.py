@@ -9,12 +9,6 @@ from tests.devices import DEVICES
 from tests.sync_counter import no_sync
 
 
-def encoded(height, width):
-    """A prior whose two channels are the row and the column: a crop tells where it came from."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
-    return torch.stack([rows, columns]).float()
-
-
 @pytest.mark.parametrize('sigma', [0., .4, 2.])
 @pytest.mark.parametrize('epsilon', [0., 1e-6, .1])
 def test_every_location_is_a_distribution(sigma, epsilon):
@@ -33,16 +27,6 @@ def test_counts_become_shares_and_an_empty_cell_is_uniform():
     raised = prior_from_counts(counts, epsilon=.1)
     assert raised[:, 0, 0].tolist() == pytest.approx([.85 / 1.2, .35 / 1.2])
     assert (raised > 0).all()
-
-
-def test_blur_spreads_a_spike_like_a_gaussian():
-    counts = torch.zeros(2, 21, 21)
-    counts[1], counts[0, 10, 10] = 1., 1e-6
-    ratio = prior_from_counts(counts, sigma=1.5, epsilon=0.)[0] / 1e-6
-    for dy, dx in ((0, 1), (1, 1), (2, 0), (3, 2)):
-        expected = math.exp(-(dy * dy + dx * dx) / (2 * 1.5**2))
-        assert float(ratio[10 + dy, 10 + dx] / ratio[10, 10]) == pytest.approx(expected, rel=1e-3)
-        assert ratio[10 + dy, 10 + dx] == pytest.approx(float(ratio[10 - dy, 10 - dx]), rel=1e-5)
 
 
 @pytest.mark.parametrize('sigma', [.7, 3.])
@@ -86,14 +70,6 @@ def test_rounding_of_the_boxes_never_shows():
         assert torch.equal(crop, expected.flip(-1) if x % 2 else expected)
 
 
-def test_whole_image_is_the_prior_itself():
-    prior = torch.rand(3, 19, 37)
-    whole = torch.tensor([[0., 0., 1., 1.]])
-    assert torch.equal(crop_prior(prior, whole, torch.tensor([False]), (19, 37))[0], prior)
-    mirrored = crop_prior(prior, whole, torch.tensor([True]), (19, 37))[0]
-    assert torch.equal(mirrored, prior.flip(-1))
-
-
 @pytest.mark.parametrize('flip', [False, True])
 def test_bilinear_crop_by_loops(flip):
     prior = torch.rand(2, 6, 9, generator=torch.Generator().manual_seed(2))
@@ -109,17 +85,6 @@ def test_bilinear_crop_by_loops(flip):
             expected = (1 - wy) * above + wy * below
             column = 4 - j if flip else j
             assert out[:, i, column].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
-
-
-def test_crop_tells_where_it_came_from_at_a_quarter_of_the_resolution():
-    height, width = 720, 1280
-    prior = encoded(height // 4, width // 4)
-    box = torch.tensor([[100 / width, 60 / height, 612 / width, 572 / height]])
-    out = crop_prior(prior, box, torch.tensor([True]), (512, 512))[0]
-    for i, j in ((0, 0), (511, 511), (100, 300)):
-        row, column = 60 + i, 100 + 511 - j
-        expected = [(row + .5) / 4 - .5, (column + .5) / 4 - .5]
-        assert out[:, i, j].tolist() == pytest.approx(expected, abs=2e-3)
 
 
 def test_crop_of_distributions_is_a_distribution_and_half_precision_is_welcome():

@@ -99,14 +99,6 @@ def test_borders_along_the_places_have_a_finite_lift():
     assert lift(area, all_contacts(above, beside)).isfinite().all()
 
 
-def test_lift_is_one_where_pixels_are_independent():
-    weights = torch.tensor([.5, .3, .15, .05])
-    label = weights.multinomial(256 * 256, True, generator=torch.Generator().manual_seed(2))
-    area, above, beside = count_contacts(label.view(256, 256), 4)
-    for contacts in (above, all_contacts(above, beside)):
-        assert torch.allclose(lift(area, contacts), 1 - torch.eye(4).double(), atol=.15)
-
-
 ROAD, BUILDING, SKY, POLE, LIGHT, CAR, WAGON = range(7)
 NAMES = ('road', 'building', 'sky', 'pole', 'light', 'car', 'wagon')
 
@@ -142,10 +134,10 @@ def counted(num_images, seed=0):
 
 
 def test_a_light_belongs_to_its_pole_and_large_surfaces_to_nobody():
-    found = auto_relations(*counted(60))
-    assert found.dtype == torch.bool
-    assert torch.equal(found, found.T)
-    pairs = pair_names(found, NAMES)
+    result = auto_relations(*counted(60))
+    assert result.dtype == torch.bool
+    assert torch.equal(result, result.T)
+    pairs = pair_names(result, NAMES)
     assert 'pole - light' in pairs
     assert not any(name in pair for pair in pairs for name in ('road', 'building', 'sky'))
 
@@ -168,22 +160,15 @@ def test_a_light_touches_its_pole_little_but_stands_on_it():
     assert strength[POLE, LIGHT] == lift(area, above)[LIGHT, POLE] > 6
 
 
-def test_relations_need_no_more_than_counts_of_any_scale():
-    area, above, beside, touching, together = counted(30, seed=3)
-    found = auto_relations(area, above, beside, touching, together)
-    assert found.any()
-    assert torch.equal(auto_relations(area * 5, above * 5, beside * 5, touching, together), found)
-
-
 def test_comparison_counts_unordered_pairs():
-    found, reference = torch.zeros(4, 4).bool(), torch.zeros(4, 4).bool()
-    for matrix, pairs in ((found, ((0, 1), (1, 2))), (reference, ((0, 1), (2, 3), (0, 3)))):
+    actual, reference = torch.zeros(4, 4).bool(), torch.zeros(4, 4).bool()
+    for matrix, pairs in ((actual, ((0, 1), (1, 2))), (reference, ((0, 1), (2, 3), (0, 3)))):
         for i, j in pairs:
             matrix[i, j] = matrix[j, i] = True
-    result = compare_relations(found, reference, 'abcd')
+    result = compare_relations(actual, reference, 'abcd')
     assert result['precision'] == .5
     assert result['recall'] == pytest.approx(1 / 3)
-    assert (result['found'], result['reference']) == (2, 3)
+    assert (result['estimated'], result['reference']) == (2, 3)
     assert result['missing'] == ['a - d', 'c - d']
     assert result['extra'] == ['b - c']
     nothing = compare_relations(torch.zeros(4, 4).bool(), reference, 'abcd')

@@ -120,9 +120,9 @@ def report_relations(prior: SpatialPrior, picture: str | None) -> None:
         rated = members[:, None] | members  # a group defines the relations of its own members alone
         for kind, relations in (('pairs', related), ('closed', closed)):
             result = compare_relations(relations & rated, reference, names)
-            precision = f'{result["precision"]:.2f}' if result['found'] else '-'  # no pair to be right about
-            print('  {:15s} {:6s}: precision {} recall {recall:.2f} ({found} found, {reference} in the table) missing '
-                  '{missing} extra {extra}'.format('+'.join(groups), kind, precision, **result))
+            precision = f'{result["precision"]:.2f}' if result['estimated'] else '-'  # no pair to be right about
+            print('  {:15s} {:6s}: precision {} recall {recall:.2f} ({estimated} found, {reference} in the table) '
+                  'missing {missing} extra {extra}'.format('+'.join(groups), kind, precision, **result))
     if picture:
         path = '{}_relations{}'.format(*os.path.splitext(picture))
         draw_relations(prior.relation_strength(), related, names, path)

@@ -177,11 +177,8 @@ class TimmFeatures(TimmBackbone):
         out_indices: ascending indices of the maps returned, counted from the finest, or -1, -2 from the coarsest. None
             for the last four.
         multiple_of: images are resized to the next multiple of it.
-        pretrained: True downloads timm's weights when weights are initialised.
-        frozen: the network is not trained.
         drop_path_rate: stochastic depth; 0 leaves the network's own default.
-        arguments: further arguments of the network, as timm has them.
-        init_cfg: weights; see :class:`PretrainedBackbone`.
+        pretrained, frozen, arguments, init_cfg: as in :class:`TimmBackbone`.
     """
 
     features_only = True
@@ -287,11 +284,8 @@ class TimmViT(TimmBackbone):
             four scales, or one for each. Later blocks are removed.
         pyramid: False returns the maps of `blocks` unchanged, all at the patch's stride.
         norm: whether the network's last normalisation is applied to each map.
-        pretrained: True downloads timm's weights when weights are initialised.
-        frozen: the transformer is not trained; the pyramid is.
         drop_path_rate: stochastic depth of the last block.
-        arguments: further arguments of the network, as timm has them.
-        init_cfg: weights; see :class:`PretrainedBackbone`.
+        pretrained, frozen, arguments, init_cfg: as in :class:`TimmBackbone`; the pyramid is trained in any case.
     """
 
     starts_at_random = ('pyramid.',)

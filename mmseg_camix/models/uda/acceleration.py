@@ -55,12 +55,9 @@ def _to_channels_last(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, 
 
 
 def compile_parts(segmentor: Any, backend: str, without: Sequence[nn.Module] = ()) -> None:
-    """Compile backbone, neck and heads separately: mmseg's code between them branches on the host.
+    """Compile backbone, neck and heads separately, except those that contain a module of ``without``.
 
-    Args:
-        segmentor: whose parts.
-        backend: of torch.compile.
-        without: modules that must not be compiled, nor the parts that contain them.
+    mmseg's code between them branches on the host.
     """
     parts = [segmentor.backbone, *([segmentor.neck] if getattr(segmentor, 'with_neck', False) else []),
              *adapter.decode_heads(segmentor)]

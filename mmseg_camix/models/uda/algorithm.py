@@ -49,11 +49,9 @@ class UDAAlgorithm(BaseModel):
     _generators: tuple[BatchGenerator, BatchGenerator] | None = None
 
     def loss(self, inputs: Mapping[str, Tensor] | Tensor, data_samples: Any) -> dict[str, Tensor]:
-        """Named losses and statistics of one step.
+        """Named losses and statistics of one step on branches of images (B, 3, H, W) and of data samples.
 
-        Args:
-            inputs: branch -> images (B, 3, H, W). A plain data set gives those of the source alone.
-            data_samples: branch -> B data samples, or those of the source alone.
+        A plain data set gives those of the source only, which need no name.
         """
         if isinstance(inputs, Tensor):
             inputs, data_samples = {'source': inputs}, {'source': data_samples}
@@ -105,7 +103,7 @@ class UDAAlgorithm(BaseModel):
                     step.views[name] = strongly_augmented(step.views[name], self.augment, step)
 
     def planned_passes(self, step: Step) -> list[tuple[tuple[str, ...], bool]]:
-        """(views of one student pass, whether logits are needed on one of them); views in no group pass alone."""
+        """(views of one student pass, whether logits are needed on one of them); views in no group pass one by one."""
         read = views_read(self.active_objectives(step.progress).values())
         group_of = {name: tuple(other for other in group if other in read)
                     for group in self.joint_views for name in group}

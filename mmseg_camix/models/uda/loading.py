@@ -11,11 +11,6 @@ def remap_plain_weights(state_dict: dict[str, Any], prefix: str, teacher: bool) 
 
     Training copies the student into the teacher before its first step in any case. Without this, however, testing with
     the teacher would test a random network.
-
-    Args:
-        state_dict: of a checkpoint.
-        prefix: of the model within it.
-        teacher: whether the model has one.
     """
     own = [key[len(prefix):] for key in state_dict if key.startswith(prefix)]
     if not any(key.startswith(OWN_PARTS) for key in own):

@@ -29,6 +29,14 @@ def family(masks: Entries, views: Entries, objectives: Entries, **others: object
     return {**shared, 'masks': masks, 'views': views, 'objectives': objectives, **others}
 
 
+def mixing(name: str, mask: Entries, donor: str = 'source', over: str = 'target', objectives: Entries | None = None,
+           **others: object) -> Entries:
+    """The family's settings with one mask, by its name, one mixed image, and its cross-entropy."""
+    return family(
+        masks={name: mask}, views=dict(mixed=dict(type='Paste', donor=donor, over=over, mask=name)),
+        objectives=dict(source=supervised(), mixed=consistency('mixed'), **(objectives or {})), **others)
+
+
 @MODELS.register_module()
 class DACS(UDASegmentor):
     """Cross-domain mixed sampling: half of a source image's classes over a target image.
@@ -46,10 +54,7 @@ class DACS(UDASegmentor):
         teacher is evaluated too.
     """
 
-    defaults = family(
-        masks=dict(classes=dict(type='ClassMask', of='source')),
-        views=dict(mixed=dict(type='Paste', donor='source', over='target', mask='classes')),
-        objectives=dict(source=supervised(), mixed=consistency('mixed')))
+    defaults = mixing('classes', dict(type='ClassMask', of='source'))
 
 
 @MODELS.register_module()
@@ -59,10 +64,7 @@ class iDACS(UDASegmentor):
     The inverse baseline of the CAMix paper (Table IV), on which CAMix builds.
     """
 
-    defaults = family(
-        masks=dict(classes=dict(type='ClassMask', of='target')),
-        views=dict(mixed=dict(type='Paste', donor='target', over='source', mask='classes')),
-        objectives=dict(source=supervised(), mixed=consistency('mixed')))
+    defaults = mixing('classes', dict(type='ClassMask', of='target'), 'target', 'source')
 
 
 @MODELS.register_module()
@@ -103,10 +105,10 @@ class CAMix(UDASegmentor):
 IGNORED_ROWS = dict(ignore_top=15, ignore_bottom=120)
 
 
-def _recipe(masks: Entries, views: Entries) -> Entries:
-    return family(
-        masks=masks, views=views,
-        objectives=dict(source=supervised(), mixed=consistency('mixed'), features=dict(type='FeatureDistance')),
+def _daformer(donor: str, over: str) -> Entries:
+    return mixing(
+        'classes', dict(type='ClassMask', of=donor, pool='batch'), donor, over,
+        objectives=dict(features=dict(type='FeatureDistance')),
         pseudo_labels=dict(type='PseudoLabels', threshold=0.968, per='batch', scope='target', **IGNORED_ROWS),
         teacher=dict(alpha=0.999, norm='batch'),
         augment=dict(jitter=0.2, jitter_probability=0.8, blur_probability=0.5, blur_sigma=(0.15, 1.15)))
@@ -134,9 +136,7 @@ class DAFormer(UDASegmentor):
         it, so that theirs lags by half a step.
     """
 
-    defaults = _recipe(
-        masks=dict(classes=dict(type='ClassMask', of='source', pool='batch')),
-        views=dict(mixed=dict(type='Paste', donor='source', over='target', mask='classes')))
+    defaults = _daformer('source', 'target')
 
 
 @MODELS.register_module()
@@ -146,9 +146,7 @@ class iDAFormer(UDASegmentor):
     The inverse baseline of the CAMix paper (Table IV b).
     """
 
-    defaults = _recipe(
-        masks=dict(classes=dict(type='ClassMask', of='target', pool='batch')),
-        views=dict(mixed=dict(type='Paste', donor='target', over='source', mask='classes')))
+    defaults = _daformer('target', 'source')
 
 
 def _soft_paste(over: str) -> Entries:
@@ -280,26 +278,18 @@ class MeanTeacher(UDASegmentor):
         pseudo_labels=dict(type='PseudoLabels', weighted=False))
 
 
-def _cross_domain(mask: Entries) -> Entries:
-    """Source pixels within a mask that does not depend on classes, over the target image."""
-    return family(
-        masks=dict(region=mask),
-        views=dict(mixed=dict(type='Paste', donor='source', over='target', mask='region')),
-        objectives=dict(source=supervised(), mixed=consistency('mixed')))
-
-
 @MODELS.register_module()
 class CutMix(UDASegmentor):
     """A box of the source over the target (CAMix paper, Table IV)."""
 
-    defaults = _cross_domain(dict(type='BoxMask', of='source'))
+    defaults = mixing('region', dict(type='BoxMask', of='source'))
 
 
 @MODELS.register_module()
 class CowMix(UDASegmentor):
     """A blotchy region of the source over the target (CAMix paper, Table IV)."""
 
-    defaults = _cross_domain(dict(type='CowMask', of='source'))
+    defaults = mixing('region', dict(type='CowMask', of='source'))
 
 
 @MODELS.register_module()

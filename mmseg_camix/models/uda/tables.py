@@ -95,12 +95,7 @@ def _check_reference(kind: str, name: str, what: str, wanted: str, valid: Iterab
 
 
 def ordered(names: Iterable[str], reads: Callable[[str], Iterable[str]]) -> list[str]:
-    """Names sorted so that each comes after those it reads; a cycle is an error that shows it.
-
-    Args:
-        names: the views of the table.
-        reads: name -> the views of the table that it reads.
-    """
+    """Names sorted so that each comes after those it reads; a cycle is an error that shows it."""
     done: list[str] = []
     path: list[str] = []
 

@@ -151,7 +151,7 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
 
     @property
     def crop_size(self) -> tuple[int, int] | None:
-        """(height, width) of training crops, or None if the preprocessor does not know it."""
+        """(height, width) of training crops, or None if the preprocessor has none."""
         size: tuple[int, int] | None = self.data_preprocessor.crop_size
         return size
 

@@ -57,8 +57,8 @@ def test_attention_without_weights_gives_the_same():
     stock.load_state_dict(ours.state_dict())
     image = torch.rand(1, 3, 32, 64)
     with torch.no_grad():
-        for one, other in zip(ours(image), stock(image)):
-            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        for first, second in zip(ours(image), stock(image)):
+            torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-4)
 
 
 def test_layers_of_decay_grow_with_depth():

@@ -50,8 +50,8 @@ def test_strides_and_dilations_of_the_blocks(resnet):
 
 def test_normalisation_uses_batch_statistics_but_is_not_trained():
     net, calm = (DeepLabResNet(18, style='pytorch', norm_eval=calm) for calm in (False, True))
-    for one in (net, calm):  # mmseg's `train` returns nothing
-        one.train()
+    for item in (net, calm):  # mmseg's `train` returns nothing
+        item.train()
     before = net.bn1.running_mean.clone()
     sum(x.sum() for x in net(torch.rand(2, 3, 32, 32))).backward()
     assert not torch.equal(net.bn1.running_mean, before)

@@ -150,8 +150,8 @@ def test_sizes_that_a_network_does_not_take():
     net = TimmFeatures('dla46_c', multiple_of=32).eval()
     resized = nn.functional.interpolate(image, (96, 96), mode='bilinear', align_corners=False)
     with torch.no_grad():
-        for one, other in zip(net(image), net(resized)):
-            assert torch.equal(one, other)
+        for first, second in zip(net(image), net(resized)):
+            assert torch.equal(first, second)
 
 
 def test_frozen_stays_frozen_and_the_pyramid_learns():
@@ -166,7 +166,7 @@ def test_frozen_stays_frozen_and_the_pyramid_learns():
     assert not any(x.requires_grad for x in net(torch.rand(1, 3, 32, 32)))
 
 
-def test_unknown_names_and_wrong_kinds_teach():
+def test_unknown_names_and_wrong_kinds_are_rejected():
     with pytest.raises(ValueError, match='timm has no network .convnext_nano9.; similar: convnext'):
         TimmFeatures('convnext_nano9')
     for name in ('resnet10t', 'beit_base_patch16_224'):  # they take no dynamic_img_size

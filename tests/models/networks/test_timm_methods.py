@@ -7,7 +7,7 @@ from tests.models import dsp_tiny, tiny
 
 VIT = dict(type='TimmViT', name='vit_small_patch16_dinov3', arguments=dict(depth=1, embed_dim=16, num_heads=2))
 CONVOLUTIONAL = dict(type='TimmFeatures', name='resnet10t', out_indices=(1, 2, 3, 4))
-# What the methods need to know of five classes.
+# Arguments that depend on the five classes.
 ARGUMENTS = {
     'CAMix': dict(masks=dict(context=dict(groups=None))),
     'DAFormer': dict(objectives=dict(features=dict(things=('building', 'wall'))),
