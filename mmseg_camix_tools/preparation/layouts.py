@@ -16,7 +16,7 @@ from mmseg_camix.datasets.families import (
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """One folder of images with its folder of labels.
 
     Args:
@@ -53,7 +53,7 @@ class Layout:
     family: str
     reader: type[RawSegDataset]
     label_folder: str
-    parts: tuple[Part, ...]
+    parts: tuple[Subset, ...]
     prior_size: tuple[int, int] | None = None
 
     @property
@@ -91,29 +91,29 @@ class Layout:
         return labels
 
 
-def _cityscapes() -> tuple[Part, ...]:
-    part = Part('train', 'leftImg8bit/train', 2975, 'gtFine/train', labels_needed=False, counted=True)
+def _cityscapes() -> tuple[Subset, ...]:
+    part = Subset('train', 'leftImg8bit/train', 2975, 'gtFine/train', labels_needed=False, counted=True)
     return part, replace(part, name='val', images='leftImg8bit/val', count=500, labels='gtFine/val',
                          labels_needed=True, counted=False)
 
 
-def _acdc() -> tuple[Part, ...]:
+def _acdc() -> tuple[Subset, ...]:
     return tuple(
-        Part(f'{condition}/{split}', f'rgb_anon/{condition}/{split}', count, f'gt/{condition}/{split}',
+        Subset(f'{condition}/{split}', f'rgb_anon/{condition}/{split}', count, f'gt/{condition}/{split}',
              labels_needed=split == 'val', counted=split == 'train')
         for condition in CONDITIONS
         for split, count in (('train', 400), ('val', 106 if condition == 'night' else 100)))
 
 
-def _dark_zurich() -> tuple[Part, ...]:
-    training = (Part(f'train/{light}', f'rgb_anon/train/{light}', count, needed=light == 'night')
+def _dark_zurich() -> tuple[Subset, ...]:
+    training = (Subset(f'train/{light}', f'rgb_anon/train/{light}', count, needed=light == 'night')
                 for light, count in (('night', 2416), ('twilight', 2920), ('day', 3041)))
-    return *training, Part('val/night', 'rgb_anon/val/night', 50, 'gt/val/night')
+    return *training, Subset('val/night', 'rgb_anon/val/night', 50, 'gt/val/night')
 
 
 LAYOUTS: dict[str, Layout] = {layout.family: layout for layout in (
-    Layout('gta', GTADataset, 'labels', (Part('all', 'images', 24966, 'labels', counted=True),), (1280, 720)),
-    Layout('synthia', SYNTHIADataset, 'GT/LABELS', (Part('all', 'RGB', 9400, 'GT/LABELS', counted=True),), (1280, 760)),
+    Layout('gta', GTADataset, 'labels', (Subset('all', 'images', 24966, 'labels', counted=True),), (1280, 720)),
+    Layout('synthia', SYNTHIADataset, 'GT/LABELS', (Subset('all', 'RGB', 9400, 'GT/LABELS', counted=True),), (1280, 760)),
     Layout('cityscapes', RawCityscapesDataset, 'gtFine', _cityscapes()),
     Layout('acdc', ACDCDataset, 'gt', _acdc()),
     Layout('dark_zurich', RawDarkZurichDataset, 'gt', _dark_zurich()),

@@ -14,7 +14,7 @@ from mmseg_camix.datasets.scanning import Scan, scan
 from mmseg_camix.files import write_output
 
 from .class_stats import count_classes
-from .layouts import Layout, Part
+from .layouts import Layout, Subset
 from .state import Stamp, list_files, stamp
 
 LEDGER = 'scan.json'
@@ -47,7 +47,7 @@ def list_pairs(root: Path, layout: Layout) -> dict[str, list[Pair]]:
     return {part.name: _pairs_of(root, layout, part) for part in layout.parts}
 
 
-def _pairs_of(root: Path, layout: Layout, part: Part) -> list[Pair]:
+def _pairs_of(root: Path, layout: Layout, part: Subset) -> list[Pair]:
     def by_stem(folder: str, suffix: str) -> dict[str, tuple[str, Stamp]]:
         files = list_files(root, folder, suffix, layout.train_id_suffix)
         return {path.removeprefix(folder + '/').removesuffix(suffix): (path, stamp) for path, stamp in files.items()}

@@ -160,7 +160,7 @@ def test_both_mixed_images_pass_as_one_batch():
     passes = [inputs_of(model.student.backbone) for model in (together, apart)]
     joint, single = losses_of(together, data)[1], losses_of(apart, data)[1]
     assert [[len(images) for images in inputs] for inputs in passes] == [[BATCH, 2 * BATCH], [BATCH] * 3]
-    assert joint == pytest.approx(single, rel=1e-5)  # nothing in this network looks at the batch
+    assert joint == pytest.approx(single, rel=1e-5)  # nothing in this network depends on the batch
 
 
 def test_joint_views_share_batch_statistics():
