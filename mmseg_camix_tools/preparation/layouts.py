@@ -100,7 +100,7 @@ def _cityscapes() -> tuple[Subset, ...]:
 def _acdc() -> tuple[Subset, ...]:
     return tuple(
         Subset(f'{condition}/{split}', f'rgb_anon/{condition}/{split}', count, f'gt/{condition}/{split}',
-             labels_needed=split == 'val', counted=split == 'train')
+               labels_needed=split == 'val', counted=split == 'train')
         for condition in CONDITIONS
         for split, count in (('train', 400), ('val', 106 if condition == 'night' else 100)))
 
@@ -113,7 +113,8 @@ def _dark_zurich() -> tuple[Subset, ...]:
 
 LAYOUTS: dict[str, Layout] = {layout.family: layout for layout in (
     Layout('gta', GTADataset, 'labels', (Subset('all', 'images', 24966, 'labels', counted=True),), (1280, 720)),
-    Layout('synthia', SYNTHIADataset, 'GT/LABELS', (Subset('all', 'RGB', 9400, 'GT/LABELS', counted=True),), (1280, 760)),
+    Layout('synthia', SYNTHIADataset, 'GT/LABELS', (Subset('all', 'RGB', 9400, 'GT/LABELS', counted=True),),
+           (1280, 760)),
     Layout('cityscapes', RawCityscapesDataset, 'gtFine', _cityscapes()),
     Layout('acdc', ACDCDataset, 'gt', _acdc()),
     Layout('dark_zurich', RawDarkZurichDataset, 'gt', _dark_zurich()),
