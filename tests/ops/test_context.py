@@ -53,12 +53,6 @@ def test_one_way_group_never_pulls_back():
         assert names_of(close_over(one_hot({bike}), every, relations)[0]) == {bike}
 
 
-def test_user_defined_groups_of_another_label_set():
-    names = ['cell', 'nucleus', 'wall']
-    relations = relation_matrix([('cell', 'nucleus'), {'wall': ['cell']}], names)
-    assert relations.tolist() == [[False, True, False], [True, False, False], [True, False, False]]
-
-
 def test_named_groups_leave_out_what_the_label_set_lacks():
     sixteen = [name for name in CITYSCAPES if name not in ('terrain', 'truck', 'train')]
     assert not relation_matrix(['V'], sixteen).any()

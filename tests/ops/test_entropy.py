@@ -92,13 +92,6 @@ def test_ramp_rises_from_exp_gamma_to_one():
         E.ramp(-5., 0, 0)
 
 
-@pytest.mark.parametrize(('form', 'start', 'end'), [('paper', .76, 1.49), ('official', 2.21, 2.94)])
-def test_threshold_with_ln_19_spans_the_known_range(form, start, end):
-    assert E.dynamic_threshold(0, 250000, math.log(19), form=form) == pytest.approx(start, abs=.01)
-    final = E.dynamic_threshold(250000, 250000, math.log(19), form=form)
-    assert final == pytest.approx(end, abs=.01)
-
-
 def test_threshold_of_each_sample_by_the_printed_equation():
     k_sup = torch.tensor([.4, 2.])
     threshold = E.dynamic_threshold(3, 10, k_sup, beta=.6, gamma=-4.)
