@@ -40,12 +40,7 @@ def adjust_saturation(image: Tensor, factor: float) -> Tensor:
 
 
 def jitter_image(image: Tensor, jitter: Sequence[tuple[str, float]]) -> Tensor:
-    """Apply colour jitter, clipping to [0, 1] after each step.
-
-    Args:
-        image: (..., 3, H, W) RGB in [0, 1].
-        jitter: see `ImageParams`.
-    """
+    """Apply colour jitter of `ImageParams` to (..., 3, H, W) RGB, clipping to [0, 1] after each step."""
     for name, amount in jitter:
         if name == 'brightness':
             image = (image + amount).clamp(0, 1)
@@ -59,14 +54,10 @@ def jitter_image(image: Tensor, jitter: Sequence[tuple[str, float]]) -> Tensor:
 
 
 def blur_image(image: Tensor, sigma: float) -> Tensor:
-    """Blur (C, H, W) with a separable Gaussian, reflected at the borders.
+    """Blur (C, H, W) with a separable Gaussian of `sigma` > 0 pixels, reflected at the borders.
 
     The kernel reaches three sigma, rounded up to whole pixels. Even on white noise the result differs by less than 0.1
     grey levels from that of the kernel in the released code, a tenth of the image, which takes many times longer.
-
-    Args:
-        image: (C, H, W) floating point, of any range.
-        sigma: standard deviation in pixels, above 0.
     """
     radius = min(math.ceil(3 * sigma), image.shape[-2] - 1, image.shape[-1] - 1)
     size, sigmas = 2 * radius + 1, [sigma, sigma]
@@ -119,13 +110,7 @@ class StrongAugment(nn.Module):
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1) / 255, persistent=False)
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> list[ImageParams]:
-        """Draw parameters for each image.
-
-        Args:
-            batch: B.
-            generator: a CPU generator, whose numbers are known on the host without waiting; of a
-                :class:`BatchGenerator` each process uses the numbers of its own images.
-        """
+        """Draw parameters for each image of a batch from a CPU generator, whose numbers do not wait for the device."""
         if generator is not None and generator.device.type != 'cpu':
             raise ValueError(f'StrongAugment.draw needs a CPU generator, but got one on {generator.device}')
         # All numbers are drawn whatever the gates decide, so that they do not shift later draws.

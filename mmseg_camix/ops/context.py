@@ -21,16 +21,13 @@ META_GROUPS: dict[str, Group] = {
 
 
 def relation_matrix(groups: Sequence[str | Group], class_names: Sequence[str]) -> Tensor:
-    """Which class pulls which.
+    """(C, C) bool: [i, j] is True where choosing class i adds class j; the diagonal is False.
 
     Args:
         groups: each a name of :data:`META_GROUPS` (members that the label set lacks are left out), a tuple of class
             names (all pull each other), or a mapping from a class to the classes that it pulls: ``['I', ('car',
             'truck'), {'rider': ('bicycle',)}]``.
         class_names: the label set, in the order of its train ids.
-
-    Returns:
-        (C, C) bool; [i, j]: choosing class i adds class j. The diagonal is False.
     """
     if isinstance(groups, (str, Mapping)):
         raise TypeError(f'groups must be a list of groups, got {groups!r}; write [{groups!r}]')

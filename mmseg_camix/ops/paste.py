@@ -14,14 +14,6 @@ def paste(donor: Tensor, over: Tensor, mask: Tensor, opacity: float = 1.) -> Ten
         mask: (B, 1, H, W) bool.
         opacity: in [0, 1]; below 1 for floating-point tensors only.
     """
-    _check(donor, over, mask, opacity)
-    if donor.dim() == 3:
-        mask = mask.squeeze(1)
-    inside = donor if opacity == 1 else torch.lerp(over, donor, opacity)
-    return torch.where(mask, inside, over)
-
-
-def _check(donor: Tensor, over: Tensor, mask: Tensor, opacity: float) -> None:
     if donor.shape != over.shape or donor.dim() not in (3, 4):
         raise ValueError('paste: donor and over must both be (B, C, H, W) or (B, H, W), but are '
                          f'{tuple(donor.shape)} and {tuple(over.shape)}')
@@ -29,8 +21,10 @@ def _check(donor: Tensor, over: Tensor, mask: Tensor, opacity: float) -> None:
     if mask.dtype != torch.bool or mask.shape != expected:
         raise ValueError(f'paste: the mask must be bool of shape {expected}, but is {mask.dtype} of shape '
                          f'{tuple(mask.shape)}')
-    if not 0 <= opacity <= 1:
-        raise ValueError(f'paste: opacity {opacity} must be in [0, 1]')
     if opacity != 1 and not over.is_floating_point():
         raise TypeError(f'paste: opacity {opacity} would blend {over.dtype} values; labels have no mean: paste them '
                         'with opacity 1, or use two weighted targets')
+    if donor.dim() == 3:
+        mask = mask.squeeze(1)
+    inside = donor if opacity == 1 else torch.lerp(over, donor, opacity)
+    return torch.where(mask, inside, over)
