@@ -204,7 +204,7 @@ def test_relatives_come_along():
     label = torch.tensor([1, 2, 3, 4]).view(1, 1, 4).repeat(3, 4, 1)  # every class of both groups in a column
     logits = 9.0 * torch.nn.functional.one_hot(label, 5).permute(0, 3, 1, 2).float()
     recorded = {}
-    for name, groups in dict(both=['I', 'II'], one=['I', 'II-one-way']).items():
+    for name, groups in dict(both=['I', 'II'], single=['I', 'II-one-way']).items():
         model = camix(context=dict(groups=groups, ratio=0.25))
         data = data_of(model)
         recorded[name] = set()
@@ -216,7 +216,7 @@ def test_relatives_come_along():
             recorded[name].update(tuple(mask.tolist()) for mask in model.masks['context'](step)[:, 0, 0])
     pole_light, rider_bike, bike = (True, True, False, False), (False, False, True, True), (False, False, False, True)
     assert recorded['both'] == {pole_light, rider_bike}
-    assert recorded['one'] == {pole_light, rider_bike, bike}
+    assert recorded['single'] == {pole_light, rider_bike, bike}
 
 
 @pytest.mark.parametrize(('context', 'message'), [
