@@ -203,7 +203,7 @@ def test_each_loss_can_be_switched_off(removed):
 def test_single_paste():
     """Without the paste on the source there is no second view, nor anything to align it with."""
     model = dsp(1.0, views=dict(mixed_source=None, mixed_target=dict(opacity=1.0)),
-                     objectives=dict(mixed_source=None, **NO_ALIGNMENT))
+                objectives=dict(mixed_source=None, **NO_ALIGNMENT))
     inputs = inputs_of(model.student.backbone)
     _, logged = losses_of(model, data_of(model))
     assert [len(images) for images in inputs] == [BATCH, BATCH]
