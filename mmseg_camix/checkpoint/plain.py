@@ -14,6 +14,8 @@ import torch
 from mmengine.logging import HistoryBuffer, print_log
 from torch import Tensor
 
+from .errors import CheckpointError
+
 # Where an object that is not plain data may be left out with a warning. Everything else is state
 # that a resumed training would miss.
 DESCRIPTIVE = ('meta', 'message_hub')
@@ -113,10 +115,15 @@ def from_plain(checkpoint: Any) -> Any:
 
     Also moves `meta['config']` to `meta['config_text']`: mmengine's `Runner.resume` would run the
     text under the first name as Python code.
+
+    Raises:
+        CheckpointError: `meta` is no dict, of which every reader expects one.
     """
     if not isinstance(checkpoint, dict):
         return checkpoint
     meta = checkpoint.get('meta')
+    if 'state_dict' in checkpoint and not isinstance(meta, (dict, type(None))):
+        raise CheckpointError(f'its `meta` is a {type(meta).__name__}, not a dict')
     if isinstance(meta, dict) and 'config' in meta:
         meta['config_text'] = meta.pop('config')
     if 'message_hub' in checkpoint:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint
+from mmseg_camix.export.files import open_network
 from tests.checkpoint import bombs, hostile
 
 ADDED = 200  # MiB that a file may take besides four times its size
@@ -55,6 +56,25 @@ def test_errors_have_no_terminal_escapes(tmp_path):
         read_checkpoint(path)
     assert str(error.value).isprintable()
     assert r'state_dict.\x1b[2J name' in str(error.value)
+
+
+@pytest.mark.parametrize(('content', 'reason'), [
+    ({'state_dict': {'a': torch.ones(1)}, 'meta': [1]}, r'its `meta` is a list, not a dict'),
+    ({'state_dict': {(1, (2, )): torch.ones(1)}}, 'it uses a tuple as a key'),
+    ({'state_dict': {'a': torch.ones(1)}, 'meta': {'epoch': 10**2000}}, 'an integer of more than a thousand digits'),
+])
+def test_odd_content(tmp_path, content, reason):
+    path = hostile.saved(content, tmp_path / 'a.pth', legacy=False)
+    with pytest.raises(CheckpointError, match=rf'a\.pth was not opened: .*{reason}'):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize('header', [b'', b'\xff' * 8, (2**40).to_bytes(8, 'little') + b'{', b'\x02' + bytes(7) + b'[]',
+                                    (10**5).to_bytes(8, 'little') + b'[' * 10**5])
+def test_headers_of_safetensors(tmp_path, header):
+    (tmp_path / 'a.safetensors').write_bytes(header)
+    with pytest.raises(CheckpointError, match=r'a\.safetensors was not opened: it is damaged'):
+        open_network(tmp_path / 'a.safetensors')
 
 
 SEEDS = [*bombs.pickles().values(), *hostile.raw_pickles(bombs.Path('unused')).values(),
