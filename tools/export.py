@@ -59,7 +59,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Export."""
     args = parse_args()
-    # mmseg's reminder of a default that matters in training alone.
+    # mmseg warns of a default that matters only in training.
     warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     network = open_network(args.checkpoint, args.config, args.choice)
     folder = args.out or args.checkpoint.with_name(f'export_{network.name}')

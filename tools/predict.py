@@ -4,7 +4,7 @@
 MODEL is a checkpoint of a training (its config is found in it), a folder of tools/export.py, or a
 config file; then CHECKPOINT follows. INPUT is a file, a folder (searched through; results keep
 their relative paths) or a pattern. A video gives a video, or frames where labels are asked for.
-Files that cannot be read are named, left out, and counted; the exit code then is 1.
+Files that cannot be read are named and counted; the exit code is then 1.
 
 examples:
   python tools/predict.py work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth photos drive.mp4 --out predicted
@@ -93,7 +93,7 @@ def device_of(name: str | None) -> torch.device:
 def main() -> int:
     """Predict; returns the exit code."""
     args = parse_args()
-    # mmseg's reminder of a default that matters in training alone.
+    # mmseg warns of a default that matters only in training.
     warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     predictions, items = prepare(args)
     try:

@@ -1,7 +1,7 @@
-"""Checkpoints that are safe to open, whole on the disk, and plain data inside.
+"""Read and write checkpoint files.
 
-Reading (`read_checkpoint`) runs nothing that a file says. Writing (`save_checkpoint`) leaves a
-whole file or none. `install` puts both in the place of mmengine's own.
+`read_checkpoint` runs no code from a file. `save_checkpoint` writes plain data, completely or not at all. `install`
+replaces mmengine's functions by these.
 """
 from .errors import CheckpointError, DamagedCheckpointError
 from .install import install

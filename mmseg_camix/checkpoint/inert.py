@@ -10,7 +10,7 @@ from .builders import DTYPES
 from .errors import CheckpointError
 from .unpickler import HISTORY_BUFFER, Global, Placeholder
 
-# A training cannot go on, and a network cannot run, without all of these.
+# Without all of these no training can continue and no network can run.
 NEEDED = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
 
 
@@ -72,16 +72,16 @@ class _Walk:
         if not isinstance(value, (dict, list, tuple, set, frozenset)):
             return value
         # The same list in two places stays one list. (The value is kept, or its id could be reused.)
-        known = id(value), needed
-        if known not in self.known:
+        key = id(value), needed
+        if key not in self.known:
             before = self.entries
             result = self._container(value, place, needed)
-            self.known[known] = value, result, self.entries - before
+            self.known[key] = value, result, self.entries - before
         else:
-            self.entries += self.known[known][2]
+            self.entries += self.known[key][2]
         if self.entries > _MOST_ENTRIES:
             raise CheckpointError(f'its lists share so many parts that they have over {_MOST_ENTRIES} entries')
-        return self.known[known][1]
+        return self.known[key][1]
 
     def _container(self, value: Any, place: str, needed: bool) -> Any:
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""All that is exchanged inside mmengine 0.10, in one place, each with its reason.
+"""All functions of mmengine 0.10 that are replaced, each with its reason.
 
 mmengine has no registry for these functions, and mmseg's own tools, which must be as safe as
 ours, call its Runner. So names are exchanged in the modules that use them.
@@ -37,7 +37,7 @@ class _SafeTorch:
 
 
 def install() -> None:
-    """Exchange mmengine's reading and writing of checkpoints for ours; once."""
+    """Replace mmengine's reading and writing of checkpoints by ours; once."""
     if _done.installed:
         return
     _done.installed = True

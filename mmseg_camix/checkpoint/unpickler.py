@@ -68,7 +68,7 @@ class Unpickler(pickle._Unpickler):
     """Interprets one pickle.
 
     Args:
-        file: stands at its start, and right behind it after `load`.
+        file: positioned at the start of the pickle, and after `load` right behind its end.
         builders: what may be built, by the full name that the file uses; our own functions.
         storage: turns a persistent id, as torch writes them for storages, into a storage.
         budget: memory that it may take.
@@ -102,7 +102,7 @@ class Unpickler(pickle._Unpickler):
             raise CheckpointError('it contains an integer of more than a thousand digits')
 
     def find_class(self, module: str, name: str) -> Global:
-        """The name alone. Up to protocol 2, Python writes the names of Python 2: `commands.Popen`."""
+        """The name, not the class. Up to protocol 2, Python writes names of Python 2, such as `commands.Popen`."""
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         return Global(f'{module}.{name}')
 

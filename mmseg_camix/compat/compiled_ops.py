@@ -1,9 +1,9 @@
 """Import `mmcv.ops` where mmcv has no compiled ops.
 
 mmseg imports `mmcv.ops` for a few heads that most configs never build, and `mmcv.ops` looks up
-its compiled functions in `mmcv._ext` while it is imported. A stand-in for `mmcv._ext` answers
-these look-ups and is gone afterwards, so that whoever asks whether compiled ops are there
-(`mmengine.utils.dl_utils.mmcv_full_available`, for the choice of SyncBatchNorm) still hears no.
+its compiled functions in `mmcv._ext` while it is imported. A stand-in for `mmcv._ext` serves these look-ups and is
+removed afterwards, so that `mmengine.utils.dl_utils.mmcv_full_available`, which chooses the SyncBatchNorm, still
+returns False.
 """
 import importlib
 import sys
@@ -16,7 +16,7 @@ EXTENSION = 'mmcv._ext'
 
 
 class MissingOps(ModuleType):
-    """Stand-in for `mmcv._ext`: has every op by name, and each explains itself when called."""
+    """Stand-in for `mmcv._ext`: has every op by name; calling one raises an error that names the remedy."""
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
         # Python itself asks modules for __path__, __spec__ and the like: those are not there.

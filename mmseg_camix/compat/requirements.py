@@ -2,7 +2,7 @@
 import importlib
 from importlib.util import find_spec
 
-# The window that mmseg 1.2.2 asserts; told here first, because its own message hides the maximum.
+# The versions that mmseg 1.2.2 asserts; checked here first, because its own message omits the maximum.
 MMCV_MIN, MMCV_MAX = '2.0.0rc4', '2.2.0'
 
 MMCV_CHOICES = (

@@ -114,7 +114,7 @@ def _graph_bytes(graph: Graph, example: Tensor, any_size: bool, opset: int | Non
         raise ExportError(INSTALL) from error
     dynamic = torch.export.Dim.DYNAMIC
     shapes = {0: dynamic, 2: dynamic, 3: dynamic} if any_size else {0: dynamic}
-    logging.getLogger('onnxscript').setLevel(logging.ERROR)  # it tells of every constant that it does not fold
+    logging.getLogger('onnxscript').setLevel(logging.ERROR)  # it logs every constant that it does not fold
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # of torch's and onnxscript's own code; what is wrong is found below
         try:
@@ -175,17 +175,18 @@ def compared(graph: Graph, content: bytes, shapes: Sequence[tuple[int, int, int]
                               'cannot repeat them. Export it to mmseg or safetensors')
         shape = f'{batch} x {size[0]} x {size[1]}'
         try:
-            found = torch.from_numpy(session.run([LOGITS], {IMAGE: image.numpy()})[0])
+            logits = torch.from_numpy(session.run([LOGITS], {IMAGE: image.numpy()})[0])
         except Exception as error:
             raise ExportError(f'onnxruntime cannot run the graph on an input of {shape}. A fixed size, --size '
                               f'HEIGHT WIDTH, asks less of it. It says: {_first_lines(error)}') from error
-        if found.shape != expected.shape:
-            raise ExportError(f'the graph gives {tuple(found.shape)} for an input of {shape}; PyTorch gives '
+        if logits.shape != expected.shape:
+            raise ExportError(f'the graph gives {tuple(logits.shape)} for an input of {shape}; PyTorch gives '
                               f'{tuple(expected.shape)}')
-        differences[shape] = float((found - expected).abs().max())
+        differences[shape] = float((logits - expected).abs().max())
         if not differences[shape] <= TOLERANCE * max(1.0, float(expected.abs().max())):
             raise ExportError(f'the ONNX graph computes something else than PyTorch: logits of an input of {shape} '
-                              f'differ by {differences[shape]:.3g}, of {float(expected.abs().max()):.3g}')
+                              f'differ by {differences[shape]:.3g}, of {float(expected.abs().max()):.3g}. torch '
+                              'exports some networks, e.g. Swin, wrongly; try --size HEIGHT WIDTH or --formats mmseg')
     return differences
 
 

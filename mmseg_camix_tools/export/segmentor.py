@@ -14,7 +14,7 @@ from mmseg_camix.type_names import type_name
 
 from .errors import ExportError
 
-# Of training alone: where weights came from, and which pixels counted.
+# Needed only in training: initial weights, and which pixels count.
 _FOR_TRAINING = ('init_cfg', 'pretrained', 'sampler')
 # On one device they are the same, and their weights have the same names.
 _SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBatchNorm')
@@ -23,7 +23,7 @@ _CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.
 
 
 def plain_segmentor(cfg: Mapping) -> dict:
-    """The segmentor of a training's config as it stands, adapted or not; with its preprocessor."""
+    """The segmentor in the config of a training, adapted or not, unchanged; with its preprocessor."""
     model = cfg.get('model')
     if not isinstance(model, Mapping) or 'type' not in model:
         raise ExportError('the config has no model')
@@ -56,7 +56,7 @@ def for_inference(segmentor: Mapping) -> dict:
 def in_stock_terms(node: Any) -> Any:
     """The same config with our classes replaced by mmseg's, where these can do the same.
 
-    A class of ours says so with a static method ``as_stock(**arguments)`` that gives mmseg's config.
+    Such a class has a static method ``as_stock(**arguments)`` that returns mmseg's config.
     """
     if isinstance(node, Mapping):
         config = {key: in_stock_terms(value) for key, value in node.items()}
@@ -70,12 +70,12 @@ def in_stock_terms(node: Any) -> Any:
 
 def foreign_modules(config: Any) -> dict[str, str]:
     """Class -> module, for all classes in a config that are not of OpenMMLab."""
-    found = {}
+    modules = {}
     for kind in types_in(config):
         module = registered(kind).__module__
         if module.split('.')[0] not in _STOCK_PACKAGES:
-            found[type_name(kind)] = module
-    return found
+            modules[type_name(kind)] = module
+    return modules
 
 
 def types_in(node: Any) -> Iterator[str | type]:
@@ -116,8 +116,6 @@ def _cleaned(node: Any) -> Any:
             config['pretrained'] = False
         if config.get('type') in _SYNCHRONISED:
             config['type'] = 'BN'
-        elif config.get('type') is not None and type_name(config) == 'TIMMBackbone':
-            config['pretrained'] = False  # by default it downloads weights
         return config
     if isinstance(node, (list, tuple)):
         return type(node)(_cleaned(item) for item in node)

@@ -1,4 +1,4 @@
-"""What a user points at - files, folders, patterns - as a list of images and videos with names for the results."""
+"""Images and videos among the files, folders and patterns that a user gives, with names for the results."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def find_items(inputs: Iterable[str], out: Path) -> list[Item]:
     """
     items: list[Item] = []
     for given in inputs:
-        items.extend(_found(given, out.resolve()))
+        items.extend(_items(given, out.resolve()))
     _refuse_clashes(items)
     return items
 
 
-def _found(given: str, out: Path) -> list[Item]:
+def _items(given: str, out: Path) -> list[Item]:
     path = Path(given)
     if path.is_file():
         return [_item(path, Path(path.name))]
@@ -60,7 +60,7 @@ def _found(given: str, out: Path) -> list[Item]:
         raise InputsError(f'{given}: no such file or folder')
     files = [file for file in files if _is_input(file, root)]
     if not files:
-        raise InputsError(f'{given}: no image or video there; known are {", ".join(IMAGES + VIDEOS)}')
+        raise InputsError(f'{given}: no image or video there; known suffixes are {", ".join(IMAGES + VIDEOS)}')
     ours = [file for file in files if out not in file.resolve().parents]
     if not ours:
         raise InputsError(f'{given}: all of its images lie in --out, {out}, where results are written; choose another')
@@ -87,9 +87,9 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _refuse_clashes(items: Sequence[Item]) -> None:
-    seen: dict[tuple[Path, bool], Path] = {}
+    sources: dict[tuple[Path, bool], Path] = {}
     for item in items:
         key = (item.name, item.is_video)
-        if seen.setdefault(key, item.path) != item.path:
-            raise InputsError(f'{seen[key]} and {item.path} would both be written as {item.name}; call once for each, '
-                              'with another --out')
+        if sources.setdefault(key, item.path) != item.path:
+            raise InputsError(f'{sources[key]} and {item.path} would both be written as {item.name}; call once for '
+                              'each, with another --out')

@@ -40,10 +40,10 @@ def drawing(kind: str, classes: Sequence[str], palette: Sequence[Sequence[int]],
 
 def raw_ids(classes: Sequence[str]) -> np.ndarray:
     """(C,) uint8: the id that Cityscapes' label files have for each class, by its name."""
-    known = get_encoding('cityscapes').raw_ids
-    if unknown := [name for name in classes if name not in known]:
+    raw_ids_by_name = get_encoding('cityscapes').raw_ids
+    if unknown := [name for name in classes if name not in raw_ids_by_name]:
         raise ValueError(f'Cityscapes has no raw id for {", ".join(unknown)}; write the network\'s own numbers')
-    return np.array([known[name] for name in classes], np.uint8)
+    return np.array([raw_ids_by_name[name] for name in classes], np.uint8)
 
 
 def png(picture: np.ndarray) -> bytes:

@@ -43,7 +43,7 @@ class Predictor:
             loaded = self._load(dict(img_path=path))
         except OSError as error:
             raise OSError(str(error).split('; ')[0]) from error  # the rest is about lists of a data set
-        except Exception as error:  # somebody else's loader may raise anything on a damaged file
+        except Exception as error:  # loaders of other packages may raise anything on a damaged file
             raise OSError(f'{path}: {error}') from error
         if loaded is None or loaded.get('img') is None:
             raise OSError(f'{path}: the image is damaged or of an unknown format')
@@ -60,7 +60,7 @@ class Predictor:
         batch = self.segmentor.data_preprocessor(pseudo_collate(list(prepared)), False)
         inputs, samples = batch['inputs'], batch['data_samples']
         logits = self._logits(inputs, [sample.metainfo for sample in samples])
-        return [self._label(one, sample) for one, sample in zip(logits, samples)]
+        return [self._label(scores, sample) for scores, sample in zip(logits, samples)]
 
     def _logits(self, inputs: Tensor, metas: list[dict]) -> Tensor:
         """(B, C, h, w) at the inputs' size, in whole or by sliding windows, as the config's test_cfg says."""
@@ -80,7 +80,7 @@ class Predictor:
 
 
 def _loader(config: dict) -> object:
-    """Ours where it does the same, since it refuses truncated files."""
+    """The loader of images: ours where it is equivalent, because it rejects truncated files."""
     plain = set(config) <= {'type', 'to_float32', 'backend_args'}
     if type_name(config) in ('LoadImage', 'LoadImageFromFile') and plain:
         return LoadImage(config.get('to_float32', False), config.get('backend_args'))
@@ -127,7 +127,7 @@ def label_map(logits: Tensor, size: Sequence[int], align_corners: bool, threshol
         size: (H, W) of the result.
         align_corners: as in ``torch.nn.functional.interpolate``.
         threshold: for a single logit: probability from which on a pixel is of class 1.
-        band_values: how many values may be interpolated at once.
+        band_values: number of values to interpolate at once.
 
     Returns:
         (H, W) uint8; of more than 256 classes int16.

@@ -1,4 +1,4 @@
-"""Label many images and videos, and write what was asked for; go on after those that cannot be read."""
+"""Label many images and videos and write the results; files that cannot be read are counted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Run:
         self._bar = tqdm(disable=True)
 
     def __call__(self, items: list[Item]) -> None:
-        """Do it all, with a progress bar."""
+        """Label all items, with a progress bar."""
         images = [item for item in items if not item.is_video]
         with tqdm(total=len(images), unit='image') as self._bar:
             for target, image, label in self.labelled(self._images(images)):

@@ -53,7 +53,7 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
 
 @pytest.mark.parametrize(('inputs', 'out', 'match'), [
     (['nothing'], 'o', 'nothing: no such file or folder'),
-    (['odd'], 'o', 'odd: no image or video there; known are .png, .jpg'),
+    (['odd'], 'o', 'odd: no image or video there; known suffixes are .png, .jpg'),
     (['in/*.gif'], 'o', 'no image or video there'),
     (['in/out'], 'in', 'all of its images lie in --out'),
     (['in', 'other'], 'o', 'in/b.png and .*other/b.png would both be written as b; call once for each'),
