@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint
-from mmseg_camix.export.files import open_network
+from mmseg_camix_tools.export.files import open_network
 from tests.checkpoint import bombs, hostile
 
 ADDED = 200  # MiB that a file may take besides four times its size
