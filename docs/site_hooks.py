@@ -21,8 +21,7 @@ LINK = re.compile(r'(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)')
 
 def api_rooms():
     """Folders of the sub-packages that have an API page."""
-    return [file.parent for package in PACKAGES for file in sorted(package.glob('*/__init__.py'))
-            if file.parent.name != 'compat']
+    return [file.parent for package in PACKAGES for file in sorted(package.glob('*/__init__.py'))]
 
 
 def api_page(room):

@@ -12,10 +12,9 @@ from mmengine._strategy import deepspeed
 from mmengine.infer import infer
 from mmengine.runner import _flexible_runner, checkpoint, runner
 
-from .download import load_url
 from .latest import find_latest_checkpoint
 from .plain import to_plain
-from .reader import MapLocation, read_checkpoint
+from .reader import MapLocation, load_url, read_checkpoint
 from .writer import save_checkpoint
 
 _done = SimpleNamespace(installed=False)

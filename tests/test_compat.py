@@ -7,8 +7,7 @@ import pytest
 import torch
 from mmengine.utils.dl_utils import mmcv_full_available
 
-import mmseg_camix
-from mmseg_camix.compat import compiled_ops, requirements
+from mmseg_camix import compat
 
 COMPILED = mmcv_full_available()
 
@@ -21,7 +20,7 @@ def test_importing_prints_nothing():
 
 def test_prepare_may_run_again():
     ops = sys.modules['mmcv.ops']
-    mmseg_camix.compat.prepare()
+    compat.prepare()
     assert sys.modules['mmcv.ops'] is ops
 
 
@@ -50,14 +49,14 @@ class TestWithoutCompiledOps:
         monkeypatch.delitem(sys.modules, 'mmcv.ops')
         monkeypatch.setattr(importlib, 'import_module', fail)
         with pytest.raises(RuntimeError, match='broken'):
-            compiled_ops.import_mmcv_ops()
+            compat.import_mmcv_ops()
         assert 'mmcv._ext' not in sys.modules
 
 
 @pytest.mark.skipif(not COMPILED, reason='needs a compiled mmcv')
 def test_compiled_ops_are_left_alone():
     from mmcv.ops import nms
-    assert not isinstance(sys.modules['mmcv._ext'], compiled_ops.MissingOps)
+    assert not isinstance(sys.modules['mmcv._ext'], compat.MissingOps)
     boxes = torch.tensor([[0., 0., 2., 2.], [0., 0., 2., 1.9], [5., 5., 6., 6.]])
     assert nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5)[1].tolist() == [0, 2]
 
@@ -65,12 +64,12 @@ def test_compiled_ops_are_left_alone():
 def test_with_compiled_ops_no_stand_in_is_made(monkeypatch):
     seen = []
     monkeypatch.delitem(sys.modules, 'mmcv.ops')
-    monkeypatch.setattr(compiled_ops, 'find_spec', lambda name: object())
+    monkeypatch.setattr(compat, 'find_spec', lambda name: object())
     monkeypatch.setattr(importlib, 'import_module',
                         lambda name: seen.append((name, type(sys.modules.get('mmcv._ext')))))
-    compiled_ops.import_mmcv_ops()
+    compat.import_mmcv_ops()
     assert [name for name, _ in seen] == ['mmcv.ops']
-    assert seen[0][1] is not compiled_ops.MissingOps
+    assert seen[0][1] is not compat.MissingOps
 
 
 def test_ops_compiled_for_another_torch(monkeypatch):
@@ -78,10 +77,10 @@ def test_ops_compiled_for_another_torch(monkeypatch):
         raise ImportError('undefined symbol')
 
     monkeypatch.delitem(sys.modules, 'mmcv.ops')
-    monkeypatch.setattr(compiled_ops, 'find_spec', lambda name: object())
+    monkeypatch.setattr(compat, 'find_spec', lambda name: object())
     monkeypatch.setattr(importlib, 'import_module', fail)
     with pytest.raises(ImportError, match='built for another torch'):
-        compiled_ops.import_mmcv_ops()
+        compat.import_mmcv_ops()
 
 
 @pytest.mark.parametrize(('version', 'missing', 'match'), [
@@ -94,6 +93,6 @@ def test_missing_and_unfit_packages_are_named_with_a_remedy(monkeypatch, version
     if version is not None:
         mmcv.__version__ = version
     monkeypatch.setitem(sys.modules, 'mmcv', mmcv)
-    monkeypatch.setattr(requirements, 'find_spec', lambda name: None if name == missing else object())
+    monkeypatch.setattr(compat, 'find_spec', lambda name: None if name == missing else object())
     with pytest.raises(ImportError, match=match):
-        requirements.check_requirements()
+        compat.check_requirements()

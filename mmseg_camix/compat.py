@@ -1,0 +1,111 @@
+"""What mmseg 1.2 and mmengine 0.10 need before they work on today's torch and with mmcv-lite.
+
+`prepare()` runs when `mmseg_camix` is imported, before anything of mmseg is. It checks what is installed, silences
+known warnings, and lets `mmcv.ops` be imported without compiled ops. Each step may run any number of times.
+"""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from types import ModuleType
+from typing import NoReturn
+
+# The versions that mmseg 1.2.2 asserts; checked here first, because its own message omits the maximum.
+MMCV_MIN, MMCV_MAX = '2.0.0rc4', '2.2.0'
+MMCV_CHOICES = (
+    'install one of its two editions:\n'
+    '    pip install mmcv-lite==2.1.0    no compiler needed; enough for every config here\n'
+    '    pip install mmcv==2.1.0         compiled ops, for the few mmseg models that need them\n'
+    'Both own the folder `mmcv`: uninstall the one before installing the other.')
+EXTENSION = 'mmcv._ext'
+# Warnings of mmengine's and mmseg's own code that no user can act on, each by its exact text: new ones are shown.
+KNOWN_WARNINGS = (
+    ('pkg_resources is deprecated as an API', UserWarning),  # mmengine resolves `_base_ = 'mmseg::...'` through it
+    ('``build_loss`` would be deprecated soon', UserWarning),  # mmseg's own decode heads call it
+    (r'`torch\.cuda\.amp\.(GradScaler|autocast)', FutureWarning),  # mmengine's AmpOptimWrapper and autocast
+)
+
+
+def prepare() -> None:
+    """Prepare the environment for `import mmseg`; may be called any number of times."""
+    check_requirements()
+    silence_known_warnings()
+    import_mmcv_ops()
+
+
+def check_requirements() -> None:
+    """Raise ImportError with a remedy if mmcv does not fit or ftfy or regex is missing."""
+    _check_mmcv()
+    # mmseg imports both (its text encoders need them) without declaring them.
+    missing = [name for name in ('ftfy', 'regex') if find_spec(name) is None]
+    if missing:
+        names = ' '.join(missing)
+        raise ImportError(f'mmseg needs the missing {names} without declaring it: pip install {names}')
+
+
+def _check_mmcv() -> None:
+    if find_spec('mmcv') is None:
+        raise ImportError(f'mmcv is not installed; {MMCV_CHOICES}')
+    mmcv = importlib.import_module('mmcv')
+    version = getattr(mmcv, '__version__', None)
+    if version is None:
+        # What uninstalling one edition leaves of the other: a folder without an __init__.py.
+        raise ImportError('mmcv is damaged: its folder is there, its code is not. Uninstall '
+                          f'mmcv and mmcv-lite, then {MMCV_CHOICES}')
+    from mmengine.utils import digit_version
+    if not digit_version(MMCV_MIN) <= digit_version(version) < digit_version(MMCV_MAX):
+        raise ImportError(f'mmcv {version} is installed, mmseg 1.2.2 accepts mmcv >= {MMCV_MIN}, < {MMCV_MAX}; '
+                          f'{MMCV_CHOICES}')
+
+
+def silence_known_warnings() -> None:
+    """Add one filter for each known warning (adding it again changes nothing)."""
+    for text, category in KNOWN_WARNINGS:
+        warnings.filterwarnings('ignore', message=text, category=category)
+
+
+class MissingOps(ModuleType):
+    """Stand-in for `mmcv._ext`: has every op by name; calling one raises an error that names the remedy."""
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        # Python itself asks modules for __path__, __spec__ and the like: those are not there.
+        if name.startswith('__'):
+            raise AttributeError(name)
+
+        def missing(*args: object, **kwargs: object) -> NoReturn:
+            raise NotImplementedError(
+                f'the compiled op `{name}` of mmcv is not installed (this is mmcv-lite). Either '
+                'choose a model that does without it, or install the compiled edition: '
+                '`pip uninstall mmcv-lite`, then `pip install mmcv==2.1.0`')
+
+        return missing
+
+
+def import_mmcv_ops() -> None:
+    """Import `mmcv.ops`, compiled or not; does nothing if that has happened.
+
+    mmseg imports `mmcv.ops` for a few heads that most configs never build, and `mmcv.ops` looks up its compiled
+    functions in `mmcv._ext` while it is imported. The stand-in for `mmcv._ext` is removed afterwards, so that
+    `mmengine.utils.dl_utils.mmcv_full_available` (for the choice of SyncBatchNorm) still returns False.
+    """
+    if 'mmcv.ops' in sys.modules:
+        return
+    if find_spec(EXTENSION) is not None:
+        _import_compiled()
+        return
+    sys.modules[EXTENSION] = MissingOps(EXTENSION)
+    try:
+        importlib.import_module('mmcv.ops')
+    finally:
+        del sys.modules[EXTENSION]
+
+
+def _import_compiled() -> None:
+    try:
+        importlib.import_module('mmcv.ops')
+    except ImportError as error:
+        raise ImportError(
+            f"mmcv's compiled ops do not load ({error}). They were most likely built for another "
+            'torch: build mmcv again for this one, or replace it by mmcv-lite==2.1.0') from error
