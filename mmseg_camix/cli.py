@@ -19,6 +19,7 @@ from mmengine.logging import MMLogger
 
 # Errors of these kinds come from what the user gave: options, configs, files. So do those that the package defines.
 USER_ERRORS = (ValueError, TypeError, KeyError, OSError, ImportError, NotImplementedError)
+OWN_PACKAGES = ('mmseg_camix.', 'mmseg_camix_tools.')
 _BLANK = '\x00'  # replaces the blanks of a value while mmengine parses it, which would remove them
 
 
@@ -49,7 +50,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 def is_user_error(error: BaseException) -> bool:
     """Whether the error is about options, configs or files, and not a defect of the program."""
-    return isinstance(error, USER_ERRORS) or type(error).__module__.startswith('mmseg_camix.')
+    return isinstance(error, USER_ERRORS) or type(error).__module__.startswith(OWN_PACKAGES)
 
 
 def describe(error: BaseException) -> str:
@@ -66,7 +67,7 @@ def describe(error: BaseException) -> str:
                  'the new type')
     if type(error).__module__ == 'builtins' and not isinstance(error, ValueError):
         text = f'{type(error).__name__}: {text}'
-    if not type(error).__module__.startswith('mmseg_camix.'):
+    if not type(error).__module__.startswith(OWN_PACKAGES):
         text += ' (--debug shows the stack trace)'
     return text
 

@@ -77,12 +77,8 @@ class SpatialPrior:
         write_output(Path(path), buffer.getvalue(), clean=True)
 
 
-def load_spatial_prior(
-    path: str,
-    class_names: Sequence[str] | None = None,
-    aspect: float | None = None,
-    max_stretch: float = 1.25,
-) -> SpatialPrior:
+def load_spatial_prior(path: str, class_names: Sequence[str] | None = None, aspect: float | None = None,
+                       max_stretch: float = 1.25) -> SpatialPrior:
     """Read a file of :meth:`SpatialPrior.save` and refuse one that does not fit.
 
     Args:
@@ -114,10 +110,8 @@ def _read(path: str) -> dict[str, np.ndarray]:
     except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f'{path} is damaged, or not a spatial prior; build it again: {TOOL}') from error
     if version != VERSION:
-        raise ValueError(
-            f'{path}: version {version} of the file format, but this code reads '
-            f'{VERSION}; build it again: {TOOL}'
-        )
+        raise ValueError(f'{path}: version {version} of the file format, but this code reads {VERSION}; build it '
+                         f'again: {TOOL}')
     return content
 
 
@@ -125,11 +119,8 @@ def _refuse_other_classes(path: str, prior: SpatialPrior, expected: Sequence[str
     if expected is None or tuple(expected) == prior.class_names:
         return
     differ = sorted(set(expected) ^ set(prior.class_names)) or 'none, only their order'
-    raise ValueError(
-        f'{path} was counted for the classes {list(prior.class_names)}, but the '
-        f'network learns {list(expected)} (different: {differ}); build it for this '
-        f'config: {TOOL}'
-    )
+    raise ValueError(f'{path} was counted for the classes {list(prior.class_names)}, but the network learns '
+                     f'{list(expected)} (different: {differ}); build it for this config: {TOOL}')
 
 
 def refuse_other_aspect(path: str, size: tuple[int, int], aspect: float, max_stretch: float = 1.25) -> None:
@@ -137,9 +128,6 @@ def refuse_other_aspect(path: str, size: tuple[int, int], aspect: float, max_str
     height, width = size
     if max(aspect * height / width, width / height / aspect) <= max_stretch:
         return
-    raise ValueError(
-        f'{path} was counted at {width}x{height} (aspect {width / height:.3f}), but '
-        f'it is to be laid on images of aspect {aspect:.3f}; they may differ by a '
-        f'factor of {max_stretch}. Build it for this format: {TOOL} --size WIDTH '
-        'HEIGHT'
-    )
+    raise ValueError(f'{path} was counted at {width}x{height} (aspect {width / height:.3f}), but it is to be laid on '
+                     f'images of aspect {aspect:.3f}; they may differ by a factor of {max_stretch}. Build it for this '
+                     f'format: {TOOL} --size WIDTH HEIGHT')

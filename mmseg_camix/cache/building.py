@@ -20,23 +20,14 @@ SOURCES = ('img_path', 'seg_map_path')
 
 @dataclass
 class BuildReport:
-    """Results of a run.
-
-    Args:
-        folder: of the cache.
-        digests: of the pixels of each entry, by its path below the folder.
-        num_written: entries written now; the others existed.
-        num_removed: entries whose image no longer exists.
-        size: bytes of all files together.
-        failures: one message for each image that could not be read.
-    """
+    """Results of a run."""
 
     folder: Path
-    digests: dict[str, str] = field(default_factory=dict)
-    num_written: int = 0
-    num_removed: int = 0
-    size: int = 0
-    failures: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)  # of the pixels of each entry, by its path below the folder
+    num_written: int = 0  # entries written now; the others existed
+    num_removed: int = 0  # entries whose image no longer exists
+    size: int = 0  # bytes of all files together
+    failures: list[str] = field(default_factory=list)  # one message for each image that could not be read
 
     @property
     def digest(self) -> str:
@@ -59,15 +50,11 @@ class BuildReport:
 
 def build_cache(infos: Iterable[dict], recipe: Recipe, root: str, out: str | Path, jobs: int = 1,
                 rebuild: Iterable[Path] = ()) -> BuildReport:
-    """Write the entries that are missing or stale.
+    """Write the entries that are missing or stale, and those to `rebuild` in any case, to the folder `out/recipe.name`.
 
     Args:
         infos: the description of each sample, as `dataset.get_data_info` returns it.
-        recipe: how to load and resize.
         root: folder below which all images lie.
-        out: folder of all caches; this one is `out/recipe.name`.
-        jobs: processes.
-        rebuild: entries to write in any case.
     """
     report = BuildReport(Path(out) / recipe.name)
     paths = {entry_path(report.folder, info['img_path'], root): info for info in infos}

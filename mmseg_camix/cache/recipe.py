@@ -19,15 +19,10 @@ RECIPE_FILE = 'recipe.json'
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything on which the pixels depend, apart from the files.
+    """Everything on which the pixels depend, apart from the files."""
 
-    Args:
-        transforms: configs of the transforms that load and resize.
-        labels: the encoding of the dataset's labels; empty if none are loaded.
-    """
-
-    transforms: tuple[dict, ...]
-    labels: dict
+    transforms: tuple[dict, ...]  # configs of the transforms that load and resize
+    labels: dict  # the encoding of the dataset's labels; empty if none are loaded
 
     @classmethod
     def of(cls, transforms: Sequence[dict], info: Mapping[str, Any]) -> 'Recipe':
@@ -68,11 +63,10 @@ class Recipe:
 def _label_facts(info: Mapping[str, Any]) -> dict:
     encoding = get_encoding(info['label_ids']) if info.get('label_ids') is not None else None
     label_map = info.get('label_map')
-    return dict(
-        ids=encoding.name if encoding else 'as in the files',
-        table=hashlib.sha256(encoding.table).hexdigest() if encoding else '',
-        label_map=sorted(label_map.items()) if label_map else None,
-        reduce_zero_label=bool(info.get('reduce_zero_label')))
+    return dict(ids=encoding.name if encoding else 'as in the files',
+                table=hashlib.sha256(encoding.table).hexdigest() if encoding else '',
+                label_map=sorted(label_map.items()) if label_map else None,
+                reduce_zero_label=bool(info.get('reduce_zero_label')))
 
 
 def _tuples(value: Any) -> Any:

@@ -50,42 +50,21 @@ class RawSegDataset(BaseSegDataset):
     SKIP_HINT = ("restore the files, list the others in `ann_file`, or run tools/dataset/prepare.py, which lists "
                  "defects, and set skip='defects.json'")
 
-    def __init__(
-        self,
-        data_root: str = '',
-        data_prefix: dict[str, str] | None = None,
-        ann_file: str = '',
-        pipeline: Sequence[dict | Callable] = (),
-        skip: str = '',
-        cache: str = '',
-        ids: str | None = None,
-        img_suffix: str | None = None,
-        seg_map_suffix: str | None = None,
-        metainfo: dict | None = None,
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        serialize_data: bool = True,
-        backend_args: dict | None = None,
-    ) -> None:
+    def __init__(self, data_root: str = '', data_prefix: dict[str, str] | None = None, ann_file: str = '',
+                 pipeline: Sequence[dict | Callable] = (), skip: str = '', cache: str = '', ids: str | None = None,
+                 img_suffix: str | None = None, seg_map_suffix: str | None = None, metainfo: dict | None = None,
+                 indices: int | Sequence[int] | None = None, test_mode: bool = False, lazy_init: bool = False,
+                 serialize_data: bool = True, backend_args: dict | None = None) -> None:
         self.ids = get_encoding(ids or self.IDS).name
         self.skip = os.path.join(data_root, skip) if skip else ''
         # For checks: drop samples with missing files, and record these by kind, 'image' or 'label'.
         self.drop_incomplete, self.missing = False, {}
         super().__init__(
-            ann_file=ann_file,
-            img_suffix=self.IMG_SUFFIX if img_suffix is None else img_suffix,
-            seg_map_suffix=self.LABEL_SUFFIX if seg_map_suffix is None else seg_map_suffix,
-            metainfo=metainfo,
-            data_root=data_root,
-            data_prefix=self.PREFIX if data_prefix is None else data_prefix,
-            indices=indices,
-            serialize_data=serialize_data,
-            pipeline=use_cache(pipeline, data_root, cache) if cache else list(pipeline),
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-            backend_args=backend_args,
-        )
+            ann_file=ann_file, img_suffix=self.IMG_SUFFIX if img_suffix is None else img_suffix,
+            seg_map_suffix=self.LABEL_SUFFIX if seg_map_suffix is None else seg_map_suffix, metainfo=metainfo,
+            data_root=data_root, data_prefix=self.PREFIX if data_prefix is None else data_prefix, indices=indices,
+            serialize_data=serialize_data, pipeline=use_cache(pipeline, data_root, cache) if cache else list(pipeline),
+            test_mode=test_mode, lazy_init=lazy_init, backend_args=backend_args)
         # Training on fewer classes leaves fewer present.
         present, classes = self._metainfo['present_classes'], self._metainfo['classes']
         self._metainfo['present_classes'] = tuple(c for c in present if c in classes)
@@ -142,13 +121,8 @@ class RawSegDataset(BaseSegDataset):
         return kept
 
     def _sample(self, name: str, image: str, labelled: bool) -> dict:
-        sample = dict(
-            img_path=fileio.join_path(self.data_prefix['img_path'], image),
-            label_map=self.label_map,
-            label_ids=self.ids,
-            reduce_zero_label=self.reduce_zero_label,
-            seg_fields=[],
-        )
+        sample = dict(img_path=fileio.join_path(self.data_prefix['img_path'], image), label_map=self.label_map,
+                      label_ids=self.ids, reduce_zero_label=self.reduce_zero_label, seg_fields=[])
         if labelled:
             sample['seg_map_path'] = fileio.join_path(self.data_prefix['seg_map_path'], name + self.seg_map_suffix)
         return sample

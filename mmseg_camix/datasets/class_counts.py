@@ -10,12 +10,7 @@ STATS_FILE = 'sample_class_stats.json'  # of tools/dataset/class_stats.py
 
 
 def class_counts(dataset: Dataset, stats: str = '') -> np.ndarray:
-    """(N, C) int64 pixels of each class in each image, before any resizing.
-
-    Args:
-        dataset: labelled.
-        stats: JSON of `tools/dataset/class_stats.py`; without it all labels are read.
-    """
+    """(N, C) int64 pixels of each class in each image, before any resizing; from all labels, or from `stats`."""
     return counts_from_stats(dataset, stats) if stats else count_pixels(dataset)
 
 

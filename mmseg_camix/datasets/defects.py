@@ -15,32 +15,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 DEFECTS_FILE = 'defects.json'
-KINDS = dict(
-    size='image and label differ in size',
-    no_label='an image without a label',
-    no_image='a label without an image',
-    image='the image cannot be read',
-    label='the label cannot be read',
-    ids='the label holds ids that are not in the map',
-)
+KINDS = dict(size='image and label differ in size', no_label='an image without a label',
+             no_image='a label without an image', image='the image cannot be read', label='the label cannot be read',
+             ids='the label holds ids that are not in the map')
 IMAGE_KINDS = ('image', 'no_image')  # unlabelled sets skip these, too
 
 
 @dataclass(frozen=True, order=True)
 class Defect:
-    """A defective pair of files.
+    """A defective pair of files."""
 
-    Args:
-        image: path of the image below the data root; None if there is none.
-        label: path of its label.
-        kind: one of `KINDS`.
-        detail: what is wrong.
-    """
-
-    image: str | None
-    label: str | None
-    kind: str
-    detail: str
+    image: str | None  # path below the data root; None if there is none
+    label: str | None  # likewise
+    kind: str  # one of `KINDS`
+    detail: str  # what is wrong
 
     def __str__(self) -> str:
         return f'{self.image or self.label}: {self.detail}'
@@ -59,14 +47,7 @@ class Defects:
         return json.dumps(dict(family=self.family, defects=[asdict(row) for row in rows]), indent=1) + '\n'
 
     def skipped_names(self, root: str, folder: str, suffix: str, labelled: bool) -> set[str]:
-        """Names, as a reader lists them, of the samples to skip.
-
-        Args:
-            root: the data root.
-            folder: of the reader's images.
-            suffix: end of an image's file name.
-            labelled: whether the reader reads labels.
-        """
+        """Names of the samples to skip, as a reader lists them: below its folder of images, without suffix."""
         images = (defect.image for defect in self.items if defect.image and (labelled or defect.kind in IMAGE_KINDS))
         return {os.path.relpath(os.path.join(root, image), folder).removesuffix(suffix) for image in images}
 

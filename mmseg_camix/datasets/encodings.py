@@ -25,25 +25,16 @@ SYNTHIA_13: tuple[str, ...] = tuple(c for c in SYNTHIA_16 if c not in ('wall', '
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a family writes class ids into its label PNGs.
+    """How a family writes class ids into its label PNGs."""
 
-    Args:
-        name: of the family.
-        raw_ids: class name -> raw id, or several. Valid raw ids that are not listed become 255.
-        valid: every raw id that an intact file may hold.
-        bits: of a sample: 8 (one channel, grey or palette) or 16 (several channels, the class is in the first).
-        description: of such a file, for error messages.
-        classes: what is learnt; the index is the train id.
-        remedy: for files with other numbers.
-    """
-
-    name: str
+    name: str  # of the family
+    # class name -> raw id, or several. Valid raw ids that are not listed become 255
     raw_ids: Mapping[str, int | tuple[int, ...]]
-    valid: tuple[int, ...]
-    bits: int
-    description: str
-    classes: tuple[str, ...] = CLASSES
-    remedy: str = 'choose the right `ids`, or repair the file'
+    valid: tuple[int, ...]  # every raw id that an intact file may hold
+    bits: int  # of a sample: 8 (one channel, grey or palette) or 16 (several channels, the class is in the first)
+    description: str  # of such a file, for error messages
+    classes: tuple[str, ...] = CLASSES  # what is learnt; the index is the train id
+    remedy: str = 'choose the right `ids`, or repair the file'  # for files with other numbers
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -68,18 +59,12 @@ ENCODINGS: dict[str, Encoding] = {encoding.name: encoding for encoding in (
         valid=tuple(range(35)),  # GTA writes licence plates as 34
         bits=8,
         description='a single-channel 8-bit or palette PNG of raw Cityscapes ids 0 to 34'),
-    Encoding(
-        name='synthia',
-        raw_ids=dict(zip(SYNTHIA_16, (3, 4, 2, 21, 5, 7, 15, 9, 6, 1, 10, 17, 8, 19, 12, 11))),
-        valid=tuple(range(23)),
-        bits=16,
-        description='a 16-bit PNG with SYNTHIA class ids 0 to 22 in its first channel (GT/LABELS)'),
-    Encoding(
-        name='train',
-        raw_ids={name: index for index, name in enumerate(CLASSES)},
-        valid=(*range(len(CLASSES)), IGNORE),
-        bits=8,
-        description='a single-channel 8-bit or palette PNG of train ids 0 to 18 and 255'),
+    Encoding(name='synthia', raw_ids=dict(zip(SYNTHIA_16, (3, 4, 2, 21, 5, 7, 15, 9, 6, 1, 10, 17, 8, 19, 12, 11))),
+             valid=tuple(range(23)), bits=16,
+             description='a 16-bit PNG with SYNTHIA class ids 0 to 22 in its first channel (GT/LABELS)'),
+    Encoding(name='train', raw_ids={name: index for index, name in enumerate(CLASSES)},
+             valid=(*range(len(CLASSES)), IGNORE), bits=8,
+             description='a single-channel 8-bit or palette PNG of train ids 0 to 18 and 255'),
 )}
 
 

@@ -47,13 +47,7 @@ def repeat_sample(dataset: Dataset, index: int) -> Iterator[dict]:
 
 
 def use_cache(pipeline: Sequence[dict | Callable], root: str, folder: str) -> list[dict | Callable]:
-    """Return the pipeline with `Cached` (see `mmseg_camix.cache`) in place of its fixed part.
-
-    Args:
-        pipeline: configs of transforms.
-        root: the data root.
-        folder: of all caches, below `root` unless absolute.
-    """
+    """Return the pipeline with `Cached` in place of its fixed part; `folder`, of all caches, is below the data root."""
     length = length_of_fixed_part(pipeline)
     fixed, rest = list(pipeline[:length]), list(pipeline[length:])
     if not fixed or not all(isinstance(transform, dict) for transform in fixed):

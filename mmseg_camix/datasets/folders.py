@@ -45,26 +45,12 @@ class FolderDataset(RawSegDataset):
     FOLDER_OPTIONS = dict(img_path='images', seg_map_path='labels')
     SKIP_HINT = 'restore the files, or list the other images in `ann_file`'
 
-    def __init__(
-        self,
-        data_root: str,
-        classes: Mapping[str, int | Sequence[int]] | Sequence[str | tuple],
-        images: str = 'images',
-        labels: str | None = 'labels',
-        ignore: Sequence[int] | str = (IGNORE,),
-        bits: int = 8,
-        palette: Sequence[Sequence[int]] | None = None,
-        ann_file: str = '',
-        img_suffix: str | None = None,
-        seg_map_suffix: str = '.png',
-        pipeline: Sequence[dict | Callable] = (),
-        cache: str = '',
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        serialize_data: bool = True,
-        backend_args: dict | None = None,
-    ) -> None:
+    def __init__(self, data_root: str, classes: Mapping[str, int | Sequence[int]] | Sequence[str | tuple],
+                 images: str = 'images', labels: str | None = 'labels', ignore: Sequence[int] | str = (IGNORE,),
+                 bits: int = 8, palette: Sequence[Sequence[int]] | None = None, ann_file: str = '',
+                 img_suffix: str | None = None, seg_map_suffix: str = '.png', pipeline: Sequence[dict | Callable] = (),
+                 cache: str = '', indices: int | Sequence[int] | None = None, test_mode: bool = False,
+                 lazy_init: bool = False, serialize_data: bool = True, backend_args: dict | None = None) -> None:
         self.encoding = custom_encoding(classes, ignore, bits)
         names = self.encoding.classes
         if palette is not None and len(palette) != len(names):

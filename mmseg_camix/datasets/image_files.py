@@ -164,13 +164,7 @@ def _decode_16_bit(data: bytes, path: str) -> np.ndarray:
 
 
 def to_train_ids(raw: np.ndarray, ids: str | Encoding, path: str) -> np.ndarray:
-    """Map raw ids, (H, W) uint8 or uint16, to train ids, (H, W) uint8 from 0, 255 = ignore.
-
-    Args:
-        raw: ids as in the file.
-        ids: the encoding, or its name.
-        path: the file, for the error.
-    """
+    """Map raw ids, (H, W) uint8 or uint16, to train ids, (H, W) uint8 from 0, 255 = ignore; `path` is for the error."""
     encoding = get_encoding(ids)
     # OpenCV's lookup is seven times as fast as NumPy's, but has only 256 entries.
     label = cv2.LUT(raw, encoding.table) if raw.dtype == np.uint8 else encoding.table[raw]

@@ -84,12 +84,9 @@ class LongTailDataset(Dataset):
 
 
 def long_tail(frequency: np.ndarray, classes: int | Sequence[str], names: Sequence[str]) -> list[int]:
-    """Train ids of the long-tail classes, least frequent first.
+    """Train ids of the long-tail classes, a number or names of them, least frequent first.
 
-    Args:
-        frequency: (C,) share of the images that contain each class.
-        classes: how many, or their names.
-        names: of all classes.
+    `frequency`, (C,), is the share of the images that contain each class; `names` are those of all classes.
     """
     order = [int(c) for c in np.argsort(frequency, kind='stable') if frequency[c] > 0]
     present = [names[c] for c in order]
@@ -105,13 +102,7 @@ def long_tail(frequency: np.ndarray, classes: int | Sequence[str], names: Sequen
 
 
 def compose(items: Sequence[dict], chosen: Sequence[int], ignore_index: int) -> dict:
-    """One sample with the pixels of the chosen classes of all items; void elsewhere.
-
-    Args:
-        items: packed samples with labels, of one size.
-        chosen: train ids.
-        ignore_index: the label of void pixels.
-    """
+    """One sample with the pixels of the chosen train ids of all items, packed samples of one size; void elsewhere."""
     result = _void(items[0], ignore_index)
     pixels, label = result['inputs'], result['data_samples'].gt_sem_seg.data
     for item in items:

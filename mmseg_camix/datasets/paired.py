@@ -1,18 +1,35 @@
-"""Several datasets side by side (source, target, ...), and their sampler."""
+"""Several datasets side by side (source, target, ...), their sampler, and their batches."""
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.dist import get_dist_info, sync_random_seed
-from mmengine.registry import DATA_SAMPLERS
+from mmengine.logging import print_log
+from mmengine.registry import DATA_SAMPLERS, FUNCTIONS
 from mmseg.registry import DATASETS
+from mmseg.structures import SegDataSample
+from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from ..type_names import loads_label, type_name
-from .seeding import permutation, seeded
-from .unreadable import SampleError, is_unreadable, mark_replacement, replacements
+from .seeding import permutation, seed_words, seeded
+
+UNREADABLE = 'unreadable'  # metainfo key of a sample that replaces an unreadable one: the reason
+MAX_REPLACEMENTS = 10  # samples tried in the place of an unreadable one
+
+
+class SampleError(RuntimeError):
+    """A sample cannot be loaded; the message has its branch, its position and the reason."""
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the file is missing or damaged, as opposed to errors of the config or of the label's encoding."""
+        return isinstance(self.__cause__, OSError)
 
 
 class Position(NamedTuple):
@@ -45,18 +62,11 @@ class PairedDataset(Dataset):
         branches: further datasets by name, for example `donor`.
     """
 
-    def __init__(
-        self,
-        source: dict | Dataset,
-        target: dict | Dataset,
-        seed: int | None = None,
-        skip_unreadable: bool = False,
-        **branches: dict | Dataset,
-    ) -> None:
+    def __init__(self, source: dict | Dataset, target: dict | Dataset, seed: int | None = None,
+                 skip_unreadable: bool = False, **branches: dict | Dataset) -> None:
         self.seed, self.skip_unreadable = seed, skip_unreadable
-        self.datasets = {
-            name: _build(name, cfg) for name, cfg in dict(source=source, target=target, **branches).items()
-        }
+        branches = dict(source=source, target=target, **branches)
+        self.datasets = {name: _build(name, cfg) for name, cfg in branches.items()}
         self._refuse_other_classes()
         _refuse_missing_target_labels(self.datasets['target'])
         # Branch -> {(seed, epoch): permutation}; a worker meets at most two epochs at a time.
@@ -91,18 +101,19 @@ class PairedDataset(Dataset):
         try:
             return self._read(branch, self.index_at(branch, key), key, 'sample', key.position)
         except SampleError as error:
-            if not self.skip_unreadable or not is_unreadable(error):
+            if not self.skip_unreadable or not error.is_unreadable:
                 raise
             return self._replacement(branch, key, error)
 
     def _replacement(self, branch: str, key: Position, error: SampleError) -> dict:
         """Another sample, as random as the unreadable one."""
-        place = (branch, 'replacement', key.position)
-        for number, index in replacements(len(self.datasets[branch]), key.seed, *place):
+        place, size = (branch, 'replacement', key.position), len(self.datasets[branch])
+        for number in range(1, MAX_REPLACEMENTS + 1):
+            index = int(seed_words(key.seed, *place, number)[0]) % size
             try:
-                return mark_replacement(self._read(branch, index, key, *place[1:], number), str(error))
+                return _mark_replacement(self._read(branch, index, key, *place[1:], number), str(error))
             except SampleError as another:
-                if not is_unreadable(another):
+                if not another.is_unreadable:
                     raise
         raise SampleError(f'{error}; {number} other samples tried in its place cannot be read either; check the '
                           'disk') from error
@@ -115,20 +126,16 @@ class PairedDataset(Dataset):
         except Exception as error:
             raise SampleError(f'{error} (while loading {place})') from error
         if data is None:
-            raise SampleError(
-                f'the pipeline of branch {branch!r} returned None for sample {index}; remove the '
-                'transform that drops samples'
-            )
+            raise SampleError(f'the pipeline of branch {branch!r} returned None for sample {index}; remove the '
+                              'transform that drops samples')
         return data
 
     def _position(self, key: Position | int) -> Position:
         if not isinstance(key, tuple):
             if self.seed is None:
-                raise TypeError(
-                    "PairedDataset was indexed by a plain number; use sampler=dict(type='PairedSampler') in the "
-                    'dataloader, because other samplers would repeat the same augmentations every epoch (to inspect '
-                    'samples, build it with seed=0)'
-                )
+                raise TypeError("PairedDataset was indexed by a plain number; use sampler=dict(type='PairedSampler') "
+                                "in the dataloader, because other samplers would repeat the same augmentations every "
+                                'epoch (to inspect samples, build it with seed=0)')
             key = Position(self.seed, int(key))
         if key.position < 0:
             raise IndexError(f'position {key.position} is negative; positions are 0 or more')
@@ -141,10 +148,8 @@ class PairedDataset(Dataset):
             if expected is None or classes is None or tuple(classes) == tuple(expected):
                 continue
             differ = sorted(set(classes) ^ set(expected)) or 'the same classes in another order'
-            raise ValueError(
-                f'branches source and {name} have different classes: {differ}; give both the same '
-                '`metainfo=dict(classes=...)`'
-            )
+            raise ValueError(f'branches source and {name} have different classes: {differ}; give both the same '
+                             '`metainfo=dict(classes=...)`')
 
 
 @DATA_SAMPLERS.register_module()
@@ -184,10 +189,8 @@ def _build(name: str, cfg: dict | Dataset) -> Dataset:
     """Build one branch and refuse it when empty."""
     if not isinstance(cfg, (dict, Dataset)):
         raise TypeError(f'branch {name!r} of PairedDataset must be a dataset config or a dataset, got {cfg!r}')
-    empty = ValueError(
-        f'branch {name!r} of PairedDataset is empty: {cfg!r}; check its `data_root`, '
-        '`data_prefix`, suffixes and `indices`'
-    )
+    empty = ValueError(f'branch {name!r} of PairedDataset is empty: {cfg!r}; check its `data_root`, `data_prefix`, '
+                       'suffixes and `indices`')
     try:
         dataset = DATASETS.build(cfg) if isinstance(cfg, dict) else cfg
         if hasattr(dataset, 'full_init'):
@@ -215,3 +218,55 @@ def _refuse_missing_target_labels(dataset: Dataset) -> None:
         raise ValueError(f"branch 'target': its pipeline loads labels, but there is "
                          f'{"none" if label is None else f"no file {label}"}; a target needs no labels: remove '
                          f"dict(type='{loaders[0]}') from its pipeline")
+
+
+def _mark_replacement(data: dict, reason: str) -> dict:
+    """Record in a sample's metainfo why it replaces another; UDAHook counts it."""
+    sample = data.get('data_samples')
+    if hasattr(sample, 'set_metainfo'):
+        sample.set_metainfo({UNREADABLE: reason})
+    else:
+        print_log(f'{reason}; replaced by another sample', 'current', logging.ERROR)
+    return data
+
+
+def replacement_reasons(batch: dict) -> Iterator[str]:
+    """Yield the reasons of all replacements in a batch of branches."""
+    for branch in batch.values() if isinstance(batch, dict) else ():
+        for sample in branch.get('data_samples', ()) if isinstance(branch, dict) else ():
+            if reason := getattr(sample, UNREADABLE, None):
+                yield reason
+
+
+@FUNCTIONS.register_module()
+def branch_collate(items: Sequence[dict]) -> dict:
+    """Collate branches like mmengine's ``pseudo_collate``, with images and labels of one size stacked in the worker.
+
+    Each tensor of a worker costs a round trip; a stack is one tensor. Labels are transferred as bytes beside their
+    data samples; the model's preprocessor puts them back (:func:`~mmseg_camix.models.uda.preprocessor.return_labels`).
+    """
+    batch = pseudo_collate(items)
+    for branch in batch.values():
+        images = branch['inputs']
+        if len({image.shape for image in images}) == 1:
+            branch['inputs'] = torch.stack(list(images))
+        labels = _take_labels(branch['data_samples'])
+        if labels is not None:
+            branch['labels'] = labels
+    return batch
+
+
+def _take_labels(samples: list) -> Tensor | None:
+    """(B, 1, H, W) uint8, taken out of the samples; None where they do not fit into it."""
+    if not all(isinstance(sample, SegDataSample) and sample.keys() == ['gt_sem_seg']
+               and sample.gt_sem_seg.keys() == ['data'] for sample in samples):
+        return None
+    labels = [sample.gt_sem_seg.data for sample in samples]
+    if len({(label.shape, label.dtype) for label in labels}) > 1 or labels[0].dtype != torch.int64:
+        return None
+    stacked = torch.stack(labels)
+    if stacked.numel() == 0 or stacked.min() < 0 or stacked.max() > 255:
+        return None
+    for sample in samples:
+        del sample.gt_sem_seg
+    return stacked.byte()

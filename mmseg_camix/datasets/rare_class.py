@@ -85,15 +85,7 @@ class RareClassDataset(Dataset):
 
 
 def rare_class_probabilities(pixels: np.ndarray, temperature: float) -> np.ndarray:
-    """P(c) from the pixels of each class.
-
-    Args:
-        pixels: (C,) counts; classes that never occur get probability 0.
-        temperature: T.
-
-    Returns:
-        (C,) float64, sums to 1.
-    """
+    """P(c), (C,) float64, from the pixels of each class; classes that never occur get probability 0."""
     pixels = np.asarray(pixels, np.float64)
     rarity = (1 - pixels / pixels.sum()) / temperature
     weights = np.where(pixels > 0, np.exp(rarity - rarity[pixels > 0].max()), 0.0)

@@ -22,17 +22,11 @@ SAVE_SECONDS = 30.0  # what is lost at most when a scan is killed
 
 @dataclass
 class Scan:
-    """What is known of the items of a data set.
+    """What is known of the items of a data set."""
 
-    Args:
-        entries: by the item's key, read now or by an earlier run.
-        failures: one message for each item that could not be read.
-        num_read: items read by this run.
-    """
-
-    entries: dict[str, dict]
-    failures: list[str]
-    num_read: int
+    entries: dict[str, dict]  # by the item's key, read now or by an earlier run
+    failures: list[str]  # one message for each item that could not be read
+    num_read: int  # items read by this run
 
 
 def scan(task: Callable[[Any], dict], items: Mapping[str, Any], known: Mapping[str, dict],
@@ -46,8 +40,6 @@ def scan(task: Callable[[Any], dict], items: Mapping[str, Any], known: Mapping[s
         known: entries of an earlier run.
         is_current: whether the entry of an item is still true.
         save: keeps all entries for the next run; called every `SAVE_SECONDS` and at the end.
-        jobs: processes.
-        title: of the progress bar.
     """
     entries = {key: known[key] for key, item in items.items() if key in known and is_current(item, known[key])}
     todo, failures = [key for key in items if key not in entries], []
@@ -79,16 +71,14 @@ def saving(save: Callable[[], None], enabled: bool = True) -> Iterator[Callable[
             save()
 
 
-def run_parallel(
-    task: Callable[[Any], Any], items: Iterable[Any], jobs: int, title: str, unit: str = 'file'
-) -> Iterator[tuple[int, Any, str | None]]:
+def run_parallel(task: Callable[[Any], Any], items: Iterable[Any], jobs: int, title: str,
+                 unit: str = 'file') -> Iterator[tuple[int, Any, str | None]]:
     """Run a task on many items with a progress bar; an item that fails does not stop the others.
 
     Args:
         task: function of an item; `CannotWrite` ends the run.
         items: paths, or objects whose `str` names them in messages.
         jobs: processes; up to 1 runs in this one.
-        title: of the progress bar.
 
     Yields:
         The item's index, the task's result (None on failure), and the failure's message (None on success), in the

@@ -10,11 +10,7 @@ import torch
 
 
 def seed_words(*key: int | str) -> np.ndarray:
-    """Eight well mixed 32-bit words from a key of numbers (>= 0) and names.
-
-    Returns:
-        np.ndarray: (8,) uint32, the same on every machine and with every version of NumPy.
-    """
+    """(8,) uint32, well mixed, from a key of numbers (>= 0) and names; the same with every version of NumPy."""
     numbers = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
     return np.random.SeedSequence(numbers).generate_state(8)
 

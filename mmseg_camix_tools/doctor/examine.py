@@ -20,19 +20,12 @@ from .sample import Examiner, Sample
 
 @dataclass
 class Examination:
-    """Result of a check.
+    """Result of a check."""
 
-    Args:
-        parts: by name.
-        samples: those that were opened, by part.
-        findings: errors first.
-        complete: whether every file was opened.
-    """
-
-    parts: dict[str, Part]
-    samples: dict[str, list[Sample]]
-    findings: list[Finding]
-    complete: bool
+    parts: dict[str, Part]  # by name
+    samples: dict[str, list[Sample]]  # those that were opened, by part
+    findings: list[Finding]  # errors first
+    complete: bool  # whether every file was opened
 
     @property
     def failed(self) -> bool:
@@ -96,12 +89,11 @@ def examine(cfg: Config, count: int = 500, jobs: int = 1) -> Examination:
 def facts(part: Part, samples: Sequence[Sample]) -> dict:
     """Numbers of one part."""
     means = [sample.mean for sample in samples if sample.mean]
-    return dict(
-        dataset=type_name(part.cfg), images=0 if part.dataset is None else len(part.dataset), opened=len(samples),
-        labelled=part.labelled, loaded=_size_range(sample.loaded for sample in samples),
-        resized=_size_range(sample.resized for sample in samples),
-        network=_size_range(sample.final for sample in samples), ignored=ignored_share(samples),
-        brightness=round(float(np.mean(means)), 1) if means else None)
+    return dict(dataset=type_name(part.cfg), images=0 if part.dataset is None else len(part.dataset),
+                opened=len(samples), labelled=part.labelled, loaded=_size_range(sample.loaded for sample in samples),
+                resized=_size_range(sample.resized for sample in samples),
+                network=_size_range(sample.final for sample in samples), ignored=ignored_share(samples),
+                brightness=round(float(np.mean(means)), 1) if means else None)
 
 
 def _size_range(sizes: Iterable[tuple[int, int] | None]) -> str:

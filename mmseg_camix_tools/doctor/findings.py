@@ -12,23 +12,14 @@ MAX_FILES = 3  # in the text
 
 @dataclass
 class Finding:
-    """A fault, possibly in many files.
+    """A fault, possibly in many files."""
 
-    Args:
-        level: 'error' (training or its result will be wrong), 'warning' (probably not intended), or 'note'.
-        part: 'source', 'target', 'val', ..., or 'config'.
-        text: what is wrong.
-        remedy: what to do.
-        files: all affected files.
-        of: number of files checked.
-    """
-
-    level: str
-    part: str
-    text: str
-    remedy: str
-    files: list[str] = field(default_factory=list)
-    of: int = 0
+    level: str  # 'error' (training or its result will be wrong), 'warning' (probably not intended), or 'note'
+    part: str  # 'source', 'target', 'val', ..., or 'config'
+    text: str  # what is wrong
+    remedy: str  # what to do
+    files: list[str] = field(default_factory=list)  # all affected files
+    of: int = 0  # number of files checked
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -60,12 +51,7 @@ def count_by_level(findings: Iterable[Finding]) -> dict[str, int]:
 
 
 def group_messages(level: str, part: str, pairs: Iterable[tuple[str, str]], remedy: str, of: int) -> list[Finding]:
-    """Return a finding for each kind of message; messages that differ only in numbers are of the same kind.
-
-    Args:
-        pairs: (message, file).
-        of: number of files checked.
-    """
+    """A finding for each kind of message in pairs of message and file; those that differ only in numbers are alike."""
     kinds: dict[str, tuple[str, list[str]]] = {}
     for message, file in pairs:
         kinds.setdefault(re.sub(r'[\d\s,.]+', '#', message), (message, []))[1].append(file)

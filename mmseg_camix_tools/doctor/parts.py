@@ -18,21 +18,13 @@ from .findings import Finding
 
 @dataclass
 class Part:
-    """A set of images with its pipeline.
+    """A set of images with its pipeline."""
 
-    Args:
-        name: 'source', 'target', another branch, 'val' or 'test'.
-        cfg: config of the plain dataset.
-        wrappers: configs of the datasets around it, outermost first.
-        dataset: the built dataset; None where it could not be built.
-        findings: errors of building it.
-    """
-
-    name: str
-    cfg: ConfigDict
-    wrappers: list[ConfigDict] = field(default_factory=list)
-    dataset: Dataset | None = None
-    findings: list[Finding] = field(default_factory=list)
+    name: str  # 'source', 'target', another branch, 'val' or 'test'
+    cfg: ConfigDict  # config of the plain dataset
+    wrappers: list[ConfigDict] = field(default_factory=list)  # configs of the datasets around it, outermost first
+    dataset: Dataset | None = None  # the built dataset; None where it could not be built
+    findings: list[Finding] = field(default_factory=list)  # errors of building it
 
     @property
     def pipeline(self) -> list[dict]:

@@ -30,12 +30,7 @@ def draw_samples(examination: Examination, path: Path, count: int = 4) -> bool:
     """Write a picture of samples as the network receives them, with labels laid over; False without any.
 
     Each part has a row of images, and below it a row with their labels, if it has any. The white frame is a crop that
-    a training step might take; hatched pixels are ignored.
-
-    Args:
-        examination: of the data.
-        path: file to write.
-        count: samples of each part, evenly spread.
+    a training step might take; hatched pixels are ignored. `count` samples of each part are evenly spread.
     """
     parts = [part for part in examination.parts.values() if part.dataset is not None]
     if not parts:

@@ -19,46 +19,27 @@ ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its value of images that are
 
 @dataclass
 class Sample:
-    """Properties of a sample; sizes are (height, width).
+    """Properties of a sample; sizes are (height, width)."""
 
-    Args:
-        image, label: paths; label is '' if none is loaded.
-        mode: Pillow's mode of the image file ('RGB', 'L', 'RGBA', 'I;16', ...), '' if it cannot be opened.
-        rotated: whether EXIF rotates the image when it is loaded.
-        loaded, resized, final: size after loading, before cropping, and as the network's input.
-        label_shape: of the loaded label.
-        counts: (256,) pixels of each label, as loaded; None without.
-        outside: labels that are neither a class nor ignored.
-        mean, std: of the loaded image's channels, BGR.
-        packed: keys of the pipeline's result.
-        crop_box: (x1, y1, x2, y2) of RecordedRandomCrop, if there is one.
-        error: (transform, message) where the pipeline failed.
-    """
-
-    image: str
-    label: str = ''
-    mode: str = ''
-    rotated: bool = False
-    loaded: tuple[int, int] | None = None
-    resized: tuple[int, int] | None = None
-    final: tuple[int, int] | None = None
-    label_shape: tuple[int, ...] | None = None
-    counts: np.ndarray | None = None
-    outside: tuple[int, ...] = ()
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    packed: tuple[str, ...] = ()
-    crop_box: tuple[int, int, int, int] | None = None
-    error: tuple[str, str] | None = None
+    image: str  # path
+    label: str = ''  # path; '' if none is loaded
+    mode: str = ''  # Pillow's mode of the image file ('RGB', 'L', 'RGBA', 'I;16', ...), '' if it cannot be opened
+    rotated: bool = False  # whether EXIF rotates the image when it is loaded
+    loaded: tuple[int, int] | None = None  # size after loading
+    resized: tuple[int, int] | None = None  # size before cropping
+    final: tuple[int, int] | None = None  # size of the network's input
+    label_shape: tuple[int, ...] | None = None  # of the loaded label
+    counts: np.ndarray | None = None  # (256,) pixels of each label, as loaded; None without
+    outside: tuple[int, ...] = ()  # labels that are neither a class nor ignored
+    mean: tuple[float, ...] = ()  # of the loaded image's channels, BGR
+    std: tuple[float, ...] = ()  # likewise
+    packed: tuple[str, ...] = ()  # keys of the pipeline's result
+    crop_box: tuple[int, int, int, int] | None = None  # (x1, y1, x2, y2) of RecordedRandomCrop, if there is one
+    error: tuple[str, str] | None = None  # (transform, message) where the pipeline failed
 
 
 class Examiner:
-    """Runs a pipeline transform by transform on the description of a sample.
-
-    Args:
-        pipeline: configs of the transforms.
-        num_classes: of the dataset; None if it names none.
-    """
+    """Runs a pipeline, given as configs, transform by transform; `num_classes` is None if the dataset names none."""
 
     def __init__(self, pipeline: Sequence[dict], num_classes: int | None) -> None:
         self.kinds = [type_name(t) for t in pipeline]

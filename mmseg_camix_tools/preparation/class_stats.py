@@ -39,12 +39,9 @@ def collect(family: str, root: Path, out_dir: Path | None = None, split: str = '
     """Count all label files of a download and write both JSON files.
 
     Args:
-        family: name in `LAYOUTS`.
-        root: its folder.
         out_dir: folder of the JSON files; None means `root`.
         split: count only labels below this subfolder of the label folder, for example 'train'.
         ann_file: count only the names in this list, the same that the reader is given.
-        jobs: processes.
         force: also count what has been counted.
 
     Returns:
@@ -73,15 +70,9 @@ def count_classes(train_ids: np.ndarray) -> dict:
 
 
 def write_statistics(folder: Path, files: dict[str, dict], complete: bool) -> tuple[dict, bool]:
-    """Write both JSON files, unless they exist with this content.
+    """Write both JSON files, unless they exist with this content; return the statistics and whether a file was written.
 
-    Args:
-        folder: of the files.
-        files: the entries `files` of the first.
-        complete: whether these are all.
-
-    Returns:
-        The statistics, and whether a file was written.
+    `files` are the entries of the first JSON file; `complete` tells whether these are all.
     """
     stats = _summary(files, complete)
     contents = {STATS_FILE: stats, INDEX_FILE: index_by_class(stats)}
@@ -125,13 +116,8 @@ def _known(path: Path) -> dict[str, dict]:
 
 def _summary(files: dict[str, dict], complete: bool) -> dict:
     pixels = np.array([entry['pixels'] for entry in files.values()], np.int64).reshape(-1, len(CLASSES))
-    return dict(
-        classes=list(CLASSES),
-        files=dict(sorted(files.items())),
-        total_pixels=pixels.sum(0).tolist(),
-        total_files=(pixels > 0).sum(0).tolist(),
-        complete=complete,
-    )
+    return dict(classes=list(CLASSES), files=dict(sorted(files.items())), total_pixels=pixels.sum(0).tolist(),
+                total_files=(pixels > 0).sum(0).tolist(), complete=complete)
 
 
 def _write(path: Path, content: dict) -> bool:

@@ -19,20 +19,13 @@ from .layouts import Layout
 
 @dataclass
 class NeededCache:
-    """A cache for some datasets of a training.
+    """A cache for some datasets of a training."""
 
-    Args:
-        root: their data root.
-        option: their option `cache`: the folder of caches below the root, unless absolute.
-        recipe: how they load and resize.
-        infos: the descriptions of all their samples.
-        places: where the datasets are in the config, 'train_dataloader.dataset.source'.
-    """
-
-    root: str
-    option: str
-    recipe: Recipe
-    infos: list[dict] = field(default_factory=list)
+    root: str  # their data root
+    option: str  # their option `cache`: the folder of caches below the root, unless absolute
+    recipe: Recipe  # how they load and resize
+    infos: list[dict] = field(default_factory=list)  # the descriptions of all their samples
+    # where the datasets are in the config, 'train_dataloader.dataset.source'
     places: list[str] = field(default_factory=list)
 
 
@@ -96,11 +89,7 @@ def reader_of(node: dict) -> type | None:
 
 
 def group_by_recipe(readers: Iterable[tuple[RawSegDataset, list[dict]]]) -> list[tuple[Recipe, list[dict]]]:
-    """Each way of loading, with the samples of all datasets that load this way.
-
-    Args:
-        readers: datasets, each with the fixed part of its pipeline.
-    """
+    """Each way of loading with its samples, from datasets given with the fixed part of their pipelines."""
     groups: dict[str, tuple[Recipe, list[dict]]] = {}
     for dataset, pipeline in readers:
         infos = [dataset.get_data_info(index) for index in range(len(dataset))]

@@ -42,13 +42,7 @@ def convert_label(label: Path, layout: Layout, force: bool = False) -> bool:
 
 
 def convert(family: str, root: Path, jobs: int = 1, force: bool = False) -> tuple[int, int, list[str]]:
-    """Convert all labels of a download.
-
-    Args:
-        family: name in `LAYOUTS`.
-        root: the family's folder.
-        jobs: processes.
-        force: also convert what has been converted.
+    """Convert all labels of a download; `force` also converts what has been converted.
 
     Returns:
         Number of files written, number skipped, and one message for each file that failed.

@@ -17,43 +17,26 @@ from mmseg_camix.datasets.families import (
 
 @dataclass(frozen=True)
 class Subset:
-    """One folder of images with its folder of labels.
+    """One folder of images with its folder of labels."""
 
-    Args:
-        name: for messages.
-        images: folder below the data root.
-        count: number of images in the complete download.
-        labels: folder of the labels; '' if the download has none.
-        needed: whether the images are required.
-        labels_needed: whether the labels are required; a target's training images need none.
-        counted: whether its labels go into the class statistics: those that are trained on.
-    """
-
-    name: str
-    images: str
-    count: int
-    labels: str = ''
-    needed: bool = True
-    labels_needed: bool = True
-    counted: bool = False
+    name: str  # in messages
+    images: str  # folder below the data root
+    count: int  # images in the complete download
+    labels: str = ''  # folder of the labels; '' if the download has none
+    needed: bool = True  # images are required
+    labels_needed: bool = True  # labels are required; a target's training images need none
+    counted: bool = False  # labels go into the class statistics: those that are trained on
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A family's download.
-
-    Args:
-        family: name.
-        reader: of this package.
-        label_folder: folder of all labels.
-        parts: folders of the download.
-        prior_size: (width, height) at which the papers train on it as a source; None for a target.
-    """
+    """A family's download."""
 
     family: str
     reader: type[RawSegDataset]
-    label_folder: str
+    label_folder: str  # of all parts
     parts: tuple[Subset, ...]
+    # (width, height) at which the papers train on it as a source; None for a target
     prior_size: tuple[int, int] | None = None
 
     @property

@@ -22,21 +22,13 @@ LEDGER = 'scan.json'
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its label, one of which may be missing.
+    """An image and its label, one of which may be missing."""
 
-    Args:
-        part: name of the part of the download.
-        image: path below the data root, or None.
-        label: the same.
-        counted: whether its classes are counted for the statistics.
-        stamps: of the files that exist.
-    """
-
-    part: str
-    image: str | None
-    label: str | None
-    counted: bool
-    stamps: tuple[Stamp | None, Stamp | None]
+    part: str  # name of the part of the download
+    image: str | None  # path below the data root, or None
+    label: str | None  # the same
+    counted: bool  # whether its classes are counted for the statistics
+    stamps: tuple[Stamp | None, Stamp | None]  # of the files that exist
 
     def __str__(self) -> str:
         return self.image or self.label or ''
@@ -69,13 +61,9 @@ def scan_pairs(root: Path, pairs: list[Pair], ids: str, labelled: Container[str]
     class statistics (None without an intact label).
 
     Args:
-        root: of the download.
-        pairs: all.
         ids: encoding of the labels.
         labelled: the parts whose images must have labels.
         folder: of the ledger, which is saved during the scan.
-        jobs: processes.
-        title: of the progress bar.
     """
     result = scan(partial(_read_pair, root=root, ids=ids), {str(pair): pair for pair in pairs},
                   _read_ledger(folder / LEDGER, ids), lambda pair, entry: entry.get('stamps') == list(pair.stamps),

@@ -78,19 +78,9 @@ def _count_chunk(chunk: list[Any], reader: Callable[[Any], np.ndarray], num_clas
     return total
 
 
-def count_labels(
-    items: Sequence[Any],
-    reader: Callable[[Any], np.ndarray],
-    class_names: Sequence[str],
-    size: tuple[int, int],
-    stride: int = 4,
-    jobs: int = 1,
-    chunk: int = CHUNK,
-    sigma: float = 0.0,
-    epsilon: float = 1e-4,
-    partial_file: Path | None = None,
-    key: str = '',
-) -> SpatialPrior:
+def count_labels(items: Sequence[Any], reader: Callable[[Any], np.ndarray], class_names: Sequence[str],
+                 size: tuple[int, int], stride: int = 4, jobs: int = 1, chunk: int = CHUNK, sigma: float = 0.0,
+                 epsilon: float = 1e-4, partial_file: Path | None = None, key: str = '') -> SpatialPrior:
     """Count classes per location and their contacts; memory does not depend on the number of labels.
 
     Args:
@@ -99,7 +89,6 @@ def count_labels(
         class_names: in the order of their train ids.
         size: (height, width) to which labels are resized, nearest.
         stride: pixels per side of a cell of the result; 1 keeps every location apart.
-        jobs: processes.
         chunk: labels that a process counts before it reports.
         sigma, epsilon: stored as options of `SpatialPrior.probabilities`.
         partial_file: file of intermediate counts, from which an interrupted run resumes; the caller removes it.

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 
-def draw_prior(probabilities: Tensor, class_names: Sequence[str], path: str,
-               columns: int = 5) -> None:
+def draw_prior(probabilities: Tensor, class_names: Sequence[str], path: str, columns: int = 5) -> None:
     """One heat map per class, each scaled to its largest probability, as stated in the title.
 
     Args:
@@ -17,8 +16,7 @@ def draw_prior(probabilities: Tensor, class_names: Sequence[str], path: str,
     """
     rows = math.ceil(len(class_names) / columns)
     height, width = probabilities.shape[1:]
-    figure = Figure(figsize=(2.6 * columns, (2.6 * height / width + 0.35) * rows),
-                    layout='constrained')
+    figure = Figure(figsize=(2.6 * columns, (2.6 * height / width + 0.35) * rows), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.axis('off')
@@ -28,9 +26,7 @@ def draw_prior(probabilities: Tensor, class_names: Sequence[str], path: str,
     FigureCanvasAgg(figure).print_png(path)
 
 
-def draw_relations(
-    strength: Tensor, relations: Tensor, class_names: Sequence[str], path: str
-) -> None:
+def draw_relations(strength: Tensor, relations: Tensor, class_names: Sequence[str], path: str) -> None:
     """The strength of every relation as a colour (log scale), those that were found in squares.
 
     Args:

@@ -24,11 +24,7 @@ UNFINISHED = 'unfinished'  # instead of the file's stamp, while it is written
 
 
 class LabelReader:
-    """Sample description -> its label, (H, W) uint8 train ids.
-
-    Args:
-        transforms: configs of the transforms that load the label; none means `LoadIdLabels`.
-    """
+    """Sample description -> its label, (H, W) uint8 train ids, by `LoadIdLabels` unless transforms are given."""
 
     def __init__(self, transforms: list[dict]) -> None:
         self.transforms = [TRANSFORMS.build(t) for t in transforms or [dict(type='LoadIdLabels')]]
@@ -51,9 +47,7 @@ def build_prior(dataset: RawSegDataset, pipeline: list[dict], size: tuple[int, i
         dataset: labelled; lists the labels.
         pipeline: its fixed part; its Resize to a fixed size determines the size of the labels.
         size: (width, height) otherwise, unless the labels are smaller.
-        path: of the prior.
         folder: of intermediate counts.
-        jobs: processes.
 
     Returns:
         The prior, and 'counted', 'current', or 'foreign': a file that was not made here is not overwritten.

@@ -30,48 +30,30 @@ class NotReady(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """What prepare.py is to do.
+    """What prepare.py is to do."""
 
-    Args:
-        config: a config that trains on the family; prior and cache are built for its pipeline and its list.
-        cache: build the cache.
-        prior: build the spatial prior, where the family is a source.
-        prior_out: its file; None means where the configs look for it.
-        train_ids: also write train-id PNGs.
-        any_count: accept a part of the download.
-        verify: read the whole cache again and compare it with its digests.
-        jobs: processes.
-    """
-
+    # a config that trains on the family; prior and cache are built for its pipeline and its list
     config: str | None = None
-    cache: bool = False
-    prior: bool = True
-    prior_out: str | None = None
-    train_ids: bool = False
-    any_count: bool = False
-    verify: bool = False
-    jobs: int = 1
+    cache: bool = False  # build the cache
+    prior: bool = True  # build the spatial prior, where the family is a source
+    prior_out: str | None = None  # its file; None means where the configs look for it
+    train_ids: bool = False  # also write train-id PNGs
+    any_count: bool = False  # accept a part of the download
+    verify: bool = False  # read the whole cache again and compare it with its digests
+    jobs: int = 1  # processes
 
 
 @dataclass
 class Outcome:
-    """Results of a run.
+    """Results of a run."""
 
-    Args:
-        lines: of the summary.
-        digests: of each result, by its name; they do not depend on when and where it was made.
-        problems: errors of the machine, such as missing permissions.
-        files: written now or earlier.
-        folders: the same, each with the suffix of the files in it.
-        changed: whether anything was done.
-    """
-
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)  # of the summary
+    # of each result, by its name; they do not depend on when and where it was made
     digests: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
-    folders: list[tuple[str, str]] = field(default_factory=list)
-    changed: bool = False
+    problems: list[str] = field(default_factory=list)  # errors of the machine, such as missing permissions
+    files: list[Path] = field(default_factory=list)  # written now or earlier
+    folders: list[tuple[str, str]] = field(default_factory=list)  # the same, each with the suffix of the files in it
+    changed: bool = False  # whether anything was done
 
     def add(self, title: str, text: str) -> None:
         """Add a line to the summary."""
@@ -86,11 +68,8 @@ def prepare(family: str, root: Path, out: Path, options: Options, recorded: dict
     """Check a download and build everything that training needs.
 
     Args:
-        family: name in `LAYOUTS`.
-        root: folder of the download; nothing is written there, unless `out` is the same.
-        out: folder of the results.
-        options: what to do.
-        recorded: the same in the form in which the next run asks whether it is done.
+        root: folder of the download; nothing is written there, unless `out`, the folder of the results, is the same.
+        recorded: the options in the form in which the next run asks whether it is done.
     """
     layout, work = LAYOUTS[family], out / FOLDER
     nodes = family_configs(options.config, layout) if options.config else []

@@ -33,8 +33,12 @@ VARIED = dict(CROP, cat_max_ratio=0.3)
 PIPELINE = [LOAD, LABELS, BILINEAR, CROP, PACK]
 
 
-def built(dataset, pipeline, **options):
-    """Make the cache of a dataset for this pipeline."""
+def reader(root, pipeline=PIPELINE, **options):
+    return GTADataset(str(root), pipeline=pipeline, **options)
+
+
+def built(dataset, pipeline=PIPELINE, **options):
+    """Build the cache of a dataset for this pipeline."""
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     first = pipeline[:length_of_fixed_part(pipeline)]
     root = Path(dataset.data_root)
@@ -68,10 +72,10 @@ PIPELINES = {
 @pytest.mark.parametrize('name', PIPELINES)
 def test_samples_are_the_same(gta, name):
     pipeline = PIPELINES[name]
-    plain = GTADataset(str(gta), pipeline=pipeline)
+    plain = reader(gta, pipeline)
     report = built(plain, pipeline)
     assert (report.num_written, report.failures) == (7, [])
-    cached = GTADataset(str(gta), pipeline=pipeline, cache='cache')
+    cached = reader(gta, pipeline, cache='cache')
     assert type(cached.pipeline.transforms[0]) is Cached
     for index in range(7):
         for seed in range(3):
@@ -100,10 +104,10 @@ def test_every_key_of_the_results_is_the_same(synthia):
 
 def test_fewer_classes_have_a_cache_of_their_own(gta):
     some = dict(classes=('road', 'car', 'sky'))
-    plain, other = GTADataset(str(gta), pipeline=PIPELINE), GTADataset(str(gta), pipeline=PIPELINE, metainfo=some)
-    folders = {built(dataset, PIPELINE).folder for dataset in (plain, other)}
+    plain, other = reader(gta), reader(gta, metainfo=some)
+    folders = {built(dataset).folder for dataset in (plain, other)}
     assert len(folders) == 2
-    cached = GTADataset(str(gta), pipeline=PIPELINE, metainfo=some, cache='cache')
+    cached = reader(gta, metainfo=some, cache='cache')
     np.random.seed(0)
     expected = other[2]
     np.random.seed(0)
@@ -117,14 +121,14 @@ def test_with_everything_that_reads_samples(gta, cityscapes):
     target = [LOAD, BILINEAR, CROP, FLIP, PACK]
     pairs = []
     for cache in ('', 'cache'):
-        source = GTADataset(str(gta), pipeline=PIPELINE, cache=cache)
+        source = reader(gta, cache=cache)
         pairs.append(PairedDataset(
             source=RareClassDataset(source, min_pixels=5, temperature=1.0), tail=LongTailDataset(
-                GTADataset(str(gta), pipeline=wanted, cache=cache), classes=3),
+                reader(gta, wanted, cache=cache), classes=3),
             target=RawCityscapesDataset(str(cityscapes), dict(img_path='leftImg8bit/train'), pipeline=target,
                                         cache=cache)))
         if not cache:
-            built(source, PIPELINE)
+            built(source)
             built(pairs[0].datasets['target'], target)
     for position in range(12):
         one, other = (pair[Position(4, position)] for pair in pairs)
@@ -133,36 +137,36 @@ def test_with_everything_that_reads_samples(gta, cityscapes):
 
 
 def test_it_is_made_once_and_again_where_something_changed(gta):
-    dataset = GTADataset(str(gta), pipeline=PIPELINE)
-    first = built(dataset, PIPELINE, jobs=2)
-    again = built(dataset, PIPELINE)
+    dataset = reader(gta)
+    first = built(dataset, jobs=2)
+    again = built(dataset)
     assert (first.num_written, again.num_written, again.num_removed) == (7, 0, 0)
     assert (again.digest, again.size) == (first.digest, first.size)
     assert first.size == sum(path.stat().st_size for path in first.folder.rglob('*.cache'))
     write_image(gta / 'images/00003.png', 33)
     (entry := sorted(first.folder.rglob('*.cache'))[5]).write_bytes(entry.read_bytes()[:-4])
     os.utime(gta / 'labels/00001.png', ns=(1, 1))
-    changed = built(dataset, PIPELINE)
+    changed = built(dataset)
     assert changed.num_written == 3
     differ = {name for name, digest in changed.digests.items() if first.digests[name] != digest}
     assert differ == {'images/00003.png.cache'}
     (gta / 'images/00004.png').unlink()
     (gta / 'labels/00004.png').unlink()
-    left = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
+    left = built(reader(gta))
     assert (left.num_written, left.num_removed, len(left.digests)) == (0, 1, 6)
 
 
 def test_the_digest_is_of_the_pixels(gta, tmp_path):
     copy = tmp_path / 'copy'
     shutil.copytree(gta, copy, copy_function=shutil.copy)  # other times of change
-    digests = [built(GTADataset(str(root), pipeline=PIPELINE), PIPELINE).digest for root in (gta, copy)]
+    digests = [built(reader(root)).digest for root in (gta, copy)]
     assert digests[0] == digests[1]
 
 
 def test_changed_sources_and_missing_entries_are_errors(gta):
-    dataset = GTADataset(str(gta), pipeline=PIPELINE)
-    report = built(dataset, PIPELINE)
-    cached = GTADataset(str(gta), pipeline=PIPELINE, cache='cache')
+    dataset = reader(gta)
+    report = built(dataset)
+    cached = reader(gta, cache='cache')
     write_image(gta / 'images/00001.png', 99)
     with pytest.raises(CacheError, match=r'00001.png or its label has changed since; update the cache by python'):
         cached[0]
@@ -180,22 +184,22 @@ def test_changed_sources_and_missing_entries_are_errors(gta):
     (lambda data: data[:-60] + b'\xff\0\xff' + data[-57:], 'a tile of its image is damaged'),
 ])
 def test_damaged_entries(gta, damage, message):
-    dataset = GTADataset(str(gta), pipeline=PIPELINE)
-    report = built(dataset, PIPELINE)
+    dataset = reader(gta)
+    report = built(dataset)
     path = report.folder / 'images/00002.png.cache'
     path.write_bytes(damage(path.read_bytes()))
-    cached = GTADataset(str(gta), pipeline=PIPELINE, cache='cache')
+    cached = reader(gta, cache='cache')
     with pytest.raises(CacheError, match=rf'00002.png.cache: {message}.*; rebuild it by .*build_cache.py'):
         cached[1]
     assert verify_cache(report) == [path]
-    mended = built(dataset, PIPELINE, rebuild=[path])
+    mended = built(dataset, rebuild=[path])
     assert mended.num_written == 1
     assert verify_cache(mended, jobs=2) == []
 
 
 def test_a_damaged_label(gta):
-    dataset = GTADataset(str(gta), pipeline=PIPELINE)
-    path = built(dataset, PIPELINE).folder / 'images/00002.png.cache'
+    dataset = reader(gta)
+    path = built(dataset).folder / 'images/00002.png.cache'
     entry, data = Entry(path), bytearray(path.read_bytes())
     data[entry._label_start + 30] ^= 255
     path.write_bytes(data)
@@ -205,23 +209,23 @@ def test_a_damaged_label(gta):
 
 
 def test_another_resize_has_no_cache(gta):
-    built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
+    built(reader(gta))
     other = [LOAD, LABELS, BICUBIC, CROP, PACK]
     with pytest.raises(CacheError, match=r'there is no cache for .*bicubic.* \(there are: 34x18-\w+\); build it by'):
-        GTADataset(str(gta), pipeline=other, cache='cache')
+        reader(gta, other, cache='cache')
     with pytest.raises(CacheError, match=r'there are: none'):
-        GTADataset(str(gta), pipeline=other, cache='elsewhere')
+        reader(gta, other, cache='elsewhere')
 
 
 def test_what_cannot_be_cached(gta, tmp_path):
     with pytest.raises(ValueError, match="does not begin with configs of transforms that load"):
-        GTADataset(str(gta), pipeline=[PACK], cache='cache')
+        reader(gta, [PACK], cache='cache')
     with pytest.raises(ValueError, match='must only load and resize'):
         Cached([LOAD, CROP], root=str(gta))
     floats = [dict(LOAD, to_float32=True), BILINEAR, CROP, PACK]
-    report = built(GTADataset(str(gta), pipeline=floats), floats)
+    report = built(reader(gta, floats), floats)
     assert 'is float32, but the cache stores uint8' in report.failures[0]
-    dataset = GTADataset(str(gta), pipeline=PIPELINE)
+    dataset = reader(gta)
     infos = [dataset.get_data_info(0)]
     with pytest.raises(CacheError, match='does not lie below'):
         build_cache(infos, Recipe.of(PIPELINE[:3], infos[0]), str(tmp_path / 'other'), tmp_path)
@@ -229,7 +233,7 @@ def test_what_cannot_be_cached(gta, tmp_path):
 
 def test_unreadable_images_are_told_and_the_others_made(gta):
     (gta / 'images/00002.png').write_bytes(b'')
-    report = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE, jobs=2)
+    report = built(reader(gta), jobs=2)
     assert report.num_written == 6
     assert len(report.failures) == 1
     assert '00002.png: the file is empty' in report.failures[0]
@@ -240,8 +244,8 @@ def test_unreadable_images_are_told_and_the_others_made(gta):
     (errno.ENOSPC, 'the disk is full'), (errno.EROFS, 'the disk is read-only'),
     (errno.EACCES, 'no permission to write')])
 def test_a_full_disk_ends_the_run_and_nothing_is_lost(gta, monkeypatch, number, told, jobs):
-    dataset = GTADataset(str(gta), pipeline=PIPELINE)
-    expected = built(dataset, PIPELINE)
+    dataset = reader(gta)
+    expected = built(dataset)
     write_image(gta / 'images/00003.png', 33)
     old = (expected.folder / 'images/00003.png.cache').read_bytes()
     (expected.folder / 'images/00006.png.cache').unlink()
@@ -255,14 +259,14 @@ def test_a_full_disk_ends_the_run_and_nothing_is_lost(gta, monkeypatch, number, 
     with monkeypatch.context() as patch:
         patch.setattr(Path, 'replace', refuse)
         with pytest.raises(CannotWrite, match=rf'\.cache: {told}'):
-            built(dataset, PIPELINE, jobs=jobs)
+            built(dataset, jobs=jobs)
     assert (expected.folder / 'images/00003.png.cache').read_bytes() == old
     assert not list(expected.folder.rglob('*.partial'))
-    assert built(dataset, PIPELINE).num_written == 2
+    assert built(dataset).num_written == 2
 
 
 def test_a_kill_leaves_whole_entries_and_the_next_run_completes(gta):
-    expected = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
+    expected = built(reader(gta))
     shutil.rmtree(expected.folder)
     with forking_opencv():
         process = os.fork()
@@ -270,11 +274,11 @@ def test_a_kill_leaves_whole_entries_and_the_next_run_completes(gta):
         real, calls = Path.replace, iter(range(10))
         Path.replace = lambda path, target: (next(calls) == 3 and os.kill(os.getpid(), signal.SIGKILL),
                                              real(path, target))[1]
-        built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
+        built(reader(gta))
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(process, 0)[1]) == signal.SIGKILL
     assert len(list(expected.folder.rglob('*.partial'))) == 1  # the kill did come in the middle
-    report = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
+    report = built(reader(gta))
     assert (report.num_written, report.digest) == (5, expected.digest)
     assert not list(expected.folder.rglob('*.partial'))
 
@@ -289,6 +293,6 @@ def test_a_file_that_changes_while_it_is_read(gta, monkeypatch):
         return real(transforms, info)
 
     monkeypatch.setattr(building, 'run_transforms', slowly)
-    report = built(GTADataset(str(gta), pipeline=PIPELINE), PIPELINE)
+    report = built(reader(gta))
     assert report.num_written == 6
     assert '00002.png: this file or its label changed while it was read' in report.failures[0]

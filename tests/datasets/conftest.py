@@ -1,28 +1,15 @@
 """Tiny datasets as downloaded, made file by file."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mmengine.registry import DefaultScope
 
-from .tiny import random_ids, write_16_bit_label, write_grey_label, write_image, write_palette_label
-
-
-@pytest.fixture(autouse=True)
-def mmseg_scope() -> Iterator[None]:
-    """What `default_scope = 'mmseg'` does in a config."""
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        yield
+from .tiny import make_gta, random_ids, write_16_bit_label, write_grey_label, write_image
 
 
 @pytest.fixture
 def gta(tmp_path: Path) -> Path:
-    root = tmp_path / 'gta'
-    for i in range(1, 8):
-        write_image(root / f'images/{i:05}.png', i)
-        write_palette_label(root / f'labels/{i:05}.png', random_ids(i, 35))
-    return root
+    return make_gta(tmp_path / 'gta')
 
 
 @pytest.fixture

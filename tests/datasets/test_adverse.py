@@ -10,8 +10,7 @@ from mmseg_camix.datasets.encodings import get_encoding
 from mmseg_camix.engine.config import load_config
 from tests.tools_runner import ROOT
 
-from .adverse import CONDITIONS, make_acdc, make_dark_zurich
-from .tiny import random_ids, write_grey_label, write_image
+from .tiny import CONDITIONS, make_acdc, make_dark_zurich, random_ids, write_grey_label, write_image
 
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
 
@@ -19,11 +18,6 @@ PIPELINE = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUD
 @pytest.fixture
 def acdc(tmp_path):
     return make_acdc(tmp_path / 'acdc')
-
-
-@pytest.fixture
-def dark_zurich(tmp_path):
-    return make_dark_zurich(tmp_path / 'dark_zurich')
 
 
 def relative(dataset, root):
@@ -40,8 +34,8 @@ def test_acdc_reads_its_split_of_all_conditions(acdc, split, count):
         info = dataset.get_data_info(index)
         label = info['img_path'].replace('rgb_anon/', 'gt/').replace('_rgb_anon', '_gt_labelIds')
         assert info['seg_map_path'] == label
-        found = dataset[index]['data_samples'].gt_sem_seg.data[0].numpy()
-        np.testing.assert_array_equal(found, get_encoding('cityscapes').table[np.array(Image.open(label))])
+        label_ids = dataset[index]['data_samples'].gt_sem_seg.data[0].numpy()
+        np.testing.assert_array_equal(label_ids, get_encoding('cityscapes').table[np.array(Image.open(label))])
 
 
 def test_some_conditions(acdc):
@@ -62,17 +56,19 @@ def test_a_target_needs_no_labels(acdc):
 
 
 def test_acdc_errors(acdc):
-    with pytest.raises(ValueError, match="split='training' is not one of train, val, test"):
-        ACDCDataset(str(acdc), split='training')
-    with pytest.raises(ValueError, match='must be some of fog, night, rain, snow'):
-        ACDCDataset(str(acdc), conditions=('fog', 'dusk'))
     for image in (acdc / 'rgb_anon/fog/val').rglob('*.png'):
         image.unlink()
-    with pytest.raises(FileNotFoundError, match="no image of fog in the split 'val'. Set `data_root`"):
-        ACDCDataset(str(acdc), split='val', conditions='fog')
+    for error, message, options in (
+            (ValueError, "split='training' is not one of train, val, test", dict(split='training')),
+            (ValueError, 'must be some of fog, night, rain, snow', dict(conditions=('fog', 'dusk'))),
+            (FileNotFoundError, "no image of fog in the split 'val'. Set `data_root`",
+             dict(split='val', conditions='fog'))):
+        with pytest.raises(error, match=message):
+            ACDCDataset(str(acdc), **options)
 
 
-def test_dark_zurich(dark_zurich):
+def test_dark_zurich(tmp_path):
+    dark_zurich = make_dark_zurich(tmp_path / 'dark_zurich')
     target = RawDarkZurichDataset(str(dark_zurich), pipeline=[PIPELINE[0], PIPELINE[2]])
     assert relative(target, dark_zurich) == [
         f'train/night/GOPR0351/GOPR0351_frame_{f:06}_rgb_anon.png' for f in range(3)]

@@ -1,5 +1,7 @@
 """Data of one's own in folders: numbers of classes, suffixes, what is refused."""
 
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -24,6 +26,12 @@ def folder(tmp_path):
         ids = np.random.RandomState(i).choice([3, 7, 21, 22, 255], (12, 20))
         (write_palette_label if i % 2 else write_grey_label)(tmp_path / f'labels/park/{i}.png', ids)
     return tmp_path
+
+
+def names(dataset):
+    """(image, label) of each sample, without folders."""
+    infos = (dataset.get_data_info(i) for i in range(len(dataset)))
+    return [tuple(info[key].rsplit('/', 1)[1] for key in ('img_path', 'seg_map_path') if key in info) for info in infos]
 
 
 def by_loops(path, classes):
@@ -51,14 +59,15 @@ def test_names_alone_are_numbered_from_zero(folder):
 
 
 def test_a_number_without_a_class(folder):
+    classes = dict(sky=3, road=7)
     for options in (dict(), dict(ignore=(1, 2))):
-        dataset = FolderDataset(str(folder), dict(sky=3, road=7), pipeline=LOAD, **options)
+        dataset = FolderDataset(str(folder), classes, pipeline=LOAD, **options)
         with pytest.raises(ValueError, match=r'labels/park/0.png: ids \[21, 22.*\] are not in `classes`.*sky 3, road.*'
                                              r"add them to `classes`, or to `ignore` \(ignore='others'"):
             dataset[0]
-    for options in (dict(ignore=(21, 22, 255)), dict(ignore='others')):
-        label = FolderDataset(str(folder), dict(sky=3, road=7), pipeline=LOAD, **options)[0]['data_samples']
-        assert label.gt_sem_seg.data[0].tolist() == by_loops(folder / 'labels/park/0.png', dict(sky=3, road=7))
+    for ignore in ((21, 22, 255), 'others'):
+        label = FolderDataset(str(folder), classes, pipeline=LOAD, ignore=ignore)[0]['data_samples'].gt_sem_seg
+        assert label.data[0].tolist() == by_loops(folder / 'labels/park/0.png', classes)
 
 
 def test_sixteen_bits(tmp_path):
@@ -75,16 +84,13 @@ def test_unlabelled_images_and_their_suffix(folder):
         path.rename(path.with_suffix('.JPG'))
     (folder / 'images/park/notes.txt').write_text('x')
     dataset = FolderDataset(str(folder), OWN, labels=None, pipeline=[LOAD[0], LOAD[2]])
-    assert [dataset.get_data_info(i)['img_path'].split('/')[-1] for i in range(3)] == ['0.JPG', '1.JPG', '2.JPG']
+    assert names(dataset) == [('0.JPG',), ('1.JPG',), ('2.JPG',)]
     assert 'gt_sem_seg' not in dataset[0]['data_samples']
 
 
 def test_images_of_two_kinds(folder):
     (folder / 'images/park/0.png').rename(folder / 'images/park/0.jpg')
-    dataset = FolderDataset(str(folder), OWN)
-    names = [[info[key].rsplit('/', 1)[1] for key in ('img_path', 'seg_map_path')]
-             for info in (dataset.get_data_info(i) for i in range(3))]
-    assert names == [['0.jpg', '0.png'], ['1.png', '1.png'], ['2.png', '2.png']]
+    assert names(FolderDataset(str(folder), OWN)) == [('0.jpg', '0.png'), ('1.png', '1.png'), ('2.png', '2.png')]
     assert len(FolderDataset(str(folder), OWN, img_suffix='.png')) == 2
     (folder / 'images/park/1.jpg').write_bytes(b'')
     with pytest.raises(ValueError, match='images holds park/1.jpg and park/1.png, two images for the label park/1.png'):
@@ -92,25 +98,20 @@ def test_images_of_two_kinds(folder):
 
 
 def test_labels_below_the_images_are_no_images(folder):
-    for path in (folder / 'images/park').iterdir():
-        path.rename(folder / path.with_suffix('.jpg').name)
-    (folder / 'labels/park').rename(folder / 'labels/all')
-    for path in (folder / 'labels/all').iterdir():
-        path.rename(folder / 'labels' / path.name)
-    dataset = FolderDataset(str(folder), OWN, images='')
-    assert [dataset.get_data_info(i)['img_path'].rsplit('/', 1)[1] for i in range(len(dataset))] == [
-        '0.jpg', '1.jpg', '2.jpg']
+    for i in range(3):
+        (folder / f'images/park/{i}.png').rename(folder / f'{i}.jpg')
+        (folder / f'labels/park/{i}.png').rename(folder / f'labels/{i}.png')
+    assert names(FolderDataset(str(folder), OWN, images='')) == [(f'{i}.jpg', f'{i}.png') for i in range(3)]
 
 
-def test_a_wrong_folder(folder):
-    with pytest.raises(FileNotFoundError, match='pictures: no such folder .*`images` and `labels`'):
-        FolderDataset(str(folder), OWN, images='pictures')
+def test_missing_files_and_folders(folder):
     (folder / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='no image ends in'):
-        FolderDataset(str(folder), OWN, images='empty')
     (folder / 'labels/park/1.png').unlink()
-    with pytest.raises(FileNotFoundError, match='labels/park/1.png: no label for this image'):
-        FolderDataset(str(folder), OWN)
+    for images, message in (('pictures', 'pictures: no such folder .*`images` and `labels`'),
+                            ('empty', 'no image ends in'),
+                            ('images', 'labels/park/1.png: no label for this image')):
+        with pytest.raises(FileNotFoundError, match=message):
+            FolderDataset(str(folder), OWN, images=images)
 
 
 @pytest.mark.parametrize(('classes', 'options', 'match'), [
@@ -157,12 +158,11 @@ def test_the_order_survives_a_config_that_is_written(folder, tmp_path):
     cfg.dump(str(tmp_path / 'cfg.py'))
     again = Config.fromfile(tmp_path / 'cfg.py')
     assert list(again.data.classes) == sorted(OWN) != list(OWN)
-    first, second = (FolderDataset(**one.data) for one in (cfg, again))
+    first, second = (FolderDataset(**config.data) for config in (cfg, again))
     assert first.metainfo['classes'] == second.metainfo['classes']
     assert torch.equal(first[0]['data_samples'].gt_sem_seg.data, second[0]['data_samples'].gt_sem_seg.data)
 
 
 def test_worker_processes_get_the_encoding(folder):
-    import pickle
     dataset = pickle.loads(pickle.dumps(FolderDataset(str(folder), OWN, pipeline=LOAD)))
     assert dataset[1]['data_samples'].gt_sem_seg.data[0].tolist() == by_loops(folder / 'labels/park/1.png', OWN)

@@ -13,7 +13,7 @@ from PIL import Image
 from mmseg_camix.datasets import GTADataset, PairedDataset, Position, image_files
 from mmseg_camix.datasets.image_files import MAX_PIXELS, PNG_SIGNATURE, decode, read_bytes
 
-from .tiny import random_ids, write_image, write_palette_label
+from .tiny import make_gta
 
 
 def pixels(shape=(61, 203, 3), seed=0, dtype=np.uint8):
@@ -40,19 +40,8 @@ def png(width, height, rows=b'', *chunks):
         b'IEND', b'')
 
 
-def rotated():
-    """A PNG that asks to be shown turned by 90 degrees."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return saved(pixels(), exif=exif)
-
-
-def animated():
-    file = io.BytesIO()
-    Image.fromarray(pixels()).save(file, 'PNG', save_all=True, append_images=[Image.fromarray(pixels(seed=1))])
-    return file.getvalue()
-
-
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6  # by 90 degrees
 ROWS = b''.join(b'\0' + row.tobytes() for row in pixels((20, 30, 3)))
 FILES = {
     'photo': saved(pixels()),
@@ -69,8 +58,8 @@ FILES = {
     'gamma': png(30, 20, ROWS, chunk(b'gAMA', struct.pack('>I', 20000))),
     'significant bits': png(30, 20, ROWS, chunk(b'sBIT', bytes([5, 6, 5]))),
     'transparent colour': png(30, 20, ROWS, chunk(b'tRNS', struct.pack('>HHH', 90, 90, 90))),
-    'rotated': rotated(),
-    'animated': animated(),
+    'rotated': saved(pixels(), exif=ROTATED),
+    'animated': saved(pixels(), save_all=True, append_images=[Image.fromarray(pixels(seed=1))]),
     'JPEG': cv2.imencode('.jpg', pixels())[1].tobytes(),
 }
 
@@ -132,18 +121,14 @@ def test_impossible_sizes_are_refused_before_decoding(name, tmp_path):
 
 
 def test_a_flat_image_of_the_largest_ratio_is_accepted(tmp_path):
-    side = 4000
-    assert side**2 < MAX_PIXELS
-    (tmp_path / 'flat.png').write_bytes(cv2.imencode('.png', np.zeros((side, side, 3), np.uint8), [
-        cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes())
-    assert decode(read_bytes(str(tmp_path / 'flat.png'))).shape == (side, side, 3)
+    image = np.zeros((4000, 4000, 3), np.uint8)
+    assert image.size // 3 < MAX_PIXELS
+    assert cv2.imwrite(str(tmp_path / 'flat.png'), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    assert decode(read_bytes(str(tmp_path / 'flat.png'))).shape == image.shape
 
 
 def test_impossible_sizes_count_as_unreadable(tmp_path):
-    for index in (1, 2, 3):
-        write_image(tmp_path / f'images/{index}.png', index)
-        write_palette_label(tmp_path / f'labels/{index}.png', random_ids(index, 35))
-    (tmp_path / 'images/2.png').write_bytes(png(60000, 60000))
+    (make_gta(tmp_path, 3) / 'images/00002.png').write_bytes(png(60000, 60000))
     source = GTADataset(str(tmp_path), pipeline=[dict(type='LoadImage'), dict(type='PackUDAInputs')])
     pairs = PairedDataset(source, source, skip_unreadable=True)
     reasons = [pairs[Position(0, position)]['source']['data_samples'].get('unreadable') for position in range(3)]

@@ -21,15 +21,9 @@ def slowly(raw, ids):
     return np.array([[get_encoding(ids).table[value] for value in row] for row in raw])
 
 
-@pytest.mark.parametrize(
-    ('ids', 'high', 'write'),
-    [
-        ('cityscapes', 35, write_palette_label),
-        ('cityscapes', 35, write_grey_label),
-        ('synthia', 23, write_16_bit_label),
-        ('train', 19, write_grey_label),
-    ],
-)
+@pytest.mark.parametrize(('ids', 'high', 'write'), [
+    ('cityscapes', 35, write_palette_label), ('cityscapes', 35, write_grey_label), ('synthia', 23, write_16_bit_label),
+    ('train', 19, write_grey_label)])
 def test_labels_of_every_encoding(tmp_path, ids, high, write):
     raw = random_ids(3, high)
     write(tmp_path / 'label.png', raw)
@@ -49,18 +43,10 @@ def test_synthia_files_with_other_numbers_of_channels(tmp_path, channels):
 def test_results_are_what_the_following_transforms_expect(tmp_path):
     write_image(tmp_path / 'image.png', 1)
     write_palette_label(tmp_path / 'label.png', random_ids(1, 35))
-    results = dict(
-        img_path=str(tmp_path / 'image.png'),
-        seg_map_path=str(tmp_path / 'label.png'),
-        label_ids='cityscapes',
-        seg_fields=[],
-    )
-    for cfg in (
-        dict(type='LoadImage'),
-        dict(type='LoadIdLabels'),
-        dict(type='Resize', scale=(40, 24)),
-        dict(type='RandomCrop', crop_size=(8, 8)),
-    ):
+    results = dict(img_path=str(tmp_path / 'image.png'), seg_map_path=str(tmp_path / 'label.png'),
+                   label_ids='cityscapes', seg_fields=[])
+    for cfg in (dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='Resize', scale=(40, 24)),
+                dict(type='RandomCrop', crop_size=(8, 8))):
         results = TRANSFORMS.build(cfg)(results)
     assert results['ori_shape'] == SIZE
     assert results['seg_fields'] == ['gt_seg_map']
@@ -82,27 +68,28 @@ def test_fewer_classes(tmp_path):
     assert label.tolist() == [[1, 255, 0, 255]]
 
 
-def test_ids_outside_the_map(tmp_path):
-    write_grey_label(tmp_path / 'label.png', np.array([[7, 200, 7]]))
-    with pytest.raises(ValueError, match=r'label\.png: ids \[200\] are not in the map.*choose the'):
-        load_label(tmp_path / 'label.png', 'cityscapes')
-    write_16_bit_label(tmp_path / 'label.png', np.array([[1, 23 + 256, 7]]))
-    with pytest.raises(ValueError, match=r'ids \[279\] are not in the map'):
-        load_label(tmp_path / 'label.png', 'synthia')
+@pytest.mark.parametrize(('write', 'content', 'ids', 'message'), [
+    (write_grey_label, np.array([[7, 200, 7]]), 'cityscapes', r'label.png: ids \[200\] are not in the map.*choose the'),
+    (write_16_bit_label, np.array([[1, 23 + 256, 7]]), 'synthia', r'ids \[279\] are not in the map'),
+    (write_grey_label, np.array([[7, 255]]), 'cityscapes', "ids='train' reads"),
+    (write_image, 1, 'cityscapes', 'label.png: a PNG of 8 bits and several channels'),
+    (write_image, 1, 'synthia', '16-bit PNG with SYNTHIA class ids .* is expected'),
+], ids=['unknown', 'unknown 16 bits', 'train ids', 'picture', 'picture for 16 bits'])
+def test_labels_of_another_encoding(tmp_path, write, content, ids, message):
+    write(tmp_path / 'label.png', content)
+    with pytest.raises(ValueError, match=message):
+        load_label(tmp_path / 'label.png', ids)
 
 
-def test_train_ids_taken_for_raw_ids(tmp_path):
-    write_grey_label(tmp_path / 'label.png', np.array([[7, 255]]))
-    with pytest.raises(ValueError, match="ids='train' reads"):
-        load_label(tmp_path / 'label.png', 'cityscapes')
-
-
-def test_colour_picture_taken_for_labels(tmp_path):
-    write_image(tmp_path / 'gtFine_color.png', 1)
-    with pytest.raises(ValueError, match='gtFine_color.png: a PNG of 8 bits and several channels'):
-        load_label(tmp_path / 'gtFine_color.png', 'cityscapes')
-    with pytest.raises(ValueError, match='16-bit PNG with SYNTHIA class ids .* is expected'):
-        load_label(tmp_path / 'gtFine_color.png', 'synthia')
+def test_id_34_is_a_licence_plate_and_ignored(tmp_path):
+    raw = np.arange(35).repeat(4).reshape(10, 14)
+    write_palette_label(tmp_path / 'label.png', raw)
+    label = load_label(tmp_path / 'label.png', 'cityscapes')
+    assert (label[raw == 34] == 255).all()
+    assert set(np.unique(label)) == {*range(len(CLASSES)), 255}
+    write_grey_label(tmp_path / 'label.png', raw)
+    with pytest.raises(ValueError, match=r"label.png: ids \[19, 20.* are not in the map of ids='train'"):
+        load_label(tmp_path / 'label.png', 'train')
 
 
 def test_another_size_than_the_image(tmp_path):
@@ -111,24 +98,16 @@ def test_another_size_than_the_image(tmp_path):
         load_label(tmp_path / 'label.png', 'train', ori_shape=(7, 8), img_path='a.png')
 
 
-@pytest.mark.parametrize(
-    ('damage', 'message'),
-    [
-        (lambda data: data[: len(data) // 2], 'truncated'),
-        (lambda data: data[:-12], 'truncated'),
-        (lambda data: b'', 'empty'),
-        (lambda data: data[:60] + b'\x00\x01\x02\x03' * 8 + data[92:], 'damaged'),
-    ],
-)
+@pytest.mark.parametrize(('damage', 'message'), [
+    (lambda data: data[:len(data) // 2], 'truncated'),
+    (lambda data: data[:-12], 'truncated'),
+    (lambda data: b'', 'empty'),
+    (lambda data: data[:60] + b'\x00\x01\x02\x03' * 8 + data[92:], 'damaged')])
 @pytest.mark.parametrize('kind', ['image', 'palette', '16 bits'])
 def test_damaged_files(tmp_path, kind, damage, message):
     path = tmp_path / 'broken.png'
-    if kind == 'palette':
-        write_grey_label(path, random_ids(1, 19, (64, 64)))
-    elif kind == '16 bits':
-        write_16_bit_label(path, random_ids(1, 23, (64, 64)))
-    else:
-        write_image(path, 1)
+    dict(palette=lambda: write_grey_label(path, random_ids(1, 19, (64, 64))), image=lambda: write_image(path, 1),
+         **{'16 bits': lambda: write_16_bit_label(path, random_ids(1, 23, (64, 64)))})[kind]()
     path.write_bytes(damage(path.read_bytes()))
     load = LoadImage() if kind == 'image' else LoadIdLabels('synthia' if kind == '16 bits' else 'train')
     sample = dict(img_path=str(path), seg_map_path=str(path))
@@ -160,19 +139,15 @@ def test_truncated_jpegs(options, thumbnail, tmp_path):
 
 
 def test_not_a_png_and_missing_files(tmp_path):
-    (tmp_path / 'label.png').write_bytes(b'GIF89a' + bytes(30))
-    with pytest.raises(OSError, match='label.png: not a PNG'):
-        load_label(tmp_path / 'label.png', 'train')
-    with pytest.raises(OSError, match='label.png: the image is damaged'):
-        LoadImage()(dict(img_path=str(tmp_path / 'label.png')))
-    with pytest.raises(FileNotFoundError, match='gone.png: no such file'):
-        LoadImage()(dict(img_path=str(tmp_path / 'gone.png')))
+    path = tmp_path / 'label.png'
+    path.write_bytes(b'GIF89a' + bytes(30))
+    for load, error, message in (
+            (lambda: load_label(path, 'train'), OSError, 'label.png: not a PNG'),
+            (lambda: LoadImage()(dict(img_path=str(path))), OSError, 'label.png: the image is damaged'),
+            (lambda: LoadImage()(dict(img_path='gone.png')), FileNotFoundError, 'gone.png: no such file'),
+            (lambda: LoadIdLabels(ids='gta'), ValueError, "'gta' is not a label encoding"),
+            (lambda: LoadIdLabels()(dict(img_path='a.png')), KeyError, 'a.png: this sample has no label'),
+            (lambda: LoadIdLabels()(dict(seg_map_path='a.png')), ValueError, 'encoding is unknown')):
+        with pytest.raises(error, match=message):
+            load()
 
-
-def test_configuration_errors():
-    with pytest.raises(ValueError, match="'gta' is not a label encoding"):
-        LoadIdLabels(ids='gta')
-    with pytest.raises(KeyError, match='a.png: this sample has no label'):
-        LoadIdLabels()(dict(img_path='a.png'))
-    with pytest.raises(ValueError, match='encoding is unknown'):
-        LoadIdLabels()(dict(seg_map_path='a.png'))

@@ -114,7 +114,7 @@ def test_pixels_come_from_the_image_of_their_label(root):
     """Without crop and flip, every pixel of the patch is that of a chosen image at the same place."""
     pipeline = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
     plain = DATASETS.build(reader(root, pipeline=pipeline))
-    by_path = {one['data_samples'].img_path: one for one in plain}
+    by_path = {sample['data_samples'].img_path: sample for sample in plain}
     dataset = LongTailDataset(reader(root, pipeline=pipeline), classes=['rider', 'bus', 'train'], k=3)
     for seed in range(5):
         sample = item(dataset, seed)
@@ -129,16 +129,12 @@ def test_pixels_come_from_the_image_of_their_label(root):
                     assert torch.equal(pixels[:, y, x], having[-1]['inputs'][:, y, x])
 
 
-def test_composing_leaves_its_items_alone(root):
-    dataset = LongTailDataset(reader(root), classes=['bus'], k=1)
-    one = dataset._load(2, BUS)
-    before = one['inputs'].clone(), label_of(one).clone()
-    compose([one], [BUS], 255)['inputs'].zero_()
-    assert torch.equal(one['inputs'], before[0])
-    assert torch.equal(label_of(one), before[1])
-
-
-def test_no_class_gives_an_empty_patch(root):
+def test_composing_does_not_change_its_items_and_no_class_gives_an_empty_patch(root):
+    part = LongTailDataset(reader(root), classes=['bus'], k=1)._load(2, BUS)
+    before = part['inputs'].clone(), label_of(part).clone()
+    compose([part], [BUS], 255)['inputs'].zero_()
+    assert torch.equal(part['inputs'], before[0])
+    assert torch.equal(label_of(part), before[1])
     sample = item(LongTailDataset(reader(root), classes=['bus'], k=0))
     assert (label_of(sample) == 255).all()
     assert sample['inputs'].shape == (3, *CROP)
@@ -154,34 +150,31 @@ def test_classes_are_drawn_evenly(root):
 def test_a_branch_depends_on_seed_and_position_alone(root):
     cfg = dict(type='PairedDataset', source=reader(root, False), target=reader(root, False),
                rare=dict(type='LongTailDataset', dataset=reader(root), classes=3))
-    one, other = DATASETS.build(cfg), DATASETS.build(cfg)
+    dataset, other = DATASETS.build(cfg), DATASETS.build(cfg)
     for position in (5, 3, 900):
-        a, b = (d[Position(1, position)]['rare'] for d in (one, other))
+        a, b = (d[Position(1, position)]['rare'] for d in (dataset, other))
         assert torch.equal(a['inputs'], b['inputs'])
         assert a['data_samples'].rare_images == b['data_samples'].rare_images
-    images = {tuple(one[Position(1, p)]['rare']['data_samples'].rare_images) for p in range(30)}
+    images = {tuple(dataset[Position(1, p)]['rare']['data_samples'].rare_images) for p in range(30)}
     assert len(images) > 5
-    batch = pseudo_collate([one[Position(0, 0)], one[Position(0, 1)]])
+    batch = pseudo_collate([dataset[Position(0, 0)], dataset[Position(0, 1)]])
     assert len(batch['rare']['inputs']) == 2
 
 
 def test_errors(root):
-    with pytest.raises(ValueError, match=r'k=4 must be between 0 and .* 3 \(train, building, rider\)'):
-        LongTailDataset(reader(root), classes=3, k=4)
-    with pytest.raises(FileNotFoundError, match='no class statistics; count them with'):
-        LongTailDataset(reader(root), stats='nowhere.json')
-    with pytest.raises(ValueError, match='no transform of this pipeline loads labels'):
-        LongTailDataset(reader(root, pipeline=[dict(type='LoadImage')]))
     collect('gta', root, ann_file='some.txt')
-    with pytest.raises(ValueError, match='00004.png: not in .*count again with the same `--ann-file`'):
-        LongTailDataset(reader(root), stats=str(root / STATS_FILE))
+    for error, message, cfg, options in (
+            (ValueError, r'k=4 must be between 0 and .* 3 \(train, building, rider\)', {}, dict(classes=3, k=4)),
+            (FileNotFoundError, 'no class statistics; count them with', {}, dict(stats='nowhere.json')),
+            (ValueError, 'no transform of this pipeline loads labels', dict(pipeline=[dict(type='LoadImage')]), {}),
+            (ValueError, '00004.png: not in .*count again with the same `--ann-file`', {},
+             dict(stats=str(root / STATS_FILE)))):
+        with pytest.raises(error, match=message):
+            LongTailDataset(reader(root, **cfg), **options)
     big, small = (dict(inputs=torch.zeros(3, *size), data_samples=LongTailDataset(reader(root))._load(0, ROAD)[
         'data_samples']) for size in ((8, 8), (7, 8)))
     with pytest.raises(ValueError, match='crops differ in size'):
         compose([big, small], [ROAD], 255)
-
-
-# ------------------------------------------------------------------ the crop
 
 
 def crop(wanted, places, size=(40, 60), seed=0, **arguments):
@@ -210,20 +203,18 @@ def test_a_single_pixel_is_always_in_the_crop(place, boxes_expected, tries):
 
 def test_more_pixels_are_sought_and_the_best_crop_is_taken():
     block = [(y, x) for y in range(20) for x in range(30)]  # a quarter of the image
-    found = [(crop(5, block, seed=s, min_pixels=40, tries=60)['gt_seg_map'] == 5).sum() for s in range(20)]
-    assert min(found) >= 40
-    once = [(crop(5, block, seed=s, tries=1)['gt_seg_map'] == 5).sum() for s in range(20)]
-    never_enough = [(crop(5, block, seed=s, min_pixels=65)['gt_seg_map'] == 5).sum() for s in range(20)]
+    enough, once, never_enough = (
+        [(crop(5, block, seed=seed, **options)['gt_seg_map'] == 5).sum() for seed in range(20)]
+        for options in (dict(min_pixels=40, tries=60), dict(tries=1), dict(min_pixels=65)))
+    assert min(enough) >= 40
     assert min(once) < 40
     assert np.mean(never_enough) > np.mean(once)
 
 
-def test_without_the_class_any_crop_will_do():
+def test_crops_without_the_class_and_wrong_options():
     assert crop(5, [])['img'].shape == (8, 8, 3)
     assert crop(5, [(3, 3)], size=(6, 7))['img'].shape == (6, 7, 3)  # smaller than the crop
 
-
-def test_wrong_use_of_the_crop():
     with pytest.raises(KeyError, match='needs wanted_class and gt_seg_map'):
         TRANSFORMS.build(dict(type='CropWithClass', crop_size=8))(dict(img=np.zeros((9, 9, 3), np.uint8)))
     with pytest.raises(ValueError, match='tries=0 must be at least 1'):

@@ -2,7 +2,7 @@
 
 # ruff: noqa: NPY002 (mmcv's transforms draw from NumPy's global generator)
 import random
-from itertools import islice
+from itertools import combinations, islice
 from unittest.mock import patch
 
 import numpy as np
@@ -14,54 +14,52 @@ from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset
 
 from mmseg_camix.datasets import PairedDataset, PairedSampler, Position, SampleError, branch_collate
-from mmseg_camix.datasets.seeding import permutation, seeded
+from mmseg_camix.datasets.seeding import permutation, seed_all, seeded
+
+
+class Empty(Dataset):
+    """50 samples, each of which is None."""
+
+    metainfo = {}
+
+    def __len__(self):
+        return 50
+
+    def __getitem__(self, index):
+        return None
+
+
+def draws():
+    """One number of each global generator."""
+    return random.random(), np.random.rand(), torch.rand(1).item()
 
 
 def pipeline(labelled):
     load = [dict(type='LoadImage')] + [dict(type='LoadIdLabels')] * labelled
-    return load + [
-        dict(type='RecordedRandomCrop', crop_size=(6, 6)),
-        dict(type='RandomFlip', prob=0.5),
-        dict(type='PhotoMetricDistortion'),
-        dict(type='PackUDAInputs'),
-    ]
+    return [*load, dict(type='RecordedRandomCrop', crop_size=(6, 6)), dict(type='RandomFlip', prob=0.5),
+            dict(type='PhotoMetricDistortion'), dict(type='PackUDAInputs')]
 
 
 @pytest.fixture
 def cfg(gta, cityscapes):
-    return dict(
-        type='PairedDataset',
-        source=dict(
-            type='GTADataset', data_root=str(gta), pipeline=pipeline(True), serialize_data=False
-        ),  # only because it takes 0.3 s
-        target=dict(
-            type='RawCityscapesDataset',
-            data_root=str(cityscapes),
-            data_prefix=dict(img_path='leftImg8bit/train'),
-            pipeline=pipeline(False),
-            serialize_data=False,
-        ),
-    )
+    fast = dict(serialize_data=False)  # serialising takes 0.3 s
+    return dict(type='PairedDataset', source=dict(fast, type='GTADataset', data_root=str(gta), pipeline=pipeline(True)),
+                target=dict(fast, type='RawCityscapesDataset', data_root=str(cityscapes), pipeline=pipeline(False),
+                            data_prefix=dict(img_path='leftImg8bit/train')))
 
 
 def loader(cfg, workers=0, seed=3, start=0, batch_size=2):
     return Runner.build_dataloader(
         dict(dataset=cfg, batch_size=batch_size, num_workers=workers, sampler=dict(type='PairedSampler', start=start)),
-        seed=seed,
-    )
+        seed=seed)
 
 
 def fingerprint(batch):
     """Everything that a batch holds, as comparable values."""
-    return [
-        (
-            name,
-            [image.numpy().tobytes() for image in branch['inputs']],
-            [(s.img_path, s.crop_box, s.flip) for s in branch['data_samples']],
-            [s.gt_sem_seg.data.numpy().tobytes() for s in branch['data_samples'] if 'gt_sem_seg' in s],
-        )
-        for name, branch in batch.items()
-    ]
+    return [(name, [image.numpy().tobytes() for image in branch['inputs']],
+             [(s.img_path, s.crop_box, s.flip) for s in branch['data_samples']],
+             [s.gt_sem_seg.data.numpy().tobytes() for s in branch['data_samples'] if 'gt_sem_seg' in s])
+            for name, branch in batch.items()]
 
 
 def take(loader, n):
@@ -78,27 +76,18 @@ def test_batch_is_a_dict_of_branches(cfg):
     assert 'gt_sem_seg' not in batch['target']['data_samples'][0]
 
 
-def test_data_do_not_depend_on_the_number_of_workers(cfg):
+def test_data_do_not_depend_on_the_number_of_workers_and_continue_after_a_restart(cfg):
     expected = take(loader(cfg), 6)  # beyond one epoch of both branches
     assert take(loader(cfg, workers=1), 6) == expected
     assert take(loader(cfg, workers=2), 6) == expected
+    assert take(loader(cfg, workers=2, start=3 * 2), 3) == expected[3:]
     assert take(loader(cfg, seed=4), 6) != expected
-
-
-def test_data_go_on_after_a_restart(cfg):
-    assert take(loader(cfg, workers=2, start=3 * 2), 3) == take(loader(cfg), 6)[3:]
 
 
 def test_workers_that_live_on_follow_a_new_start_and_seed(cfg):
     dataset = DATASETS.build(cfg)
-    data = DataLoader(
-        dataset,
-        batch_size=2,
-        num_workers=1,
-        collate_fn=pseudo_collate,
-        sampler=PairedSampler(dataset, seed=9),
-        persistent_workers=True,
-    )
+    data = DataLoader(dataset, batch_size=2, num_workers=1, collate_fn=pseudo_collate,
+                      sampler=PairedSampler(dataset, seed=9), persistent_workers=True)
     take(data, 1)
     data.sampler.seed, data.sampler.start = 3, 4
     assert take(data, 2) == take(loader(cfg), 4)[2:]
@@ -115,6 +104,8 @@ def test_repeated_visits_are_augmented_anew(cfg):
 
 def test_every_image_once_per_epoch(cfg):
     dataset = DATASETS.build(cfg)
+    assert dataset.metainfo['classes'] == dataset.datasets['source'].metainfo['classes']
+    assert len(dataset) == 7
     for branch, size in dict(source=7, target=5).items():
         for epoch in range(3):
             indices = [dataset.index_at(branch, Position(5, epoch * size + i)) for i in range(size)]
@@ -122,26 +113,12 @@ def test_every_image_once_per_epoch(cfg):
 
 
 def test_orders_are_independent():
-    """The same images in two branches: positions in one say nothing of the other, or of epochs."""
-
-    class Numbers(Dataset):
-        metainfo = {}
-
-        def __len__(self):
-            return 50
-
-    dataset = PairedDataset(Numbers(), Numbers(), donor=Numbers())
-    orders = {
-        (branch, epoch, seed): [dataset.index_at(branch, Position(seed, epoch * 50 + i)) for i in range(50)]
-        for branch in ('source', 'target', 'donor')
-        for epoch in (0, 1)
-        for seed in (0, 1)
-    }
-    keys = list(orders)
-    for i, a in enumerate(keys):
-        for b in keys[:i]:
-            agree = sum(x == y for x, y in zip(orders[a], orders[b]))
-            assert agree < 10, (a, b)  # 1 is expected by chance
+    """The same images in several branches have unrelated orders in each branch, epoch and run."""
+    dataset = PairedDataset(Empty(), Empty(), donor=Empty())
+    orders = [[dataset.index_at(branch, Position(seed, epoch * 50 + i)) for i in range(50)]
+              for branch in ('source', 'target', 'donor') for epoch in (0, 1) for seed in (0, 1)]
+    for a, b in combinations(orders, 2):
+        assert sum(x == y for x, y in zip(a, b)) < 10  # 1 is expected by chance
 
 
 def test_another_branch_leaves_the_first_two_as_they_are(cfg):
@@ -163,37 +140,29 @@ def test_ranks_share_the_positions_of_one():
     assert not set(two[0]) & set(two[1])
     assert sorted(two[0] + two[1]) == one == [Position(7, p) for p in range(4, 44)]
     assert len(PairedSampler(range(10), seed=0)) == 10
-
-
-def test_runner_seed_none_draws_a_shared_one():
     with patch('mmseg_camix.datasets.paired.sync_random_seed', lambda: 123):
         assert PairedSampler(range(3)).seed == 123
 
 
 def test_global_random_states_are_left_alone(cfg):
     dataset = DATASETS.build(dict(cfg, seed=0))
-    for seed_all in (random.seed, np.random.seed, torch.manual_seed):
-        seed_all(11)
-    expected = random.random(), np.random.rand(), torch.rand(1).item()
-    for seed_all in (random.seed, np.random.seed, torch.manual_seed):
-        seed_all(11)
+    seed_all(11)
+    expected = draws()
+    seed_all(11)
     dataset[0]
-    assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected
+    assert draws() == expected
 
 
 def test_seeded_covers_all_generators_and_every_part_of_the_key():
-    def draws(*key):
+    def seeded_draws(*key):
         with seeded(*key):
-            return random.random(), np.random.rand(), torch.rand(1).item()
+            return draws()
 
     keys = [(0, 'a', 0), (1, 'a', 0), (0, 'b', 0), (0, 'a', 1)]
-    values = [draws(*key) for key in keys]
-    assert values == [draws(*key) for key in keys]
+    values = [seeded_draws(*key) for key in keys]
+    assert values == [seeded_draws(*key) for key in keys]
     for column in zip(*values):
         assert len(set(column)) == len(keys)
-
-
-def test_states_are_restored_when_a_transform_fails():
     state = random.getstate()
     with pytest.raises(ZeroDivisionError), seeded(0):
         raise ZeroDivisionError
@@ -205,22 +174,9 @@ def test_permutation_golden():
     assert permutation(8, 0, 'source', 'order', 0).tolist() == [0, 1, 7, 3, 5, 4, 6, 2]
 
 
-def test_metainfo_and_length(cfg):
-    dataset = DATASETS.build(cfg)
-    assert dataset.metainfo['classes'] == dataset.datasets['source'].metainfo['classes']
-    assert len(dataset) == 7
-
-
-@pytest.mark.parametrize(
-    'changes',
-    [
-        dict(indices=0),
-        dict(indices=0, serialize_data=True),
-        dict(
-            type='CityscapesDataset', img_suffix='.jpg', serialize_data=True
-        ),  # mmseg's own reader says nothing by itself
-    ],
-)
+@pytest.mark.parametrize('changes', [
+    dict(indices=0), dict(indices=0, serialize_data=True),
+    dict(type='CityscapesDataset', img_suffix='.jpg', serialize_data=True)])  # mmseg's own reader raises no error
 def test_empty_branch(cfg, changes):
     cfg['target'].update(changes)
     with pytest.raises(ValueError, match=r"branch 'target' of PairedDataset is empty.*leftImg8bit"):
@@ -248,12 +204,10 @@ def test_a_target_that_loads_labels_it_lacks(cfg, loader):
         DATASETS.build(dict(cfg, target=stock))
 
 
-def test_not_a_branch(cfg):
+def test_wrong_branches_and_samplers(cfg):
     with pytest.raises(TypeError, match="branch 'piplines' of PairedDataset must be a dataset"):
         DATASETS.build(dict(cfg, piplines=[]))
 
-
-def test_other_samplers_are_refused(cfg):
     with pytest.raises(TypeError, match="use sampler=dict\\(type='PairedSampler'\\)"):
         next(iter(DataLoader(DATASETS.build(cfg), shuffle=True)))
     with pytest.raises(IndexError, match='position -1'):
@@ -270,17 +224,8 @@ def test_a_broken_file_is_named_with_its_place(cfg, gta, workers):
 
 
 def test_a_pipeline_that_drops_samples_is_an_error():
-    class Nothing(Dataset):
-        metainfo = {}
-
-        def __len__(self):
-            return 2
-
-        def __getitem__(self, index):
-            return None
-
     with pytest.raises(SampleError, match="pipeline of branch 'source' returned None for sample"):
-        PairedDataset(Nothing(), Nothing(), seed=0)[0]
+        PairedDataset(Empty(), Empty(), seed=0)[0]
 
 
 def test_branch_collate_stacks_images_of_one_size_only():

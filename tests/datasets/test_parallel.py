@@ -33,7 +33,7 @@ def test_each_item_comes_back_with_its_result_or_message(jobs):
 
 
 def after_opencv(work, seconds=60):
-    """Do some work in a process in which OpenCV has threads; whether it came to an end."""
+    """Whether some work ends in a process in which OpenCV has threads."""
     with forking_opencv():
         process = os.fork()
     if process == 0:
@@ -65,7 +65,7 @@ def test_workers_are_forked_from_a_process_that_has_used_opencv(work):
 
 
 def stop(item, folder):
-    """A task that never ends, and says which process does it."""
+    """A task that writes its process id and never ends."""
     (folder / str(os.getpid())).touch()
     time.sleep(60)
 

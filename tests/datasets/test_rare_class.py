@@ -1,12 +1,12 @@
 """Rare-class sampling: probabilities by the formula, draws by counting, crops by looking."""
 
+# ruff: noqa: NPY002 (transforms draw from NumPy's global generator)
 import json
 import math
 from collections import Counter
 
 import numpy as np
 import pytest
-from mmseg.registry import DATASETS
 
 from mmseg_camix.datasets import GTADataset, PairedDataset, Position, RareClassDataset, rare_class
 from mmseg_camix.datasets.rare_class import rare_class_probabilities
@@ -62,7 +62,7 @@ def test_the_tools_counts_are_those_of_the_labels(root):
 
 def test_draws_follow_the_probabilities(root):
     dataset = rare(root, tries=0, temperature=0.5)
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
     names = [dataset[0]['data_samples'].rare_class for _ in range(400)]
     for index, name in enumerate(dataset.metainfo['classes']):
         expected = dataset.probabilities[index]
@@ -71,46 +71,42 @@ def test_draws_follow_the_probabilities(root):
 
 
 def test_crops_are_drawn_until_the_class_is_in_them(root):
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
     shares = {}
     for tries in (0, 10):
-        dataset, found = rare(root, tries=tries), []
-        for _ in range(150):
-            sample = dataset[0]['data_samples']
-            wanted = dataset.metainfo['classes'].index(sample.rare_class)
-            found.append(int((sample.gt_sem_seg.data == wanted).sum()) > 10)
-        shares[tries] = np.mean(found)
+        dataset = rare(root, tries=tries)
+        names, samples = dataset.metainfo['classes'], [dataset[0]['data_samples'] for _ in range(150)]
+        shares[tries] = np.mean([int((sample.gt_sem_seg.data == names.index(sample.rare_class)).sum()) > 10
+                                 for sample in samples])
     assert shares[10] > 0.9 > 0.8 > shares[0]
 
 
 def test_within_paired_data_a_position_decides(root):
-    source = dict(type='RareClassDataset', stats=str(root / 'sample_class_stats.json'), min_pixels=20,
-                  temperature=0.1, dataset=dict(type='GTADataset', data_root=str(root), pipeline=PIPELINE))
     target = GTADataset(data_root=str(root), pipeline=PIPELINE)
-    pairs = [PairedDataset(DATASETS.build(source), target) for _ in range(2)]
-    assert len(pairs[0]) == 6
-    np.random.seed(5)  # noqa: NPY002
-    one = [pairs[0][Position(3, i)]['source'] for i in range(8)]
-    np.random.seed(6)  # noqa: NPY002
-    other = [pairs[1][Position(3, i)]['source'] for i in reversed(range(8))][::-1]
-    for a, b in zip(one, other):
+    samples = []
+    for seed, order in ((5, range(8)), (6, reversed(range(8)))):
+        pairs = PairedDataset(rare(root), target)
+        assert len(pairs) == 6
+        np.random.seed(seed)
+        by_position = {position: pairs[Position(3, position)]['source'] for position in order}
+        samples.append([by_position[position] for position in range(8)])
+    for a, b in zip(*samples):
         assert (a['inputs'] == b['inputs']).all()
         assert a['data_samples'].img_path == b['data_samples'].img_path
-    assert len({a['data_samples'].img_path for a in one}) > 1
+    assert len({a['data_samples'].img_path for a in samples[0]}) > 1
 
 
-def counted(transform, calls):
-    """Its work, which counts how often it is done."""
-    work = transform.transform
-
-    def counting(self, results):
-        calls[transform.__name__] += 1
-        return work(self, results)
-    return counting
+def count_calls(monkeypatch, *transforms):
+    """Count the calls of transforms from now on, by name."""
+    calls = Counter()
+    for transform in transforms:
+        monkeypatch.setattr(transform, 'transform', lambda self, results, original=transform.transform: (
+            calls.update([type(self).__name__]), original(self, results))[1])
+    return calls
 
 
 def slowly(dataset, image, wanted):
-    """What again_and_again saves: the whole pipeline for every try."""
+    """What repeat_sample saves: the whole pipeline for every try."""
     for _ in range(dataset.tries + 1):
         sample = dataset.dataset[image]
         if int((sample['data_samples'].gt_sem_seg.data == wanted).sum()) > dataset.needed:
@@ -126,19 +122,17 @@ def test_crops_are_drawn_again_without_loading_again(root, change, monkeypatch):
     pipeline = [*PIPELINE[:2], dict(type='Resize', scale=(30, 26)), PIPELINE[2], *change, PIPELINE[3]]
     dataset.dataset = GTADataset(data_root=str(root), pipeline=pipeline)
     for seed in range(12):
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)
         sample = dataset[0]
-        after = np.random.randint(1 << 30)  # noqa: NPY002
-        np.random.seed(seed)  # noqa: NPY002
-        wanted = int(np.random.choice(dataset._classes, p=dataset._chances))  # noqa: NPY002
-        expected = slowly(dataset, int(np.random.choice(dataset.images[wanted])), wanted)  # noqa: NPY002
-        assert after == np.random.randint(1 << 30)  # noqa: NPY002
+        after = np.random.randint(1 << 30)
+        np.random.seed(seed)
+        wanted = int(np.random.choice(dataset._classes, p=dataset._chances))
+        expected = slowly(dataset, int(np.random.choice(dataset.images[wanted])), wanted)
+        assert after == np.random.randint(1 << 30)
         assert (sample['inputs'] == expected['inputs']).all()
         assert (sample['data_samples'].gt_sem_seg.data == expected['data_samples'].gt_sem_seg.data).all()
         assert sample['data_samples'].crop_box == expected['data_samples'].crop_box
-    calls = Counter()
-    for transform in (LoadImage, LoadIdLabels, RecordedRandomCrop):
-        monkeypatch.setattr(transform, 'transform', counted(transform, calls))
+    calls = count_calls(monkeypatch, LoadImage, LoadIdLabels, RecordedRandomCrop)
     for _ in range(10):
         dataset[0]
     assert calls['LoadImage'] == calls['LoadIdLabels'] == 10
@@ -147,8 +141,7 @@ def test_crops_are_drawn_again_without_loading_again(root, change, monkeypatch):
 
 @pytest.mark.parametrize(('crop_share', 'crops'), [(-1.0, 1), (1e6, 4)])
 def test_how_much_of_the_class_a_crop_needs(root, crop_share, crops, monkeypatch):
-    calls = Counter()
-    monkeypatch.setattr(RecordedRandomCrop, 'transform', counted(RecordedRandomCrop, calls))
+    calls = count_calls(monkeypatch, RecordedRandomCrop)
     dataset = rare(root, crop_share=crop_share, tries=3)
     for _ in range(5):
         dataset[0]
@@ -156,25 +149,24 @@ def test_how_much_of_the_class_a_crop_needs(root, crop_share, crops, monkeypatch
 
 
 def test_a_class_without_images_is_not_drawn(root, monkeypatch):
-    said = []
-    monkeypatch.setattr(rare_class, 'print_log', lambda message, *args: said.append(message))
+    logged = []
+    monkeypatch.setattr(rare_class, 'print_log', lambda message, *args: logged.append(message))
     assert rare(root, min_pixels=47).images.keys() > {rare(root).metainfo['classes'].index('rider')}
-    assert not said
+    assert not logged
     dataset = rare(root, min_pixels=48)  # the rider has 48 pixels, and more are asked for
-    assert any('48 pixels of rider; they are not drawn' in message for message in said)
+    assert any('48 pixels of rider; they are not drawn' in message for message in logged)
     rider = dataset.metainfo['classes'].index('rider')
     assert rider not in dataset.images
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
     assert 'rider' not in {dataset[0]['data_samples'].rare_class for _ in range(60)}
 
 
 def test_wrong_values(root):
-    with pytest.raises(ValueError, match='temperature=0 must be above 0'):
-        rare(root, temperature=0)
-    with pytest.raises(ValueError, match='choose fewer'):
-        rare(root, min_pixels=10**6)
-    with pytest.raises(FileNotFoundError, match=r'class_stats\.py'):
-        rare(root, stats=str(root / 'none.json'))
+    for error, message, options in ((ValueError, 'temperature=0 must be above 0', dict(temperature=0)),
+                                    (ValueError, 'choose fewer', dict(min_pixels=10**6)),
+                                    (FileNotFoundError, r'class_stats\.py', dict(stats=str(root / 'none.json')))):
+        with pytest.raises(error, match=message):
+            rare(root, **options)
     stats = json.loads((root / 'sample_class_stats.json').read_text())
     del stats['files']['labels/00003.png']
     (root / 'sample_class_stats.json').write_text(json.dumps(stats))

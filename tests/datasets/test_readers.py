@@ -31,8 +31,7 @@ def names(dataset):
             34,
             0,
         ),
-    ],
-)
+    ])
 def test_first_sample_of_each_family(request, family, cfg, ids, high, sample_seed):
     root = request.getfixturevalue(family)
     dataset = DATASETS.build(dict(cfg, data_root=str(root), pipeline=LABELLED))
@@ -46,41 +45,33 @@ def test_first_sample_of_each_family(request, family, cfg, ids, high, sample_see
 def test_all_images_in_order(gta, synthia, cityscapes):
     assert names(GTADataset(str(gta))) == [f'{i:05}.png' for i in range(1, 8)]
     assert names(SYNTHIADataset(str(synthia))) == [f'{i:07}.png' for i in range(3)]
-    target = RawCityscapesDataset(str(cityscapes), dict(img_path='leftImg8bit/train'))
+    target = RawCityscapesDataset(str(cityscapes), dict(img_path='leftImg8bit/train'), pipeline=UNLABELLED)
     assert names(target) == [f'aachen_{i:06}_000019_leftImg8bit.png' for i in range(5)]
+    assert 'gt_sem_seg' not in target[4]['data_samples']
+    assert 'seg_map_path' not in target.get_data_info(0)
+    (gta / 'val.txt').write_text('00003\n00001\n\n')
+    assert names(GTADataset(str(gta), ann_file='val.txt')) == ['00003.png', '00001.png']
 
 
-def test_metainfo_names_the_classes_that_occur(gta, synthia):
+def test_encoding_and_classes_that_occur(gta, synthia):
+    with pytest.raises(ValueError, match='available: cityscapes, synthia, train'):
+        GTADataset(str(gta), ids='gta')
     assert GTADataset(str(gta)).metainfo['present_classes'] == CLASSES
     assert SYNTHIADataset(str(synthia)).metainfo['present_classes'] == SYNTHIA_16
     few = SYNTHIADataset(str(synthia), metainfo=dict(classes=('road', 'train', 'car')))
     assert few.metainfo['present_classes'] == ('road', 'car')
 
 
-def test_list_of_names(gta):
-    (gta / 'val.txt').write_text('00003\n00001\n\n')
-    assert names(GTADataset(str(gta), ann_file='val.txt')) == ['00003.png', '00001.png']
-
-
-def test_target_without_a_label_folder(cityscapes):
-    dataset = RawCityscapesDataset(str(cityscapes), dict(img_path='leftImg8bit/train'), pipeline=UNLABELLED)
-    assert 'gt_sem_seg' not in dataset[4]['data_samples']
-    assert 'seg_map_path' not in dataset.get_data_info(0)
-
-
-def test_missing_folders(tmp_path, cityscapes):
-    with pytest.raises(FileNotFoundError, match=r'nowhere/images: no such folder.*data_root.*make_m'):
-        GTADataset(str(tmp_path / 'nowhere'))
-    with pytest.raises(FileNotFoundError, match=r'gtFine/train: no such folder.*unlabelled target'):
-        RawCityscapesDataset(str(cityscapes))
-
-
-def test_no_images(gta):
+def test_missing_folders_and_images(gta, cityscapes, tmp_path):
     shutil.rmtree(gta / 'images')
     (gta / 'images').mkdir()
     (gta / 'images' / 'readme.txt').touch()
-    with pytest.raises(FileNotFoundError, match=r"images: no image ends in '.png'"):
-        GTADataset(str(gta))
+    for reader, root, message in (
+            (GTADataset, tmp_path / 'nowhere', r'nowhere/images: no such folder.*data_root.*make_m'),
+            (RawCityscapesDataset, cityscapes, r'gtFine/train: no such folder.*unlabelled target'),
+            (GTADataset, gta, r"images: no image ends in '.png'")):
+        with pytest.raises(FileNotFoundError, match=message):
+            reader(str(root))
 
 
 def test_image_without_a_label(gta):
@@ -91,20 +82,15 @@ def test_image_without_a_label(gta):
     assert len(GTADataset(str(gta), ann_file='train.txt')) == 7  # the remedy works
 
 
-def test_bad_lists(gta):
-    with pytest.raises(FileNotFoundError, match='train.txt: no such list'):
+@pytest.mark.parametrize(('text', 'error', 'message'), [
+    (None, FileNotFoundError, 'train.txt: no such list'),
+    ('\n', ValueError, 'train.txt: the list is empty'),
+    ('00001\n00099\n', FileNotFoundError, r'images/00099.png: no image for this line of `ann')])
+def test_bad_lists(gta, text, error, message):
+    if text is not None:
+        (gta / 'train.txt').write_text(text)
+    with pytest.raises(error, match=message):
         GTADataset(str(gta), ann_file='train.txt')
-    (gta / 'train.txt').write_text('\n')
-    with pytest.raises(ValueError, match='train.txt: the list is empty'):
-        GTADataset(str(gta), ann_file='train.txt')
-    (gta / 'train.txt').write_text('00001\n00099\n')
-    with pytest.raises(FileNotFoundError, match=r'images/00099.png: no image for this line of `ann'):
-        GTADataset(str(gta), ann_file='train.txt')
-
-
-def test_unknown_encoding(gta):
-    with pytest.raises(ValueError, match='available: cityscapes, synthia, train'):
-        GTADataset(str(gta), ids='gta')
 
 
 def test_a_pipeline_that_drops_samples_is_an_error(gta):
@@ -116,8 +102,7 @@ def test_a_pipeline_that_drops_samples_is_an_error(gta):
 def test_evaluation_at_the_resized_shape(cityscapes):
     steps = ('LoadImage', 'LoadIdLabels', dict(type='Resize', scale=(10, 6)), 'EvaluateAtResizedShape', 'PackUDAInputs')
     pipeline = [TRANSFORMS.build(s if isinstance(s, dict) else dict(type=s)) for s in steps]
-    sample = RawCityscapesDataset(
-        str(cityscapes), dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'), pipeline=pipeline, test_mode=True
-    )[0]['data_samples']
+    sample = RawCityscapesDataset(str(cityscapes), dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+                                  pipeline=pipeline, test_mode=True)[0]['data_samples']
     assert sample.ori_shape == (6, 10)
     assert sample.gt_sem_seg.shape == (6, 10)

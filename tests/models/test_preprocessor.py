@@ -8,7 +8,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 
-from mmseg_camix.datasets.collate import branch_collate
+from mmseg_camix.datasets.paired import branch_collate
 from mmseg_camix.models.uda.preprocessor import BranchPreprocessor
 
 from . import tiny

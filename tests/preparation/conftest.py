@@ -1,2 +1,2 @@
 """The tiny data sets of tests/datasets."""
-from tests.datasets.conftest import cityscapes, gta, mmseg_scope, synthia  # noqa: F401 (fixtures)
+from tests.datasets.conftest import cityscapes, gta, synthia  # noqa: F401 (fixtures)

@@ -1,14 +1,12 @@
 """Call prepare.py within the test's process."""
 
-import runpy
 from pathlib import Path
 
 from mmseg_camix_tools.preparation import Options, prepare
 from mmseg_camix_tools.preparation.class_stats import STATS_FILE
-from tests.datasets.tiny import random_ids, write_image, write_palette_label
-from tests.tools_runner import ROOT
+from tests.tools_runner import call
 
-TOOL = ROOT / 'tools/dataset/prepare.py'
+TOOL = 'dataset/prepare.py'
 CONFIG = '''\
 default_scope = 'mmseg'
 pipeline = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='Resize', scale=(34, 18)),
@@ -24,13 +22,9 @@ train_dataloader = dict(dataset=dict(
 '''
 
 
-def tool():
-    return runpy.run_path(str(TOOL))
-
-
-def main(*arguments: object) -> int:
-    """The tool, with a part of a download in one process."""
-    return tool()['main']([*map(str, arguments), '--any-count', '--jobs', '1'])
+def main(*arguments: object) -> object:
+    """Run the tool on a part of a download in one process; return its exit code or its error."""
+    return call(TOOL, *arguments, '--any-count', '--jobs', 1)
 
 
 def write_config(folder: Path) -> Path:
@@ -38,13 +32,6 @@ def write_config(folder: Path) -> Path:
     path = folder / 'config.py'
     path.write_text(CONFIG)
     return path
-
-
-def make_gta(root: Path, count: int = 7) -> Path:
-    for i in range(1, count + 1):
-        write_image(root / f'images/{i:05}.png', i)
-        write_palette_label(root / f'labels/{i:05}.png', random_ids(i, 35))
-    return root
 
 
 def digests(family: str, root: Path, config: Path | None = None, jobs: int = 1) -> dict[str, str]:

@@ -1,7 +1,9 @@
-"""prepare.py: it makes what the single tools make, a second run does nothing, defects are listed and skipped."""
+"""prepare.py: results are those of the single tools, a second run does nothing, defects are listed and skipped."""
 
+import ast
 import json
 import os
+import sys
 import time
 
 import numpy as np
@@ -13,11 +15,17 @@ from mmseg_camix.datasets.defects import read_defects
 from mmseg_camix.spatial_prior import load_spatial_prior
 from mmseg_camix_tools.preparation import LAYOUTS
 from mmseg_camix_tools.preparation.class_stats import STATS_FILE, collect
-from tests.datasets.adverse import make_acdc, make_dark_zurich
-from tests.datasets.tiny import random_ids, write_grey_label, write_image, write_palette_label
-from tests.tools_runner import call
+from tests.datasets.tiny import (
+    make_acdc,
+    make_dark_zurich,
+    random_ids,
+    write_grey_label,
+    write_image,
+    write_palette_label,
+)
+from tests.tools_runner import ROOT, call
 
-from .preparing import digests, main, results, tool, write_config
+from .preparing import TOOL, digests, main, results, write_config
 
 PIPELINE = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
 
@@ -25,10 +33,10 @@ PIPELINE = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUD
 def test_everything_of_a_source_is_what_the_single_tools_make(gta, tmp_path, capsys):
     config = write_config(tmp_path)
     assert main('gta', gta, '--config', config, '--cache') == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for line in ('all         7 images, 7 labels', 'defects     none', 'counted in 7 labels', '7 labels at 34x18',
                  '7 images, 0.00 GB, of LoadImage() -> LoadIdLabels()'):
-        assert line in told
+        assert line in printed
     stats, failures = collect('gta', gta, tmp_path / 'stats')
     assert not failures
     assert json.loads((gta / STATS_FILE).read_text()) == stats
@@ -59,49 +67,49 @@ def test_the_cache_is_used_by_one_option(gta, tmp_path):
 
 @pytest.mark.parametrize('family', ['synthia', 'cityscapes', 'acdc', 'dark_zurich'])
 def test_other_families(request, family, tmp_path, capsys):
-    if family in ('acdc', 'dark_zurich'):
-        root = dict(acdc=make_acdc, dark_zurich=make_dark_zurich)[family](tmp_path / family)
-    else:
-        root = request.getfixturevalue(family)
+    make = dict(acdc=make_acdc, dark_zurich=make_dark_zurich).get(family)
+    root = make(tmp_path / family) if make else request.getfixturevalue(family)
     assert main(family, root) == 0
-    told = capsys.readouterr().out
-    assert 'defects     none' in told
+    printed = capsys.readouterr().out
+    assert 'defects     none' in printed
     expected = dict(synthia=3, cityscapes=0, acdc=8, dark_zurich=0)[family]  # the labels on which one trains
     assert (root / STATS_FILE).is_file() == (expected > 0)
     if expected:
         stats = json.loads((root / STATS_FILE).read_text())
-        assert len(stats['files']) == expected
-        assert stats['complete']
+        assert (len(stats['files']), stats['complete']) == (expected, True)
     assert (tmp_path / f'priors/{family}.npz').is_file() == (family == 'synthia')
     lines = dict(synthia='all         3 images, 3 labels', cityscapes='train       5 images, no labels',
                  acdc='night/val   1 images, 1 labels', dark_zurich='train/night 3 images, no labels')
-    assert lines[family] in told
+    assert lines[family] in printed
 
 
 def test_the_counts_of_the_downloads():
     """As published: ACDC has 4006 images, half of them with public labels; Dark Zurich 8779 with its references."""
     counts = {family: {part.name: part.count for part in layout.parts} for family, layout in LAYOUTS.items()}
-    assert counts['gta'] == dict(all=24966)
-    assert counts['synthia'] == dict(all=9400)
+    assert (counts['gta'], counts['synthia']) == (dict(all=24966), dict(all=9400))
     assert counts['cityscapes'] == dict(train=2975, val=500)
-    test = 500
-    assert sum(counts['acdc'].values()) + 4 * test == 4006
+    assert sum(counts['acdc'].values()) + 4 * 500 == 4006
     assert counts['dark_zurich'].pop('val/night') == 50
     assert sum(counts['dark_zurich'].values()) + 2 * (50 + 151) == 8779
 
 
-def test_a_part_of_a_download_is_refused_with_what_is_missing(gta, capsys):
+def test_wrong_folders_and_options_are_refused(gta, tmp_path, capsys):
     (gta / 'labels/00004.png').unlink()
-    with pytest.raises(SystemExit, match=r'images holds 7 of 24966 images; labels holds 6 of 24966 labels '
-                                         r'\(none for images/00004.png\).*--any-count'):
-        tool()['main'](['gta', str(gta)])
+    error = call(TOOL, 'gta', gta)
+    assert 'images holds 7 of 24966 images; labels holds 6 of 24966 labels (none for images/00004.png)' in error
+    assert '--any-count' in error
+    config = write_config(tmp_path)
+    for arguments, message in (
+            (('synthia', gta), "RGB: no file ends in '.png'. ROOT is the folder of SYNTHIA"),
+            (('gta', gta / 'nowhere'), 'nowhere: no such folder; ROOT is the folder of GTA'),
+            (('gta', gta, '--out', gta / 'images/00001.png/out'), 'no folder can be made here; choose a folder'),
+            (('synthia', gta, '--config', config, '--cache'),
+             'no dataset of its training is a SYNTHIADataset (there are: GTADataset'),
+            (('gta', gta, '--config', tmp_path / 'none.py', '--cache'), 'no config at')):
+        assert message in main(*arguments)
+    assert main('gta', gta, '--cache') == 2
+    assert '--cache needs --config' in capsys.readouterr().err
     assert not (gta / 'defects.json').exists()
-    with pytest.raises(SystemExit, match=r"RGB: no file ends in '.png'. ROOT is the folder of SYNTHIA"):
-        main('synthia', gta)
-    with pytest.raises(SystemExit, match=r'nowhere: no such folder; ROOT is the folder of GTA'):
-        main('gta', gta / 'nowhere')
-    with pytest.raises(SystemExit, match=r'00001.png/.*no folder can be made here; choose a folder'):
-        main('gta', gta, '--out', gta / 'images/00001.png/out')
 
 
 def test_a_second_run_does_nothing_and_says_so(gta, tmp_path, capsys):
@@ -113,24 +121,20 @@ def test_a_second_run_does_nothing_and_says_so(gta, tmp_path, capsys):
     start = time.process_time()
     assert main(*arguments) == 0
     assert time.process_time() - start < 1
-    told = capsys.readouterr().out
-    assert told.startswith(first.rsplit('\n', 2)[0])  # the same summary
-    assert 'nothing to do: all is as the last run left it' in told
+    printed = capsys.readouterr().out
+    assert printed.startswith(first.rsplit('\n', 2)[0])  # the same summary
+    assert 'nothing to do: all is as the last run left it' in printed
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*') if path.is_file()} == times
     assert digests('gta', gta, tmp_path / 'config.py') == digests('gta', gta, tmp_path / 'config.py')
     assert results(gta) == before
 
 
-def test_the_quick_answer_needs_no_torch(gta, tmp_path):
-    """Nor mmseg: it is the standard library alone that is imported before it."""
-    import ast
-    import sys
-    for file in ('tools/dataset/prepare.py', 'mmseg_camix_tools/preparation/state.py'):
-        tree = ast.parse((tool()['HERE'].parents[2] / file).read_text())
-        for node in tree.body:
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else (
-                [node.module] if isinstance(node, ast.ImportFrom) else [])
-            assert all(name.split('.')[0] in sys.stdlib_module_names for name in names)
+@pytest.mark.parametrize('file', ['tools/dataset/prepare.py', 'mmseg_camix_tools/preparation/state.py'])
+def test_the_quick_answer_imports_only_the_standard_library(file):
+    for node in ast.parse((ROOT / file).read_text()).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else (
+            [node.module] if isinstance(node, ast.ImportFrom) else [])
+        assert all(name.split('.')[0] in sys.stdlib_module_names for name in names)
 
 
 CHANGES = {
@@ -156,13 +160,13 @@ def test_what_has_changed_is_done_again(gta, tmp_path, name, capsys):
     CHANGES[name](gta, tmp_path)
     capsys.readouterr()
     assert main(*arguments) == 0
-    told = capsys.readouterr().out
-    assert ('ready' in told) == (name != 'no ledger')  # which would only save time
-    found = digests('gta', gta, config)
+    printed = capsys.readouterr().out
+    assert ('ready' in printed) == (name != 'no ledger')  # which would only save time
+    content = digests('gta', gta, config)
     for leftover in ('.prepared', 'cache'):  # the same as from the beginning
         (gta / leftover).rename(tmp_path / f'old {leftover}')
     (tmp_path / 'priors/gta.npz').unlink()
-    assert digests('gta', gta, config) == found
+    assert digests('gta', gta, config) == content
 
 
 def test_a_prior_that_somebody_else_made_is_kept(gta, tmp_path, capsys):
@@ -180,19 +184,19 @@ def test_a_prior_that_somebody_else_made_is_kept(gta, tmp_path, capsys):
     assert load_spatial_prior(str(tmp_path / 'new.npz')).num_images == 8
 
 
-def test_defects_are_listed_and_skipped_only_if_told(gta, capsys):
+def test_defects_are_listed_and_skipped_only_on_request(gta, capsys):
     write_image(gta / 'images/00002.png', 2, (12, 18))  # its label has (12, 20)
     (gta / 'labels/00003.png').unlink()
     (gta / 'images/00005.png').unlink()
     assert main('gta', gta) == 0  # they are the download's, not the machine's
-    told = capsys.readouterr().out
-    assert '3 (1 x image and label differ in size; 1 x an image without a label; 1 x a label without an image)' in told
-    assert "training stops at them unless the dataset has skip='defects.json'" in told
-    found = {defect.kind: defect for defect in read_defects(gta / 'defects.json').items}
-    assert set(found) == {'size', 'no_label', 'no_image'}
-    assert (found['size'].image, found['size'].label) == ('images/00002.png', 'labels/00002.png')
-    assert found['size'].detail == '18x12 pixels, but its label has 20x12'
-    assert (found['no_label'].image, found['no_image'].label) == ('images/00003.png', 'labels/00005.png')
+    text = capsys.readouterr().out
+    assert '3 (1 x image and label differ in size; 1 x an image without a label; 1 x a label without an image)' in text
+    assert "training stops at them unless the dataset has skip='defects.json'" in text
+    defects = {defect.kind: defect for defect in read_defects(gta / 'defects.json').items}
+    assert set(defects) == {'size', 'no_label', 'no_image'}
+    assert (defects['size'].image, defects['size'].label) == ('images/00002.png', 'labels/00002.png')
+    assert defects['size'].detail == '18x12 pixels, but its label has 20x12'
+    assert (defects['no_label'].image, defects['no_image'].label) == ('images/00003.png', 'labels/00005.png')
     assert set(json.loads((gta / STATS_FILE).read_text())['files']) == {f'labels/{i:05}.png' for i in (1, 4, 6, 7)}
 
     with pytest.raises(FileNotFoundError, match=r"00003.png: no label for this image.*set skip='defects.json'"):
@@ -207,7 +211,7 @@ def test_defects_are_listed_and_skipped_only_if_told(gta, capsys):
         GTADataset(str(gta), pipeline=PIPELINE)[1]
 
 
-def test_a_wrong_list_of_defects(gta, tmp_path):
+def test_a_missing_or_wrong_list_of_defects(gta, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'defects.json: no such list of defects; `python tools/'):
         GTADataset(str(gta), skip='defects.json')
     (tmp_path / 'list.json').write_text('[1, 2]')
@@ -252,15 +256,3 @@ def test_damage_to_the_cache_is_found_and_mended(gta, tmp_path, capsys):
     assert main(*arguments, '--verify') == 0
     assert '1 damaged files of the cache are rebuilt' in capsys.readouterr().out
     assert results(gta) == before
-
-
-def test_wrong_options(gta, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main('gta', gta, '--cache')
-    assert '--cache needs --config' in capsys.readouterr().err
-    config = write_config(tmp_path)
-    with pytest.raises(SystemExit, match=r'no dataset of its training is a SYNTHIADataset \(there are: GTADataset'):
-        main('synthia', gta, '--config', config, '--cache')
-    with pytest.raises(SystemExit, match='no config at'):
-        main('gta', gta, '--config', tmp_path / 'none.py', '--cache')
-    assert not (gta / 'defects.json').exists()  # refused before anything was done

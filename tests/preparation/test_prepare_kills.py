@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from mmseg_camix.datasets.scanning import forking_opencv
+from tests.datasets.tiny import make_gta
 
-from .preparing import digests, main, make_gta, results, write_config
+from .preparing import digests, main, results, write_config
 
 KILLS = int(os.environ.get('PREPARE_KILLS', '4'))
 EVENTS = ('open', 'os.rename', 'os.remove', 'os.mkdir', 'os.scandir')
@@ -29,10 +30,7 @@ def copied(source, root):
 
 
 def run_in_a_child(root, config, last=None):
-    """Run the tool in a child, which kills itself at so many-th event of the file system.
-
-    Returns their number, or None if it was killed.
-    """
+    """Run the tool in a child that kills itself at an event of the file system; return their number, None if killed."""
     read, write = os.pipe()
     with forking_opencv():
         process = os.fork()
@@ -71,7 +69,7 @@ def undisturbed(tmp_path_factory):
 
 
 def moments(events, number, seed):
-    """Spread over the whole run, and random within their part."""
+    """Moments spread over the whole run, random within their part."""
     draw = random.Random(seed)
     return [int((part + draw.random()) * events / number) for part in range(number)]
 

@@ -28,12 +28,16 @@ def itself(label):
 
 
 def build(labels, **options):
-    options = dict(dict(class_names=CLASSES, size=(9, 14), stride=1), **options)
-    return count_labels(labels, itself, **options)
+    return count_labels(labels, itself, **dict(dict(class_names=CLASSES, size=(9, 14), stride=1), **options))
 
 
-@pytest.mark.parametrize(('stride', 'cells'),
-                         [(1, (9, 14)), (3, (3, 5)), (4, (3, 4)), (20, (1, 1))])
+def assert_same_counts(prior, other):
+    assert (prior.digest, prior.num_images) == (other.digest, other.num_images)
+    for name in TABLES:
+        np.testing.assert_array_equal(getattr(prior, name), getattr(other, name))
+
+
+@pytest.mark.parametrize(('stride', 'cells'), [(1, (9, 14)), (3, (3, 5)), (4, (3, 4)), (20, (1, 1))])
 def test_counts_by_loops(stride, cells):
     labels = random_labels()
     prior = build(labels, stride=stride)
@@ -72,10 +76,8 @@ def test_labels_are_resized_like_the_pipeline_does():
 @pytest.mark.parametrize(('jobs', 'chunk'), [(1, 2), (2, 1), (2, 3)])
 def test_any_number_of_jobs_counts_the_same(jobs, chunk):
     labels = random_labels(7)
-    whole, split = build(labels), build(labels, jobs=jobs, chunk=chunk)
-    for name in TABLES:
-        assert np.array_equal(getattr(whole, name), getattr(split, name))
-    assert split.digest == whole.digest
+    split = build(labels, jobs=jobs, chunk=chunk)
+    assert_same_counts(split, build(labels))
     assert split.num_images == 7
 
 
@@ -88,9 +90,6 @@ def test_digest_tells_labels_apart_but_not_their_order():
     assert build(changed).digest != digest
     assert build(labels + labels[:2] * 2).digest != digest
     assert build(labels, class_names=CLASSES[::-1]).digest != digest
-
-
-def test_nothing_to_count_is_refused():
     with pytest.raises(ValueError, match='no labels to count'):
         build([])
 
@@ -100,9 +99,8 @@ def test_file_brings_everything_back(tmp_path):
     path = str(tmp_path / 'folder' / 'prior.npz')
     prior.save(path)
     loaded = load_spatial_prior(path, CLASSES, aspect=14 / 9)
-    for name in TABLES:
-        assert np.array_equal(getattr(prior, name), getattr(loaded, name))
-    for name in ('class_names', 'size', 'num_images', 'digest', 'sigma', 'epsilon'):
+    assert_same_counts(prior, loaded)
+    for name in ('class_names', 'size', 'sigma', 'epsilon'):
         assert getattr(prior, name) == getattr(loaded, name)
     assert [p.name for p in (tmp_path / 'folder').iterdir()] == ['prior.npz']
     assert torch.equal(loaded.probabilities(), prior.probabilities())
@@ -130,19 +128,18 @@ def test_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch):
     assert load_spatial_prior(path).num_images == 5
 
 
-def test_misfits_are_refused_with_both_sides_and_the_remedy(tmp_path):
+@pytest.mark.parametrize(('classes', 'aspect', 'message'), [
+    (('road', 'bus'), None, r"'road', 'sky', 'car'.*'road', 'bus'.*build_spatial"),
+    (CLASSES[::-1], None, 'only their order'),
+    (None, 1.0, r'14x9 \(aspect 1.556\).*aspect 1.000.*--size'),
+    (None, 2.0, 'aspect 2.000')])
+def test_misfits_are_refused_with_both_sides_and_the_remedy(tmp_path, classes, aspect, message):
     path = str(tmp_path / 'prior.npz')
     with pytest.raises(FileNotFoundError, match='build_spatial_prior.py'):
         load_spatial_prior(path)
     build(random_labels()).save(path)
-    with pytest.raises(ValueError, match=r"'road', 'sky', 'car'.*'road', 'bus'.*build_spatial"):
-        load_spatial_prior(path, ('road', 'bus'))
-    with pytest.raises(ValueError, match='only their order'):
-        load_spatial_prior(path, CLASSES[::-1])
-    with pytest.raises(ValueError, match=r'14x9 \(aspect 1.556\).*aspect 1.000.*--size'):
-        load_spatial_prior(path, aspect=1.)
-    with pytest.raises(ValueError, match='aspect 2.000'):
-        load_spatial_prior(path, aspect=2.)
+    with pytest.raises(ValueError, match=message):
+        load_spatial_prior(path, classes, aspect)
 
 
 @pytest.mark.parametrize(('width', 'height'), [(1280, 720), (1280, 760), (1024, 512)])
@@ -188,3 +185,51 @@ def test_pictures_are_drawn(tmp_path):
         picture = cv2.imread(str(tmp_path / f'{name}.png'))
         assert min(picture.shape[:2]) > 100
         assert len(np.unique(picture)) > 20
+
+
+# --------------------------------------------------------------- resuming
+
+ITEMS = list(range(20))
+
+
+class Reader:
+    """Labels by number; interrupted after `last` of them."""
+
+    def __init__(self, last=None):
+        self.last, self.read = last, []
+
+    def __call__(self, item):
+        if len(self.read) == self.last:
+            raise KeyboardInterrupt
+        self.read.append(item)
+        return np.random.RandomState(item).randint(0, 5, (6, 9)).astype(np.uint8)
+
+
+def count(reader, kept=None, key='these'):
+    return count_labels(ITEMS, reader, 'abcd', (6, 9), chunk=3, partial_file=kept, key=key)
+
+
+@pytest.mark.parametrize('seconds', [0.0, 1e9])  # saved at once; saved by the interruption
+def test_only_what_is_missing_is_read(tmp_path, monkeypatch, seconds):
+    monkeypatch.setattr('mmseg_camix.datasets.scanning.SAVE_SECONDS', seconds)
+    expected, kept = count(Reader()), tmp_path / 'kept.npz'
+    with pytest.raises(KeyboardInterrupt):
+        count(Reader(last=10), kept)
+    second = Reader()
+    assert_same_counts(count(second, kept), expected)
+    assert second.read == ITEMS[9:]  # three chunks of three were done
+    third = Reader()
+    assert_same_counts(count(third, kept), expected)
+    assert third.read == []  # the caller has not saved the result yet
+
+
+@pytest.mark.parametrize(('key', 'damage'), [
+    ('others', lambda data: data), ('these', lambda data: data[:-40]), ('these', lambda data: b'PK'),
+    ('these', lambda data: b'')])
+def test_other_items_and_damage_begin_anew(tmp_path, key, damage):
+    expected, kept = count(Reader()), tmp_path / 'kept.npz'
+    count(Reader(), kept)
+    kept.write_bytes(damage(kept.read_bytes()))
+    reader = Reader()
+    assert_same_counts(count(reader, kept, key), expected)
+    assert reader.read == ITEMS

@@ -1,6 +1,5 @@
 """The tool that builds the spatial prior of a config."""
-import importlib.util
-from pathlib import Path
+import runpy
 from types import SimpleNamespace
 
 import cv2
@@ -9,18 +8,11 @@ import pytest
 import torch
 
 from mmseg_camix.spatial_prior import load_spatial_prior
+from tests.tools_runner import ROOT, call
 
 from .test_prior_counting import CLASSES, build, random_labels
 
-
-def load_tool():
-    path = Path(__file__).parents[2] / 'tools/dataset/build_spatial_prior.py'
-    spec = importlib.util.spec_from_file_location('build_spatial_prior', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
+TOOL = 'dataset/build_spatial_prior.py'
 CONFIG = """
 source = dict(
     type='mmseg.BaseSegDataset', data_root={root!r}, img_suffix='.png', seg_map_suffix='.png',
@@ -30,6 +22,12 @@ source = dict(
 train_dataloader = dict(dataset=dict(type='PairedDataset', source=source, target=dict(type='X')))
 """
 RESIZE = "dict(type='Resize', scale=(14, 9))"
+
+
+def report_relations(related, names):
+    """Print the report of a prior with these relations."""
+    prior = SimpleNamespace(relations=lambda: related, class_names=names)
+    runpy.run_path(str(ROOT / 'tools' / TOOL))['report_relations'](prior, None)
 
 
 def write_config(folder, resize=RESIZE):
@@ -43,12 +41,11 @@ def write_config(folder, resize=RESIZE):
 
 def test_tool_counts_the_source_of_a_config(tmp_path, capsys):
     config, labels = write_config(tmp_path)
-    tool = load_tool()
-    tool.main([config, '--workers', '0', '--stride', '1', '--smooth', '3'])
+    assert call(TOOL, config, '--workers', 0, '--stride', 1, '--smooth', 3) == 0
     prior = load_spatial_prior(str(tmp_path / 'priors' / 'city.npz'), CLASSES)
     assert np.array_equal(prior.counts, build(labels).counts)
     assert prior.sigma == 3.
-    tool.main([config, '--reuse', '--relations', '--picture', str(tmp_path / 'p.png')])
+    assert call(TOOL, config, '--reuse', '--relations', '--picture', tmp_path / 'p.png') == 0
     assert (tmp_path / 'p.png').exists()
     assert (tmp_path / 'p_relations.png').exists()
     printed = capsys.readouterr().out
@@ -58,10 +55,10 @@ def test_tool_counts_the_source_of_a_config(tmp_path, capsys):
 
 def test_a_group_is_judged_by_the_pairs_of_its_members(capsys):
     names = ('pole', 'traffic light', 'traffic sign', 'car', 'truck')
-    found = torch.zeros(5, 5, dtype=torch.bool)
+    related = torch.zeros(5, 5, dtype=torch.bool)
     for i, j in ((0, 1), (0, 3), (3, 4)):
-        found[i, j] = found[j, i] = True
-    load_tool().report_relations(SimpleNamespace(relations=lambda: found, class_names=names), None)
+        related[i, j] = related[j, i] = True
+    report_relations(related, names)
     first = ' '.join(capsys.readouterr().out.splitlines()[2].split())
     assert first == ("I pairs : precision 0.50 recall 0.33 (2 found, 3 in the table) missing ['pole - traffic sign', "
                      "'traffic light - traffic sign'] extra ['pole - car']")
@@ -70,41 +67,36 @@ def test_a_group_is_judged_by_the_pairs_of_its_members(capsys):
 @pytest.mark.parametrize(('resize', 'size'), [
     ("dict(type='RandomFlip', prob=.5)", (18, 28)),  # the labels' own
     ("dict(type='Resize', scale=(1000, 9), keep_ratio=True)", (9, 14))])
-def test_tool_takes_the_size_of_the_first_label(tmp_path, resize, size):
-    """Where the pipeline keeps the images' format."""
+def test_pipelines_without_a_fixed_size_use_that_of_the_first_label(tmp_path, resize, size):
     config, _ = write_config(tmp_path, resize=resize)
     out = str(tmp_path / 'x.npz')
-    load_tool().main([config, '--workers', '0', '--out', out])
+    assert call(TOOL, config, '--workers', 0, '--out', out) == 0
     assert load_spatial_prior(out).size == size
 
 
-def test_tool_counts_at_another_size_and_says_what_is_missing(tmp_path):
-    config, labels = write_config(tmp_path, resize="dict(type='Resize', scale_factor=.5)")
-    tool = load_tool()
-    with pytest.raises(SystemExit, match='--size WIDTH HEIGHT'):
-        tool.main([config, '--workers', '0'])
+def test_tool_counts_at_another_size(tmp_path):
+    config, _ = write_config(tmp_path, resize="dict(type='Resize', scale_factor=.5)")
+    assert '--size WIDTH HEIGHT' in call(TOOL, config, '--workers', 0)
     out = str(tmp_path / 'x.npz')
-    tool.main([config, '--workers', '0', '--size', '28', '18', '--out', out])
+    assert call(TOOL, config, '--workers', 0, '--size', 28, 18, '--out', out) == 0
     assert load_spatial_prior(out).size == (18, 28)
-    with pytest.raises(SystemExit, match='loads no labels'):
-        tool.label_transforms([dict(type='LoadImageFromFile')])
 
 
 def test_smoothing_and_epsilon_change_without_counting_again(tmp_path, capsys):
     config, _ = write_config(tmp_path)
-    tool, path = load_tool(), str(tmp_path / 'priors' / 'city.npz')
-    tool.main([config, '--workers', '0', '--stride', '1', '--smooth', '3', '--epsilon', '0.01'])
+    path = str(tmp_path / 'priors' / 'city.npz')
+    assert call(TOOL, config, '--workers', 0, '--stride', 1, '--smooth', 3, '--epsilon', 0.01) == 0
     counted = load_spatial_prior(path)
     for label in (tmp_path / 'city' / 'labels').iterdir():
         label.unlink()  # nothing is left to count
-    tool.main([config, '--reuse', '--smooth', '0'])
+    assert call(TOOL, config, '--reuse', '--smooth', 0) == 0
     changed = load_spatial_prior(path)
     assert (changed.sigma, changed.epsilon) == (0.0, 0.01)
     assert changed.digest == counted.digest
     assert np.array_equal(changed.counts, counted.counts)
     assert not torch.equal(changed.probabilities(), counted.probabilities())
     capsys.readouterr()
-    tool.main([config, '--reuse'])
+    assert call(TOOL, config, '--reuse') == 0
     assert capsys.readouterr().out.startswith('read ')
     assert load_spatial_prior(path).sigma == 0.0
 
@@ -117,52 +109,40 @@ def test_smoothing_and_epsilon_change_without_counting_again(tmp_path, capsys):
     (['--size', '0', '10'], '--size 0 10 must be a width and a height'),
     (['--size', '10', '10', '--reuse'], '--size needs another count')])
 def test_odd_options_are_refused_before_anything_is_read(options, message, capsys):
-    with pytest.raises(SystemExit):
-        load_tool().main(['nowhere.py', *options])
+    assert call(TOOL, 'nowhere.py', *options) == 2
     assert message in capsys.readouterr().err
 
 
-def test_places_are_looked_at_before_counting(tmp_path, monkeypatch):
+def test_output_paths_are_checked_before_counting(tmp_path, monkeypatch):
     config, _ = write_config(tmp_path)
-    tool = load_tool()
-    monkeypatch.setattr(tool, 'count_labels', lambda *args, **kwargs: pytest.fail('counted'))
+    monkeypatch.setattr('mmseg_camix_tools.preparation.prior_counting.count_labels', lambda *args, **kwargs: 1 / 0)
     (tmp_path / 'file').write_text('')
-    for options, message in ((['--out', str(tmp_path)], 'is a folder; name a file in it'),
-                             (['--out', str(tmp_path / 'file' / 'p.npz')], 'file cannot be made'),
-                             (['--picture', str(tmp_path)], 'is a folder'),
+    for options, message in ((['--out', tmp_path], 'is a folder; name a file in it'),
+                             (['--out', tmp_path / 'file' / 'p.npz'], 'file cannot be made'),
+                             (['--picture', tmp_path], 'is a folder'),
                              (['--reuse'], 'there is no spatial prior yet; build it by')):
-        with pytest.raises(SystemExit, match=message):
-            tool.main([config, *options])
-
-
-def test_configs_without_a_source_are_told(tmp_path):
-    tool = load_tool()
-    (tmp_path / 'bare.py').write_text('x = 1')
-    with pytest.raises(SystemExit, match='no train_dataloader; give one that trains'):
-        tool.main([str(tmp_path / 'bare.py')])
-    (tmp_path / 'many.py').write_text("train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[]))")
-    with pytest.raises(SystemExit, match='ConcatDataset has no pipeline of its own'):
-        tool.main([str(tmp_path / 'many.py')])
-
-
-def test_an_interruption_writes_nothing(tmp_path, monkeypatch):
-    config, _ = write_config(tmp_path)
-    tool = load_tool()
-
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(tool, 'count_labels', interrupted)
-    with pytest.raises(SystemExit, match='interrupted; nothing was written'):
-        tool.main([config])
+        assert message in call(TOOL, config, *options)
+    with pytest.raises(ZeroDivisionError):
+        call(TOOL, config)
     assert not list((tmp_path / 'priors').iterdir())
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('x = 1', 'no train_dataloader; give one that trains'),
+    ("train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[]))",
+     'ConcatDataset has no pipeline of its own'),
+    (CONFIG.replace(", dict(type='LoadAnnotations')", ''), 'loads no labels')])
+def test_configs_without_a_labelled_source(tmp_path, text, message):
+    text = text.replace('{root!r}', repr(str(tmp_path / 'city'))).replace('{resize}', RESIZE)
+    (tmp_path / 'config.py').write_text(text)
+    assert message in call(TOOL, tmp_path / 'config.py', '--workers', 0)
 
 
 @pytest.mark.parametrize('names', [('lawn', 'hedge', 'fountain'), ('road', 'hedge', 'fountain')])
 def test_relations_of_custom_classes_are_not_compared_with_the_paper(names, capsys):
     related = torch.zeros(3, 3, dtype=torch.bool)
     related[0, 1] = related[1, 0] = True
-    load_tool().report_relations(SimpleNamespace(relations=lambda: related, class_names=names), None)
+    report_relations(related, names)
     printed = capsys.readouterr().out
     assert f'relations from the labels: {names[0]} - {names[1]}' in printed
     assert printed.count('not compared: these groups of the paper name no two of the classes') == 4

@@ -8,7 +8,6 @@ from mmengine.registry import init_default_scope
 
 import mmseg_camix  # noqa: F401  (registers the datasets)
 from mmseg_camix.cli import add_config_options, run
-from mmseg_camix.files import CannotWrite
 from mmseg_camix_tools.preparation.configured import NeededCache, fill_cache, needed_caches
 
 EPILOG = """\
@@ -35,7 +34,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def build(cache: NeededCache, jobs: int, verify: bool) -> list[str]:
-    """Make one cache and say so; returns what could not be read."""
+    """Build one cache, print its summary, and return what could not be read."""
     folder = os.path.join(cache.root, cache.option)
     report = fill_cache(cache.infos, cache.recipe, cache.root, folder, jobs, verify)
     print(f'{report.summary()} ({report.num_written} made now), of {cache.recipe.summary()}')
@@ -46,13 +45,8 @@ def main() -> int:
     """Run the tool; returns its exit code."""
     args = parse_args()
     init_default_scope('mmseg')
-    try:
-        needed, others = needed_caches(args.config, args.cfg_options)
-        failures = [failure for cache in needed for failure in build(cache, args.jobs, args.verify)]
-    except (CannotWrite, FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
-        sys.exit('interrupted; what is done is kept: run the same command again')
+    needed, others = needed_caches(args.config, args.cfg_options)
+    failures = [failure for cache in needed for failure in build(cache, args.jobs, args.verify)]
     for other in others:
         print(f'not cached: {other}; the option `cache` is of FolderDataset and the readers of this project, for '
               'pipelines that begin with loading and resizing')

@@ -1,7 +1,6 @@
 """Count where the source's classes are and which of them touch: the spatial prior of CAMix."""
 import argparse
 import os
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,6 @@ from mmcv.transforms import Compose
 from mmseg.registry import DATASETS
 from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.engine.config import load_config
-from mmseg_camix.files import CannotWrite
 from mmseg_camix_tools.preparation.priors import LabelReader, default_path, resize_scale
 from mmseg_camix.spatial_prior import SpatialPrior, load_spatial_prior
 from mmseg_camix_tools.preparation.prior_counting import count_labels
@@ -175,12 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     path = args.out or str(default_path(source.get('data_root') or 'data/source'))
     for place in filter(None, (path, args.picture)):
         check_place(place)
-    try:
-        prior = made(args, source, path)
-    except (FileNotFoundError, CannotWrite, ValueError) as error:
-        sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
-        sys.exit('interrupted; nothing was written')
+    prior = made(args, source, path)
     if args.picture:
         draw_prior(prior.probabilities(), prior.class_names, args.picture)
         print(f'wrote {args.picture}')

@@ -7,7 +7,6 @@ import sys
 from mmseg_camix.cli import add_debug, run
 from mmseg_camix_tools.preparation import LAYOUTS
 from mmseg_camix_tools.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
-from mmseg_camix.files import CannotWrite
 
 DESCRIPTION = f"""\
 Count the pixels of each of the 19 classes in each raw label file, and print the totals. Writes
@@ -48,10 +47,7 @@ def print_totals(stats: dict) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns its exit code."""
     args = parse_args(argv)
-    try:
-        stats, failures = collect(args.family, args.root, args.out, args.split, args.ann_file, args.jobs, args.force)
-    except (FileNotFoundError, CannotWrite) as error:
-        sys.exit(f'error: {error}')
+    stats, failures = collect(args.family, args.root, args.out, args.split, args.ann_file, args.jobs, args.force)
     print_totals(stats)
     for failure in failures:
         print(f'error: {failure}', file=sys.stderr)

@@ -7,7 +7,6 @@ import sys
 from mmseg_camix.cli import add_debug, run
 from mmseg_camix_tools.preparation import LAYOUTS
 from mmseg_camix_tools.preparation.conversion import convert
-from mmseg_camix.files import CannotWrite
 
 DESCRIPTION = """\
 Write train-id PNGs (8-bit, grey; 0 to 18 = the classes of Cityscapes, 255 = ignore) beside the raw
@@ -41,10 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns its exit code."""
     args = parse_args(argv)
-    try:
-        written, skipped, failures = convert(args.family, args.root, args.jobs, args.force)
-    except (FileNotFoundError, CannotWrite) as error:
-        sys.exit(f'error: {error}')
+    written, skipped, failures = convert(args.family, args.root, args.jobs, args.force)
     print(f'{written} written, {skipped} there already, {len(failures)} failed')
     for failure in failures:
         print(f'error: {failure}', file=sys.stderr)

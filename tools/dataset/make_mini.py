@@ -19,8 +19,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', default='data/mini', help='folder of the data sets (default: %(default)s)')
     parser.add_argument('--sets', nargs='+', choices=SETS, default=SETS, help='default: all three')
     parser.add_argument('--seed', type=int, default=0, help='default: %(default)s')
-    parser.add_argument('--train', type=int, default=400,
-                        help='training images of each set (default: %(default)s)')
+    parser.add_argument('--train', type=int, default=400, help='training images of each set (default: %(default)s)')
     parser.add_argument('--val', type=int, default=100,
                         help='validation images of gta and cityscapes (default: %(default)s)')
     parser.add_argument('--height', type=int, default=96,
@@ -28,10 +27,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                              'proportions (default: %(default)s: 192x96, gta 240x135)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
                         help='processes; they do not change the result (default: one per core)')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='redraw sets that were made with other options')
-    parser.add_argument('--preview', metavar='FILE.png',
-                        help='write only a contact sheet of the sets, 256 pixels high')
+    parser.add_argument('--overwrite', action='store_true', help='redraw sets that were made with other options')
+    parser.add_argument('--preview', metavar='FILE.png', help='write only a contact sheet of the sets, 256 pixels high')
     args = parser.parse_args(argv)
     for name, least in (('train', 1), ('val', 0), ('height', 32), ('seed', 0)):
         if getattr(args, name) < least:
@@ -53,8 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 1
     for name, count in drawn.items():
-        print(f'{args.out}/{name}: ' + (f'{count} images drawn' if count else
-                                        'complete, left untouched'))
+        print(f'{args.out}/{name}: ' + (f'{count} images drawn' if count else 'complete, left untouched'))
     return 0
 
 

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -58,6 +59,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', help='folder for the results (default: ROOT)')
     parser.add_argument('--verify', action='store_true', help='read the whole cache, and mend what is damaged')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
+    parser.add_argument('--debug', action='store_true', help='show the stack trace of an error')
     args = parser.parse_args(argv)
     if args.cache and not args.config:
         parser.error('--cache needs --config: the cache is of what its pipeline loads and resizes')
@@ -65,7 +67,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit code."""
+    """Report that there is nothing to do, or prepare the download; return the exit code."""
     args, start, state = parse_args(argv), time.monotonic(), load_state()
     root, out = os.path.abspath(args.root), os.path.abspath(args.out or args.root)
     asked = dict(family=args.family, root=root, config=state.config_digest(args.config), cache=args.cache,
@@ -74,16 +76,16 @@ def main(argv: list[str] | None = None) -> int:
     if done is not None:
         print(f'{done}\nnothing to do: all is as the last run left it ({time.monotonic() - start:.1f} s)')
         return 0
-    from mmseg_camix.files import CannotWrite
-    from mmseg_camix_tools.preparation import NotReady, Options, prepare
+    from mmseg_camix.cli import run
+    return run(partial(make, args, root, out, asked, start))
+
+
+def make(args: argparse.Namespace, root: str, out: str, asked: dict, start: float) -> int:
+    """Prepare the download and print a summary; return the exit code."""
+    from mmseg_camix_tools.preparation import Options, prepare
     options = Options(config=args.config, cache=args.cache, prior=not args.no_prior, prior_out=args.prior_out,
                       train_ids=args.train_ids, any_count=args.any_count, verify=args.verify, jobs=args.jobs)
-    try:
-        outcome = prepare(args.family, Path(root), Path(out), options, asked)
-    except (NotReady, CannotWrite, FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
-        sys.exit('interrupted; what is done is kept: run the same command again')
+    outcome = prepare(args.family, Path(root), Path(out), options, asked)
     print(outcome.summary())
     for problem in outcome.problems[:20]:
         print(f'error: {problem}', file=sys.stderr)

@@ -1,16 +1,8 @@
 """Transforms for mmseg's pipelines: loading with clear errors, and the record of a crop's place."""
 
 from .augmented_views import AugmentedViews
-from .formatting import PackUDAInputs
 from .geometry import CropWithClass, EvaluateAtResizedShape, RecordedRandomCrop
-from .loading import LoadIdLabels, LoadImage
+from .loading import LoadIdLabels, LoadImage, PackUDAInputs
 
-__all__ = [
-    'AugmentedViews',
-    'CropWithClass',
-    'EvaluateAtResizedShape',
-    'LoadIdLabels',
-    'LoadImage',
-    'PackUDAInputs',
-    'RecordedRandomCrop',
-]
+__all__ = ['AugmentedViews', 'CropWithClass', 'EvaluateAtResizedShape', 'LoadIdLabels', 'LoadImage', 'PackUDAInputs',
+           'RecordedRandomCrop']

@@ -38,16 +38,12 @@ class RecordedRandomCrop(RandomCrop):
     def crop_bbox(self, results: dict) -> tuple[int, int, int, int]:
         """Draw (y1, y2, x1, x2) and record it."""
         if self.cat_max_ratio < 1.0 and 'gt_seg_map' not in results:
-            raise ValueError(
-                f'RecordedRandomCrop(cat_max_ratio={self.cat_max_ratio}) needs labels, but '
-                f'{results.get("img_path")} has none; use cat_max_ratio=1 for unlabelled images, '
-                'or load labels before'
-            )
+            raise ValueError(f'RecordedRandomCrop(cat_max_ratio={self.cat_max_ratio}) needs labels, but '
+                             f'{results.get("img_path")} has none; use cat_max_ratio=1 for unlabelled images, or load '
+                             'labels before')
         if 'crop_box' in results:
-            raise ValueError(
-                f'{results.get("img_path")} is cropped twice; only one crop_box can be recorded: '
-                'use one RecordedRandomCrop per pipeline'
-            )
+            raise ValueError(f'{results.get("img_path")} is cropped twice; only one crop_box can be recorded: use one '
+                             'RecordedRandomCrop per pipeline')
         height, width = results['img'].shape[:2]
         self._check_padding(height, width, results)
         y1, y2, x1, x2 = self.draw_box(results)

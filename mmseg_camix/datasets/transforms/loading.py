@@ -1,10 +1,11 @@
-"""Load images and labels; errors name the file and the remedy."""
+"""Load images and labels, with errors that name the file and the remedy, and pack samples for the model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
 from ..encodings import IGNORE, Encoding, get_encoding
@@ -13,6 +14,10 @@ from ..image_files import decode, read_bytes, read_train_ids
 FILE_HINT = 'restore this file, or list the other images in `ann_file`'
 DOWNLOAD_HINT = ("unpack or download this file again, list the other images in `ann_file`, or run "
                  "tools/dataset/prepare.py, which lists damaged files, and set skip='defects.json'")
+
+# mmseg's keys, then those of this project.
+META_KEYS: tuple[str, ...] = ('img_path', 'seg_map_path', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip',
+                              'flip_direction', 'reduce_zero_label', 'sample_idx', 'crop_box', 'resized_shape')
 
 
 @contextmanager
@@ -114,3 +119,22 @@ def _relabel_table(label_map: dict[int, int]) -> np.ndarray:
     table[list(label_map)] = list(label_map.values())
     table[IGNORE] = IGNORE
     return table
+
+
+@TRANSFORMS.register_module()
+class PackUDAInputs(PackSegInputs):
+    """mmseg's `PackSegInputs` with the sample's index and geometry in its metainfo.
+
+    Every packed sample has `flip` (bool) and `flip_direction`, also if the pipeline has no flip.
+
+    Args:
+        meta_keys: keys that are copied from the pipeline's results into the metainfo, where they exist.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
+        super().__init__(meta_keys=meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        results.setdefault('flip', False)
+        results.setdefault('flip_direction', None)
+        return super().transform(results)

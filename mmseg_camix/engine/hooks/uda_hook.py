@@ -14,7 +14,7 @@ from torch import nn
 
 from mmseg_camix.datasets import PairedSampler
 from mmseg_camix.datasets.seeding import seed_all
-from mmseg_camix.datasets.unreadable import replacement_reasons
+from mmseg_camix.datasets.paired import replacement_reasons
 from mmseg_camix.models.adapter import main_head
 
 from ..processes import (
