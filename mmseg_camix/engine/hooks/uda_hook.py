@@ -13,8 +13,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
 from mmseg_camix.datasets import PairedSampler
-from mmseg_camix.datasets.seeding import seed_all
 from mmseg_camix.datasets.paired import replacement_reasons
+from mmseg_camix.datasets.seeding import seed_all
 from mmseg_camix.models.adapter import main_head
 
 from ..processes import (
