@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.image_files import INFLATE_ERRORS, inflate
+from .recipe import as_tuples
 from .tiles import TiledArray, compress_tiles
 
 MAGIC = b'mmseg_camix cache 1\n'
@@ -77,10 +78,6 @@ def _plain(name: str, value: Any) -> Any:
                     'give Cached only the transforms that load and resize')
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
 class Entry:
     """A file of the cache, of which only the header has been read.
 
@@ -119,7 +116,7 @@ class Entry:
 
     def added(self) -> dict:
         """What loading and resizing added to the results, besides the arrays."""
-        return {name: _tuples(value) for name, value in self.header['added'].items()}
+        return as_tuples(self.header['added'])
 
     def image(self) -> TiledArray:
         """The image, which is read when it is cropped."""

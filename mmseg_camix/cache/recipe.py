@@ -57,7 +57,7 @@ class Recipe:
 
     def build(self) -> list:
         """Build the transforms."""
-        return [TRANSFORMS.build(_tuples(transform)) for transform in self.transforms]
+        return [TRANSFORMS.build(as_tuples(transform)) for transform in self.transforms]
 
 
 def _label_facts(info: Mapping[str, Any]) -> dict:
@@ -69,11 +69,11 @@ def _label_facts(info: Mapping[str, Any]) -> dict:
                 reduce_zero_label=bool(info.get('reduce_zero_label')))
 
 
-def _tuples(value: Any) -> Any:
+def as_tuples(value: Any) -> Any:
     """Lists as tuples, which mmcv requires of sizes."""
     if isinstance(value, dict):
-        return {key: _tuples(part) for key, part in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+        return {key: as_tuples(part) for key, part in value.items()}
+    return tuple(map(as_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _plain(value: Any) -> Any:

@@ -20,13 +20,13 @@ class RareClassDataset(Dataset):
     `PairedDataset` seeds from the position.
 
     Deviations:
-        Released code: fails where no image has enough pixels of a class. Ours: such a class is not
-        drawn, and a warning names it.
+        Released code: fails where no image has enough pixels of a class.
+        Ours: such a class is not drawn, and a warning names it.
 
     Args:
         dataset: config of a labelled mmseg dataset, or the dataset; its pipeline crops at random.
-        stats: JSON of `tools/dataset/class_stats.py`. Without it all labels are read once when the
-            dataset is built: fast for thousands of small labels, slow for the full GTA.
+        stats: JSON of `tools/dataset/class_stats.py`. Without it all labels are read when the dataset is built, which
+            is slow for the full GTA.
         temperature: T; the smaller, the more rare classes are preferred.
         min_pixels: an image has a class if it has more pixels of it than this (before any resizing).
         crop_share: a crop is taken if it has more than this share of `min_pixels`.

@@ -39,9 +39,9 @@ class Recorded:
                                   lambda shape: np.full(shape, 255, np.uint8)])
 def test_every_pixel_comes_back(shape, make):
     image = make(shape)
-    found = np.asarray(Recorded(image).array)
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, image)
+    pixels = np.asarray(Recorded(image).array)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, image)
 
 
 def test_crops_are_those_of_the_array():
@@ -76,15 +76,12 @@ def test_only_what_a_crop_touches_is_read_and_only_once():
     assert sorted(recorded.tiles_read()) == list(range(12))
 
 
-def test_it_looks_like_an_array():
+def test_it_has_the_attributes_of_an_array():
     image = picture((30, 40, 3))
     array = Recorded(image).array
     assert (array.shape, array.dtype, array.ndim, len(array)) == (image.shape, image.dtype, 3, 30)
     assert np.asarray(array, np.float32).dtype == np.float32
     np.testing.assert_array_equal(np.flip(array, 1), image[:, ::-1])
-
-
-def test_a_wrong_number_of_tiles():
     with pytest.raises(ValueError, match='3 tiles for an image of 40x30'):
         TiledArray((30, 40, 3), [1, 2, 3], None)
 

@@ -107,6 +107,4 @@ def test_wrong_pipelines():
 
 def test_packed_samples_always_record_their_flip():
     sample = PackUDAInputs()(dict(img=coordinates(), sample_idx=3))['data_samples']
-    assert sample.flip is False
-    assert sample.flip_direction is None
-    assert sample.sample_idx == 3
+    assert (sample.flip, sample.flip_direction, sample.sample_idx) == (False, None, 3)

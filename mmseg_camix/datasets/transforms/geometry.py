@@ -17,9 +17,8 @@ class RecordedRandomCrop(RandomCrop):
     """mmseg's `RandomCrop`, which also records the place of the crop.
 
     Added keys:
-        crop_box: (x1, y1, x2, y2) int, in the resized image **before any flip**, whichever comes
-            first, flip or crop. So a map of the resized image is looked up as `map[y1:y2, x1:x2]`,
-            then flipped if `flip` is set.
+        crop_box: (x1, y1, x2, y2) int, in the resized image **before any flip**, whichever comes first, flip or crop:
+            a map of the resized image is looked up as `map[y1:y2, x1:x2]`, then flipped if `flip` is set.
         resized_shape: (height, width) of the image from which the crop was taken.
 
     Args:
