@@ -14,6 +14,7 @@ from mmseg_camix.ops.losses import upsample
 from mmseg_camix.ops.prior import crop_prior
 from mmseg_camix.spatial_prior import load_spatial_prior, refuse_other_aspect
 
+from .crop_places import crop_places
 from .masks import Mask
 from .step import Step
 
@@ -108,42 +109,15 @@ class ContextMask(Mask):
 
     def _cropped_prior(self, step: Step, probs: Tensor) -> Tensor:
         """The prior where each sample's crop lies, (B, C, H, W)."""
-        metas = [sample.metainfo for sample in step.samples[self.of]]
-        size = (probs.shape[2], probs.shape[3])
-        places = [_geometry(meta, size) for meta in metas]
-        for meta in metas:
-            self._check_aspect(tuple(meta['resized_shape']))
-        boxes, flips = torch.tensor([box for box, _ in places]), torch.tensor([flip for _, flip in places])
-        if probs.is_cuda:  # a copy from pinned memory does not wait for the device
-            boxes, flips = boxes.pin_memory(), flips.pin_memory()
+        samples, size = step.samples[self.of], (probs.shape[2], probs.shape[3])
+        boxes, flips = crop_places(samples, size, probs.device, 'the spatial prior')
+        for sample in samples:
+            self._check_aspect(tuple(sample.metainfo['resized_shape']))
         assert self.prior is not None
-        return crop_prior(self.prior, boxes.to(probs.device, non_blocking=True),
-                          flips.to(probs.device, non_blocking=True), size)
+        return crop_prior(self.prior, boxes, flips, size)
 
     def _check_aspect(self, shape: tuple[int, ...]) -> None:
         """Compare each new (height, width) of a resized image with the prior's."""
         if shape not in self._accepted_shapes and self.prior_file is not None and self._prior_size is not None:
             refuse_other_aspect(self.prior_file, self._prior_size, shape[1] / shape[0])
             self._accepted_shapes.add(shape)
-
-
-def _geometry(meta: Mapping[str, Any], size: tuple[int, int]) -> tuple[tuple[float, float, float, float], bool]:
-    """The sample's crop as shares of the resized image, and whether it was flipped.
-
-    An image that is smaller than the crop was padded to ``size`` (height, width) at the right and at the bottom, after
-    the flip: the box grows by as much, past the border of the image.
-    """
-    if 'crop_box' not in meta or 'resized_shape' not in meta:
-        raise KeyError(f'{meta.get("img_path")}: the spatial prior needs the position of the crop; use '
-                       'RecordedRandomCrop and PackUDAInputs in the target pipeline')
-    flip = bool(meta.get('flip', False))
-    if flip and meta.get('flip_direction') != 'horizontal':
-        raise ValueError(f'{meta.get("img_path")}: a spatial prior cannot follow a {meta.get("flip_direction")} flip; '
-                         "use dict(type='RandomFlip', prob=0.5), which flips horizontally")
-    height, width = meta['resized_shape']
-    left, top, right, bottom = meta['crop_box']
-    image = meta.get('img_shape', size)
-    bottom = top + (bottom - top) * size[0] / image[0]
-    whole = (right - left) * size[1] / image[1]
-    left, right = (right - whole, right) if flip else (left, left + whole)
-    return (left / width, top / height, right / width, bottom / height), flip

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops import masks as ops
 from mmseg_camix.ops.global_batch import shared_draws
 
-from .step import Step
+from .step import AdaptedModel, Step
 
 
 class Mask(nn.Module):
@@ -32,6 +32,9 @@ class Mask(nn.Module):
     def reads(self) -> tuple[str, ...]:
         """All branches that it reads."""
         return (self.of,)
+
+    def bind(self, model: AdaptedModel) -> None:
+        """Check what depends on the model; called once, when the model is built."""
 
     def prepare(self, metainfo: Mapping[str, Any]) -> None:
         """Read what is needed of the data set's metainfo (class names); called before training."""

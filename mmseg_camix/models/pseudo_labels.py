@@ -13,11 +13,13 @@ from mmseg_camix.ops import pseudo as ops
 from mmseg_camix.ops.global_batch import Average, identity
 from mmseg_camix.ops.losses import upsample
 
-from .building import construct
+from .building import choices, construct
+from .crop_places import crop_places
 from .significance import SignificanceMask
 from .step import Step, Target, View
 
 SCOPES = ('target', 'view')
+SIDES = ('top', 'bottom', 'left', 'right')
 
 
 @MODELS.register_module()
@@ -37,12 +39,14 @@ class PseudoLabels(nn.Module):
         weighted: False gives all pixels full weight (q = 1).
         ignore_top: rows at the top of the crop that get weight 0.
         ignore_bottom: rows at the bottom (the car's bonnet) that get weight 0.
+        margins: widths of the margins of the image (not of the crop) that get weight 0: ``top`` and ``bottom`` as
+            shares of its height, ``left`` and ``right`` of its width.
         align: arguments of :class:`DistributionAlignment`; None leaves predictions as they are.
         significance: arguments of :class:`SignificanceMask` (CAMix); None takes every pixel as significant.
     """
 
-    def __init__(self, threshold: float = 0.968, per: str = 'batch', scope: str = 'target',
-                 weighted: bool = True, ignore_top: int = 0, ignore_bottom: int = 0,
+    def __init__(self, threshold: float = 0.968, per: str = 'batch', scope: str = 'target', weighted: bool = True,
+                 ignore_top: int = 0, ignore_bottom: int = 0, margins: Mapping[str, float] | None = None,
                  align: Mapping[str, Any] | None = None, significance: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         for argument, value, valid in (('per', per, ops.SHARES), ('scope', scope, SCOPES)):
@@ -52,6 +56,7 @@ class PseudoLabels(nn.Module):
             raise ValueError(f'threshold={threshold} must lie in [0, 1]; it is a probability')
         self.threshold, self.per, self.scope, self.weighted = threshold, per, scope, weighted
         self.ignore_top, self.ignore_bottom = ignore_top, ignore_bottom
+        self.margins = _checked_margins(margins or {})
         self.align = construct('align', DistributionAlignment, align) if align else None
         self.significance = (None if significance is None else
                              construct('significance', SignificanceMask, significance))
@@ -80,6 +85,8 @@ class PseudoLabels(nn.Module):
         share = self._share(step, confidence, valid)
         rows = ops.row_weight(image.shape[2], self.ignore_top, self.ignore_bottom, image.device)
         weight, scale = rows.expand_as(confidence), share[:, None, None]
+        if self.margins:
+            weight = weight * self._margin_weight(step, image)
         if valid is not None:
             weight, label = weight * valid, label.masked_fill(~valid, step.ignore_index)
         if self.scope == 'target':
@@ -88,6 +95,11 @@ class PseudoLabels(nn.Module):
         step.statistics['pseudo/confidence'] = confidence.mean()
         return View(image, (Target(label, weight, probs, self._significant(step, image)),),
                     scale if self.scope == 'view' else None)
+
+    def _margin_weight(self, step: Step, image: Tensor) -> Tensor:
+        size = (image.shape[2], image.shape[3])
+        boxes, flips = crop_places(step.samples['target'], size, image.device, 'pseudo_labels.margins')
+        return ops.margin_weight(boxes, flips, size, **self.margins)
 
     def _significant(self, step: Step, image: Tensor) -> Tensor | None:
         if self.significance is None:
@@ -109,6 +121,18 @@ class PseudoLabels(nn.Module):
         if not self.weighted:
             return confidence.new_ones(len(confidence))
         return ops.confident_share(confidence, self.threshold, self.per, valid, step.processes.average)
+
+
+def _checked_margins(margins: Mapping[str, float]) -> dict[str, float]:
+    for side, width in margins.items():
+        if side not in SIDES:
+            raise ValueError(f"margins: '{side}' is not a side{choices(side, SIDES)}")
+        if not 0 <= width < 1:
+            raise ValueError(f'margins: {side}={width} must lie in [0, 1); it is a share of the image')
+    for first, second in (('top', 'bottom'), ('left', 'right')):
+        if margins.get(first, 0) + margins.get(second, 0) >= 1:
+            raise ValueError(f'margins: {first} and {second} leave nothing of the image; their sum must be below 1')
+    return dict(margins)
 
 
 class DistributionAlignment(nn.Module):

@@ -133,6 +133,7 @@ class AdaptedModel(Protocol):
 
     student: nn.Module
     teacher: EMATeacher | None
+    masks: Mapping[str, Any]
     views: Mapping[str, Any]
     num_classes: int
     crop_size: tuple[int, int] | None

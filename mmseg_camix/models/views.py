@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops.augment import StrongAugment
 from mmseg_camix.ops.paste import paste
 
-from .step import Progress, Step, Target, View
+from .step import AdaptedModel, Progress, Step, Target, View
 
 
 class ViewBuilder(nn.Module):
@@ -33,8 +33,15 @@ class ViewBuilder(nn.Module):
         """Names of what it reads at this point of the training."""
         return self.reads
 
+    def bind(self, model: AdaptedModel) -> None:
+        """Check what depends on the model; called once, when the model is built."""
+
     def forward(self, step: Step) -> View:
         raise NotImplementedError
+
+    def finish(self, view: View, step: Step) -> View:
+        """The view, after the strong augmentation if there is one."""
+        return view
 
 
 @TRANSFORMS.register_module()

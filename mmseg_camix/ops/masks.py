@@ -1,8 +1,8 @@
-"""Regions of an image that are pasted into another: ClassMix, CutMix, squares and CowMix.
+"""Regions of an image that are pasted into another (ClassMix, CutMix, squares, CowMix) or kept (MIC's blocks).
 
 Every function gives one mask per image, (B, 1, H, W) bool, without loops over classes or images, and without waiting
-for the device. Shapes (`box_mask`, `square_mask`, `cow_mask`) take `batch`, `height` and `width` of the mask, and the
-`generator` on the `device` where it is made.
+for the device. Shapes (`box_mask`, `square_mask`, `block_mask`, `cow_mask`) take `batch`, `height` and `width` of the
+mask, and the `generator` on the `device` where it is made.
 """
 import math
 
@@ -135,6 +135,29 @@ def square_mask(batch: int, height: int, width: int, generator: torch.Generator 
     side = (share.sqrt() * min(cells_y, cells_x)).floor().clamp_min(1)
     top, left = _draw_start(side, cells_y, generator), _draw_start(side, cells_x, generator)
     return _fill_boxes(height, width, stride, top, left, side, side)
+
+
+def block_mask(batch: int, height: int, width: int, generator: torch.Generator | None = None,
+               device: torch.device | str | None = None, block: int = 64, ratio: float = .7) -> Tensor:
+    """MIC: keep each block of an image with probability 1 - ratio; True where the image is kept.
+
+    The grid has round(height / block) x round(width / block) cells, enlarged to the image by nearest neighbours: where
+    a side is no multiple of the block, cells are a little smaller or larger than it.
+
+    Args:
+        block: side of a cell in pixels.
+        ratio: probability of a cell to be False, in [0, 1).
+    """
+    if not 0 <= ratio < 1:
+        raise ValueError(f'block_mask: ratio {ratio} must be in [0, 1)')
+    if not 1 <= block <= min(height, width):
+        raise ValueError(f'block_mask: block {block} must be at least 1 and at most the image size, which is '
+                         f'{height}x{width}')
+    rows, columns = round(height / block), round(width / block)
+    keep = rand((batch, 1, rows, columns), generator, device) > ratio
+    y = torch.arange(height, device=device) * rows // height
+    x = torch.arange(width, device=device) * columns // width
+    return keep[:, :, y[:, None], x]
 
 
 def cow_mask(batch: int, height: int, width: int, generator: torch.Generator | None = None,

@@ -54,6 +54,25 @@ def row_weight(height: int, top: int = 0, bottom: int = 0, device: torch.device 
     return ((row >= top) & (row < height - bottom)).float().unsqueeze(1)
 
 
+def margin_weight(boxes: Tensor, flips: Tensor, size: tuple[int, int], top: float = 0., bottom: float = 0.,
+                  left: float = 0., right: float = 0.) -> Tensor:
+    """(B, H, W) fp32: 0 where a crop shows the margins of its image, 1 elsewhere.
+
+    Args:
+        boxes: (B, 4) float x1, y1, x2, y2 of the crop, from edge to edge and before the flip, as shares of the image.
+        flips: (B,) bool, True where the crop was flipped horizontally.
+        size: (H, W) of the crops.
+        top: width of the margin as a share of the image's height; `bottom` likewise.
+        left: width of the margin as a share of the image's width; `right` likewise.
+    """
+    x1, y1, x2, y2 = boxes.unsqueeze(2).unbind(1)
+    x1, x2 = torch.where(flips[:, None], x2, x1), torch.where(flips[:, None], x1, x2)
+    rows, columns = ((torch.arange(side, device=boxes.device) + .5) / side for side in size)
+    y, x = y1 + (y2 - y1) * rows, x1 + (x2 - x1) * columns
+    inside_y, inside_x = (y > top) & (y < 1 - bottom), (x > left) & (x < 1 - right)
+    return (inside_y[:, :, None] & inside_x[:, None]).float()
+
+
 def valid_mask(shapes: Sequence[tuple[int, int]], size: tuple[int, int],
                device: torch.device | str | None = None) -> Tensor:
     """(B, H, W) bool: the upper left (height, width) of each image; the rest of `size` is padding."""

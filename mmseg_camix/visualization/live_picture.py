@@ -183,7 +183,7 @@ def _explain(sheet: Sheet, panels: Sequence[Panel]) -> None:
         sheet.picture(x, y + 2, _shade(cv2.resize(np.array([[0.0, 1.0]]), (84, 12))))
         x = sheet.text(x + 84 + GAP, y, '1') + 5 * GAP
     if any(panel.regions is not None for panel in panels):
-        x = sheet.text(x, y, 'white outline: pasted region') + 5 * GAP
+        x = sheet.text(x, y, 'white outline: mask') + 5 * GAP
     if any(panel.significance is not None for panel in panels):
         sheet.text(x, y, 'red: not significant')
 

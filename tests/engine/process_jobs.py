@@ -39,6 +39,7 @@ CASES: dict[str, tuple[str, dict]] = {
         contrast=dict(confidence=0.26, weight=1.0, pool='batch', bank=2, normalise='overlap')))),
     'DAFormer': ('DAFormer', dict(pseudo_labels=dict(threshold=0.26, ignore_top=1, ignore_bottom=2), objectives=dict(
         features=dict(things=None, min_share=0.3, weight=1.0)))),
+    'MIC': ('MIC', dict(masks=dict(blocks=dict(block=3)), pseudo_labels=dict(threshold=0.26))),
 }
 
 
@@ -119,7 +120,7 @@ def no_unused_parameters(rank: int) -> dict:
     """Every method in its default form, and RCCR before its contrast begins, makes two steps."""
     results = {}
     cases = {kind: {} for kind in ('SourceOnly', 'PseudoLabelling', 'MeanTeacher', 'NaiveClassMix', 'CutMix', 'CowMix',
-                                   'DACS', 'iDACS', 'CAMix', 'DSP', 'RCCR', 'DAFormer', 'iDAFormer')}
+                                   'DACS', 'iDACS', 'CAMix', 'DSP', 'RCCR', 'DAFormer', 'iDAFormer', 'MIC')}
     cases['RCCR later'] = dict(objectives=dict(contrast=dict(begin=1)))
     small = dict(ignore_top=1, ignore_bottom=2)
     for name, arguments in cases.items():

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 
 JOBS = (jobs.collectives, jobs.gradients, jobs.accelerated, jobs.no_unused_parameters, jobs.backward_passes)
 # Cases whose numbers depend on how images are spread, unless the batch is common.
-DEPENDS = ('DACS', 'DACS, aligned, valid pixels', 'CAMix', 'DSP, official', 'RCCR', 'RCCR, official', 'DAFormer')
+DEPENDS = ('DACS', 'DACS, aligned, valid pixels', 'CAMix', 'DSP, official', 'RCCR', 'RCCR, official', 'DAFormer',
+           'MIC')
 
 
 @pytest.fixture(scope='module')

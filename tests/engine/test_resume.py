@@ -96,8 +96,9 @@ def transformer():
     ('CAMix', 2, 2, {}),
     ('DSP', 0, 2, {}),
     ('RCCR', 2, 0, {}),
+    ('MIC', 0, 0, {}),
     ('DACS', 0, 0, dict(segmentor=transformer())),
-], ids=['DACS, validated', 'CAMix', 'DSP, more workers', 'RCCR, fewer workers', 'drop path'])
+], ids=['DACS, validated', 'CAMix', 'DSP, more workers', 'RCCR, fewer workers', 'MIC', 'drop path'])
 def test_three_and_three_are_six(world, tmp_path, method, workers, later, changes):
     cfg = training(world, tmp_path, method, workers, **changes)
     train(cfg, tmp_path / 'whole')

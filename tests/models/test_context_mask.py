@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mmseg_camix.models.building import TableError
-from mmseg_camix.models.context_mask import ContextMask, _geometry
+from mmseg_camix.models.context_mask import ContextMask
+from mmseg_camix.models.crop_places import crop_place
 from mmseg_camix.models.step import View
 
 from . import tiny
@@ -61,7 +62,7 @@ def test_a_padded_crop(flip):
     """An image of 10 x 12 in a crop of 16 x 16 was padded right and below, after the flip."""
     meta = dict(crop_box=(0, 0, 12, 10), resized_shape=(10, 12), img_shape=(10, 12), flip=flip,
                 flip_direction='horizontal')
-    (left, top, right, bottom), flipped = _geometry(meta, (16, 16))
+    (left, top, right, bottom), flipped = crop_place(meta, (16, 16), 'the spatial prior')
     assert flipped is flip
     assert (top * 10, bottom * 10) == pytest.approx((0, 16))
     assert (left * 12, right * 12) == pytest.approx((-4, 12) if flip else (0, 16))
@@ -118,10 +119,10 @@ def test_a_checkpoint_holds_neither_prior_nor_relations(prior):
 @pytest.mark.parametrize(('meta', 'error', 'message'), [
     (dict(), KeyError, 'needs the position of the crop; use RecordedRandomCrop and PackUDAInputs'),
     (dict(crop_box=(0, 0, 9, 9), resized_shape=(9, 9), flip=True, flip_direction='vertical', img_path='a.png'),
-     ValueError, 'a.png: a spatial prior cannot follow a vertical flip')])
+     ValueError, 'a.png: the spatial prior cannot follow a vertical flip')])
 def test_samples_whose_place_is_unknown(meta, error, message):
     with pytest.raises(error, match=message):
-        _geometry(meta, (9, 9))
+        crop_place(meta, (9, 9), 'the spatial prior')
 
 
 def test_pixels_that_the_prior_overrules_can_be_left_out(prior):

@@ -13,7 +13,7 @@ from .dsp_tiny import batch_of
 from .tiny import inputs_of
 
 FAMILY = {'SourceOnly': 1, 'PseudoLabelling': 2, 'MeanTeacher': 2, 'NaiveClassMix': 2, 'CutMix': 2, 'CowMix': 2,
-          'DACS': 2, 'iDACS': 2, 'DAFormer': 2, 'iDAFormer': 2, 'CAMix': 2, 'DSP': 2, 'RCCR': 3}
+          'DACS': 2, 'iDACS': 2, 'DAFormer': 2, 'iDAFormer': 2, 'MIC': 3, 'CAMix': 2, 'DSP': 2, 'RCCR': 3}
 """Method -> student passes of a step."""
 TEACHER_PASSES = {'SourceOnly': 0, 'CAMix': 4}  # otherwise 1
 THINGS = dict(objectives=dict(features=dict(things=('building', 'wall'))),
@@ -208,7 +208,7 @@ def test_a_step_can_be_replayed(kind):
         images[key] = image
 
 
-@pytest.mark.parametrize('kind', ['CAMix', 'DSP', 'RCCR'])
+@pytest.mark.parametrize('kind', ['CAMix', 'DSP', 'MIC', 'RCCR'])
 def test_the_losses_of_a_step_can_be_replayed(kind):
     losses = []
     for iteration in (3, 4, 3):

@@ -1,9 +1,11 @@
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from mmseg_camix.ops.masks import (
+    block_mask,
     box_mask,
     choose_half,
     class_mask,
@@ -17,6 +19,7 @@ from tests.sync_counter import no_sync
 
 C = 7
 on_devices = pytest.mark.parametrize('device', DEVICES)
+blocks = partial(block_mask, block=8)
 batches = pytest.mark.parametrize('batch', [1, 2, 3, 4])
 
 
@@ -126,7 +129,7 @@ def test_nothing_synchronises():
     with no_sync():
         for pool in ('image', 'batch'):
             class_mask(label, C, seeded(0), count_ignore=True, pool=pool)
-        for mask in (box_mask, square_mask, cow_mask):
+        for mask in (box_mask, square_mask, blocks, cow_mask):
             mask(2, 32, 32, seeded(0))
 
 
@@ -189,6 +192,26 @@ def test_incomplete_cells_stay_uncovered():
     assert not box_mask(50, 20, 20, seeded(0), stride=8)[:, :, 16:].any()
 
 
+@on_devices
+@pytest.mark.parametrize(('height', 'width', 'block'), [(32, 48, 8), (30, 47, 8), (21, 9, 6), (5, 7, 1), (9, 12, 9)])
+def test_blocks_against_loops(height, width, block, device):
+    """Cells of round(side / block); of equal size only where the sides are multiples."""
+    rows, columns = round(height / block), round(width / block)
+    noise = torch.rand(3, 1, rows, columns, generator=seeded(4, device), device=device)
+    mask = block_mask(3, height, width, seeded(4, device), device, block, .6)
+    assert mask.shape == (3, 1, height, width) and mask.dtype == torch.bool
+    for b, y, x in torch.cartesian_prod(*map(torch.arange, (3, height, width))).tolist():
+        row = max(r for r in range(rows) if r * height / rows <= y)
+        column = max(c for c in range(columns) if c * width / columns <= x)
+        assert mask[b, 0, y, x] == (noise[b, 0, row, column] > .6)
+
+
+@pytest.mark.parametrize('ratio', [0., .3, .7, .9])
+def test_blocks_keep_their_share(ratio):
+    mask = block_mask(50, 128, 96, seeded(0), block=4, ratio=ratio)
+    assert mask.float().mean() == pytest.approx(1 - ratio, abs=.01)
+
+
 def slow_cow(height: int, width: int, sigma: float, share: float, noise: torch.Tensor):
     """Circular convolution with a sampled Gaussian, by loops, cut at the Gaussian quantile."""
     def kernel(n):
@@ -249,7 +272,7 @@ def test_cow_sigma_is_log_uniform():
 
 
 @on_devices
-@pytest.mark.parametrize('mask', [box_mask, square_mask, cow_mask])
+@pytest.mark.parametrize('mask', [box_mask, square_mask, blocks, cow_mask])
 def test_seed_decides(mask, device):
     first, again, other = (mask(4, 64, 64, seeded(s, device), device) for s in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
@@ -260,6 +283,8 @@ def test_seed_decides(mask, device):
     (lambda: box_mask(1, 8, 8, area=0.), r'area 0.0 must be in \(0, 1\]'),
     (lambda: box_mask(1, 8, 8, stride=16), 'stride 16 .* 8x8'),
     (lambda: square_mask(1, 8, 8, area=(.5, .2)), 'area .* increasing'),
+    (lambda: block_mask(1, 8, 8, block=9), 'block 9 .* at most the image size, which is 8x8'),
+    (lambda: block_mask(1, 8, 8, block=4, ratio=1.), r'ratio 1.0 must be in \[0, 1\)'),
     (lambda: cow_mask(1, 8, 8, sigma=(0., 1.)), 'sigma .* above 0'),
     (lambda: cow_mask(1, 8, 8, share=(0., 1.)), r'share .* within \(0, 1\)'),
 ])

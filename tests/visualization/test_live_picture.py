@@ -12,7 +12,8 @@ from tests.models import dsp_tiny, tiny
 VIEWS = {
     'SourceOnly': [], 'PseudoLabelling': ['strong'], 'MeanTeacher': ['strong'], 'NaiveClassMix': ['mixed'],
     'CutMix': ['mixed'], 'CowMix': ['mixed'], 'DACS': ['mixed'], 'iDACS': ['mixed'], 'CAMix': ['mixed'],
-    'DSP': ['mixed_source', 'mixed_target'], 'RCCR': ['mixed', 'cut'], 'DAFormer': ['mixed'], 'iDAFormer': ['mixed']}
+    'DSP': ['mixed_source', 'mixed_target'], 'RCCR': ['mixed', 'cut'], 'DAFormer': ['mixed'], 'iDAFormer': ['mixed'],
+    'MIC': ['mixed', 'masked']}
 
 
 def finished_step(method, **arguments):

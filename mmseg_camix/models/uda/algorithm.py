@@ -101,6 +101,7 @@ class UDAAlgorithm(BaseModel):
                 step.views[name] = self.views[name](step)
                 if self.views[name].augment:
                     step.views[name] = strongly_augmented(step.views[name], self.augment, step)
+                step.views[name] = self.views[name].finish(step.views[name], step)
 
     def planned_passes(self, step: Step) -> list[tuple[tuple[str, ...], bool]]:
         """(views of one student pass, whether logits are needed on one of them); views in no group pass one by one."""

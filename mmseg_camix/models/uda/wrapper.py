@@ -85,7 +85,7 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
         self.joint_views = self.defaults.get('joint_views', ()) if joint_views is None else joint_views
         self._build_teacher(cfg)
         self.stride = adapter.check_crop(self.student, self.crop_size)
-        self._bind_objectives()
+        self._bind_parts()
         self.predict_with = self._checked_network(predict_with or self.defaults.get('predict_with', NETWORKS[0]))
         preprocessor = self.data_preprocessor
         self.augment = construct("'augment'", StrongAugment, cfg.get('augment', {}), preprocessor.mean,
@@ -113,7 +113,12 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
             raise TableError("a mask, view or objective reads 'target', whose labels are "
                              'pseudo-labels, but there is no pseudo-labeller; give pseudo_labels=dict()')
 
-    def _bind_objectives(self) -> None:
+    def _bind_parts(self) -> None:
+        parts: list[tuple[str, Mask | ViewBuilder]] = [
+            *((f"mask '{name}'", mask) for name, mask in self.masks.items()),
+            *((f"view '{name}'", view) for name, view in self.views.items())]
+        for entry, part in parts:
+            construct(entry, part.bind, {}, self)
         for name, objective in self.objectives.items():
             objective.name = name
             construct(f"objective '{name}'", objective.bind, {}, self)
