@@ -32,7 +32,7 @@ def value_at(node, key):
 
 def test_all_methods_have_rows():
     assert len(ROWS) > 80
-    assert {row[1].split('/')[0] for row in ROWS} == {'dacs', 'camix', 'rccr', 'dsp', 'daformer'}
+    assert {row[1].split('/')[0] for row in ROWS} == {'dacs', 'camix', 'rccr', 'dsp', 'daformer', 'mic'}
 
 
 @pytest.mark.parametrize(('config', 'key', 'value'), [row[1:4] for row in ROWS],
