@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmseg_camix.models.masked_view import BlockMask
+from mmseg_camix.models.mic import BlockMask
 from mmseg_camix.models.step import View
 from mmseg_camix.models.uda.methods import CAMix
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmseg_camix.ops.augment import StrongAugment
 
 from .. import adapter
-from ..building import TableError, build_entry, build_table, check_arguments, choices, construct
+from ..building import Table, TableError, build_entry, build_table, check_arguments, choices, construct
 from ..masks import Mask
 from ..objectives import Objective
 from ..pseudo_labels import PseudoLabels
@@ -114,15 +114,13 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
                              'pseudo-labels, but there is no pseudo-labeller; give pseudo_labels=dict()')
 
     def _bind_parts(self) -> None:
-        parts: list[tuple[str, Mask | ViewBuilder]] = [
-            *((f"mask '{name}'", mask) for name, mask in self.masks.items()),
-            *((f"view '{name}'", view) for name, view in self.views.items())]
-        for entry, part in parts:
-            construct(entry, part.bind, {}, self)
         for name, objective in self.objectives.items():
             objective.name = name
-            construct(f"objective '{name}'", objective.bind, {}, self)
-            self.stride = max(self.stride, objective.stride or 1)
+        parts: list[tuple[str, Table[Any]]] = [('mask', self.masks), ('view', self.views), ('objective', self.objectives)]
+        for kind, table in parts:
+            for name, part in table.items():
+                construct(f"{kind} '{name}'", part.bind, {}, self)
+        self.stride = max(self.stride, *(objective.stride or 1 for objective in self.objectives.values()))
 
     @property
     def networks(self) -> tuple[str, ...]:
