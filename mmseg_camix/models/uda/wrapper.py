@@ -116,8 +116,8 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
     def _bind_parts(self) -> None:
         for name, objective in self.objectives.items():
             objective.name = name
-        parts: list[tuple[str, Table[Any]]] = [('mask', self.masks), ('view', self.views), ('objective', self.objectives)]
-        for kind, table in parts:
+        parts: dict[str, Table[Any]] = dict(mask=self.masks, view=self.views, objective=self.objectives)
+        for kind, table in parts.items():
             for name, part in table.items():
                 construct(f"{kind} '{name}'", part.bind, {}, self)
         self.stride = max(self.stride, *(objective.stride or 1 for objective in self.objectives.values()))
