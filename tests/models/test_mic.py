@@ -9,7 +9,6 @@ from mmseg_camix.models.step import View
 from mmseg_camix.models.uda.methods import CAMix
 
 from . import camix_tiny, tiny
-from .errors import refused
 from .test_views import make_step
 
 PARTS = dict(
@@ -125,7 +124,7 @@ def test_default_blocks_are_a_sixteenth_of_the_crop(crop, cells):
     ('DACS', dict(pseudo_labels=dict(margins=dict(left=0.5, right=0.5))), 'left and right leave nothing'),
 ])
 def test_bad_input_is_refused_when_the_model_is_built(kind, changes, match):
-    refused(match, kind=kind, **changes)
+    tiny.rejects(match, kind=kind, **changes)
 
 
 def test_a_masked_view_of_a_view_takes_masks_of_its_branches():
