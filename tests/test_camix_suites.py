@@ -4,10 +4,10 @@ from argparse import ArgumentParser
 
 import pytest
 import torch
-from mmengine.config import DictAction
 from mmseg.registry import MODELS
 
 from benchmarks.suites import load_suite
+from mmseg_camix.cli import add_config_options
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.models.objectives import PixelCrossEntropy, PixelMSE, SignificanceCrossEntropy
 from mmseg_camix.models.uda.methods import CAMix, MeanTeacher
@@ -16,16 +16,15 @@ from tests.tools_runner import ROOT
 
 SUITES = {name: {row.name: row for row in load_suite(ROOT / f'configs/_suites_/{name}.py')[1]}
           for name in ('camix', 'camix_grid')}
-GRID = {'CAMix': (0.75, -5.0), 'beta 0': (0.0, -5.0), 'beta .25': (0.25, -5.0), 'beta .5': (0.5, -5.0),
-        'beta .9': (0.9, -5.0), 'gamma -1': (0.75, -1.0), 'gamma -2.5': (0.75, -2.5), 'gamma -7.5': (0.75, -7.5),
-        'gamma -10': (0.75, -10.0)}
+GRID = {'CAMix': (0.75, -5.0), **{f'beta {beta}'.replace('0.', '.'): (beta, -5.0) for beta in (0, 0.25, 0.5, 0.9)},
+        **{f'gamma {gamma}': (0.75, gamma) for gamma in (-1, -2.5, -7.5, -10)}}
 
 
 def build(suite, name):
     """As tools/train.py does with what -m benchmarks.methods passes on."""
     row = SUITES[suite][name]
     parser = ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_config_options(parser)
     given = [f'{key}={value}' for key, value in row.options.items()]
     options = parser.parse_args(['--cfg-options', *given]).cfg_options if given else {}
     return MODELS.build(load_config(str(ROOT / row.config), options).model)
@@ -54,7 +53,7 @@ OTHERS = {'Source only': 'SourceOnly', 'Mean teacher': 'MeanTeacher', 'CutMix': 
           'DACS': 'DACS', 'iDACS': 'iDACS', 'Mean teacher + SigMask': 'MeanTeacher'}
 
 
-def test_every_row_is_looked_at():
+def test_every_row_is_in_a_table_above():
     assert set(SUITES['camix']) == set(ROWS) | set(OTHERS)
     assert set(SUITES['camix_grid']) == set(GRID)
 
@@ -71,13 +70,12 @@ def test_rows_of_camix(name):
     assert type(model.objectives['mixed']) is loss
     assert model.objectives['mixed'].view == 'mixed'
     assert set(model.objectives) == {'source', 'mixed'}
-    found = model.pseudo_labels.significance
-    assert (found is not None) is significant
-    released = name in ('CAMix, released threshold', 'CAMix, released code')
+    options = model.pseudo_labels.significance
+    assert (options is not None) is significant
     if significant:
-        assert (found.passes, found.beta, found.gamma) == (8, 0.75, -5.0)
-        assert (found.form, found.bound) == (('official', 'classes') if released else ('paper', 'sample'))
-        assert (found.copies_at_once, found.scale, found.reuse_clean, found.dtype) == (1, 1.0, False, 'fp32')
+        assert (options.passes, options.beta, options.gamma) == (8, 0.75, -5.0)
+        assert (options.form, options.bound) == (('official', 'classes') if 'released' in name else ('paper', 'sample'))
+        assert (options.copies_at_once, options.scale, options.reuse_clean, options.dtype) == (1, 1.0, False, 'fp32')
     official = name == 'CAMix, released code'
     assert model.views['mixed'].at == (528 if official else 0)
     assert model.predict_with == ('student' if official else 'teacher')
@@ -120,7 +118,7 @@ def test_released_code_adds_a_constant(config):
 
 
 @pytest.mark.parametrize(('domain', 'warm_up', 'ramp'), [('gta', 110, 130), ('synthia', 40, 10)])
-def test_the_released_lengths_are_scaled(domain, warm_up, ramp):
+def test_released_lengths_are_scaled(domain, warm_up, ramp):
     cfg = load_config(str(ROOT / f'configs/camix/mini_{domain}2cs_tiny_official.py'))
     assert cfg.model.views.mixed.at == round(cfg.train_cfg.max_iters * warm_up / 250)
     assert cfg.model.pseudo_labels.significance.t_max == round(cfg.train_cfg.max_iters * ramp / 250)

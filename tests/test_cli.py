@@ -9,11 +9,9 @@ from mmengine.logging import MMLogger
 from mmseg_camix import cli
 
 
-class PackageError(RuntimeError):
-    """An error as the package defines them."""
-
-
-PackageError.__module__ = 'mmseg_camix.somewhere'
+def package_error(module):
+    """An error as `module` defines them."""
+    return type('PackageError', (RuntimeError,), dict(__module__=module))('known')
 
 
 def outcome(error=None, code=None):
@@ -27,11 +25,26 @@ def outcome(error=None, code=None):
     return end.value.code
 
 
+def build(a):
+    """An object whose arguments a config gives."""
+    return a
+
+
+def type_error(function, **arguments):
+    with pytest.raises(TypeError) as caught:
+        function(**arguments)
+    return caught.value
+
+
 @pytest.mark.parametrize(('error', 'message'), [
     (ValueError('a is wrong'), 'error: a is wrong (--debug shows the stack trace)'),
     (ValueError('two\n  lines'), 'error: two lines (--debug shows the stack trace)'),
-    (PackageError('known'), 'error: known'),
+    (package_error('mmseg_camix.somewhere'), 'error: known'),
+    (package_error('mmseg_camix_tools.somewhere'), 'error: known'),
     (KeyError("'x' is not registered"), "error: KeyError: 'x' is not registered (--debug shows the stack trace)"),
+    (type_error(build, a=1, momentum=0.9), "error: TypeError: build() got an unexpected keyword argument 'momentum'. "
+     "If 'momentum' comes from a _base_ config, replace the base's entry with _delete_=True beside the new type "
+     '(--debug shows the stack trace)'),
     (FileNotFoundError(2, 'No such file or directory', 'a.py'), 'error: a.py: No such file or directory'),
     (SystemExit('stop'), 'error: stop'),
     (SystemExit('error: stop'), 'error: stop'),
@@ -44,29 +57,17 @@ def test_exit_codes():
     assert [outcome(code=code) for code in (None, 0, 3)] == [0, 0, 3]
 
 
-def test_an_inherited_argument_is_explained():
-    def build(a):
-        return a
-    with pytest.raises(TypeError) as caught:
-        build(a=1, momentum=0.9)
-    assert "If 'momentum' comes from a _base_ config, replace the base's entry with _delete_=True" in outcome(
-        caught.value)
-
-
-def test_debug_raises_known_errors(monkeypatch):
+def test_defects_and_debugged_errors_keep_their_trace(monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        cli.run(lambda: 1 / 0)
     monkeypatch.setattr(sys, 'argv', ['tool', '--debug'])
     with pytest.raises(ValueError, match='wrong'):
         cli.run(lambda: int('wrong'))
 
 
-def test_defects_keep_their_trace():
-    with pytest.raises(ZeroDivisionError):
-        cli.run(lambda: 1 / 0)
-
-
 def test_the_trace_goes_to_the_log_file(tmp_path):
     MMLogger.get_instance('test_cli', log_file=str(tmp_path / 'log'))
-    outcome(PackageError('known'))
+    outcome(package_error('mmseg_camix.somewhere'))
     text = (tmp_path / 'log').read_text()
     assert 'Traceback' in text
     assert 'PackageError: known' in text
@@ -110,12 +111,11 @@ def test_options_that_cannot_be_read(option, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_positive_numbers():
-    assert cli.positive_int('12') == 12
-    for text in ('0', '-1', 'x', '1.5', ''):
-        with pytest.raises(ArgumentTypeError, match='must be a whole number'):
-            cli.positive_int(text)
-    assert cli.positive_float('0.75') == 0.75
-    for text in ('0', '-1', 'x', 'nan', 'inf'):
-        with pytest.raises(ArgumentTypeError, match='must be a number above 0'):
-            cli.positive_float(text)
+@pytest.mark.parametrize(('read', 'text', 'value', 'wrong', 'message'), [
+    (cli.positive_int, '12', 12, ('0', '-1', 'x', '1.5', ''), 'must be a whole number of at least 1'),
+    (cli.positive_float, '0.75', 0.75, ('0', '-1', 'x', 'nan', 'inf'), 'must be a number above 0')])
+def test_positive_numbers(read, text, value, wrong, message):
+    assert read(text) == value
+    for text in wrong:
+        with pytest.raises(ArgumentTypeError, match=message):
+            read(text)

@@ -51,18 +51,10 @@ def moved(path, data_root, folder):
     return file
 
 
-def test_there_are_some():
+def test_configs_were_listed():
     assert len(MINI) >= 9
     assert BASES
     assert SUITES
-
-
-@pytest.mark.parametrize('path', CONFIGS, ids=name)
-def test_what_each_needs_is_in_it(path):
-    cfg = Config.fromfile(path)
-    assert is_adapted(cfg)
-    assert any(hook.type == 'UDAHook' for hook in cfg.custom_hooks)
-    assert cfg.custom_imports.imports == ['mmseg_camix']
 
 
 def bases_of(path):
@@ -72,20 +64,15 @@ def bases_of(path):
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=name)
-def test_configs_have_two_levels(path):
+def test_configs_adapt_and_have_two_levels(path):
     """A method's config names its network, data and schedule files; these inherit from nothing."""
     bases = bases_of(path)
     assert {'models', 'datasets', 'schedules'} <= {base.parent.name for base in bases}
     assert [base for base in bases if bases_of(base)] == []
-
-
-@pytest.mark.parametrize('path', MINI, ids=name)
-def test_the_model_builds(path):
     cfg = Config.fromfile(path)
-    model = MODELS.build(cfg.model)
-    assert isinstance(model, UDASegmentor)
-    # Both domains arrive in the size that the network is built for.
-    assert tuple(cfg.crop_size) == model.data_preprocessor.crop_size
+    assert is_adapted(cfg)
+    assert any(hook.type == 'UDAHook' for hook in cfg.custom_hooks)
+    assert cfg.custom_imports.imports == ['mmseg_camix']
 
 
 @pytest.mark.parametrize('path', MINI, ids=name)
@@ -100,6 +87,9 @@ def test_one_iteration(path, prepared, tmp_path):
         cfg.model.segmentor.backbone.init_cfg.checkpoint = str(prepared / 'source_only.pth')
     cfg.experiment_name = f'{tmp_path.name}_{path.stem}'
     runner = Runner.from_cfg(cfg)
+    assert isinstance(runner.model, UDASegmentor)
+    # Both domains arrive in the size that the network is built for.
+    assert tuple(cfg.crop_size) == runner.model.data_preprocessor.crop_size
     runner.train()
     record = read_record(tmp_path / 'run')
     assert record['finished']
@@ -110,23 +100,23 @@ def test_one_iteration(path, prepared, tmp_path):
 
 def protocol(cfg):
     """All but the method: data, network, schedule, evaluation."""
-    found = cfg.to_dict()
+    shared = cfg.to_dict()
     for key in ('model', 'filename', 'custom_hooks', 'dsp_released'):  # the last a part of models
-        found.pop(key, None)
-    branches = found['train_dataloader']['dataset']
+        shared.pop(key, None)
+    branches = shared['train_dataloader']['dataset']
     if branches['source']['type'] == 'RareClassDataset':  # the same images, drawn otherwise
         branches['source'] = branches['source']['dataset']
     for name in set(branches) - {'type', 'source', 'target'}:  # more of the same images: donors
         assert branches['source']['ann_file'] in str(branches.pop(name))
     segmentor = cfg.model.segmentor if 'segmentor' in cfg.model else cfg.model
     # Rates of a method's own parts (a projector) are the method's; those of the network are not.
-    keys = found['optim_wrapper'].pop('paramwise_cfg', {}).get('custom_keys', {})
+    keys = shared['optim_wrapper'].pop('paramwise_cfg', {}).get('custom_keys', {})
     names = [name for name, _ in MODELS.build(segmentor).named_parameters()]
     assert not [key for key in keys if any(key in name for name in names)]
     segmentor = segmentor.to_dict()
     if cfg.filename.endswith('_fd.py'):  # starts from other weights, and says so
         assert segmentor['backbone'].pop('init_cfg')['prefix'] == 'student.backbone.'
-    return dict(found, segmentor=segmentor)
+    return dict(shared, segmentor=segmentor)
 
 
 @pytest.mark.parametrize('path', [path for path in MINI if 'gta2cs_tiny' in path.name], ids=name)

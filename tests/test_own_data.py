@@ -1,5 +1,6 @@
 """docs/own_data.md, done as it says: its config and its commands on two tiny sets with five classes."""
 
+import ast
 import re
 import shlex
 import textwrap
@@ -12,6 +13,7 @@ from mmengine.runner import Runner
 from mmseg_camix.engine.config import complete_for_adaptation, load_config
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.models.context_mask import ContextMask
+from mmseg_camix.spatial_prior import load_spatial_prior
 from tests.datasets.tiny import write_grey_label
 from tests.tools_runner import ROOT, call
 
@@ -79,19 +81,17 @@ def place(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def here(place, monkeypatch):
-    monkeypatch.chdir(place)
-    return place
-
-
-def options():
-    return ['--cfg-options', *(f'{key}={value}' for key, value in SMALL.items())]
-
-
-def commands():
-    """Tool and arguments of each command of the page."""
-    return [shlex.split(line)[1:] for line in block('bash').splitlines()]
+@pytest.fixture(scope='module')
+def adapted(place):
+    """What the page's commands leave behind."""
+    options = [f'{key}={value}' for key, value in SMALL.items()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for line in block('bash').splitlines():
+            _, tool, *arguments = shlex.split(line.replace('iter_40000', 'iter_3'))
+            extra = ['--workers', 0] if 'prior' in tool else ['--jobs', 1] if 'check' in tool else []
+            assert call(tool.removeprefix('tools/'), *arguments, *extra, '--cfg-options', *options) == 0, tool
+        yield place
 
 
 def test_the_config_is_a_dozen_lines():
@@ -99,32 +99,19 @@ def test_the_config_is_a_dozen_lines():
     assert all(len(line) <= 120 for line in block('python').splitlines())
 
 
-@pytest.fixture(scope='module')
-def adapted(place):
-    """What the page's commands leave behind."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        for tool, *arguments in commands():
-            arguments = [word.replace('iter_40000', 'iter_3') for word in arguments]
-            extra = ['--workers', 0] if 'prior' in tool else ['--jobs', 1] if 'check' in tool else []
-            assert call(tool.removeprefix('tools/'), *arguments, *extra, *options()) == 0, tool
-    return place
-
-
 def test_results_are_over_the_five_classes(adapted):
-    for metrics in (read_record(adapted / 'work_dirs/configs/own')['val'][-1]['metrics'],
-                    read_record(adapted / 'work_dirs/configs/own')['test']):
+    record = read_record(adapted / 'work_dirs/configs/own')
+    for metrics in (record['val'][-1]['metrics'], record['test']):
         for network in ('student', 'teacher'):
-            found = {key.split('.')[1]: value for key, value in metrics.items() if key.startswith(f'{network}/IoU.')}
-            assert tuple(found) == CLASSES
-            assert metrics[f'{network}/mIoU'] == pytest.approx(np.mean(list(found.values())), abs=0.01)
+            ious = {key.split('.')[1]: value for key, value in metrics.items() if key.startswith(f'{network}/IoU.')}
+            assert tuple(ious) == CLASSES
+            assert metrics[f'{network}/mIoU'] == pytest.approx(np.mean(list(ious.values())), abs=0.01)
             assert metrics[f'{network}/mIoU'] > 0
     lines = (adapted / 'work_dirs/own.md').read_text().splitlines()
     assert [line.split(' | ')[0][2:] for line in lines if line.startswith('| ')][2:] == list(CLASSES)
 
 
 def test_the_prior_is_of_the_five_classes(adapted):
-    from mmseg_camix.spatial_prior import load_spatial_prior
     prior = load_spatial_prior(str(adapted / 'data/priors/simulator.npz'), CLASSES)
     assert (prior.size, prior.num_images) == ((HEIGHT, WIDTH), 12)
     top, bottom = prior.counts[:, 0].sum(1), prior.counts[:, -1].sum(1)
@@ -132,17 +119,14 @@ def test_the_prior_is_of_the_five_classes(adapted):
     assert prior.counts[CLASSES.index('house')].sum() > 0  # both of its numbers
 
 
-def run(place, name, **changes):
-    changes = {**SMALL, 'train_cfg.max_iters': 1, 'default_hooks.checkpoint': None, **changes}
-    cfg = load_config('configs/own.py', changes, str(place / name))
+def trained(place, name, options, **changes):
+    """The model after one iteration with the page's config, changed."""
+    cfg = load_config('configs/own.py', {**options, 'train_cfg.max_iters': 1, **changes}, str(place / name))
     cfg.experiment_name = f'{place.name}_{name}'
     complete_for_adaptation(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
-    return runner
-
-
-GROUPS = eval(re.search(r"\| `(\[\(.*?\])`", PAGE)[1])
+    return runner.model
 
 
 def pairs(mask):
@@ -150,22 +134,21 @@ def pairs(mask):
     return {(CLASSES[i], CLASSES[j]) for i, j in mask.relations.nonzero().tolist() if i != j}
 
 
-def test_groups_of_ones_own(adapted, here):
-    runner = run(here, 'groups', **{'model.masks.context.groups': GROUPS})
-    assert pairs(runner.model.masks['context']) == {
+def test_custom_groups(adapted):
+    groups = ast.literal_eval(re.search(r"\| `(\[\(.*?\])`", PAGE)[1])
+    model = trained(adapted, 'groups', SMALL, **{'model.masks.context.groups': groups})
+    assert pairs(model.masks['context']) == {
         ('tree', 'grass'), ('grass', 'tree'), ('house', 'ground'), ('ground', 'house')}
-    metrics = read_record(here / 'groups')['val'][-1]['metrics']
+    metrics = read_record(adapted / 'groups')['val'][-1]['metrics']
     assert [key for key in metrics if key.startswith('student/IoU.')] == [f'student/IoU.{name}' for name in CLASSES]
 
 
-def mask_of(groups):
-    """CAMix's mask as training prepares it."""
-    mask = ContextMask(prior='data/priors/simulator.npz', groups=groups)
-    mask.prepare(dict(classes=CLASSES))
-    return mask
+def test_other_groups(adapted):
+    def mask_of(groups):
+        mask = ContextMask(prior='data/priors/simulator.npz', groups=groups)
+        mask.prepare(dict(classes=CLASSES))  # as training does
+        return mask
 
-
-def test_other_groups(adapted, here):
     assert pairs(mask_of([dict(tree=['grass'])])) == {('tree', 'grass')}
     assert mask_of('auto').relations.shape == (5, 5)
     assert mask_of(None).relations is None
@@ -173,15 +156,11 @@ def test_other_groups(adapted, here):
         mask_of([('pole', 'tree')])
 
 
-def test_without_labels_of_the_target(adapted, here):
+def test_without_labels_of_the_target(adapted):
     names = re.search(r'`(val_dataloader = .*?) = None`', PAGE)[1].split(' = ')
     assert set(names) == {f'{phase}_{part}' for phase in ('val', 'test') for part in ('dataloader', 'evaluator', 'cfg')}
     options = {key: value for key, value in SMALL.items() if not key.startswith(('val_', 'test_'))}
-    cfg = load_config('configs/own.py', {**options, 'train_cfg.max_iters': 1, **dict.fromkeys(names)},
-                      str(here / 'unlabelled'))
-    cfg.experiment_name = f'{here.name}_unlabelled'
-    complete_for_adaptation(cfg)
-    Runner.from_cfg(cfg).train()
+    trained(adapted, 'unlabelled', options, **dict.fromkeys(names))
 
 
 def test_the_conversion_of_colours(tmp_path, monkeypatch):

@@ -34,41 +34,31 @@ def prepared(tmp_path_factory):
     return root
 
 
-def crop_smaller(node):
-    """Wherever a pipeline says how large a crop is."""
+def shrink_crops(node):
     if isinstance(node, dict):
         if 'crop_size' in node:
             node['crop_size'] = CROP
-        for value in node.values():
-            crop_smaller(value)
-    elif isinstance(node, (list, tuple)):
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
         for value in node:
-            crop_smaller(value)
-
-
-def smallest(segmentor):
-    """Of its family."""
-    if segmentor.backbone.type == 'MiT':
-        segmentor.backbone.variant = 'b0'
-        segmentor.decode_head.in_channels = [32, 64, 160, 256]
-    else:
-        segmentor.backbone.update(depth=18, style='pytorch')
-        segmentor.decode_head.in_channels = 512
+            shrink_crops(value)
 
 
 def small_training(path, root, work_dir):
     cfg = load_config(str(path), dict(data_root=str(root)), str(work_dir))
-    crop_smaller(cfg._cfg_dict)
+    shrink_crops(cfg._cfg_dict)
     segmentor = offline(cfg.model.segmentor)
     segmentor.data_preprocessor.size = CROP
     if name(path) not in FULL:
-        smallest(segmentor)
+        mit = segmentor.backbone.type == 'MiT'
+        segmentor.backbone.update(dict(variant='b0') if mit else dict(depth=18, style='pytorch'))
+        segmentor.decode_head.in_channels = [32, 64, 160, 256] if mit else 512
     if 'ignore_top' in (cfg.model.get('pseudo_labels') or {}) or 'DAFormer' in cfg.model.type:
         cfg.model.pseudo_labels = dict(cfg.model.get('pseudo_labels') or {}, ignore_top=2, ignore_bottom=8)
     cfg.train_cfg.max_iters = ITERATIONS
     cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
+    for part in ('cfg', 'dataloader', 'evaluator'):
+        cfg[f'val_{part}'] = cfg[f'test_{part}'] = None
     cfg.default_hooks.checkpoint = None
     cfg.experiment_name = f'{work_dir.parent.name}_{path.parent.name}_{path.stem}'
     return cfg

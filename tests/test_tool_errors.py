@@ -21,15 +21,15 @@ def folder(world, tmp_path_factory):
     return folder
 
 
-def run(folder, monkeypatch, capsys, command, text=None):
-    """(exit code, last line of the output) of a command in `folder`, whose config.py holds `text`."""
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """(exit code, last line of the output) of a command in `folder`."""
     monkeypatch.chdir(folder)
-    if text is not None:
-        (folder / 'config.py').write_text(text)
-    code = call(*shlex.split(command))
-    if isinstance(code, str):
-        return 1, code
-    return code, capsys.readouterr().err.strip().rsplit('\n', 1)[-1]
+
+    def run(command):
+        code = call(*shlex.split(command))
+        return (1, code) if isinstance(code, str) else (code, capsys.readouterr().err.strip().rsplit('\n', 1)[-1])
+    return run
 
 
 @pytest.mark.parametrize(('command', 'code', 'message'), [
@@ -60,17 +60,19 @@ def run(folder, monkeypatch, capsys, command, text=None):
     ('test.py base.py empty.pth', 1, 'empty.pth'),
     # files
     ('train.py nothing.py', 1, 'no config at nothing.py'),
+    ('test.py nothing.py empty.pth', 1, 'no config at nothing.py'),
+    ('benchmarks.step nothing.py', 1, 'no config at nothing.py'),
     ('train.py base.py --work-dir file', 1, 'the work folder file cannot be made (a file of this name exists); '
                                             'choose another --work-dir'),
     ('train.py base.py --work-dir file/below', 1, 'the work folder file/below cannot be made (Not a directory)'),
     ('train.py base.py --work-dir /proc/run', 1, 'the work folder /proc/run cannot be made ('),
     ('train.py base.py --resume nothing.pth', 1, 'nothing.pth'),
 ])
-def test_errors_of_options_and_files(folder, monkeypatch, capsys, command, code, message):
-    found = run(folder, monkeypatch, capsys, command)
-    assert found[0] == code
-    assert message in found[1]
-    assert '\n' not in found[1]
+def test_errors_of_options_and_files(run, command, code, message):
+    end, line = run(command)
+    assert end == code
+    assert message in line
+    assert '\n' not in line
 
 
 @pytest.mark.parametrize(('text', 'message'), [
@@ -86,23 +88,18 @@ def test_errors_of_options_and_files(folder, monkeypatch, capsys, command, code,
      "branch 'target': its pipeline loads labels, but there is none; a target needs no labels: remove "
      "dict(type='LoadAnnotations')"),
 ])
-def test_errors_of_configs(folder, monkeypatch, capsys, text, message):
-    code, line = run(folder, monkeypatch, capsys, 'train.py config.py', text)
+def test_errors_of_configs(folder, run, text, message):
+    (folder / 'config.py').write_text(text)
+    code, line = run('train.py config.py')
     assert code == 1
     assert message in line
     assert '\n' not in line
 
 
-def test_debug_shows_the_trace(folder, monkeypatch):
-    monkeypatch.chdir(folder)
+def test_the_trace_is_shown_on_request_and_in_the_log(run, tmp_path):
     with pytest.raises(ValueError, match='no config at'):
-        call('train.py', 'nothing.py', '--debug')
-
-
-def test_the_trace_is_in_the_log(folder, monkeypatch, tmp_path):
-    monkeypatch.chdir(folder)
-    message = call('train.py', 'base.py', '--work-dir', tmp_path, '--cfg-options', 'optim_wrapper.optimizer.lr=-1',
-                   'experiment_name=logged')
+        run('train.py nothing.py --debug')
+    _, message = run(f'{OPTIONS} optim_wrapper.optimizer.lr=-1 experiment_name=logged --work-dir {tmp_path}')
     assert 'Invalid learning rate' in message
     logs = ''.join(path.read_text() for path in tmp_path.rglob('*.log'))
     assert 'Traceback (most recent call last)' in logs

@@ -1,7 +1,6 @@
 """A training that is killed, also while a checkpoint is written, and the comparison at its end."""
 
 import os
-import re
 import time
 
 import mmengine.runner.runner as runner_module
@@ -18,50 +17,46 @@ SEED = 1  # its first kinds are save, step and start
 
 
 @pytest.fixture
-def arguments(world, tmp_path, monkeypatch):
-    """A training of ten iterations with dropout, whose writes take long enough to be met."""
+def config_file(world, tmp_path, monkeypatch):
+    """A training of ten iterations with dropout, whose writes take long enough to be interrupted."""
     monkeypatch.setattr(runner_module, 'collect_env', dict)
     fsync = os.fsync
     monkeypatch.setattr(files.os, 'fsync', lambda descriptor: (time.sleep(0.1), fsync(descriptor)))
-    cfg = config(world, tmp_path / 'x', 'DACS', None, 10, 4, randomness=dict(seed=0), custom_hooks=[
-        dict(type='UDAHook'), dict(type='RecordMetricsHook')])
+    cfg = config(world, tmp_path / 'x', max_iters=10, val_interval=4)
     cfg.train_cfg.type = 'ResumableTrainLoop'
     cfg.default_hooks.checkpoint.update(interval=2, max_keep_ckpts=2, save_best='mIoU', rule='greater')
     cfg.dump(str(tmp_path / 'cfg.py'))
-    return [str(tmp_path / 'cfg.py')]
+    return str(tmp_path / 'cfg.py')
 
 
-def run_quietly(arguments, folder, **options):
-    options = dict(iterations=10, interval=2, seed=SEED, fresh_every=0) | options
-    return run(arguments, folder, report=lambda line: None, **options)
+def run_quietly(config_file, folder, kills):
+    return run([config_file], folder, report=lambda line: None, kills=kills, iterations=10, interval=2, seed=SEED,
+               fresh_every=0)
 
 
-def test_a_killed_training_ends_as_an_undisturbed_one(arguments, tmp_path):
-    made, different = run_quietly(arguments, tmp_path / 'runs', kills=3)
+def test_a_killed_training_ends_as_an_undisturbed_one(config_file, tmp_path):
+    kills, different = run_quietly(config_file, tmp_path / 'runs', 3)
     assert different == []
-    assert [kill.kind for kill in made] == ['save', 'step', 'start'][:len(made)]
-    assert len(made) >= 2
-    assert all(kill.iteration - kill.resumes_at <= 2 for kill in made)
+    assert [kill.kind for kill in kills] == ['save', 'step', 'start'][:len(kills)]
+    assert len(kills) >= 2
+    assert all(kill.iteration - kill.resumes_at <= 2 for kill in kills)
     assert not list((tmp_path / 'runs').rglob('.*.partial'))
 
 
-def test_an_inexact_resume_is_noticed(arguments, tmp_path, monkeypatch):
+def test_an_inexact_resume_is_noticed(config_file, tmp_path, monkeypatch):
     """Dropout from the generators that the start of the process has seeded."""
     monkeypatch.setattr(uda_hook, 'seed_all', lambda *key: None)
-    made, different = run_quietly(arguments, tmp_path / 'runs', kills=1)
-    assert len(made) == 1
+    kills, different = run_quietly(config_file, tmp_path / 'runs', 1)
+    assert len(kills) == 1
     assert any(place.startswith('state_dict.student') for place in different)
 
 
-def test_a_failing_training_is_an_error(tmp_path):
+def test_failures_are_errors(config_file, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match=r'did not resume \(exit code 1\); .*\n.*no config at nowhere.py'):
-        run_quietly(['nowhere.py'], tmp_path / 'runs', kills=1)
-
-
-def test_losing_more_than_the_interval_is_an_error(arguments, tmp_path, monkeypatch):
+        run_quietly('nowhere.py', tmp_path / 'failing', 1)
     monkeypatch.setattr(Process, 'iteration', lambda self: 7)
     with pytest.raises(RuntimeError, match='more than the 2 iterations between checkpoints are lost'):
-        run_quietly(arguments, tmp_path / 'runs', kills=1)
+        run_quietly(config_file, tmp_path / 'losing', 1)
 
 
 def test_iterations_are_read_from_the_lines_of_this_process(tmp_path, monkeypatch):
@@ -82,10 +77,10 @@ def test_iterations_are_read_from_the_lines_of_this_process(tmp_path, monkeypatc
 
 
 def test_summary():
-    made = [Kill('save', 4, 'iter_4.pth', 2), Kill('start', 2, None, 2)]
-    text = summary(made, [], 0, 10, 2)
+    kills = [Kill('save', 4, 'iter_4.pth', 2), Kill('start', 2, None, 2)]
+    text = summary(kills, [], 0, 10, 2)
     for name, value in (('kills', '2'), ('that left an unfinished checkpoint behind', '1'),
                         ('iterations lost by a kill: mean, maximum', '1.0, 2')):
         assert f'| {name} | {value} |' in text
-    assert re.search(r'at the end \| \*\*bit for bit', text)
-    assert '**DIFFERENT: optimizer.state**' in summary(made, ['optimizer.state'], 0, 10, 2)
+    assert 'at the end | **bit for bit' in text
+    assert '**DIFFERENT: optimizer.state**' in summary(kills, ['optimizer.state'], 0, 10, 2)

@@ -31,11 +31,6 @@ def camix(world, tmp_path):
     return config(world, tmp_path / 'x', 'CAMix', segmentor=tiny.small(num_classes=19, dropout=0.0), max_iters=10)
 
 
-@pytest.fixture
-def dsp(world):
-    return load_config(str(ROOT / 'configs/dsp/mini_gta2cs_tiny.py'), dict(data_root=str(world)))
-
-
 def checkpoint(cfg, path, iteration):
     model = tiny.build(cfg.model, seed=iteration)
     with torch.no_grad():
@@ -73,13 +68,12 @@ def test_significance_at_the_checkpoints_iterations(camix, tmp_path, columns):
         assert line.endswith(f'{1 - np.mean(dropped):.0%} kept')
 
 
-def test_patches(dsp, tmp_path, columns):
+def test_patches(world, tmp_path, columns):
+    """No tile is blank, and the source's are its images as stored."""
+    dsp = load_config(str(ROOT / 'configs/dsp/mini_gta2cs_tiny.py'), dict(data_root=str(world)))
     pictures.draw_patches(dsp, tmp_path / 'p.png', count=2, width=100)
     assert list(columns) == ['template', 'long-tail pixels', 'mask of the patch', *pictures.PASTES]
-    assert all(tile.std() > 1 for tiles in columns.values() for tile in tiles), 'a tile is blank'
-
-
-def test_tiles_are_the_images_as_stored(dsp):
+    assert all(tile.std() > 1 for tiles in columns.values() for tile in tiles)
     training = training_of(dsp, 1)
     step = prepared_step(training.model, batch_at(training, 0), 0)
     stored = DATASETS.build(dict(dsp.train_dataloader.dataset, seed=0))[0]['source']['inputs']

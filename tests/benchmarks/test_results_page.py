@@ -1,16 +1,16 @@
 """The page of results follows its sources, its commands work, and a measured result appears in it."""
 
-import argparse
 import copy
 import json
 import re
 import shlex
+from argparse import ArgumentParser
 from functools import cache
 
 import pytest
-from mmengine.config import DictAction
 
 from benchmarks.results_page import commands, page, read_results
+from mmseg_camix.cli import add_config_options
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.evaluation.reported import rows, tables
 from mmseg_camix.evaluation.results import result_of
@@ -25,20 +25,8 @@ def _in_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def parsed(line):
-    """Words of a command before `--cfg-options`, and the options as the tools read them."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('words', nargs='+')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    args, _ = parser.parse_known_args(shlex.split(line))
-    return args.words, args.cfg_options
-
-
-def test_the_page_is_up_to_date():
-    assert call('benchmarks.results_page', '--check') == 0
-
-
 def test_an_outdated_page_is_noticed_and_written(tmp_path):
+    assert call('benchmarks.results_page', '--check') == 0
     (tmp_path / 'results').mkdir()
     (tmp_path / 'results/page.md').write_text('{overview}\n{tables}\n')
     assert 'out of date' in call('benchmarks.results_page', '--check', '--docs', tmp_path)
@@ -56,18 +44,14 @@ def test_every_published_number_is_on_the_page():
             if row.IoU:
                 assert f'| {row.name} | ' + ' | '.join(map(row.format, row.IoU)) + ' |' in text
     assert all(command in text for row in OWN for command in commands(row))
-
-
-def test_every_config_on_the_page_parses():
-    named = set(re.findall(r'configs/[\w/.]+\.py', (ROOT / 'docs/results.md').read_text()))
+    named = set(re.findall(r'configs/[\w/.]+\.py', text))
     assert {row.config for row in OWN} <= named
-    for config in sorted(named):
-        assert plain(config).model
+    assert all(plain(config).model for config in sorted(named))
 
 
-def test_every_tool_on_the_page_exists():
-    for tool in set(re.findall(r'tools/[\w/]+\.py', (ROOT / 'docs/results.md').read_text())):
-        assert (ROOT / tool).is_file(), tool
+@cache
+def plain(config):
+    return load_config(config)
 
 
 @pytest.mark.parametrize('row', OWN, ids=lambda row: row.id)
@@ -75,9 +59,13 @@ def test_commands_build_their_method(row):
     """The options survive the shell and fit the config."""
     lines = commands(row)
     assert len(lines) == (1 if row.best_of else 2)
+    parser = ArgumentParser()
+    parser.add_argument('words', nargs='+')
+    add_config_options(parser)
     for line in lines:
-        words, options = parsed(line)
-        assert words[2] == row.config
+        args, _ = parser.parse_known_args(shlex.split(line))
+        options = args.cfg_options or {}
+        assert args.words[2] == row.config
         assert options == row.options
     cfg = copy.deepcopy(plain(row.config))
     cfg.merge_from_dict(options)
@@ -89,16 +77,11 @@ def test_commands_build_their_method(row):
                    and len(path) == 3)
 
 
-@cache
-def plain(config):
-    return load_config(config)
-
-
-def test_the_iterate_is_that_of_the_schedule():
-    assert 'iter_90000.pth' in commands(rows()['camix-gta-daformer'])[1]
-    assert 'iter_250000.pth' in commands(rows()['camix-gta-deeplabv2'])[1]
-    best = commands(rows()['dacs-gta-best'])
-    assert 'work_dirs/results/dacs-gta/best_mIoU_iter_*.pth' in best[0]
+@pytest.mark.parametrize(('row', 'command', 'checkpoint'), [
+    ('camix-gta-daformer', 1, 'iter_90000.pth'), ('camix-gta-deeplabv2', 1, 'iter_250000.pth'),
+    ('dacs-gta-best', 0, 'work_dirs/results/dacs-gta/best_mIoU_iter_*.pth')])
+def test_the_checkpoint_is_that_of_the_schedule(row, command, checkpoint):
+    assert checkpoint in commands(rows()[row])[command]
 
 
 def write_result(folder, row, images=500, shift=1.0, name='a', **evaluation):
@@ -106,7 +89,7 @@ def write_result(folder, row, images=500, shift=1.0, name='a', **evaluation):
     metrics = {f'{network}/{key}': value for network, by in (('student', shift), ('teacher', shift + 1))
                for key, value in [('mIoU', 0.0), *((f'IoU.{c}', v + by) for c, v in reported.per_class.items())]}
     (folder / 'x.pth').write_bytes(b'x')
-    how = dict(dict(resolution='input', inference='images at 1024x512, whole', scales=None, flip=False), **evaluation)
+    how = dict(resolution='input', inference='images at 1024x512, whole', scales=None, flip=False) | evaluation
     result = result_of(metrics, reported.config, {}, str(folder / 'x.pth'), dict(
         type='RawCityscapesDataset', images=images, size='2048x1024'), reported.classes, how, 'student', row)
     (folder / f'{name}.json').write_text(json.dumps(result))
@@ -123,13 +106,10 @@ def test_a_result_appears_wherever_the_row_is_repeated(tmp_path):
     assert '| DACS, best | 53.84 |  |  |' in text
 
 
-def test_an_unusual_evaluation_is_noted(tmp_path):
+def test_unusual_evaluations_are_noted_and_incomparable_ones_refused(tmp_path):
     write_result(tmp_path, 'dacs-gta', resolution='native')
     assert '- DACS: ours: images at 1024x512, whole, compared at native resolution.' in page(
         '{tables}', read_results(tmp_path))
-
-
-def test_results_that_are_not_comparable_are_refused(tmp_path):
     write_result(tmp_path, 'dacs-gta', images=100)
     with pytest.raises(SystemExit, match='measured on 100 images'):
         read_results(tmp_path)

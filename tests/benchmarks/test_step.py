@@ -9,6 +9,7 @@ import torch
 from benchmarks import timing
 from benchmarks.step import StepTiming, time_step
 from benchmarks.timing import StopWatch
+from mmseg_camix.models.teacher import EMATeacher
 from tests.models import tiny
 from tests.tools_runner import call
 from tests.world import config
@@ -65,37 +66,31 @@ def test_a_repeated_phase_counts_with_its_sum_and_without_inner_phases():
 
 def test_overhead_and_table():
     measured = StepTiming({'data': 10.0, 'source forward': 40.0, 'backward': 40.0, 'EMA': 10.0}, 512.0, 'CPU')
-    assert measured.total == 100
-    assert measured.overhead == pytest.approx(0.2)
-    table = measured.table()
-    assert '| data | 10.0 | 10.0% |' in table
-    assert 'not a network pass: 20.0% of the step; peak memory 512 MiB (CPU)' in table
+    assert (measured.total, measured.overhead) == (100, pytest.approx(0.2))
+    assert '| data | 10.0 | 10.0% |' in measured.table()
+    assert 'not a network pass: 20.0% of the step; peak memory 512 MiB (CPU)' in measured.table()
 
 
-def test_a_timed_step_is_a_whole_step(world, tmp_path):
-    from mmseg_camix.models import teacher
-    made = []
-    inner = teacher.EMATeacher.update
+def test_a_timed_step_is_a_whole_step_by_the_threads_clock(world, tmp_path, monkeypatch):
+    steps_made, inner = [], EMATeacher.update
 
     def update(self, student):
         inner(self, student)
-        made.append(self.steps_made)
+        steps_made.append(self.steps_made)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teacher.EMATeacher, 'update', update)
-        time_step(config(world, tmp_path), steps=2, warmup=1)
-    assert made == [1, 2, 3]
+    monkeypatch.setattr(EMATeacher, 'update', update)
+    measured = time_step(config(world, tmp_path), steps=2, warmup=1, clock='thread')
+    assert steps_made == [1, 2, 3]
+    assert measured.total > 0
+    assert "the thread's own time" in measured.table()
 
 
-def test_the_threads_clock_excludes_waiting(world, tmp_path):
+def test_the_threads_clock_excludes_waiting():
     watch = StopWatch(torch.device('cpu'), timing.CLOCKS['thread'])
     with watch('phase'):
         time.sleep(0.05)
     watch.end_step()
     assert watch.seconds['phase'][0] < 0.03
-    measured = time_step(config(world, tmp_path), steps=1, warmup=0, clock='thread')
-    assert measured.total > 0
-    assert "the thread's own time" in measured.table()
 
 
 def test_tool(world, tmp_path, capsys):

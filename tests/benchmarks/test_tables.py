@@ -29,33 +29,23 @@ def cells(table):
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines()]
 
 
-def test_spread():
-    assert [spread(values) for values in ([], [41.25], [20.0, 21.0, 22.0])] == ['-', '41.2', '21.0 ± 1.0']
-
-
-def test_summary_table(made_up):
+def test_tables(made_up):
     rows, runs, results = made_up
+    assert spread([]) == '-'
     head, _, *lines = cells(summary_table(collect(*made_up)))
     assert head == ['method', 'student mIoU', 'teacher mIoU', 'source val mIoU', 'classes below 1 %', 'seeds', 'config']
     assert lines == [['Source only', '21.0 ± 1.0', '-', '78.0 ± 0.0', '1.0', '3', '`so.py`'],
                      ['DACS', '41.2', '42.2', '-', '1.0', '1', '`dacs.py` with `x=1`']]
     assert 'source val mIoU' not in cells(summary_table(collect(rows[1:], runs, results)))[0]
-
-
-def test_class_table(made_up):
     head, _, *lines = cells(class_table(collect(*made_up)))
     assert [head, *lines] == [['student IoU', 'road', 'train'], ['Source only', '91', '0'], ['DACS', '90', '0']]
 
 
-def test_missing_runs_are_named(made_up):
-    _, runs, results = made_up
+def test_missing_runs_are_named_and_other_protocols_do_not_count(made_up):
+    rows, runs, results = made_up
     assert missing_runs(runs, results) == 'Not run yet: "DACS" (seed 1, seed 2); "New".'
     assert missing_runs(runs[:3], results) == ''
-
-
-def test_results_of_another_protocol_do_not_count(made_up):
-    rows, _, results = made_up
-    assert [len(seeds) for _, seeds in collect(rows, [Run(rows[0], seed, 'p') for seed in range(3)], results)] == [3]
+    assert [len(seeds) for _, seeds in collect(rows, runs[:3], results)] == [3]
     assert collect(rows, [Run(rows[0], 0, 'changed')], results) == []
 
 

@@ -1,6 +1,7 @@
 """The miniature benchmark: plausible pictures, in files like those of the real sets."""
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -33,11 +34,15 @@ def files(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob('*')) if path.is_file()}
 
 
+def write(root: Path, sets: tuple[str, ...] = SETS, **options: object) -> dict[str, int]:
+    return write_benchmark(root, sets, **dict(train=1, val=0, height=48) | options)
+
+
 @pytest.fixture(scope='module')
 def small(tmp_path_factory) -> Path:
     """A benchmark of two training images and one for validation."""
     root = tmp_path_factory.mktemp('mini')
-    write_benchmark(root, train=2, val=1, height=48)
+    write(root, train=2, val=1)
     return root
 
 
@@ -75,50 +80,48 @@ def test_synthia_labels_have_the_class_in_the_first_channel_of_a_16_bit_png(smal
     np.testing.assert_array_equal(np.vectorize(back.get)(classes), drawn)
 
 
-def test_cityscapes_files_hold_what_was_drawn_and_the_right_way_round(small):
-    stem = small / 'cityscapes' / '{}' / 'train/minidorf/minidorf_000000_000019_{}.png'
-    image, label = render('cityscapes', 'train', 1, 0, (96, 48))
-    saved = Image.open(str(stem).format('leftImg8bit', 'leftImg8bit'))
-    assert saved.mode == 'RGB'
-    np.testing.assert_array_equal(np.array(saved), image)
-    saved = Image.open(str(stem).format('gtFine', 'gtFine_labelIds'))
-    assert saved.mode == 'L'
-    np.testing.assert_array_equal(np.array(saved), label)
+def test_cityscapes_files_hold_the_drawn_pictures(small):
+    pictures = render('cityscapes', 'train', 1, 0, (96, 48))
+    for picture, mode, folder, suffix in zip(pictures, ('RGB', 'L'), ('leftImg8bit', 'gtFine'),
+                                             ('leftImg8bit', 'gtFine_labelIds')):
+        saved = Image.open(small / f'cityscapes/{folder}/train/minidorf/minidorf_000000_000019_{suffix}.png')
+        assert saved.mode == mode
+        np.testing.assert_array_equal(np.array(saved), picture)
 
 
 def test_bytes_depend_on_the_seed_alone(small, tmp_path):
-    write_benchmark(tmp_path / 'again', train=2, val=1, height=48, workers=2)
-    assert files(tmp_path / 'again') == files(small)
-    write_benchmark(tmp_path / 'more', ('synthia',), train=3, val=0, height=48)
-    more, base = files(tmp_path / 'more'), files(small)
+    base = files(small)
+    write(tmp_path / 'again', train=2, val=1, workers=2)
+    assert files(tmp_path / 'again') == base
+    write(tmp_path / 'more', ('synthia',), train=3)
+    more = files(tmp_path / 'more')
     assert all(more[name] == base[name] for name in base if name.startswith('synthia'))
-    write_benchmark(tmp_path / 'other', ('gta',), seed=1, train=2, val=1, height=48)
+    write(tmp_path / 'other', ('gta',), seed=1, train=2, val=1)
     other = files(tmp_path / 'other')
     assert all(other[name] != base[name] for name in other if name.endswith('.png'))
 
 
 def test_complete_sets_are_left_untouched_and_missing_files_redrawn(tmp_path):
-    options = dict(train=2, val=1, height=48)
-    assert write_benchmark(tmp_path, **options) == dict(gta=3, synthia=2, cityscapes=3)
+    assert write(tmp_path, train=2, val=1) == dict(gta=3, synthia=2, cityscapes=3)
     before = files(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.png')}
-    assert write_benchmark(tmp_path, **options) == dict(gta=0, synthia=0, cityscapes=0)
+    assert write(tmp_path, train=2, val=1) == dict(gta=0, synthia=0, cityscapes=0)
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.png')}
     (tmp_path / 'gta/labels/00002.png').unlink()
     (tmp_path / 'mini.json').rename(tmp_path / 'mini.unfinished.json')  # as if interrupted
-    assert write_benchmark(tmp_path, **options) == dict(gta=1, synthia=0, cityscapes=0)
+    assert write(tmp_path, train=2, val=1) == dict(gta=1, synthia=0, cityscapes=0)
     assert files(tmp_path) == before
 
 
 def test_other_options_are_refused_with_the_remedy(tmp_path):
-    write_benchmark(tmp_path, ('gta',), train=1, val=0, height=48)
+    write(tmp_path, ('gta',))
     before = files(tmp_path)
     with pytest.raises(FileExistsError, match='other options.*--overwrite'):
-        write_benchmark(tmp_path, ('gta',), train=2, val=0, height=48)
+        write(tmp_path, ('gta',), train=2)
     assert files(tmp_path) == before
-    write_benchmark(tmp_path, ('synthia',), train=1, val=0, height=48)  # another set may join
+    write(tmp_path, ('synthia',))  # another set may join
     assert set(json.loads((tmp_path / 'mini.json').read_text())['sets']) == {'gta', 'synthia'}
-    write_benchmark(tmp_path, ('gta',), train=1, val=1, height=64, overwrite=True)
+    write(tmp_path, ('gta',), val=1, height=64, overwrite=True)
     assert Image.open(tmp_path / 'gta/images/00002.png').size == (160, 90)
 
 
@@ -126,9 +129,9 @@ def test_foreign_data_and_unknown_sets_are_refused(tmp_path):
     (tmp_path / 'gta').mkdir()
     for overwrite in (False, True):
         with pytest.raises(FileExistsError, match='not made by this tool'):
-            write_benchmark(tmp_path, ('gta',), train=1, height=48, overwrite=overwrite)
+            write(tmp_path, ('gta',), overwrite=overwrite)
     with pytest.raises(ValueError, match=r"'kitti'.*'gta', 'synthia', 'cityscapes'"):
-        write_benchmark(tmp_path, ('kitti',))
+        write(tmp_path, ('kitti',))
     assert files(tmp_path) == {}
 
 
@@ -140,9 +143,9 @@ def test_a_failure_leaves_nothing_half_written(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(writer, '_save_palette', fail)
         with pytest.raises(OSError, match='disk full'):
-            write_benchmark(tmp_path, ('gta',), train=1, val=0, height=48)
+            write(tmp_path, ('gta',))
         assert set(files(tmp_path)) == {'gta/images/00001.png', 'mini.unfinished.json'}
-    assert write_benchmark(tmp_path, ('gta',), train=1, val=0, height=48) == dict(gta=1)
+    assert write(tmp_path, ('gta',)) == dict(gta=1)
     assert {p.name for p in tmp_path.glob('*.json')} == {'mini.json'}
 
 
@@ -182,43 +185,40 @@ def test_classes_and_where_they_are(name):
 
 
 def test_every_class_is_learnable_in_the_default_training_set():
-    """Of the layouts, so that it is quick: every rare kind is in at least 8 % of 400 streets."""
+    """Of the layouts, which are quick to make: every rare kind is in at least 8 of 100 streets."""
     for name in ('gta', 'cityscapes'):
-        kinds = [{thing.kind for thing in scene_of(name, 'train', k, 0).things} |
-                 {thing.kind for thing in scene_of(name, 'train', k, 0).rows} for k in range(100)]
+        scenes = [scene_of(name, 'train', k, 0) for k in range(100)]
+        kinds = [{thing.kind for thing in (*scene.things, *scene.rows)} for scene in scenes]
         for kind in ('train', 'bus', 'truck', 'motorcycle', 'bicycle', 'light', 'wall', 'fence'):
             assert sum(kind in street for street in kinds) >= 8, kind
 
 
-def blobs(label: np.ndarray, raw: int, least: int) -> list[np.ndarray]:
-    """The connected regions of a class with at least so many pixels, as masks (H, W) bool."""
-    _, regions, stats, _ = cv2.connectedComponentsWithStats((label == raw).astype(np.uint8))
-    return [regions == i for i in range(1, len(stats)) if stats[i, cv2.CC_STAT_AREA] >= least]
+def regions_of(raw: int, min_pixels: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(label, mask) (H, W) of each connected region of a class in all sets."""
+    for label in (label for name in SETS for label in samples(name)[1]):
+        _, regions, stats, _ = cv2.connectedComponentsWithStats((label == raw).astype(np.uint8))
+        yield from ((label, regions == i) for i in range(1, len(stats)) if stats[i, cv2.CC_STAT_AREA] >= min_pixels)
 
 
-def touches(blob: np.ndarray, other: np.ndarray) -> bool:
-    """Is there a pixel of the other mask next to the blob, or one further?"""
-    return bool((cv2.dilate(blob.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0)[other].any())
+def near(mask: np.ndarray, side: int = 5) -> np.ndarray:
+    """The mask grown by half of `side` pixels."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
 
 
 @pytest.mark.parametrize('raw', [L.LIGHT, L.SIGN])
 def test_lights_and_signs_hang_on_poles(raw):
-    touching = [touches(blob, label == L.POLE) for name in SETS for label in samples(name)[1]
-             for blob in blobs(label, raw, 10)]
+    touching = [(near(region) & (label == L.POLE)).any() for label, region in regions_of(raw, 10)]
     assert len(touching) >= 10
     assert np.mean(touching) > 0.8  # cars and people hide some poles
 
 
 def test_riders_sit_on_their_bikes():
     touching, above = [], []
-    for name in SETS:
-        for label in samples(name)[1]:
-            bikes = (label == L.BICYCLE) | (label == L.MOTORCYCLE)
-            for blob in blobs(label, L.RIDER, 20):
-                touching.append(touches(blob, bikes))
-                mine = bikes & (cv2.dilate(blob.astype(np.uint8), np.ones((15, 15))) > 0)
-                if mine.any():
-                    above.append(np.nonzero(blob)[0].mean() < np.nonzero(mine)[0].mean())
+    for label, rider in regions_of(L.RIDER, 20):
+        bikes = (label == L.BICYCLE) | (label == L.MOTORCYCLE)
+        touching.append((near(rider) & bikes).any())
+        if (bike := bikes & near(rider, 15)).any():
+            above.append(np.nonzero(rider)[0].mean() < np.nonzero(bike)[0].mean())
     assert len(above) >= 8
     assert np.mean(touching) > 0.8
     assert np.mean(above) > 0.9
@@ -227,32 +227,26 @@ def test_riders_sit_on_their_bikes():
 @pytest.mark.parametrize('name', SETS)
 def test_another_size_shows_the_same_scene(name):
     width, height = default_size(name, 96)
+    images, labels = samples(name)
     for index in range(3):
-        image, label = render(name, 'train', index, 0, (width, height))
-        image2, label2 = render(name, 'train', index, 0, (2 * width, 2 * height))
-        assert (label2[1::2, 1::2] == label).mean() > 0.9
-        small = cv2.resize(image2, (width, height), interpolation=cv2.INTER_AREA).astype(float)
-        assert np.abs(small - image).mean() < 16
-
-
-def saturation(images: np.ndarray) -> float:
-    return float((images.max(-1).astype(float) - images.min(-1)).mean())
-
-
-def roughness(images: np.ndarray) -> float:
-    """Median difference between neighbours: grain, as most pixels lie on smooth surfaces."""
-    return float(np.median(np.abs(np.diff(images.astype(float), axis=2))))
+        large, large_label = render(name, 'train', index, 0, (2 * width, 2 * height))
+        assert (large_label[1::2, 1::2] == labels[index]).mean() > 0.9
+        reduced = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA).astype(float)
+        assert np.abs(reduced - images[index]).mean() < 16
 
 
 def test_the_domains_differ():
-    gta, synthia, city = (samples(name)[0] for name in SETS)
-    assert saturation(gta) > 1.5 * saturation(city)
-    assert saturation(gta) > 1.1 * saturation(synthia)
-    assert roughness(city) > 2 * roughness(gta)
-    road = {name: samples(name)[0][samples(name)[1] == L.ROAD].mean(0) for name in SETS}
-    assert np.ptp(np.array(list(road.values())), axis=0).max() > 8
-    green = city[..., 1].mean() - (city[..., 0].mean() + city[..., 2].mean()) / 2
-    assert green > 4  # Cityscapes' cast
+    images = [samples(name)[0].astype(float) for name in SETS]
+    gta, synthia, city = ((image.max(-1) - image.min(-1)).mean() for image in images)  # saturation
+    assert gta > 1.5 * city
+    assert gta > 1.1 * synthia
+    # Median difference between neighbours: grain, as most pixels lie on smooth surfaces.
+    gta, _, city = (np.median(np.abs(np.diff(image, axis=2))) for image in images)
+    assert city > 2 * gta
+    roads = [samples(name)[0][samples(name)[1] == L.ROAD].mean(0) for name in SETS]
+    assert np.ptp(np.array(roads), axis=0).max() > 8
+    red, green, blue = images[2].mean((0, 1, 2))
+    assert green - (red + blue) / 2 > 4  # Cityscapes' cast
 
 
 def test_layouts_follow_the_real_sets():
@@ -272,12 +266,11 @@ def test_camera_against_rotation_written_out():
     ahead = np.array([np.sin(.1) * np.cos(.06), -np.sin(.06), np.cos(.1) * np.cos(.06)])
     middle = CAMERA.image(CAMERA.view(CAMERA.position + 7 * ahead))
     np.testing.assert_allclose(middle, (1., 0.5), atol=1e-9)
-    rows = 200
-    depth = CAMERA.ground_depth(rows)
+    depth = CAMERA.ground_depth(200)
     for z in (3., 10., 30.):
         view = CAMERA.view(np.array([0.5, 0., z]))
-        row = CAMERA.image(view)[1] * rows
-        expected = np.interp(row, np.arange(rows)[depth < 999] + 0.5, depth[depth < 999])
+        row = CAMERA.image(view)[1] * 200
+        expected = np.interp(row, np.arange(200)[depth < 999] + 0.5, depth[depth < 999])
         assert expected == pytest.approx(view[2], rel=0.03)
     assert depth[0] == 1000
 
@@ -298,15 +291,13 @@ def test_image_and_label_come_from_the_same_stroke():
     quad = np.array([[-1, .5, 8], [1.5, .5, 8], [1.5, 2.5, 8], [-1, 2.5, 8.]])
     canvas.polygon(quad, (200, 10, 30), canvas.part(L.BUS, 8.))
     image, label, depth = canvas.finish()
-    inside = (image == (200, 10, 30)).all(-1)
-    assert inside.sum() > 50
-    assert (label[inside] == L.BUS).all()
+    bus = label == L.BUS
+    assert bus.sum() > 50
+    assert (image[bus] == (200, 10, 30)).all()
     assert (label[(image == 0).all(-1)] == L.SKY).all()
-    assert depth[label == L.BUS] == pytest.approx(8, rel=0.3)
-    corners = CAMERA.image(CAMERA.view(quad)) * (40, 40)
-    columns = np.nonzero((label == L.BUS).any(0))[0]
-    assert columns.min() == pytest.approx(corners[:, 0].min(), abs=1)
-    assert columns.max() + 1 == pytest.approx(corners[:, 0].max(), abs=1)
+    assert depth[bus] == pytest.approx(8, rel=0.3)
+    corners, columns = CAMERA.image(CAMERA.view(quad))[:, 0] * 40, np.nonzero(bus.any(0))[0]
+    assert (columns.min(), columns.max() + 1) == pytest.approx((corners.min(), corners.max()), abs=1)
 
 
 def test_shadows_change_colours_and_not_owners():
