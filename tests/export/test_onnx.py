@@ -36,7 +36,7 @@ def predicted(segmentor, images):
     shapes = dict(ori_shape=images.shape[2:], img_shape=images.shape[2:])
     data = [dict(inputs=torch.from_numpy(image), data_samples=SegDataSample(metainfo=shapes)) for image in images]
     with torch.no_grad():
-        return np.stack([one.seg_logits.data.numpy() for one in segmentor.test_step(pseudo_collate(data))])
+        return np.stack([sample.seg_logits.data.numpy() for sample in segmentor.test_step(pseudo_collate(data))])
 
 
 def noise(*shape):
@@ -47,35 +47,31 @@ def noise(*shape):
 def small(tmp_path_factory):
     """(network, file of a graph that normalises, differences)."""
     path = tmp_path_factory.mktemp('onnx') / 'model.onnx'
-    found = network(tiny.small())
-    return found, path, write_onnx(found, path, with_preprocessing=True)
+    plain = network(tiny.small())
+    return plain, path, write_onnx(plain, path, with_preprocessing=True)
 
 
 def test_with_preprocessing(small):
-    found, path, differences = small
+    plain, path, differences = small
     assert list(differences) == ['1 x 32 x 32', '3 x 32 x 32', '2 x 48 x 64']
     assert all(value < 1e-4 for value in differences.values())
     for shape in ((1, 3, 32, 32), (4, 3, 40, 24)):
         images = noise(*shape)
-        np.testing.assert_allclose(run(path, images), predicted(found.build(), images), atol=1e-5)
-
-
-def test_what_the_file_says_of_itself(small):
-    model = onnx.load(small[1])
+        np.testing.assert_allclose(run(path, images), predicted(plain.build(), images), atol=1e-5)
+    model = onnx.load(path)
     onnx.checker.check_model(model)
     props = {prop.key: prop.value for prop in model.metadata_props}
     assert json.loads(props['classes']) == list(CLASSES[:tiny.CLASSES])
     assert json.loads(props['palette']) == PALETTE[:tiny.CLASSES]
     assert props['input'] == 'uint8, bgr, 0 to 255'
-    assert [one.name for one in model.graph.input] == ['image']
-    assert [one.name for one in model.graph.output] == ['logits']
+    assert [node.name for node in (*model.graph.input, *model.graph.output)] == ['image', 'logits']
 
 
 def test_one_size_without_preprocessing(tmp_path):
     segmentor = tiny.small(crop=(32, 48))
     segmentor['data_preprocessor'].update(mean=[1.0, 2.0, 3.0], bgr_to_rgb=False)
-    found = network(segmentor)
-    differences = write_onnx(found, tmp_path / 'model.onnx', size=(24, 40), opset=18)
+    plain = network(segmentor)
+    differences = write_onnx(plain, tmp_path / 'model.onnx', size=(24, 40), opset=18)
     assert list(differences) == ['1 x 24 x 40', '3 x 24 x 40']
     model = onnx.load(tmp_path / 'model.onnx')
     assert model.opset_import[0].version == 18
@@ -85,7 +81,7 @@ def test_one_size_without_preprocessing(tmp_path):
     images = noise(2, 3, 24, 40)
     normalised = (images.astype(np.float32) - np.array([1, 2, 3])[:, None, None]) / np.array(tiny.STD)[:, None, None]
     np.testing.assert_allclose(run(tmp_path / 'model.onnx', normalised.astype(np.float32)),
-                               predicted(found.build(), images), atol=1e-5)
+                               predicted(plain.build(), images), atol=1e-5)
     with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument):
         run(tmp_path / 'model.onnx', np.zeros((1, 3, 32, 40), np.float32))
 
@@ -96,47 +92,42 @@ def test_attention_at_any_size(tmp_path):
     segmentor['backbone'].update(num_stages=1, num_layers=[1], num_heads=[2], patch_sizes=[7], strides=[4],
                                  sr_ratios=[2], out_indices=(0,))
     segmentor['decode_head'].update(in_channels=[16], in_index=[0])
-    found = network(segmentor)
-    assert len(write_onnx(found, tmp_path / 'model.onnx')) == 3
+    plain = network(segmentor)
+    assert len(write_onnx(plain, tmp_path / 'model.onnx')) == 3
     image = torch.randn(1, 3, 56, 72)
     with torch.no_grad():
-        expected = found.build().predict(image)[0].seg_logits.data
+        expected = plain.build().predict(image)[0].seg_logits.data
     np.testing.assert_allclose(run(tmp_path / 'model.onnx', image.numpy())[0], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(('change', 'match'), [
-    (0.1, 'computes something else than PyTorch: logits of an input of 1 x 32 x 32 differ by '),
-    (float('nan'), 'computes something else'),
-])
-def test_another_network_is_an_error(small, change, match):
-    found, path, _ = small
-    segmentor = found.build()
-    graph = Graph(segmentor, with_preprocessing=True)
-    content = path.read_bytes()
-    assert compared(graph, content, [(1, 32, 32)])
+@pytest.mark.parametrize(('change', 'as_bytes', 'match'), [
+    (0.1, True, 'computes something else than PyTorch: logits of an input of 1 x 32 x 32 differ by '),
+    (float('nan'), True, 'computes something else'),
+    (0, False, 'onnxruntime cannot run the graph on an input of 1 x 32 x 32')])
+def test_a_graph_of_another_network_is_an_error(small, change, as_bytes, match):
+    segmentor, content = small[0].build(), small[1].read_bytes()
+    assert compared(Graph(segmentor, with_preprocessing=True), content, [(1, 32, 32)])
     with torch.no_grad():
         segmentor.decode_head.conv_seg.bias[2] += change
     with pytest.raises(ExportError, match=match):
-        compared(graph, content, [(1, 32, 32)])
-
-
-def test_a_graph_that_does_not_run_is_an_error(small):
-    graph = Graph(small[0].build())  # floats, where the graph takes bytes
-    with pytest.raises(ExportError, match='onnxruntime cannot run the graph on an input of 1 x 32 x 32'):
-        compared(graph, small[1].read_bytes(), [(1, 32, 32)])
+        compared(Graph(segmentor, with_preprocessing=as_bytes), content, [(1, 32, 32)])
 
 
 @MODELS.register_module()
-class Undecided(BaseModule):
-    """A backbone that decides by what it sees, which no graph can."""
+class DataDependent(BaseModule):
+    """A backbone with a branch that depends on the image, which no graph can have."""
 
     def forward(self, image):
         return (image if image.mean() > 0 else -image,)
 
 
-def test_a_network_without_a_graph(tmp_path):
-    with pytest.raises(ExportError, match='torch cannot export this network to ONNX.*--size HEIGHT WIDTH'):
-        write_onnx(network(tiny.encoder_decoder(dict(type='Undecided'), tiny.linear_head())), tmp_path / 'x.onnx')
+@pytest.mark.parametrize(('segmentor', 'options', 'match'), [
+    (tiny.encoder_decoder(dict(type='DataDependent'), tiny.linear_head()), {},
+     'torch cannot export this network to ONNX.*--size HEIGHT WIDTH'),
+    (tiny.small(), dict(size=(32, 48), opset=1), 'torch wrote opset 18 and cannot convert it to 1; leave out --opset')])
+def test_a_failed_export_leaves_no_file(tmp_path, segmentor, options, match):
+    with pytest.raises(ExportError, match=match):
+        write_onnx(network(segmentor), tmp_path / 'x.onnx', **options)
     assert not list(tmp_path.iterdir())
 
 
@@ -147,9 +138,3 @@ def test_a_package_is_missing(small, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'onnxscript', None)
     with pytest.raises(ExportError, match='pip install onnx onnxscript onnxruntime'):
         write_onnx(small[0], tmp_path / 'x.onnx')
-
-
-def test_an_opset_that_torch_does_not_write(tmp_path):
-    with pytest.raises(ExportError, match='torch wrote opset 18 and cannot convert it to 1; leave out --opset'):
-        write_onnx(network(tiny.small()), tmp_path / 'a.onnx', (32, 48), opset=1)
-    assert not (tmp_path / 'a.onnx').exists()

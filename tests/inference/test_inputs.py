@@ -10,45 +10,40 @@ from mmseg_camix_tools.inference.inputs import InputsError, find_items
 @pytest.fixture
 def folder(tmp_path):
     for name in ('in/b.png', 'in/a.JPG', 'in/deep/er/c.v2.jpeg', 'in/deep/clip.MP4', 'in/notes.txt', 'in/.hidden.png',
-                 'in/.git/d.png', 'in/out/a.png', 'odd/scan.xyz', 'other/b.png'):
+                 'in/.git/d.png', 'in/out/a.png', 'odd/scan.xyz', 'other/b.png', 'a[1].png'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b'')
     return tmp_path
 
 
-def found(folder, *inputs, out='elsewhere'):
-    items = find_items([str(folder / one) for one in inputs], folder / out)
-    return [(str(item.path.relative_to(folder)), str(item.name), item.is_video) for item in items]
+def items_of(folder, *inputs, out='elsewhere'):
+    """(path, name) of each item; the name of a video ends in '.video'."""
+    items = find_items([str(folder / given) for given in inputs], folder / out)
+    return [(str(item.path.relative_to(folder)), f'{item.name}{".video" * item.is_video}') for item in items]
 
 
-def test_a_folder_is_searched_through_and_paths_are_kept(folder):
-    assert found(folder, 'in') == [
-        ('in/a.JPG', 'a', False), ('in/b.png', 'b', False), ('in/deep/clip.MP4', 'deep/clip', True),
-        ('in/deep/er/c.v2.jpeg', 'deep/er/c.v2', False), ('in/out/a.png', 'out/a', False)]
+def test_paths_in_a_folder_are_kept_and_files_stay_in_the_order_given(folder):
+    assert items_of(folder, 'in') == [
+        ('in/a.JPG', 'a'), ('in/b.png', 'b'), ('in/deep/clip.MP4', 'deep/clip.video'),
+        ('in/deep/er/c.v2.jpeg', 'deep/er/c.v2'), ('in/out/a.png', 'out/a')]
+    assert items_of(folder, 'odd/scan.xyz', 'in/b.png', 'in/a.JPG') == [
+        ('odd/scan.xyz', 'scan'), ('in/b.png', 'b'), ('in/a.JPG', 'a')]
 
 
-def test_results_of_an_earlier_call_are_no_inputs(folder):
-    assert [name for _, name, _ in found(folder, 'in', out='in/out')] == ['a', 'b', 'deep/clip', 'deep/er/c.v2']
-    assert [name for _, name, _ in found(folder, 'in/**/*.png', out='in/out')] == ['b']
-    assert [name for _, name, _ in found(folder, 'in/out/a.png', out='in/out')] == ['a'], 'but one that is named is'
+@pytest.mark.parametrize(('given', 'out', 'names'), [
+    # results of an earlier call are no inputs, unless they are named
+    ('in', 'in/out', ['a', 'b', 'deep/clip.video', 'deep/er/c.v2']), ('in/**/*.png', 'in/out', ['b']),
+    ('in/out/a.png', 'in/out', ['a']),
+    # patterns, and a name that looks like one
+    ('in/*.*', 'o', ['a', 'b']), ('in/**/*.jp*g', 'o', ['deep/er/c.v2']),
+    ('in/de?p/**', 'o', ['deep/clip.video', 'deep/er/c.v2']), ('a[1].png', 'o', ['a[1]'])])
+def test_names_of_results(folder, given, out, names):
+    assert [name for _, name in items_of(folder, given, out=out)] == names
 
 
-def test_files_of_any_suffix_in_the_order_given(folder):
-    assert found(folder, 'odd/scan.xyz', 'in/b.png', 'in/a.JPG') == [
-        ('odd/scan.xyz', 'scan', False), ('in/b.png', 'b', False), ('in/a.JPG', 'a', False)]
-
-
-def test_patterns(folder, monkeypatch):
-    assert found(folder, 'in/*.*') == [('in/a.JPG', 'a', False), ('in/b.png', 'b', False)]
-    assert [name for _, name, _ in found(folder, 'in/**/*.jp*g')] == ['deep/er/c.v2']
-    assert [name for _, name, _ in found(folder, 'in/de?p/**')] == ['deep/clip', 'deep/er/c.v2']
+def test_relative_patterns(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert [item.name for item in find_items(['*/b.png'], Path('elsewhere'))] == [Path('in/b'), Path('other/b')]
-
-
-def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
-    (tmp_path / 'a[1].png').write_bytes(b'')
-    assert [item.name for item in find_items([str(tmp_path / 'a[1].png')], tmp_path / 'out')] == [Path('a[1]')]
 
 
 @pytest.mark.parametrize(('inputs', 'out', 'match'), [
@@ -60,8 +55,8 @@ def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
 ])
 def test_mistakes(folder, inputs, out, match):
     with pytest.raises(InputsError, match=match):
-        found(folder, *inputs, out=out)
+        items_of(folder, *inputs, out=out)
 
 
-def test_twice_the_same_is_no_mistake(folder):
-    assert len(found(folder, 'in/b.png', 'in/b.png')) == 2
+def test_an_input_may_be_repeated(folder):
+    assert len(items_of(folder, 'in/b.png', 'in/b.png')) == 2

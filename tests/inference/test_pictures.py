@@ -13,32 +13,25 @@ LABEL = np.random.RandomState(1).randint(0, 19, (6, 8)).astype(np.uint8)
 
 
 def test_colours_are_bgr():
-    found = drawing('colour', CLASSES, PALETTE)(IMAGE, LABEL)
+    picture = drawing('colour', CLASSES, PALETTE)(IMAGE, LABEL)
     for y, x in np.ndindex(LABEL.shape):
-        assert found[y, x].tolist() == PALETTE[LABEL[y, x]][::-1]
+        assert picture[y, x].tolist() == PALETTE[LABEL[y, x]][::-1]
 
 
 @pytest.mark.parametrize('opacity', [0.0, 0.3, 1.0])
 def test_overlays(opacity):
-    found = drawing('overlay', CLASSES, PALETTE, opacity)(IMAGE, LABEL)
-    colours = np.array(PALETTE)[LABEL][..., ::-1]
-    assert found.dtype == np.uint8
-    assert np.abs(found - (IMAGE * (1 - opacity) + colours * opacity)).max() <= 0.5 + 1e-6
+    draw = drawing('overlay', CLASSES, PALETTE, opacity)
+    picture, colours = draw(IMAGE, LABEL), np.array(PALETTE)[LABEL][..., ::-1]
+    assert picture.dtype == np.uint8
+    assert np.abs(picture - (IMAGE * (1 - opacity) + colours * opacity)).max() <= 0.5 + 1e-6
+    np.testing.assert_array_equal(draw(IMAGE.astype(np.float32), LABEL), picture)
 
 
-def test_an_image_in_floats():
-    draw = drawing('overlay', CLASSES, PALETTE)
-    np.testing.assert_array_equal(draw(IMAGE.astype(np.float32), LABEL), draw(IMAGE, LABEL))
-
-
-def test_labels_are_the_networks_numbers():
+def test_labels_are_the_networks_numbers_or_raw_ids():
     np.testing.assert_array_equal(drawing('labels', CLASSES, PALETTE)(IMAGE, LABEL), LABEL)
-
-
-def test_raw_ids_come_back_as_train_ids():
-    found = drawing('labels', CLASSES, PALETTE, ids='raw')(IMAGE, LABEL)
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(to_train_ids(found, 'cityscapes', 'x.png'), LABEL)
+    picture = drawing('labels', CLASSES, PALETTE, ids='raw')(IMAGE, LABEL)
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(to_train_ids(picture, 'cityscapes', 'x.png'), LABEL)
     assert raw_ids(['car', 'road']).tolist() == [26, 7]
     assert raw_ids(CLASSES).tolist() == list(get_encoding('cityscapes').raw_ids.values())
 
@@ -54,6 +47,6 @@ def test_mistakes():
 @pytest.mark.parametrize(('picture', 'dtype'), [(LABEL, np.uint8), (IMAGE, np.uint8),
                                                 (LABEL.astype(np.int16) * 300, np.uint16)])
 def test_files(picture, dtype):
-    found = cv2.imdecode(np.frombuffer(png(picture), np.uint8), cv2.IMREAD_UNCHANGED)
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(found, picture)
+    decoded = cv2.imdecode(np.frombuffer(png(picture), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded.dtype == dtype
+    np.testing.assert_array_equal(decoded, picture)

@@ -11,6 +11,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.datasets.encodings import PALETTE, get_encoding
 from mmseg_camix_tools.export.files import open_network
+from mmseg_camix_tools.inference.predictor import Predictor
 from mmseg_camix_tools.inference.videos import VideoReader, VideoWriter
 from tests.datasets.tiny import write_image
 from tests.export import networks
@@ -69,26 +70,36 @@ def expected(place):
 
 
 def read(path):
-    found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    assert found is not None, path
-    return found
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert picture is not None, path
+    return picture
 
 
 def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
 
 
+@pytest.fixture
+def predict(place, capsys):
+    """Runs the tool with the training's checkpoint; returns (exit code or error, stdout, stderr)."""
+    def run(*arguments):
+        capsys.readouterr()
+        code = call('predict.py', place / 'run/iter_1.pth', *arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+    return run
+
+
 @pytest.mark.parametrize(('options', 'prefix'), [([], 'teacher.model.'), (['--student'], 'student.'),
                                                  (['--tested', '--batch-size', 4], 'student.')])
-def test_labels_of_a_folder(place, expected, tmp_path, capsys, options, prefix):
-    assert call('predict.py', place / 'run/iter_1.pth', place / 'images', '--out', tmp_path, '--as', 'labels',
-                *options) == 0
+def test_labels_of_a_folder(place, predict, expected, tmp_path, options, prefix):
+    code, summary, bar = predict(place / 'images', '--out', tmp_path, '--as', 'labels', *options)
+    assert code == 0
     assert files(tmp_path) == ['a.png', 'deep/b.png', 'deep/c.png']
     for name in files(tmp_path):
         np.testing.assert_array_equal(read(tmp_path / name), expected(prefix, place / 'images' / name))
-    said = capsys.readouterr()
-    assert f'3 predicted, 0 already there, 0 unreadable -> {tmp_path}' in said.out
-    assert '3/3' in said.err
+    assert f'3 predicted, 0 already there, 0 unreadable -> {tmp_path}' in summary
+    assert '3/3' in bar
 
 
 def test_colours_overlays_and_raw_ids(place, expected, tmp_path):
@@ -99,9 +110,9 @@ def test_colours_overlays_and_raw_ids(place, expected, tmp_path):
                             (['--opacity', 0.25], (0.75 * read(image) + 0.25 * colours).round())):
         assert call('predict.py', place / 'cfg.py', place / 'run/iter_1.pth', image, '--out', tmp_path, '--overwrite',
                     *options) == 0
-        found = read(tmp_path / 'a.png')
-        assert found.shape == wanted.shape
-        assert np.abs(found.astype(float) - wanted).max() <= (1 if '--opacity' in options else 0)
+        picture = read(tmp_path / 'a.png')
+        assert picture.shape == wanted.shape
+        assert np.abs(picture.astype(float) - wanted).max() <= (1 if '--opacity' in options else 0)
 
 
 def test_an_export_predicts_the_same(place, expected, tmp_path):
@@ -113,67 +124,51 @@ def test_an_export_predicts_the_same(place, expected, tmp_path):
         np.testing.assert_array_equal(read(out / 'a.png'), expected('teacher.model.', place / 'images/a.png'))
 
 
-def test_a_video_gives_a_video(place, tmp_path, capsys):
-    assert call('predict.py', place / 'run/iter_1.pth', place / 'clip.mp4', place / 'images/a.png', '--out', tmp_path,
-                '--as', 'colour') == 0
+def test_a_video_gives_a_video(place, predict, tmp_path):
+    code, summary, _ = predict(place / 'clip.mp4', place / 'images/a.png', '--out', tmp_path, '--as', 'colour')
+    assert code == 0
+    assert '6 predicted' in summary
     assert files(tmp_path) == ['a.png', 'clip.mp4']
     reader = VideoReader(tmp_path / 'clip.mp4')
     frames = list(reader)
     assert (len(frames), reader.rate, frames[0].shape) == (5, 12.5, (32, 48, 3))
-    assert '6 predicted' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('options', [['--as', 'labels'], ['--as', 'labels', '--batch-size', 2]])
-def test_frames_of_a_video_are_labelled_as_images_are(place, expected, tmp_path, options):
-    assert call('predict.py', place / 'run/iter_1.pth', place / 'clip.mp4', '--out', tmp_path, *options) == 0
+@pytest.mark.parametrize('options', [[], ['--batch-size', 2]])
+def test_frames_of_a_video_are_labelled_as_images_are(place, predict, expected, tmp_path, options):
+    assert predict(place / 'clip.mp4', '--out', tmp_path, '--as', 'labels', *options)[0] == 0
     assert files(tmp_path) == [f'clip/{i:06}.png' for i in range(5)]
     for number, frame in enumerate(VideoReader(place / 'clip.mp4')):
         cv2.imwrite(str(tmp_path / 'frame.png'), frame)
         np.testing.assert_array_equal(read(tmp_path / f'clip/{number:06}.png'),
                                       expected('teacher.model.', tmp_path / 'frame.png'))
+    assert predict(place / 'clip.mp4', '--out', tmp_path / 'pictures', '--frames')[0] == 0
+    assert read(tmp_path / 'pictures/clip/000004.png').shape == (32, 48, 3)
 
 
-def test_frames_as_pictures(place, tmp_path):
-    assert call('predict.py', place / 'run/iter_1.pth', place / 'clip.mp4', '--out', tmp_path, '--frames') == 0
-    assert read(tmp_path / 'clip/000004.png').shape == (32, 48, 3)
-
-
-def test_unreadable_files_are_named_and_counted(place, tmp_path, capsys):
-    assert call('predict.py', place / 'run/iter_1.pth', place / 'damaged', '--out', tmp_path) == 1
-    said = capsys.readouterr()
+def test_unreadable_files_are_named_and_counted(place, predict, tmp_path):
+    code, summary, warnings = predict(place / 'damaged', '--out', tmp_path)
+    assert code == 1
     assert files(tmp_path) == ['fine.png']
-    assert '1 predicted, 0 already there, 3 unreadable' in said.out
-    for name in ('half.png', 'empty.jpg', 'video.mp4'):
-        assert said.err.count(f'damaged/{name}: ') == 1
-    assert 'ann_file' not in said.err
+    assert '1 predicted, 0 already there, 3 unreadable' in summary
+    assert all(warnings.count(f'damaged/{name}: ') == 1 for name in ('half.png', 'empty.jpg', 'video.mp4'))
+    assert 'ann_file' not in warnings
 
 
-def test_going_on(place, tmp_path, capsys):
-    arguments = [place / 'run/iter_1.pth', place / 'images', place / 'clip.mp4', '--out', tmp_path]
-    assert call('predict.py', *arguments) == 0
+def test_existing_results_are_kept_or_replaced(place, predict, tmp_path):
+    arguments = [place / 'images', place / 'clip.mp4', '--out', tmp_path]
+    assert predict(*arguments)[0] == 0
     (tmp_path / 'deep/b.png').unlink()
-    (tmp_path / 'a.png').write_bytes(b'left alone')
-    before = (tmp_path / 'clip.mp4').stat().st_mtime_ns
-    capsys.readouterr()
-    assert call('predict.py', *arguments, '--skip-existing') == 0
-    assert '1 predicted, 3 already there' in capsys.readouterr().out
-    assert (tmp_path / 'a.png').read_bytes() == b'left alone'
-    assert (tmp_path / 'clip.mp4').stat().st_mtime_ns == before
-    assert call('predict.py', *arguments, '--overwrite') == 0
-    assert read(tmp_path / 'a.png').shape == (40, 56, 3)
-
-
-def test_files_of_the_user_are_not_replaced(place, tmp_path):
     (tmp_path / 'a.png').write_bytes(b'a photo of the cat')
-    error = call('predict.py', place / 'run/iter_1.pth', place / 'images', '--out', tmp_path)
-    assert 'a.png exists; --overwrite replaces results' in error
+    before = (tmp_path / 'clip.mp4').stat().st_mtime_ns
+    assert 'a.png exists; --overwrite replaces results' in predict(*arguments)[0]
+    code, summary, _ = predict(*arguments, '--skip-existing')
+    assert (code, '1 predicted, 3 already there' in summary) == (0, True)
     assert (tmp_path / 'a.png').read_bytes() == b'a photo of the cat'
-    error = call('predict.py', place / 'run/iter_1.pth', place / 'images', '--out', tmp_path / 'a.png')
-    assert 'a.png is a file; give a folder' in error
-
-
-def errors(capsys):
-    return capsys.readouterr().err
+    assert (tmp_path / 'clip.mp4').stat().st_mtime_ns == before
+    assert predict(*arguments, '--overwrite')[0] == 0
+    assert read(tmp_path / 'a.png').shape == (40, 56, 3)
+    assert 'a.png is a file; give a folder' in predict(place / 'images', '--out', tmp_path / 'a.png')[0]
 
 
 def test_a_video_on_a_full_disk(tmp_path):
@@ -190,19 +185,18 @@ def test_a_video_on_a_full_disk(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_network_is_named_and_names_have_no_escapes(place, tmp_path, capsys):
+def test_the_network_is_named_and_names_have_no_escapes(predict, tmp_path):
     bad = tmp_path / 'x\x1b[2J.png'
     bad.write_bytes(b'')
-    assert call('predict.py', place / 'run/iter_1.pth', bad, '--out', tmp_path / 'o') == 1
-    printed = errors(capsys)
+    code, _, printed = predict(bad, '--out', tmp_path / 'o')
+    assert code == 1
     assert 'teacher of DACS, iteration 1 (the method is tested with its student: --tested selects that)' in printed
     assert '\x1b[2J' not in printed
     assert r'x\x1b[2J.png: ' in printed
 
 
-def test_interrupted(place, tmp_path, monkeypatch, capsys):
-    """What was finished is whole, what was not is not there, and a second call does the rest."""
-    from mmseg_camix_tools.inference.predictor import Predictor
+def test_interrupted(place, predict, tmp_path, monkeypatch):
+    """Finished results are complete, others do not exist, and a second call does the rest."""
     label, calls = Predictor.label, []
 
     def interrupting(self, prepared):
@@ -212,28 +206,30 @@ def test_interrupted(place, tmp_path, monkeypatch, capsys):
         return label(self, prepared)
 
     monkeypatch.setattr(Predictor, 'label', interrupting)
-    arguments = [place / 'run/iter_1.pth', place / 'images', place / 'clip.mp4', '--out', tmp_path]
-    assert call('predict.py', *arguments) == 130
-    assert 'stopped; --skip-existing continues' in capsys.readouterr().err
+    arguments = [place / 'images', place / 'clip.mp4', '--out', tmp_path]
+    code, _, printed = predict(*arguments)
+    assert code == 130
+    assert 'stopped; --skip-existing continues' in printed
     assert files(tmp_path) == ['a.png', 'deep/b.png', 'deep/c.png']
-    assert call('predict.py', *arguments, '--skip-existing') == 0
+    assert predict(*arguments, '--skip-existing')[0] == 0
     assert 'clip.mp4' in files(tmp_path)
 
 
-def test_a_video_that_breaks_off(place, tmp_path, capsys):
+def test_a_truncated_video(predict, tmp_path):
     writer = cv2.VideoWriter(str(tmp_path / 'whole.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 10, (48, 32))
     for seed in range(20):
         writer.write(np.random.RandomState(seed).randint(0, 256, (32, 48, 3), np.uint8))
     writer.release()
     content = (tmp_path / 'whole.avi').read_bytes()
     (tmp_path / 'half.avi').write_bytes(content[:len(content) // 2])
-    assert call('predict.py', place / 'run/iter_1.pth', tmp_path / 'half.avi', '--out', tmp_path / 'o') == 1
-    found = re.search(r'half.avi: the video broke off after (\d+) of 20 frames', capsys.readouterr().err)
-    assert 5 < int(found[1]) < 15
-    assert len(list(VideoReader(tmp_path / 'o/half.mp4'))) == int(found[1])
+    code, _, printed = predict(tmp_path / 'half.avi', '--out', tmp_path / 'o')
+    assert code == 1
+    count = int(re.search(r'half.avi: the video broke off after (\d+) of 20 frames', printed)[1])
+    assert 5 < count < 15
+    assert len(list(VideoReader(tmp_path / 'o/half.mp4'))) == count
 
 
-def test_own_classes(tmp_path):
+def test_custom_classes(tmp_path):
     path, model = networks.trained(tmp_path, tiny.encoder_decoder(networks.resnet(), tiny.fcn(64, num_classes=3)))
     checkpoint = read_checkpoint(path)
     palette = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
@@ -262,7 +258,7 @@ def test_own_classes(tmp_path):
 def test_mistakes(place, tmp_path, monkeypatch, capsys, arguments, error):
     monkeypatch.chdir(tmp_path)
     names = dict(images=place / 'images', model=place / 'run/iter_1.pth', config=place / 'cfg.py')
-    code = call('predict.py', *(one.format(**names) for one in arguments))
+    code = call('predict.py', *(word.format(**names) for word in arguments))
     assert code not in (0, None)
     assert error in capsys.readouterr().err + str(code)
     assert not files(tmp_path)

@@ -41,41 +41,41 @@ def test_as_mmseg(tmp_path, pipeline, test_cfg):
     model = segmentor()
     model.test_cfg = ConfigDict(test_cfg)
     write_image(tmp_path / 'a.png', 1, (50, 70))
-    expected = by_mmseg(model, pipeline, tmp_path / 'a.png')
-    assert len(np.unique(expected)) > 1
-    found, = ours(model, pipeline, tmp_path / 'a.png')
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, expected)
+    assert_as_mmseg(model, pipeline, tmp_path / 'a.png')
+
+
+def assert_as_mmseg(model, pipeline, *paths):
+    for label, path in zip(ours(model, pipeline, *paths), paths):
+        expected = by_mmseg(model, pipeline, path)
+        assert len(np.unique(expected)) > 1
+        assert label.dtype == np.uint8
+        np.testing.assert_array_equal(label, expected)
 
 
 def test_a_batch_of_images_of_several_sizes(tmp_path):
-    model = segmentor()
     paths = [tmp_path / f'{i}.png' for i in range(3)]
     for i, path in enumerate(paths):
         write_image(path, i, (50 + 10 * i, 70))
-    found = ours(model, RESIZED, *paths)
-    for label, path in zip(found, paths):
-        np.testing.assert_array_equal(label, by_mmseg(model, RESIZED, path))
+    assert_as_mmseg(segmentor(), RESIZED, *paths)
 
 
-def test_padding_is_cut_off(tmp_path):
+def padded():
+    """A network whose inputs are padded."""
     config = tiny.small(dropout=0.0)
     config['data_preprocessor']['test_cfg'] = dict(size_divisor=32)
-    model = tiny.build(config).eval()
-    write_image(tmp_path / 'a.png', 1, (50, 70))
-    found, = ours(model, PLAIN, tmp_path / 'a.png')
-    np.testing.assert_array_equal(found, by_mmseg(model, PLAIN, tmp_path / 'a.png'))
+    return config
 
 
-def test_a_single_logit(tmp_path):
+def single_logit():
     """Two classes by one sigmoid with a threshold, as mmseg has it."""
-    head = tiny.linear_head(num_classes=2, out_channels=1, threshold=0.4, loss_decode=dict(
-        type='CrossEntropyLoss', use_sigmoid=True))
-    model = tiny.build(tiny.encoder_decoder(dict(type='PassThrough'), head)).eval()
+    return tiny.encoder_decoder(dict(type='PassThrough'), tiny.linear_head(
+        num_classes=2, out_channels=1, threshold=0.4, loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True)))
+
+
+@pytest.mark.parametrize('config', [padded, single_logit])
+def test_padding_and_a_single_logit(tmp_path, config):
     write_image(tmp_path / 'a.png', 1, (50, 70))
-    expected = by_mmseg(model, PLAIN, tmp_path / 'a.png')
-    assert set(np.unique(expected)) == {0, 1}
-    np.testing.assert_array_equal(ours(model, PLAIN, tmp_path / 'a.png')[0], expected)
+    assert_as_mmseg(tiny.build(config()).eval(), PLAIN, tmp_path / 'a.png')
 
 
 @pytest.mark.parametrize(('size', 'window', 'stride'), [
@@ -100,21 +100,22 @@ def test_bands_make_no_difference(given, size, align_corners):
     clear = top[0] - top[1] > 1e-4  # nearer than rounding, either will do
     assert clear.float().mean() > 0.9
     for band_values in (1, 5 * size[1] * 3, 10**9):
-        found = label_map(logits, size, align_corners, band_values=band_values)
-        assert torch.equal(found[clear].long(), whole.argmax(0)[clear]), band_values
+        labels = label_map(logits, size, align_corners, band_values=band_values)
+        assert torch.equal(labels[clear].long(), whole.argmax(0)[clear]), band_values
 
 
 def test_a_large_image_is_never_interpolated_at_once(monkeypatch):
-    seen = []
+    sizes = []
 
-    def watched(*args, **kwargs):
-        seen.append(result := interpolate(*args, **kwargs))
+    def recorded(*args, **kwargs):
+        result = interpolate(*args, **kwargs)
+        sizes.append(result.numel())
         return result
 
-    monkeypatch.setattr(module, 'interpolate', watched)
+    monkeypatch.setattr(module, 'interpolate', recorded)
     assert label_map(torch.randn(5, 8, 8), (400, 300), False, band_values=20_000).shape == (400, 300)
-    assert max(one.numel() for one in seen) <= 20_000
-    assert sum(one.numel() for one in seen) == 5 * 400 * 300
+    assert max(sizes) <= 20_000
+    assert sum(sizes) == 5 * 400 * 300
 
 
 def test_many_classes():
@@ -122,21 +123,19 @@ def test_many_classes():
     predictor = Predictor(model, PLAIN)
     with torch.no_grad():
         model.decode_head.conv_seg.bias[280] += 1e6
-    found, = predictor.label([predictor.prepare(np.zeros((32, 32, 3), np.uint8))])
-    assert found.dtype == np.int16
-    assert (found == 280).all()
+    label, = predictor.label([predictor.prepare(np.zeros((32, 32, 3), np.uint8))])
+    assert label.dtype == np.int16
+    assert (label == 280).all()
 
 
 def test_damaged_images(tmp_path):
-    predictor = Predictor(segmentor(), PLAIN)
     write_image(tmp_path / 'a.png', 1)
     content = (tmp_path / 'a.png').read_bytes()
     (tmp_path / 'half.png').write_bytes(content[:len(content) // 2])
     (tmp_path / 'text.png').write_text('hello')
-    for name in ('half.png', 'text.png', 'nothing.png'):
-        with pytest.raises(OSError, match=name):
-            predictor.read(str(tmp_path / name))
-    somebodys = Predictor(segmentor(), [dict(type='LoadImageFromFile', ignore_empty=True), PLAIN[1]])
-    for name in ('text.png', 'nothing.png'):  # one raises an AssertionError, the other gives None
-        with pytest.raises(OSError, match=name):
-            somebodys.read(str(tmp_path / name))
+    foreign = [dict(type='LoadImageFromFile', ignore_empty=True), PLAIN[1]]
+    for pipeline, names in ((PLAIN, ('half.png', 'text.png', 'nothing.png')),
+                            (foreign, ('text.png', 'nothing.png'))):  # an AssertionError, and None
+        for name in names:
+            with pytest.raises(OSError, match=name):
+                Predictor(segmentor(), pipeline).read(str(tmp_path / name))
