@@ -1,9 +1,15 @@
-"""Trained networks for others: as stock mmseg, as safetensors, as ONNX.
+"""Trained networks as stock mmseg, as safetensors, as ONNX.
 
-`plain` takes one network out of a training, `segmentor` writes its config in mmseg's own terms,
-`metainfo` finds classes and colours, `files` writes, and `onnx` writes and checks a graph.
+`plain` takes one network out of a training, `segmentor` writes its config in mmseg's own terms, `embedded` checks a
+config that came inside a checkpoint, `metainfo` finds classes and colours, `files` writes, `onnx` writes and checks
+a graph.
 """
 
-from .errors import ExportError
+from mmseg_camix.files import printable
 
-__all__ = ['ExportError']
+
+class ExportError(ValueError):
+    """A network cannot be exported; says why and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))  # names come from checkpoints

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from .errors import ExportError
+from . import ExportError
 
 
 def _names(text: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from mmseg_camix.checkpoint.config_text import format_config, parse_config
@@ -21,7 +22,7 @@ from mmseg_camix.models import adapter
 from mmseg_camix.type_names import type_name
 from mmseg_camix.version import __version__
 
-from .errors import ExportError
+from . import ExportError
 from .metainfo import mapping
 from .plain import PlainNetwork, built, plain_network
 from .segmentor import foreign_modules, in_stock_terms
@@ -63,30 +64,20 @@ def mmseg_config(network: PlainNetwork) -> tuple[dict, dict[str, str]]:
     """The network as one flat config of mmseg, and the classes in it that are not mmseg's, with their modules."""
     segmentor = in_stock_terms(network.segmentor)
     foreign = foreign_modules([segmentor, network.pipeline])
-    if any(_is_ours(module) for module in foreign.values()):  # then they may all be: they compute the same to the bit
+    if any(_is_ours(module) for module in foreign.values()):  # then all may be ours: they compute the same to the bit
         segmentor = network.segmentor
         foreign = foreign_modules([segmentor, network.pipeline])
     imports = sorted({'mmseg_camix' if _is_ours(module) else module for module in foreign.values()})
     meta = dict(classes=network.classes, palette=network.palette)
-    return _with_names(dict(
-        default_scope='mmseg',
-        **(dict(custom_imports=dict(imports=imports)) if imports else {}),
-        model=segmentor,
+    config = dict(
+        default_scope='mmseg', **(dict(custom_imports=dict(imports=imports)) if imports else {}), model=segmentor,
         test_pipeline=network.pipeline,
         # MMSegInferencer looks for the pipeline here.
         test_dataloader=dict(batch_size=1, num_workers=0, dataset=dict(
             type='BaseSegDataset', metainfo=meta, pipeline=network.pipeline)),
-        visualizer=dict(type='SegLocalVisualizer', name='visualizer'),
-    )), foreign
-
-
-def _with_names(node: Any) -> Any:
-    """The config with names in the place of classes, for which a config file may have the classes themselves."""
-    if isinstance(node, Mapping):
-        return {key: _with_names(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return type(node)(_with_names(item) for item in node)
-    return type_name(node) if isinstance(node, type) else node
+        visualizer=dict(type='SegLocalVisualizer', name='visualizer'))
+    # A config file may have classes themselves in the place of their names.
+    return tree_map(lambda leaf: type_name(leaf) if isinstance(leaf, type) else leaf, config), foreign
 
 
 def _is_ours(module: str) -> bool:
@@ -104,17 +95,11 @@ def write_mmseg(network: PlainNetwork, folder: Path) -> Report:
     written = parse_config((folder / CONFIG).read_text(), str(folder / CONFIG))
     reopened = built(written['model'], read_checkpoint(folder / WEIGHTS)['state_dict'])
     difference = logit_difference(network.build(), reopened, network.crop)
-    return Report(difference, foreign, tuple(sorted(set(_paths(config)))))
+    return Report(difference, foreign, tuple(sorted(_paths(config))))
 
 
-def _paths(node: Any) -> Iterator[str]:
-    if isinstance(node, str) and '/' in node:
-        yield node
-    if isinstance(node, Mapping):
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            yield from _paths(item)
+def _paths(config: dict) -> set[str]:
+    return {text for text in tree_leaves(config) if isinstance(text, str) and '/' in text}
 
 
 def write_safetensors(network: PlainNetwork, folder: Path) -> None:
@@ -134,10 +119,8 @@ def write_safetensors(network: PlainNetwork, folder: Path) -> None:
 def logit_difference(first: torch.nn.Module, second: torch.nn.Module, size: tuple[int, int]) -> float:
     """Largest difference of the logits of two segmentors on a random image of this (height, width).
 
-    Both draw the same random numbers, where a head draws in evaluation as that of SegNeXt does.
-
-    Raises:
-        ExportError: it is too large for rounding.
+    Both draw the same random numbers, where a head draws in evaluation as that of SegNeXt does. A difference beyond
+    rounding raises an ExportError.
     """
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     expected, logits = (_seeded_logits(model, image) for model in (first, second))

@@ -17,7 +17,7 @@ from mmseg_camix.files import atomic_write
 from mmseg_camix.models import adapter
 from mmseg_camix.models.uda.preprocessor import BranchPreprocessor
 
-from .errors import ExportError
+from . import ExportError
 from .plain import PlainNetwork
 
 if TYPE_CHECKING:
@@ -40,25 +40,18 @@ class Graph(nn.Module):
 
     def __init__(self, segmentor: nn.Module, with_preprocessing: bool = False) -> None:
         super().__init__()
-        self.segmentor = segmentor
-        self.with_preprocessing = with_preprocessing
+        self.segmentor, self.with_preprocessing = segmentor, with_preprocessing
         normalisation = BranchPreprocessor(segmentor.data_preprocessor)
-        self.flips = normalisation.channel_order == 'rgb'
+        self.channel_order = normalisation.channel_order
         for name in ('mean', 'std'):
             self.register_buffer(name, torch.tensor(getattr(normalisation, name)).view(1, 3, 1, 1))
         self.eval()
 
-    def normalised(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 BGR to what the network sees."""
-        image = image.float()
-        if self.flips:
-            image = image.flip(1)
-        return (image - self.mean) / self.std
-
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) to logits, (B, C, H, W)."""
         if self.with_preprocessing:
-            image = self.normalised(image)
+            image = image.float()
+            image = ((image.flip(1) if self.channel_order == 'rgb' else image) - self.mean) / self.std
         logits = adapter.decode(self.segmentor, adapter.extract(self.segmentor, image))
         return interpolate(logits, size=image.shape[2:], mode='bilinear', align_corners=self.segmentor.align_corners)
 
@@ -83,22 +76,18 @@ def write_onnx(network: PlainNetwork, path: Path, size: tuple[int, int] | None =
     """Write the graph, and compare it with PyTorch at several batches (and sizes, where it takes any).
 
     Args:
-        network: what is exported.
-        path: file to write.
+        network: the network to export.
+        path: file to write; none is left where the export fails or the graph computes something else.
         size: (height, width) of the images; None lets them have any. The batch may always be any.
         opset: ONNX's version of operators; None leaves it to torch.
         with_preprocessing: see :class:`Graph`.
 
     Returns:
         shape of the input -> largest difference of the logits.
-
-    Raises:
-        ExportError: it cannot be exported, or the graph computes something else; no file is left then.
     """
     graph = Graph(network.build(), with_preprocessing)
     around = size or network.crop
-    content = _graph_bytes(graph, graph.example(2, around), size is None, opset)
-    content = _described(content, network, graph)
+    content = _described(_graph_bytes(graph, graph.example(2, around), size is None, opset), network, graph)
     shapes = [(1, *around), (3, *around)]
     if size is None:
         shapes.append((2, around[0] + around[0] // 2, around[1] * 2))
@@ -141,11 +130,11 @@ def _first_lines(error: BaseException) -> str:
 
 
 def _described(content: bytes, network: PlainNetwork, graph: Graph) -> bytes:
-    """Say in the file what goes in and what comes out."""
+    """Add classes, colours and the expected input to the metadata of an ONNX file."""
     import onnx
     model = onnx.load_model_from_string(content)
-    order = 'rgb' if graph.flips else 'bgr'
-    normalisation = dict(channel_order=order, mean=graph.mean.flatten().tolist(), std=graph.std.flatten().tolist())
+    normalisation = dict(channel_order=graph.channel_order, mean=graph.mean.flatten().tolist(),
+                         std=graph.std.flatten().tolist())
     onnx.helper.set_model_props(model, dict(
         classes=json.dumps(network.classes), palette=json.dumps(network.palette),
         input='uint8, bgr, 0 to 255' if graph.with_preprocessing else 'float32, (image - mean) / std',
@@ -155,12 +144,7 @@ def _described(content: bytes, network: PlainNetwork, graph: Graph) -> bytes:
 
 @torch.no_grad()
 def compared(graph: Graph, content: bytes, shapes: Sequence[tuple[int, int, int]]) -> dict[str, float]:
-    """Run the graph with onnxruntime and the network with mmseg on random images.
-
-    Args:
-        graph: what was exported.
-        content: the ONNX file.
-        shapes: (batch, height, width) of the images.
+    """Run an ONNX file with onnxruntime and its network with mmseg on random images of (batch, height, width) each.
 
     Returns:
         'batch x height x width' -> largest difference of the logits.

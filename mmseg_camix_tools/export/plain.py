@@ -19,8 +19,8 @@ from mmseg_camix.models.uda.loading import OWN_PARTS
 from mmseg_camix.type_names import type_name
 from mmseg_camix.weights import fit, unwrap_weights
 
+from . import ExportError
 from .embedded import AllocationLimit, accept_network, accept_pipeline
-from .errors import ExportError
 from .metainfo import dataset_meta, mapping
 from .segmentor import for_inference, plain_segmentor, registered, types_in
 

@@ -12,7 +12,7 @@ from mmengine.registry import Registry
 
 from mmseg_camix.type_names import type_name
 
-from .errors import ExportError
+from . import ExportError
 
 # Needed only in training: initial weights, and which pixels count.
 _FOR_TRAINING = ('init_cfg', 'pretrained', 'sampler')
@@ -47,9 +47,10 @@ def for_inference(segmentor: Mapping) -> dict:
     heads = config['decode_head']
     for head in heads if isinstance(heads, (list, tuple)) else [heads]:
         losses = head.get('loss_decode')
-        if losses is not None:
-            head['loss_decode'] = [_stock_loss(loss) for loss in losses] if isinstance(losses, (list, tuple)) \
-                else _stock_loss(losses)
+        if isinstance(losses, (list, tuple)):
+            head['loss_decode'] = [_stock_loss(loss) for loss in losses]
+        elif losses is not None:
+            head['loss_decode'] = _stock_loss(losses)
     return config
 
 
@@ -84,9 +85,8 @@ def types_in(node: Any) -> Iterator[str | type]:
         if node.get('type') is not None:
             yield node['type']
         node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            yield from types_in(item)
+    for item in node if isinstance(node, (list, tuple)) else ():
+        yield from types_in(item)
 
 
 def registered(kind: str | type) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from mmseg_camix.files import printable
@@ -37,9 +38,6 @@ def find_items(inputs: Iterable[str], out: Path) -> list[Item]:
         inputs: files (of any suffix), folders (searched through, hidden files left out), or patterns
             such as 'a/**/*.jpg' for shells that do not expand them.
         out: folder of the results. What is found in it by searching is no input, but the result of an earlier call.
-
-    Raises:
-        InputsError: something is not there, or two inputs would have the same result.
     """
     items: list[Item] = []
     for given in inputs:
@@ -78,12 +76,7 @@ def _is_input(file: Path, root: Path) -> bool:
 
 def _fixed_part(pattern: Path) -> Path:
     """The folder before the first part with a wildcard."""
-    parts: list[str] = []
-    for part in pattern.parts:
-        if glob.has_magic(part):
-            break
-        parts.append(part)
-    return Path(*parts)
+    return Path(*takewhile(lambda part: not glob.has_magic(part), pattern.parts))
 
 
 def _refuse_clashes(items: Sequence[Item]) -> None:

@@ -34,11 +34,7 @@ class Predictor:
             self._transform = Compose(list(pipeline[1:]))
 
     def read(self, path: str) -> np.ndarray:
-        """(H, W, 3) BGR of an image file.
-
-        Raises:
-            OSError: it is missing, damaged, or no image.
-        """
+        """(H, W, 3) BGR of an image file; an OSError where it is missing, damaged, or no image."""
         try:
             loaded = self._load(dict(img_path=path))
         except OSError as error:
@@ -88,16 +84,13 @@ def _loader(config: dict) -> object:
 
 
 def sliding_logits(segmentor: nn.Module, image: Tensor, window: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """mmseg's ``slide_inference``, number by number, without three more maps of the image's size.
+    """The mean of the windows' logits, (B, C, H, W), with the bits of mmseg's ``slide_inference`` but in less memory.
 
     Args:
         segmentor: plain.
         image: (B, 3, H, W), normalised.
         window: (height, width); larger than the image, it is the image.
         stride: (vertical, horizontal) step.
-
-    Returns:
-        (B, C, H, W), the mean of the windows' logits.
     """
     height, width = image.shape[2:]
     total, count = None, image.new_zeros(1, 1, height, width)
@@ -120,17 +113,14 @@ def _spans(length: int, window: int, stride: int) -> list[tuple[int, int]]:
 
 def label_map(logits: Tensor, size: Sequence[int], align_corners: bool, threshold: float | None = None,
               band_values: int = BAND_VALUES) -> Tensor:
-    """The class of each pixel, after logits were brought to another size; band by band where it is large.
+    """The class of each pixel, (H, W) uint8 or, of more than 256 classes, int16; band by band where it is large.
 
     Args:
         logits: (C, h, w).
-        size: (H, W) of the result.
+        size: (H, W) of the result, to which logits are interpolated.
         align_corners: as in ``torch.nn.functional.interpolate``.
         threshold: for a single logit: probability from which on a pixel is of class 1.
         band_values: number of values to interpolate at once.
-
-    Returns:
-        (H, W) uint8; of more than 256 classes int16.
     """
     height, width = size
     rows = max(1, band_values // (len(logits) * width))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -53,25 +54,14 @@ class Run:
 
     def labelled(self, images: Iterable[tuple[Any, np.ndarray]]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
         """(key, image) to (key, image, label map), in batches of one size."""
-        batch: list[tuple[Any, np.ndarray, dict]] = []
-        for key, image in images:
-            prepared = self.predictor.prepare(image, str(key))
-            if batch and prepared['inputs'].shape != batch[0][2]['inputs'].shape:
-                yield from self._batch(batch)
-                batch = []
-            batch.append((key, image, prepared))
-            if len(batch) == self.batch_size:
-                yield from self._batch(batch)
-                batch = []
-        if batch:
-            yield from self._batch(batch)
-
-    def _batch(self, batch: list[tuple[Any, np.ndarray, dict]]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-        labels = self.predictor.label([prepared for _, _, prepared in batch])
-        for (key, image, _), label in zip(batch, labels):
-            yield key, image, label
-            self.done += 1
-            self._bar.update()
+        prepared = ((key, image, self.predictor.prepare(image, str(key))) for key, image in images)
+        for _, same_size in groupby(prepared, lambda entry: entry[2]['inputs'].shape):
+            while batch := list(islice(same_size, self.batch_size)):
+                labels = self.predictor.label([inputs for _, _, inputs in batch])
+                for (key, image, _), label in zip(batch, labels):
+                    yield key, image, label
+                    self.done += 1
+                    self._bar.update()
 
     def _images(self, items: list[Item]) -> Iterator[tuple[Path, np.ndarray]]:
         for item in items:
@@ -135,12 +125,7 @@ class Run:
         self._bar.write(f'warning: {printable(reason)}', file=sys.stderr)
 
     def check(self, items: list[Item], overwrite: bool = False) -> None:
-        """Raise InputsError where a result would replace its input, or a file that is there already.
-
-        Args:
-            items: what is to be predicted.
-            overwrite: whether results may replace files.
-        """
+        """Raise InputsError where a result would replace its input or, without `overwrite`, an existing file."""
         if self.out.exists() and not self.out.is_dir():
             raise InputsError(f'--out {self.out} is a file; give a folder')
         for item in items:
