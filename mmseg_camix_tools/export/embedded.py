@@ -5,8 +5,6 @@ text by the name of its argument, numbers of moderate size. Nothing that is list
 looks up a Python object by name. A config that the user gives as a file is not checked.
 """
 
-from __future__ import annotations
-
 import keyword
 import math
 import re
@@ -75,11 +73,7 @@ _MOST_ENTRIES = 20_000
 
 
 def accept_network(segmentor: Mapping) -> dict:
-    """The config of a segmentor for inference, checked.
-
-    Raises:
-        ExportError: names the first entry that is not accepted.
-    """
+    """The config of a segmentor for inference, checked; an ExportError names the first entry that is not accepted."""
     return _Check(_NETWORK).typed(segmentor, 'model', 'model')
 
 
@@ -89,11 +83,7 @@ def accept_pipeline(pipeline: list) -> list[dict]:
 
 
 class _Check:
-    """Walks through a config and copies what is accepted.
-
-    Args:
-        slots: argument -> names of classes that may stand there.
-    """
+    """Copies a config, entry by entry, as far as accepted; `slots`: argument -> names of classes that it may name."""
 
     def __init__(self, slots: Mapping[str, frozenset[str]]) -> None:
         self.slots, self.entries = slots, 0

@@ -1,7 +1,5 @@
 """The files of an export, and how to open them again."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Names and colours of the classes, from wherever a training stored them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,13 +1,11 @@
 """One network of a training, as the plain segmentor that it is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -22,7 +20,7 @@ from mmseg_camix.weights import fit, unwrap_weights
 from . import ExportError
 from .embedded import AllocationLimit, accept_network, accept_pipeline
 from .metainfo import dataset_meta, mapping
-from .segmentor import for_inference, plain_segmentor, registered, types_in
+from .segmentor import as_dict, for_inference, plain_segmentor, registered, types_in
 
 PREFIXES = {'teacher': 'teacher.model.', 'student': 'student.'}
 CHOICES = ('teacher', 'student', 'tested')
@@ -96,7 +94,7 @@ def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str =
         source: what errors call the checkpoint.
     """
     weights = unwrap_weights(checkpoint, source)
-    config = checkpoint_config(checkpoint, source) if cfg is None else _as_dict(cfg)
+    config = checkpoint_config(checkpoint, source) if cfg is None else as_dict(cfg)
     try:
         segmentor, pipeline = for_inference(plain_segmentor(config)), _pipeline(config)
         if cfg is None:
@@ -120,10 +118,6 @@ def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str =
                   iteration=iteration if isinstance(iteration, int) else None, checkpoint=Path(source).name)
     return PlainNetwork(segmentor, model.state_dict(), pipeline, described['classes'], described['palette'], name,
                         origin)
-
-
-def _as_dict(cfg: Mapping) -> dict:
-    return cfg.to_dict() if isinstance(cfg, Config) else dict(cfg)
 
 
 def _refuse_imports(config: Mapping) -> None:

@@ -1,7 +1,5 @@
 """The config of a plain segmentor, in mmseg's own terms where they suffice."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Iterator, Mapping
@@ -27,10 +25,10 @@ def plain_segmentor(cfg: Mapping) -> dict:
     model = cfg.get('model')
     if not isinstance(model, Mapping) or 'type' not in model:
         raise ExportError('the config has no model')
-    segmentor = copy.deepcopy(_as_dict(model.get('segmentor', model)))
+    segmentor = copy.deepcopy(as_dict(model.get('segmentor', model)))
     if segmentor.get('data_preprocessor') is None:
         given = model.get('data_preprocessor') or cfg.get('data_preprocessor')
-        segmentor['data_preprocessor'] = copy.deepcopy(_as_dict(given)) if given else dict(type='SegDataPreProcessor')
+        segmentor['data_preprocessor'] = copy.deepcopy(as_dict(given)) if given else dict(type='SegDataPreProcessor')
     return segmentor
 
 
@@ -137,5 +135,6 @@ def _stock_loss(loss: Mapping) -> dict:
     return dict(loss)
 
 
-def _as_dict(config: Mapping) -> dict:
+def as_dict(config: Mapping) -> dict:
+    """The config as plain dicts."""
     return config.to_dict() if hasattr(config, 'to_dict') else dict(config)

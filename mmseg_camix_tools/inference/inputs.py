@@ -1,7 +1,5 @@
 """Images and videos among the files, folders and patterns that a user gives, with names for the results."""
 
-from __future__ import annotations
-
 import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

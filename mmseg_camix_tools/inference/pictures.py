@@ -1,7 +1,5 @@
 """Label maps as files: colours, overlays, ids."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -22,7 +20,7 @@ def drawing(kind: str, classes: Sequence[str], palette: Sequence[Sequence[int]],
 
     Args:
         kind: 'overlay' (colours over the image), 'colour' (colours alone) or 'labels' (ids).
-        classes: names.
+        classes: names, for raw ids.
         palette: [r, g, b] of each class.
         opacity: of an overlay's colours, 0 to 1.
         ids: of labels: 'train' (the network's own numbers) or 'raw' (of Cityscapes).

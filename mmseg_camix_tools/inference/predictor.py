@@ -1,7 +1,5 @@
 """Images to label maps, as mmseg's segmentors predict, in memory that does not grow with the image's size."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Label many images and videos and write the results; files that cannot be read are counted."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice

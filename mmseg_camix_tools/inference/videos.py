@@ -15,14 +15,7 @@ _DEFAULT_RATE = 25.0
 
 
 class VideoReader:
-    """Frames of a video file, (H, W, 3) BGR.
-
-    Args:
-        path: the file.
-
-    Raises:
-        OSError: it cannot be opened, or has no frame.
-    """
+    """Frames of a video file, (H, W, 3) BGR; an OSError where it cannot be opened or has no frame."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,12 +44,7 @@ class VideoReader:
 
 
 class VideoWriter:
-    """An MPEG-4 video, written whole or not at all.
-
-    Args:
-        path: the file, ending in '.mp4'.
-        rate: frames per second.
-    """
+    """An MPEG-4 video, written whole or not at all, to a `path` that ends in '.mp4'; `rate`: frames per second."""
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path, self.rate = path, rate
