@@ -78,8 +78,7 @@ def main() -> None:
     except WeightsError as error:
         raise WeightsError(f'{args.checkpoint}: {error}') from None
     print('\n'.join(report.lines()))
-    meta = theirs.get('meta')
-    meta = describe_network(weights, meta if isinstance(meta, Mapping) else {}, cfg, args.checkpoint)
+    meta = describe_network(weights, theirs.get('meta') or {}, cfg, args.checkpoint)
     save_checkpoint(dict(state_dict=weights, meta=meta), args.out)
     print(f'wrote {len(weights)} weights to {args.out}')
 

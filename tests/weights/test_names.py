@@ -153,7 +153,7 @@ def _initialised(kind: str, path: str, **arguments: object) -> torch.nn.Module:
 
 
 def test_configs_name_a_file(tmp_path):
-    torch.save(dict(state_dict=segformer_mit(), meta='x'), tmp_path / 'mit_b0.pth')
+    torch.save(dict(state_dict=segformer_mit(), meta={}), tmp_path / 'mit_b0.pth')
     net = _initialised('MiT', str(tmp_path / 'mit_b0.pth'), variant='b0')
     torch.testing.assert_close(net.layers[3][2].weight, segformer_mit()['norm4.weight'])
     torch.save(resnet((3, 4, 6, 3), 'Scale.', deeplab=21), tmp_path / 'r.pth')

@@ -189,6 +189,7 @@ def test_the_tool(tmp_path, capsys):
      r'1 weights are NaN or infinite \(backbone.layers.0.2.bias\); nothing was loaded'),
     (lambda: dict(state_dict={3: torch.ones(2)}), r'names weights by numbers or objects and not by strings \(3\)'),
     (lambda: dict(state_dict={}, meta={}), 'contains no dict of weights; it contains nothing'),
+    (lambda: dict(state_dict=daformer(), meta='2020'), 'its `meta` is a str, not a dict'),
     (lambda: [torch.ones(2)], 'contains no dict of weights; it contains a list'),
     (lambda: None, 'no checkpoint at'),
     (lambda: '<html>404</html>', 'was not opened'),
@@ -205,13 +206,6 @@ def test_the_tool_refuses(content, message, tmp_path):
     error = call('convert_checkpoint.py', config, file, tmp_path / 'no.pth')
     assert re.fullmatch(f'error: [^\n]*theirs.pth.*{message}.*|error: {message} .*theirs.pth.*', error)
     assert not (tmp_path / 'no.pth').exists()
-
-
-def test_meta_that_is_no_dict_is_ignored(tmp_path):
-    config = tmp_path / 'config.py'
-    config.write_text(f"default_scope = 'mmseg'\nmodel = {encoder_decoder(MIT, HEAD)!r}\n")
-    torch.save(dict(state_dict=daformer(), meta='2020'), tmp_path / 'theirs.pth')
-    assert call('convert_checkpoint.py', config, tmp_path / 'theirs.pth', tmp_path / 'ours.pth') == 0
 
 
 def test_files_of_old_and_with_foreign_things(tmp_path):
