@@ -99,7 +99,7 @@ def test_banks(pair):
 
 def test_every_parameter_gets_a_gradient(pair):
     for results in pair['no_unused_parameters']:
-        assert len(results) == 14
+        assert len(results) == 15
         assert results == dict.fromkeys(results, [])
 
 
