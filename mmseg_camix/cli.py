@@ -3,6 +3,7 @@
 A tool ends with ``run(main)``; its parser is completed by :func:`add_debug` or :func:`add_config_options`.
 """
 
+import inspect
 import logging
 import re
 import sys
@@ -62,6 +63,9 @@ def describe(error: BaseException) -> str:
     if match := re.match(r'(\S+) is not in the (\S+) registry', text):
         return f"there is no {match[2].split('::')[-1]} of type '{match[1]}'" + (
             did_you_mean(match[1], registered_names()) or '; list the package that defines it in custom_imports')
+    if (match := re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)) and (
+            hint := did_you_mean(match[2], arguments_of(match[1]))):
+        return f"{match[1]} has no argument '{match[2]}'{hint} (--debug shows the stack trace)"
     if match := re.search(r"unexpected keyword argument '(\w+)'", text):
         text += (f". If '{match[1]}' comes from a _base_ config, replace the base's entry with _delete_=True beside "
                  'the new type')
@@ -74,9 +78,19 @@ def describe(error: BaseException) -> str:
 
 def registered_names() -> set[str]:
     """All names that a `type` in a config can have."""
+    return {name for registry in _registries() for name in registry.module_dict}
+
+
+def arguments_of(name: str) -> set[str]:
+    """The arguments of the registered class of this name; none where there is no such class."""
+    classes = [registry.module_dict.get(name) for registry in _registries()]
+    return {argument for cls in classes if isinstance(cls, type)
+            for argument in inspect.signature(cls.__init__).parameters} - {'self', 'args', 'kwargs'}
+
+
+def _registries() -> list[mmengine.registry.Registry]:
     roots = [value for value in vars(mmengine.registry).values() if isinstance(value, mmengine.registry.Registry)]
-    registries = [*roots, *(child for root in roots for child in root.children.values())]
-    return {name for registry in registries for name in registry.module_dict}
+    return [*roots, *(child for root in roots for child in root.children.values())]
 
 
 def log_trace(error: BaseException) -> None:

@@ -53,6 +53,16 @@ def test_known_errors_end_in_one_line(error, message):
     assert outcome(error) == message
 
 
+@pytest.mark.parametrize(('name', 'some', 'absent'), [
+    ('SGD', {'lr', 'momentum'}, {'self'}),
+    ('IterBasedTrainLoop', {'max_iters'}, {'kwargs'}),
+    ('Nothing', set(), set())])
+def test_arguments_of_a_registered_class(name, some, absent):
+    arguments = cli.arguments_of(name)
+    assert some <= arguments
+    assert not arguments & absent
+
+
 def test_exit_codes():
     assert [outcome(code=code) for code in (None, 0, 3)] == [0, 0, 3]
 

@@ -52,6 +52,7 @@ def run(folder, monkeypatch, capsys):
     (OPTIONS + 'model.segmentor.backbone.type=Nothing', 1, "there is no model of type 'Nothing'; list the package"),
     (OPTIONS + 'optim_wrapper.optimizer.momentun=1', 1, "unexpected keyword argument 'momentun'. If 'momentun' comes "
                                                        'from a _base_ config'),
+    (OPTIONS + 'train_cfg.max_iter=1', 1, "has no argument 'max_iter'; did you mean 'max_iters'?"),
     (OPTIONS + 'optim_wrapper.optimizer.lr=-1', 1, 'Invalid learning rate: -1'),
     ('test.py base.py empty.pth --input-size 0 0', 2, "argument --input-size: '0' must be a whole number of at least"),
     ('test.py base.py empty.pth --slide 0 0', 2, "argument --slide: '0' must be a whole number of at least 1"),
@@ -66,7 +67,7 @@ def run(folder, monkeypatch, capsys):
                                             'choose another --work-dir'),
     ('train.py base.py --work-dir file/below', 1, 'the work folder file/below cannot be made (Not a directory)'),
     ('train.py base.py --work-dir /proc/run', 1, 'the work folder /proc/run cannot be made ('),
-    ('train.py base.py --resume nothing.pth', 1, 'nothing.pth'),
+    ('train.py base.py --resume nothing.pth', 1, 'no checkpoint at nothing.pth; --resume without a file '),
 ])
 def test_errors_of_options_and_files(run, command, code, message):
     end, line = run(command)

@@ -8,6 +8,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 from PIL import Image
 
+from mmseg_camix.engine.config import load_config
 from mmseg_camix.engine.hooks.record_hook import read_record
 from tests.models import tiny
 from tests.tools_runner import ROOT, call
@@ -35,6 +36,13 @@ def test_help(tool, capsys):
     text = capsys.readouterr().out
     assert 'usage:' in text
     assert len(text.splitlines()) > 8, 'a help that explains nothing'
+
+
+@pytest.mark.parametrize('tool', ['test.py', 'export.py', 'predict.py'])
+def test_the_checkpoint_in_a_help_is_where_a_training_puts_it(tool, capsys):
+    call(tool, '--help')
+    work_dir = load_config(str(ROOT / 'configs/dacs/mini_gta2cs_tiny.py')).work_dir
+    assert f'{work_dir}/iter_1200.pth' in capsys.readouterr().out
 
 
 def test_training_leaves_its_record(trained):

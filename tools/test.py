@@ -2,7 +2,7 @@
 """Evaluate a checkpoint: mIoU and IoU of each class, of student and teacher.
 
 examples:
-  python tools/test.py configs/dacs/mini_gta2cs_tiny.py work_dirs/mini_gta2cs_tiny/iter_1200.pth
+  python tools/test.py configs/dacs/mini_gta2cs_tiny.py work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth
   python tools/test.py CONFIG CHECKPOINT --dataloader source_val_dataloader
   python tools/test.py CONFIG CHECKPOINT --resolution native            # at the size of the label files
   python tools/test.py CONFIG CHECKPOINT --input-size 2048 1024 --slide # windows of the training crop

@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='file of the config')
     parser.add_argument('--work-dir', help='where logs, checkpoints and metrics.json go '
-                                           '(default: work_dirs/<name of the config>)')
+                                           '(default: work_dirs/<folder of the config>/<its name>)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='continue from the last checkpoint of the work folder, or from the given one')
     parser.add_argument('--speed', nargs='+', default=[], metavar='OPTION',
@@ -64,6 +64,9 @@ def main() -> None:
     if args.vis:
         add_backends(cfg, args.vis)
     if args.resume:
+        if args.resume != 'auto' and '://' not in args.resume and not os.path.isfile(args.resume):
+            raise SystemExit(f'no checkpoint at {args.resume}; --resume without a file continues from the last one '
+                             'of the work folder')
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     given = Config(cfg.to_dict())
