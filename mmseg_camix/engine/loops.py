@@ -46,6 +46,9 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         try:
             with self._explained():
                 self._seek()
+                if self._iter >= self._max_iters:
+                    print_log(f'this training is complete ({self._iter} of {self._max_iters} iterations); raise '
+                              'train_cfg.max_iters to continue it', logger='current')
                 if self._iter > 0:
                     self._restore_record()
                     self._validate_if_due()

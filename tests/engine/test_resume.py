@@ -257,3 +257,11 @@ def test_what_differs_is_named():
     assert list(unequal(first, second)) == ['a[1]', 'b.c', 'b.e (in one of them only)', 'd']
     assert list(unequal(torch.tensor(0.0), torch.tensor(-0.0), 'zero')) == ['zero']
     assert list(unequal([1], [1, 2], 'list')) == ['list']
+
+
+def test_resuming_a_complete_training_says_so(world, tmp_path):
+    cfg = training(world, tmp_path)
+    train(cfg, tmp_path / 'run')
+    assert 'this training is complete' not in log_of(tmp_path / 'run')
+    train(cfg, tmp_path / 'run', resume=True)
+    assert 'this training is complete (6 of 6 iterations); raise train_cfg.max_iters' in log_of(tmp_path / 'run')
