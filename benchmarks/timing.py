@@ -103,4 +103,4 @@ class Training:
 
 def device_name(device: torch.device) -> str:
     """The name of a GPU, or the number of threads on a CPU."""
-    return torch.cuda.get_device_name() if device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
+    return torch.cuda.get_device_name() if device.type == 'cuda' else f'CPU, threads: {torch.get_num_threads()}'

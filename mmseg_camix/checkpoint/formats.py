@@ -140,7 +140,7 @@ def _read_legacy(file: BinaryIO, size: int) -> Any:
         return Unpickler(file, BUILDERS, storage, budget).load()
 
     if _first_number(load) != LEGACY_MAGIC:
-        raise CheckpointError('it is no file of torch.save (or one of a version before 0.4)')
+        raise CheckpointError('it was not written by torch.save (or by a version before 0.4)')
     load()
     if not load().get('little_endian', True):
         raise CheckpointError('it was written on a big-endian machine')

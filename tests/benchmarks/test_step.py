@@ -97,7 +97,9 @@ def test_tool(world, tmp_path, capsys):
     config(world, tmp_path / 'x', 'DACS').dump(str(tmp_path / 'cfg.py'))
     arguments = ['--steps', 1, '--warmup', 0, '--speed', 'channels_last']
     assert call('benchmarks.step', tmp_path / 'cfg.py', *arguments, '--json', tmp_path / 'timing.json') == 0
-    assert '| **step** |' in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert '| **step** |' in output
+    assert '(CPU, threads: ' in output
     assert set(json.loads((tmp_path / 'timing.json').read_text())['phases']) == set(DACS)
     assert 'above 0.01 GiB' in call('benchmarks.step', tmp_path / 'cfg.py', *arguments, '--most-gib', 0.01)
     assert "'turbo' is not an option" in call('benchmarks.step', tmp_path / 'cfg.py', '--speed', 'turbo')

@@ -118,8 +118,8 @@ def test_not_there(tmp_path):
 
 
 @pytest.mark.parametrize(('content', 'message'), [
-    (b'', 'damaged|no file of torch.save'), (b'hello', 'no file of torch.save'),
-    (b'PK\x03\x04 and no more', 'damaged'), (pickle.dumps({'a': 1}), 'no file of torch.save')])
+    (b'', 'damaged|not written by torch.save'), (b'hello', 'not written by torch.save'),
+    (b'PK\x03\x04 and no more', 'damaged'), (pickle.dumps({'a': 1}), 'not written by torch.save')])
 def test_no_checkpoint_at_all(content, message, tmp_path):
     (tmp_path / 'a.pth').write_bytes(content)
     with pytest.raises(CheckpointError, match=message):

@@ -58,7 +58,7 @@ def test_classes_that_are_not_stock_are_named(tmp_path, export):
 
 @pytest.mark.parametrize(('arguments', 'error'), [
     (['nowhere.pth'], 'no checkpoint at nowhere.pth'),
-    (['{folder}'], 'is no folder of tools/export.py'),
+    (['{folder}'], 'was not written by tools/export.py'),
     (['{folder}/text.pth'], 'text.pth was not opened'),
     (['{folder}/bare.pth'], 'bare.pth contains no config. Give the config as a file, with --config'),
     (['{folder}/list.pth'], 'list.pth contains no dict'),
