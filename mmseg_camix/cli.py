@@ -59,6 +59,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f'{error.filename}: {error.strerror}'
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if match := re.match(r'Caught (\w+) in DataLoader worker process \d+\.\n', text):  # the worker's trace follows
+        text = re.split(rf'^(?:[\w.]+\.)?{match[1]}: ', text, flags=re.MULTILINE)[-1]
     text = ' '.join(text.split()).rstrip('.') or type(error).__name__
     if match := re.match(r'(\S+) is not in the (\S+) registry', text):
         return f"there is no {match[2].split('::')[-1]} of type '{match[1]}'" + (
@@ -66,7 +68,9 @@ def describe(error: BaseException) -> str:
     if (match := re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)) and (
             hint := did_you_mean(match[2], arguments_of(match[1]))):
         return f"{match[1]} has no argument '{match[2]}'{hint} (--debug shows the stack trace)"
-    if match := re.search(r"unexpected keyword argument '(\w+)'", text):
+    if text.startswith('BaseModule.__init__() got an unexpected'):  # what mmseg's heads then derive from
+        text += '. A class of the model needs a package that is not installed: mmdet for (Mask2)MaskFormerHead'
+    elif match := re.search(r"unexpected keyword argument '(\w+)'", text):
         text += (f". If '{match[1]}' comes from a _base_ config, replace the base's entry with _delete_=True beside "
                  'the new type')
     if type(error).__module__ == 'builtins' and not isinstance(error, ValueError):

@@ -5,8 +5,11 @@ from argparse import ArgumentParser, ArgumentTypeError
 
 import pytest
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModule
+from torch._utils import ExceptionWrapper
 
 from mmseg_camix import cli
+from mmseg_camix.datasets.paired import SampleError
 
 
 def package_error(module):
@@ -36,7 +39,19 @@ def type_error(function, **arguments):
     return caught.value
 
 
+def error_of_a_worker():
+    """What a DataLoader raises where a data set has raised in a worker: the message holds the worker's stack trace."""
+    try:
+        raise SampleError('a.png: wrong\n  (while loading it)') from OSError('a.png')
+    except SampleError:
+        wrapped = ExceptionWrapper(where='in DataLoader worker process 0')
+    with pytest.raises(SampleError) as caught:
+        wrapped.reraise()
+    return caught.value
+
+
 @pytest.mark.parametrize(('error', 'message'), [
+    (error_of_a_worker(), 'error: a.png: wrong (while loading it)'),
     (ValueError('a is wrong'), 'error: a is wrong (--debug shows the stack trace)'),
     (ValueError('two\n  lines'), 'error: two lines (--debug shows the stack trace)'),
     (package_error('mmseg_camix.somewhere'), 'error: known'),
@@ -45,6 +60,9 @@ def type_error(function, **arguments):
     (type_error(build, a=1, momentum=0.9), "error: TypeError: build() got an unexpected keyword argument 'momentum'. "
      "If 'momentum' comes from a _base_ config, replace the base's entry with _delete_=True beside the new type "
      '(--debug shows the stack trace)'),
+    (type_error(BaseModule, in_channels=[1]), "error: TypeError: BaseModule.__init__() got an unexpected keyword "
+     "argument 'in_channels'. A class of the model needs a package that is not installed: mmdet for "
+     '(Mask2)MaskFormerHead (--debug shows the stack trace)'),
     (FileNotFoundError(2, 'No such file or directory', 'a.py'), 'error: a.py: No such file or directory'),
     (SystemExit('stop'), 'error: stop'),
     (SystemExit('error: stop'), 'error: stop'),

@@ -40,6 +40,8 @@ def run(folder, monkeypatch, capsys):
     (OPTIONS + 'default_hooks.chekpoint.interval=1', 1, "has no hook 'chekpoint'; did you mean 'checkpoint'?"),
     (OPTIONS + 'optim_wrapper.optimizer.lr=abc', 1, "optim_wrapper.optimizer.lr='abc': must be a number; the config "
                                                     'has 0.01'),
+    (OPTIONS + 'train_cfg.type=IterBasedTrainLoop train_cfg.by_epoch=True', 1,
+     "train_cfg: type='IterBasedTrainLoop' and by_epoch=True exclude each other; remove by_epoch"),
     (OPTIONS + 'train_cfg', 2, "'train_cfg' has no '='; write KEY=VALUE"),
     (OPTIONS + '"data_root=no such folder"', 1, 'no such folder/gta'),
     (OPTIONS + 'crop_size=0', 1, 'the config has no crop_size to change'),

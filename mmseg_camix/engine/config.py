@@ -47,6 +47,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
         change_crop_size(cfg, crop)
     for key, value in options.items():
         apply_option(cfg, key, value)
+    check_loops(cfg)
     name = os.path.splitext(os.path.basename(path))[0]
     folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', folder, name)
@@ -77,6 +78,15 @@ def check_model_entries(cfg: Config) -> None:
         raise ConfigError(f"model: type '{model['type']}' was merged into the segmentor of a _base_ config ("
                           f'{", ".join(inherited)}); write model = dict(_delete_=True, '
                           f"type='{model['type']}', segmentor=_base_.model)")
+
+
+def check_loops(cfg: Config) -> None:
+    """Raise where a loop names its type twice, for which mmengine has no more than a stack trace."""
+    for key in ('train_cfg', 'val_cfg', 'test_cfg'):
+        loop = cfg.get(key) or {}
+        if 'type' in loop and 'by_epoch' in loop:
+            raise ConfigError(f"{key}: type='{loop['type']}' and by_epoch={loop['by_epoch']} exclude each other; "
+                              'remove by_epoch')
 
 
 def apply_option(cfg: Config, key: str, value: Any) -> None:

@@ -108,7 +108,11 @@ def _allowing_partial(stock: Callable) -> Callable:
     @wraps(stock)
     def load_checkpoint(self: Runner, *args: Any, **kwargs: Any) -> Any:
         names = self.cfg.get('load_partially') or ()
-        token = _partial.set((names,) if isinstance(names, str) else tuple(names))
+        names = (names,) if isinstance(names, str) else names
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
+            raise WeightsError(f"load_partially={names!r} must list the beginnings of names, such as "
+                               "['decode_head.conv_seg.']")
+        token = _partial.set(tuple(names))
         try:
             return stock(self, *args, **kwargs)
         finally:

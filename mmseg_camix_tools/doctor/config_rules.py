@@ -20,6 +20,7 @@ from .sample import Sample
 
 IMAGENET_RGB, CAFFE_BGR = (123.675, 116.28, 103.53), (104.0, 116.67, 122.68)
 MANY_LABELS = 2000
+PRETRAINED = ('Pretrained', 'PretrainedBackbone')  # types of an init_cfg that names a file
 DEFAULT_GROUPS = ('I', 'II')  # of ContextMask
 MIN_COVERED = 0.5  # share of a crop that an image must fill
 RARE_SHARE = 1e-4  # of the pixels
@@ -65,7 +66,7 @@ def _checkpoints(node: Any, place: str) -> Iterator[tuple[str, Any]]:
     """Yield (place, path) of all pretrained weights within a model's config."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     for key, value in items:
-        if key == 'pretrained' or (key == 'checkpoint' and 'type' in node and type_name(node) == 'Pretrained'):
+        if key == 'pretrained' or (key == 'checkpoint' and 'type' in node and type_name(node) in PRETRAINED):
             yield f'{place}.{key}', value
         else:
             yield from _checkpoints(value, f'{place}.{key}')

@@ -193,9 +193,11 @@ def test_advice_names_options_of_the_dataset(data):
     ({'model.segmentor.pretrained': 'gone.pth'}, 'model.segmentor.pretrained: there is no file'),
     ({'model.segmentor.backbone.init_cfg': dict(type='Pretrained', checkpoint='weights/gone.pth')},
      'model.segmentor.backbone.init_cfg.checkpoint: there is no file weights/gone.pth'),
+    ({'model.segmentor.backbone.init_cfg': dict(type='PretrainedBackbone', checkpoint='weights/gone.pth')},
+     'model.segmentor.backbone.init_cfg.checkpoint: there is no file weights/gone.pth'),
     (dict(train_cfg=dict(by_epoch=True, max_epochs=5)), 'train_cfg counts epochs'),
     (dict(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=5)), 'train_cfg counts epochs'),
-], ids=['load_from', 'pretrained', 'init_cfg', 'by_epoch', 'epoch loop'])
+], ids=['load_from', 'pretrained', 'init_cfg', 'own init_cfg', 'by_epoch', 'epoch loop'])
 def test_what_training_would_refuse(data, change, text):
     cfg = config(data)
     cfg.merge_from_dict(change)

@@ -120,6 +120,7 @@ def test_resuming_another_method_is_refused(finished, world, tmp_path):
 
 
 def test_resuming_with_other_values_lists_them_once(finished, world, tmp_path):
+    """Values that the states of optimiser and schedulers override apart from those that count."""
     cfg = Config(finished[0].to_dict())
     cfg.model.teacher = dict(alpha=0.5)
     cfg.optim_wrapper.optimizer.lr = 0.001
@@ -127,7 +128,10 @@ def test_resuming_with_other_values_lists_them_once(finished, world, tmp_path):
     cfg.train_dataloader.num_workers = 1
     train(cfg, begun(finished[1], tmp_path / 'parts'), resume=True)
     log = log_of(tmp_path / 'parts')
-    assert log.count('The config differs from that of the resumed checkpoint') == 1
+    taken, ignored = log.split('The config differs from that of the resumed checkpoint; ')[1:]
+    assert taken.startswith('the training continues with the new values:\n')
+    assert ignored.startswith('these new values have no effect, ')
+    assert '\n  optim_wrapper.optimizer.lr: 0.01 -> 0.001\n' in ignored
     for line in ('model.teacher: None -> {\'alpha\': 0.5}', 'optim_wrapper.optimizer.lr: 0.01 -> 0.001',
                  'train_dataloader.dataset.source.pipeline[2].crop_size: (32, 32) -> (16, 16)'):
         assert f'\n  {line}\n' in log, line

@@ -215,7 +215,8 @@ def test_single_paste():
 
 def test_missing_branches_are_named():
     model = dsp()
-    with pytest.raises(ValueError, match='DSP needs images of donor, rare, but the data set gives only source, target'):
+    with pytest.raises(ValueError, match='DSP needs images of donor, rare, but the data set gives only '
+                                         'source, target; .*source=..., target=..., donor=..., rare=...'):
         tiny.losses_of(model, tiny.batch(SIZE, BATCH))
 
 

@@ -64,6 +64,12 @@ def test_another_number_of_classes_is_loaded_when_asked_for(tmp_path):
     assert torch.equal(next(model.teacher.model.backbone.parameters()), next(old.backbone.parameters()))
 
 
+@pytest.mark.parametrize('names', [True, [''], [1]])
+def test_partial_loading_needs_names(names, tmp_path):
+    with pytest.raises(WeightsError, match='load_partially=.* must list the beginnings of names'):
+        load(plain(), saved(plain(), tmp_path / 'file.pth'), load_partially=names)
+
+
 @pytest.mark.parametrize('keep', ['', 'student.'])
 def test_networks_of_other_methods_and_plain_ones_fit(keep, tmp_path):
     """The parts of the method keep their values, and a teacher that is missing becomes the student."""

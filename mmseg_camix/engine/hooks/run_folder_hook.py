@@ -124,6 +124,8 @@ def _retire_pointer(folder: Path) -> None:
 SECTIONS = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg')
 IRRELEVANT = ('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory', 'data_root', 'acceleration',
               'val_interval', 'val_begin', 'dynamic_intervals', 'skip_unreadable')
+# Entries whose values are part of the states of optimiser and schedulers, which a checkpoint restores.
+RESTORED = ('optim_wrapper.optimizer', 'optim_wrapper.paramwise_cfg', 'param_scheduler')
 MAX_LISTED = 20
 
 
@@ -150,9 +152,16 @@ def check_resumed_config(checkpoint: dict, cfg: Config) -> None:
             f'the checkpoint is of a {methods[0]} training, and the config trains {methods[1]}: it cannot be resumed. '
             f'To start {methods[1]} from its weights, give it as load_from, without --resume')
     changes = list(config_changes(saved, current))
+    restored = [line for line in changes if line.startswith(RESTORED)]
+    _warn_of_changes('the training continues with the new values', [line for line in changes if line not in restored])
+    _warn_of_changes('these new values have no effect, because the states of optimiser and schedulers are resumed too; '
+                     'to train with them, give the checkpoint as load_from, without --resume', restored)
+
+
+def _warn_of_changes(effect: str, changes: list[str]) -> None:
     if changes:
         more = f'\n  and {len(changes) - MAX_LISTED} more' if len(changes) > MAX_LISTED else ''
-        print_log('The config differs from that of the resumed checkpoint; the training continues with the new values:'
+        print_log(f'The config differs from that of the resumed checkpoint; {effect}:'
                   + ''.join(f'\n  {line}' for line in changes[:MAX_LISTED]) + more, 'current', logging.WARNING)
 
 

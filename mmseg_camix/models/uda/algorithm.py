@@ -157,9 +157,10 @@ class UDAAlgorithm(BaseModel):
 
     def _check_branches(self, given: Iterable[str]) -> None:
         if missing := [name for name in self._branches_read() if name not in given]:
+            needed = ', '.join(f'{name}=...' for name in self.branches)
             raise ValueError(f"{type(self).__name__} needs images of {', '.join(missing)}, but the data set gives only "
                              f"{', '.join(given)}; train_dataloader needs dataset=dict(type='PairedDataset', "
-                             "source=..., target=...) and sampler=dict(type='PairedSampler')")
+                             f"{needed}) and sampler=dict(type='PairedSampler')")
 
     def _branch_view(self, step: Step, name: str, image: Tensor) -> View:
         """A branch with its targets: pseudo-labels, ground truth, or none (of a target that nothing reads)."""
