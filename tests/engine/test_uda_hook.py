@@ -166,9 +166,11 @@ def test_source_batches_without_labels(monkeypatch, batches, warnings):
     assert all('20 source batches in a row have no labelled pixel' in text for text in logged)
 
 
-def test_a_source_without_labels_is_logged_in_a_training(world, tmp_path, monkeypatch):
+@pytest.mark.parametrize('collate', ['pseudo_collate', 'branch_collate'])
+def test_a_source_without_labels_is_logged_in_a_training(world, tmp_path, monkeypatch, collate):
     monkeypatch.setattr(uda_hook, 'MAX_UNLABELLED', 2)
     cfg = config(world, tmp_path, max_iters=2)
+    cfg.train_dataloader.collate_fn = dict(type=collate)
     cfg.train_dataloader.dataset.source.pipeline.insert(2, dict(type='EraseLabels'))
     Runner.from_cfg(cfg).train()
     assert '2 source batches in a row have no labelled pixel' in next(tmp_path.rglob('*.log')).read_text()

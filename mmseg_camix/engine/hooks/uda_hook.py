@@ -158,8 +158,10 @@ class UnlabelledBatches:
 
     def update(self, batch: dict | None) -> None:
         """Inspect the labels of a batch; on the host, before it reaches the model."""
-        samples = (batch or {}).get('source', batch or {}).get('data_samples') or ()
-        labels = [sample.gt_sem_seg.data for sample in samples if 'gt_sem_seg' in sample]
+        source = (batch or {}).get('source', batch or {})
+        labels = [sample.gt_sem_seg.data for sample in source.get('data_samples') or () if 'gt_sem_seg' in sample]
+        if source.get('labels') is not None:  # branch_collate has taken them out of the samples
+            labels.append(source['labels'])
         labelled = not labels or any(bool((label != self.ignore_index).any()) for label in labels)
         self.count = 0 if labelled else self.count + 1
         if self.count == MAX_UNLABELLED:
