@@ -42,6 +42,8 @@ def run(folder, monkeypatch, capsys):
                                                     'has 0.01'),
     (OPTIONS + 'train_cfg.type=IterBasedTrainLoop train_cfg.by_epoch=True', 1,
      "train_cfg: type='IterBasedTrainLoop' and by_epoch=True exclude each other; remove by_epoch"),
+    (OPTIONS + 'train_cfg.val_interval=0', 1, 'train_cfg.val_interval=0 must be a whole number of at least 1'),
+    (OPTIONS + 'train_cfg.max_iters=2.5', 1, 'train_cfg.max_iters=2.5 must be a whole number of at least 1'),
     (OPTIONS + 'train_cfg', 2, "'train_cfg' has no '='; write KEY=VALUE"),
     (OPTIONS + '"data_root=no such folder"', 1, 'no such folder/gta'),
     (OPTIONS + 'crop_size=0', 1, 'the config has no crop_size to change'),

@@ -81,12 +81,16 @@ def check_model_entries(cfg: Config) -> None:
 
 
 def check_loops(cfg: Config) -> None:
-    """Raise where a loop names its type twice, for which mmengine has no more than a stack trace."""
+    """Raise where a loop names its type twice or counts no iterations, for which mmengine has only a stack trace."""
     for key in ('train_cfg', 'val_cfg', 'test_cfg'):
         loop = cfg.get(key) or {}
         if 'type' in loop and 'by_epoch' in loop:
             raise ConfigError(f"{key}: type='{loop['type']}' and by_epoch={loop['by_epoch']} exclude each other; "
                               'remove by_epoch')
+    for key in ('max_iters', 'val_interval'):
+        value = (cfg.get('train_cfg') or {}).get(key, 1)
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f'train_cfg.{key}={value} must be a whole number of at least 1')
 
 
 def apply_option(cfg: Config, key: str, value: Any) -> None:
