@@ -19,7 +19,8 @@ class VideoReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._capture = cv2.VideoCapture(str(path))
+        # Absolute: FFmpeg takes a name such as `http:host.mp4` as an address.
+        self._capture = cv2.VideoCapture(str(path.absolute()))
         opened, self._first = self._capture.read() if self._capture.isOpened() else (False, None)
         if not opened:
             raise OSError(f'{path}: the video is damaged or of an unknown format')
@@ -57,7 +58,7 @@ class VideoWriter:
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             size = frame.shape[1], frame.shape[0]
-            self._writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter_fourcc(*'mp4v'), self.rate, size)
+            self._writer = cv2.VideoWriter(str(self._partial.absolute()), cv2.VideoWriter_fourcc(*'mp4v'), self.rate, size)
             if not self._writer.isOpened():
                 raise RuntimeError(f'this OpenCV cannot write {self.path}; write frames instead, with --frames')
         self._writer.write(np.ascontiguousarray(frame))
@@ -80,7 +81,7 @@ class VideoWriter:
 
     def _check_frames(self) -> None:
         """Raise OSError unless all frames are in the file: OpenCV does not report a full disk."""
-        capture, count = cv2.VideoCapture(str(self._partial)), 0
+        capture, count = cv2.VideoCapture(str(self._partial.absolute())), 0
         while capture.grab():
             count += 1
         capture.release()

@@ -1,6 +1,7 @@
 """The command line of predictions, on a training's checkpoint and on an export."""
 
 import re
+import socket
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.datasets.encodings import PALETTE, get_encoding
 from mmseg_camix_tools.export.files import open_network
+from mmseg_camix_tools.inference.inputs import find_items
 from mmseg_camix_tools.inference.predictor import Predictor
 from mmseg_camix_tools.inference.videos import VideoReader, VideoWriter
 from tests.datasets.tiny import write_image
@@ -263,3 +265,17 @@ def test_mistakes(place, tmp_path, monkeypatch, capsys, arguments, error):
     assert error in capsys.readouterr().err + str(code)
     assert not files(tmp_path)
     assert len(files(place / 'images')) == 3
+
+
+@pytest.mark.parametrize('name', ['http:127.0.0.1:{port}.mp4', 'tcp:127.0.0.1:{port}.mp4'])
+def test_the_name_of_a_video_is_no_address(name, tmp_path, monkeypatch):
+    """FFmpeg takes such a name, relative, as an address and connects."""
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        server.settimeout(0.5)
+        (tmp_path / name.format(port=server.getsockname()[1])).write_bytes(b'x')
+        item, = find_items(['.'], tmp_path / 'out')
+        with pytest.raises(OSError, match='damaged'):
+            VideoReader(item.path)
+        with pytest.raises(TimeoutError):
+            server.accept()
