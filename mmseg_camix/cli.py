@@ -18,6 +18,8 @@ import mmengine.registry
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
+from .files import printable
+
 # Errors of these kinds come from what the user gave: options, configs, files. So do those that the package defines.
 USER_ERRORS = (ValueError, TypeError, KeyError, OSError, ImportError, NotImplementedError)
 OWN_PACKAGES = ('mmseg_camix.', 'mmseg_camix_tools.')
@@ -45,7 +47,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(f'error: {describe(error)}')
     except SystemExit as end:
         if isinstance(end.code, str) and not end.code.startswith('error: '):
-            sys.exit(f'error: {end.code}')
+            sys.exit(f'error: {printable(end.code)}')
         raise
 
 
@@ -57,7 +59,7 @@ def is_user_error(error: BaseException) -> bool:
 def describe(error: BaseException) -> str:
     """The error as one line: what is wrong, where, and what to do where that is known."""
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f'{error.filename}: {error.strerror}'
+        return printable(f'{error.filename}: {error.strerror}')
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if match := re.match(r'Caught (\w+) in DataLoader worker process \d+\.\n', text):  # the worker's trace follows
         text = re.split(rf'^(?:[\w.]+\.)?{match[1]}: ', text, flags=re.MULTILINE)[-1]
@@ -77,7 +79,7 @@ def describe(error: BaseException) -> str:
         text = f'{type(error).__name__}: {text}'
     if not type(error).__module__.startswith(OWN_PACKAGES):
         text += ' (--debug shows the stack trace)'
-    return text
+    return printable(text)  # names may come from files
 
 
 def registered_names() -> set[str]:

@@ -30,6 +30,7 @@ from mmseg_camix.cli import add_config_options, run
 from mmseg_camix.checkpoint import save_checkpoint
 from mmseg_camix.checkpoint.config_text import format_config
 from mmseg_camix.engine.config import load_config
+from mmseg_camix.files import printable
 from mmseg_camix_tools.export.files import mmseg_config
 from mmseg_camix_tools.export.plain import plain_network
 from mmseg_camix.weights import WeightsError
@@ -77,7 +78,7 @@ def main() -> None:
         weights, report = convert_weights(state, build_segmentor(cfg), args.network, args.allow_unmapped)
     except WeightsError as error:
         raise WeightsError(f'{args.checkpoint}: {error}') from None
-    print('\n'.join(report.lines()))
+    print('\n'.join(map(printable, report.lines())))  # names come from the file
     meta = describe_network(weights, theirs.get('meta') or {}, cfg, args.checkpoint)
     save_checkpoint(dict(state_dict=weights, meta=meta), args.out)
     print(f'wrote {len(weights)} weights to {args.out}')
