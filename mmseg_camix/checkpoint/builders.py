@@ -18,6 +18,8 @@ from .unpickler import Builder, Global, Placeholder, checked_keys
 # torch's types of numbers, as files name them: `torch.float32`.
 DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 _NUMBERS_AND_TEXT = re.compile(r'[<|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU][1-9]\d{0,6})')
+# Of the others torch has the names only: no function takes tensors of torch.bits8 or torch.uint3.
+_COMPUTABLE = re.compile(r'torch\.(bool|u?int(8|16|32|64)|b?float(8_\w+|16|32|64)|complex\d+)')
 # A view may repeat the elements of its storage (stride 0); copying it then takes more memory than the file.
 _MOST_REPEATED = 2**16
 
@@ -54,7 +56,7 @@ def _from_type(function: Global, cls: Any, args: tuple, state: Any) -> Any:
 
 
 def _dtype(name: Any) -> torch.dtype:
-    if type(name) is not Global or name.path not in DTYPES:
+    if type(name) is not Global or name.path not in DTYPES or not _COMPUTABLE.fullmatch(name.path):
         raise CheckpointError('it contains a tensor of an unknown type')
     return DTYPES[name.path]
 

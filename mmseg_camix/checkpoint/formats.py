@@ -25,7 +25,7 @@ _STORAGE_TYPES = {
     'BoolStorage': torch.bool, 'ComplexFloatStorage': torch.complex64,
     'ComplexDoubleStorage': torch.complex128, 'UntypedStorage': torch.uint8}
 _SMALL = 2**27  # bytes that any file may take in memory, besides twice its size for the objects in its pickle
-_LARGEST_DIRECTORY = 2**23  # bytes; of some 70,000 tensors
+LARGEST_DIRECTORY = 2**23  # bytes; of some 70,000 tensors
 
 
 def read_restricted(file: BinaryIO) -> Any:
@@ -71,7 +71,7 @@ def _filled(read: Callable[[int], bytes], size: int) -> Tensor:
 def _open_zip(file: BinaryIO, size: int) -> zipfile.ZipFile:
     """A zip file whose members are as large as they say, stored as they are, and do not overlap."""
     end = zipfile._EndRecData(file)
-    if end is None or end[zipfile._ECD_SIZE] > _LARGEST_DIRECTORY:
+    if end is None or end[zipfile._ECD_SIZE] > LARGEST_DIRECTORY:
         raise DamagedCheckpointError('it is damaged or cut short: its directory is missing or larger than any of torch')
     archive = zipfile.ZipFile(file)
     if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
@@ -169,7 +169,7 @@ def is_whole_zip(file: BinaryIO) -> bool:
         with _open_zip(file, file.seek(0, os.SEEK_END)) as archive:
             named = any(name.endswith('/data.pkl') for name in archive.namelist())
             return named and damaged_member(archive) is None
-    except (CheckpointError, zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError):
+    except (*BROKEN, zipfile.BadZipFile, struct.error, OSError):
         return False
 
 

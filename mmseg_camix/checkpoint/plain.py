@@ -147,9 +147,12 @@ def _message_hub(state: Any) -> dict[str, dict]:
 def _history_buffer(value: Any) -> Any:
     if not isinstance(value, dict) or 'log_history' not in value:
         return value
-    log, count = (_numbers(value.get(name)) for name in ('log_history', 'count_history'))
     max_length = value.get('max_length')
     buffer = HistoryBuffer(max_length=max_length if type(max_length) is int else 1000000)
+    try:
+        log, count = (_numbers(value.get(name)) for name in ('log_history', 'count_history'))
+    except (TypeError, ValueError):  # no numbers: without this history
+        return buffer
     if log.shape == count.shape and log.ndim == 1:
         buffer._log_history, buffer._count_history = log, count
     return buffer

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..files import printable
 from .errors import CheckpointError, DamagedCheckpointError
-from .formats import read_restricted
+from .formats import LARGEST_DIRECTORY, read_restricted
 from .inert import without_placeholders
 from .plain import from_plain
 
@@ -79,6 +79,18 @@ def _moved(value: Any, device: torch.device, moved: dict[int, tuple]) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_moved(item, device, moved) for item in value)
     return value
+
+
+def check_header(path: str | os.PathLike) -> None:
+    """Raise CheckpointError where the header of a safetensors file is longer than that of any network.
+
+    It would take up to twenty-five times its size in memory.
+    """
+    with open(path, 'rb') as file:
+        size = int.from_bytes(file.read(8), 'little')
+    if size > LARGEST_DIRECTORY:
+        raise CheckpointError(f'{path} was not opened: it is damaged, or no file of weights: its header takes {size} '
+                              f'bytes, more than {LARGEST_DIRECTORY}')
 
 
 def load_url(url: str, model_dir: str | None = None, map_location: MapLocation = None, progress: bool = True,

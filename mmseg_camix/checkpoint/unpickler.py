@@ -30,8 +30,9 @@ _MOST_BITS = 3200  # of an integer: a thousand decimal digits
 _MOST_KEY_BITS = 60  # larger integers can be chosen so that all have the same hash, and so can long tuples
 # Bytes that an opcode takes in memory, where that is more than _BYTES: containers with room to grow, the memo.
 _BYTES_OF = {'EMPTY_SET': 256, 'EMPTY_DICT': 192, 'EMPTY_LIST': 120, 'MARK': 120, 'SETITEM': 120, 'BINPUT': 120,
-             'LONG_BINPUT': 120, 'PUT': 120, 'MEMOIZE': 120}
+             'LONG_BINPUT': 120, 'PUT': 120, 'MEMOIZE': 120, 'BINPERSID': 512}
 _BYTES = 48
+_BYTES_OF_CALL = 512  # a tensor, or another small object
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class Unpickler(pickle._Unpickler):
         """The answer to a call: by our builder for that name, else a placeholder, else an error."""
         if type(function) is not Global or type(args) is not tuple:
             raise CheckpointError('it asks to call something that it computes itself')
+        self._budget.spend(_BYTES_OF_CALL + sum(map(_bytes_of_copy, args)))
         if function.path in self._builders:
             return self._builders[function.path](*args)
         root, name = function.path.split('.', 1)[0], function.path.rsplit('.', 1)[-1]
@@ -155,6 +157,7 @@ class Unpickler(pickle._Unpickler):
             if type(state) is dict and isinstance(state.get('_metadata'), dict):
                 target._metadata = state['_metadata']
         elif type(target) is np.ndarray:
+            self._budget.spend(sum(map(_bytes_of_copy, state)))
             _fill_array(target, state)
         elif isinstance(target, np.dtype):
             if state[1] not in ('<', '=', '|') or any(part is not None for part in state[2:5]):
@@ -214,6 +217,13 @@ class Unpickler(pickle._Unpickler):
             target.update(pairs)
         else:
             raise TypeError(f'a {type(target).__name__} takes no keys')
+
+
+def _bytes_of_copy(value: Any) -> int:
+    """Memory of a copy, as builders make one: the memo can hand them the same megabyte a thousand times."""
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        return _COSTS[pickle.SETITEM[0]] * len(value)
+    return 2 * len(value) if isinstance(value, (str, bytes, bytearray)) else 0
 
 
 def _fill_array(array: np.ndarray, state: tuple) -> None:

@@ -9,6 +9,8 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
+from mmseg_camix.checkpoint.reader import check_header
+
 from .fitting import State, WeightsError, first_names, fit, unwrap_weights
 from .names import extract_backbone
 
@@ -63,6 +65,7 @@ def read_weights(checkpoint: str) -> Any:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
         try:
+            check_header(checkpoint)
             return load_file(checkpoint)
         except (OSError, SafetensorError) as error:  # addresses, too: only torch's files are downloaded
             raise WeightsError(f'{checkpoint} was not opened: it is damaged, or no file on this machine ({error})'

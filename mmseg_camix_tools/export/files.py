@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from mmseg_camix.checkpoint.config_text import format_config, parse_config
+from mmseg_camix.checkpoint.reader import check_header
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write
 from mmseg_camix.models import adapter
@@ -173,6 +174,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
     from safetensors import SafetensorError, safe_open
+    check_header(path)
     try:
         with safe_open(path, 'pt') as file:
             state: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

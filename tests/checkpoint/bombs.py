@@ -79,6 +79,23 @@ def pickles() -> dict[str, bytes]:
     }
 
 
+def repeated() -> dict[str, bytes]:
+    """Pickles of a few hundred KB that call one builder again and again with the same large argument."""
+    text = b'X' + (10**5).to_bytes(4, 'little') + b'a' * 10**5
+    storage = b'(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ'
+    numbers = b'](' + b'N' * 50_000 + b'e'
+    arguments = {'collections.deque': numbers + b'\x85', 'torch.Size': numbers.replace(b'N', b'K\1') + b'\x85',
+                 '_codecs.encode': text + b'\x85', 'collections.OrderedDict': b')',
+                 'collections.Counter': b'}(' + b''.join(_integer(i) + b'N' for i in range(2, 20_000)) + b'u\x85'}
+    pickles = {name: b'c%b\n%b\nq\0' % tuple(name.encode().rsplit(b'.', 1)) + given + b'q\1](' + b'h\0h\1R' * 250_000
+               for name, given in arguments.items()}
+    pickles['tensors'] = (b'ctorch._utils\n_rebuild_tensor_v2\nq\0(' + storage + b'K\0K\1\x85K\1\x85\x89Ntq\1]('
+                          + b'h\0h\1R' * 250_000)
+    pickles['arrays'] = (b'cnumpy.core.multiarray\n_reconstruct\nq\0(NK\0\x85C\1btq\1('
+                         + b'K\1J\xa0\x86\1\0\x85cnumpy\ndtype\n' + _text('u1') + b'\x85R\x89' + text + b'tq\2](' + b'h\0h\1Rh\2b' * 3000)
+    return {name: b'\x80\x04' + data + b'e.' for name, data in pickles.items()}
+
+
 def _zip(path: Path, names: list[str], **options: int) -> Path:
     with zipfile.ZipFile(path, 'w', **options) as archive:
         for name in names:

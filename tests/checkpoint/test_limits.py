@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import pickle
 import random
 
@@ -11,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint
+from mmseg_camix.checkpoint.latest import is_whole
+from mmseg_camix.weights.initialiser import read_weights
 from mmseg_camix_tools.export.files import open_network
 from tests.checkpoint import bombs, hostile
 
@@ -75,6 +78,46 @@ def test_headers_of_safetensors(tmp_path, header):
     (tmp_path / 'a.safetensors').write_bytes(header)
     with pytest.raises(CheckpointError, match=r'a\.safetensors was not opened: it is damaged'):
         open_network(tmp_path / 'a.safetensors')
+
+
+@pytest.mark.parametrize('kind', bombs.repeated())
+def test_a_memo_is_not_copied_for_free(tmp_path, kind):
+    """The memo hands one argument to thousands of calls: three bytes each."""
+    path = hostile.write_zip(tmp_path / 'a.pth', bombs.repeated()[kind], **{'data/0': bytes(16)})
+    with pytest.raises(CheckpointError, match=r'a\.pth was not opened: it would take far more memory'):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize('history', [torch.ones(2, dtype=torch.bfloat16), [[1], [1, 2, 3], 3]])
+def test_odd_histories(tmp_path, history):
+    hub = {'log_scalars': {'loss': {'log_history': history, 'count_history': history, 'max_length': 5}}}
+    torch.save({'state_dict': {'a': torch.ones(1)}, 'message_hub': hub}, tmp_path / 'a.pth')
+    assert len(read_checkpoint(tmp_path / 'a.pth')['message_hub']['log_scalars']['loss']._log_history) == 0
+
+
+@pytest.mark.parametrize('dtype', ['bits8', 'uint3', 'quint8'])
+def test_types_that_nothing_computes_with(tmp_path, dtype):
+    data = bombs.repeated()['tensors'].split(b'q\x01')[0].replace(b'_rebuild_tensor_v2', b'_rebuild_tensor_v3')
+    data = data[:-1] + b'ctorch\n%b\ntR.' % dtype.encode()
+    path = hostile.write_zip(tmp_path / 'a.pth', data, **{'data/0': bytes(16)})
+    with pytest.raises(CheckpointError, match=r'a\.pth was not opened: it contains a tensor of an unknown type'):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize('read', [open_network, lambda path: read_weights(str(path))])
+def test_long_headers_of_safetensors(tmp_path, read):
+    header = json.dumps({'__metadata__': {'dataset_meta': '[' + '[],' * 3_000_000 + '[]]'}}).encode()
+    (tmp_path / 'a.safetensors').write_bytes(len(header).to_bytes(8, 'little') + header)
+    with pytest.raises(CheckpointError, match=r'a\.safetensors was not opened: .* its header takes 9\d* bytes'):
+        read(tmp_path / 'a.safetensors')
+
+
+def test_an_encrypted_zip_is_not_whole(tmp_path):
+    torch.save({'a': torch.ones(3)}, tmp_path / 'a.pth')
+    data = bytearray((tmp_path / 'a.pth').read_bytes())
+    (tmp_path / 'a.pth').write_bytes(data.replace(b'PK\1\2\0\0\0\0\x08', b'PK\1\2\0\0\0\0\x09'))
+    assert (tmp_path / 'a.pth').read_bytes() != data
+    assert not is_whole(tmp_path / 'a.pth')
 
 
 SEEDS = [*bombs.pickles().values(), *hostile.raw_pickles(bombs.Path('unused')).values(),
