@@ -179,4 +179,4 @@ def _result_bytes(func: Any, args: tuple, kwargs: dict) -> int:
     return max(size, _LEAST_BYTES)
 
 
-_LEAST_BYTES = 4096  # of any tensor: counts the objects around it
+_LEAST_BYTES = 2**14  # of any tensor: counts the objects around it, and the time that it takes to make them

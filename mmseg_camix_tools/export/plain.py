@@ -15,7 +15,7 @@ from mmseg_camix.models import adapter
 from mmseg_camix.models.uda.inference import inference_pipeline
 from mmseg_camix.models.uda.loading import OWN_PARTS
 from mmseg_camix.type_names import type_name
-from mmseg_camix.weights import fit, unwrap_weights
+from mmseg_camix.weights import WeightsError, fit, unwrap_weights
 
 from . import ExportError
 from .embedded import AllocationLimit, accept_network, accept_pipeline
@@ -26,7 +26,7 @@ PREFIXES = {'teacher': 'teacher.model.', 'student': 'student.'}
 CHOICES = ('teacher', 'student', 'tested')
 # What code that expects a config raises where a checkpoint has something else in its place.
 _NOT_A_SEGMENTOR = (AssertionError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, RuntimeError,
-                    TypeError, ZeroDivisionError)
+                    TypeError, ValueError, ZeroDivisionError)
 _SMALL = 2**27  # bytes
 _PLAIN_PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
 
@@ -71,13 +71,13 @@ class PlainNetwork:
         return built(self.segmentor, self.state)
 
 
-def built(segmentor: Mapping, state: Mapping[str, Tensor]) -> nn.Module:
+def built(segmentor: Mapping, state: Mapping[str, Tensor], source: str = 'the checkpoint') -> nn.Module:
     """A segmentor of this config with these weights, all of them; in evaluation mode."""
     # Layers make temporary copies of weights while they are built, of up to 2.8 times their size in mmseg's networks.
     limit = 4 * sum(value.numel() * value.element_size() for value in state.values()) + _SMALL
     with DefaultScope.overwrite_default_scope('mmseg'), AllocationLimit(limit):
         model = MODELS.build(ConfigDict(segmentor))
-    fit(model, dict(state))
+    fit(model, dict(state), source=source)
     return model.eval()
 
 
@@ -104,10 +104,12 @@ def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str =
             registered(kind)
         tested = _tested(config['model'])
         name, state = _state(weights, tested if choice == 'tested' else choice)
-        model = built(segmentor, state)
+        model = built(segmentor, state, source)
         described = dataset_meta(mapping(checkpoint.get('meta')), config, adapter.main_head(model).num_classes)
     except ExportError as error:
         raise ExportError(f'{source}: {error}') from error
+    except WeightsError:
+        raise
     except _NOT_A_SEGMENTOR as error:
         if cfg is not None:
             raise

@@ -284,6 +284,8 @@ REFUSED = {
     'another predictor': (dict(model=dict(predict_with='nobody')), "predict_with='nobody'"),
     'a pipeline that is a number': (dict(test_dataloader=dict(dataset=dict(pipeline=3))), 'does not describe'),
     'wrong arguments': (head(nonsense=1), 'does not describe a segmentor.*nonsense'),
+    'a layer that cannot be': (head(norm_cfg=dict(type='GN', num_groups=7)),
+                               'does not describe a segmentor.*num_groups'),
     'a huge layer': (head(channels=10_000, dilations=(1, ) * 1000), 'a network of more than'),
     'many small layers': (model(backbone=dict(_delete_=True, type='MSCAN', embed_dims=[1] * 4,
                                               depths=[10**4] * 4)), 'a network of more than'),
