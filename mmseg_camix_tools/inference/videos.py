@@ -58,7 +58,8 @@ class VideoWriter:
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             size = frame.shape[1], frame.shape[0]
-            self._writer = cv2.VideoWriter(str(self._partial.absolute()), cv2.VideoWriter_fourcc(*'mp4v'), self.rate, size)
+            self._writer = cv2.VideoWriter(str(self._partial.absolute()), cv2.VideoWriter_fourcc(*'mp4v'), self.rate,
+                                           size)
             if not self._writer.isOpened():
                 raise RuntimeError(f'this OpenCV cannot write {self.path}; write frames instead, with --frames')
         self._writer.write(np.ascontiguousarray(frame))

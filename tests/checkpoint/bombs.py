@@ -91,8 +91,9 @@ def repeated() -> dict[str, bytes]:
                for name, given in arguments.items()}
     pickles['tensors'] = (b'ctorch._utils\n_rebuild_tensor_v2\nq\0(' + storage + b'K\0K\1\x85K\1\x85\x89Ntq\1]('
                           + b'h\0h\1R' * 250_000)
-    pickles['arrays'] = (b'cnumpy.core.multiarray\n_reconstruct\nq\0(NK\0\x85C\1btq\1('
-                         + b'K\1J\xa0\x86\1\0\x85cnumpy\ndtype\n' + _text('u1') + b'\x85R\x89' + text + b'tq\2](' + b'h\0h\1Rh\2b' * 3000)
+    pickles['arrays'] = (
+        b'cnumpy.core.multiarray\n_reconstruct\nq\0(NK\0\x85C\1btq\1(K\1J\xa0\x86\1\0\x85cnumpy\ndtype\n' + _text('u1')
+        + b'\x85R\x89' + text + b'tq\2](' + b'h\0h\1Rh\2b' * 3000)
     return {name: b'\x80\x04' + data + b'e.' for name, data in pickles.items()}
 
 
