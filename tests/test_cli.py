@@ -52,8 +52,6 @@ def error_of_a_worker():
 
 @pytest.mark.parametrize(('error', 'message'), [
     (error_of_a_worker(), 'error: a.png: wrong (while loading it)'),
-
-
     (OSError(2, 'No such file', 'a\x1b[2J'), 'error: a\\x1b[2J: No such file'),
     (ValueError('a\x1b]0;b\x07 is wrong'), 'error: a\\x1b]0;b\\x07 is wrong (--debug shows the stack trace)'),
     (ValueError('a is wrong'), 'error: a is wrong (--debug shows the stack trace)'),
