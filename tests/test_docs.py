@@ -1,11 +1,13 @@
 """Paths, links and options that the documentation names exist."""
 
 import re
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from mmseg_camix_tools.commands import COMMANDS
 from tests.tools_runner import ROOT
 
 PAGES = sorted(str(page.relative_to(ROOT)) for page in chain(ROOT.glob('*.md'), ROOT.glob('docs/*.md')))
@@ -13,7 +15,7 @@ PAGES = sorted(str(page.relative_to(ROOT)) for page in chain(ROOT.glob('*.md'), 
 OUTPUTS = ('configs/own.py', 'docs/results/')
 FOLDERS = 'configs|tools|tests|docs|mmseg_camix|mmseg_camix_tools|benchmarks|drawn_streets'
 PATH = re.compile(rf'(?<![\w./-])((?:{FOLDERS})/[\w./*{{}},-]*\w)')
-COMMAND = re.compile(r'(?:python|-m) ((?:tools/|benchmarks\.)[\w/.]+)([^`#\n]*)')
+COMMAND = re.compile(r'(?:(?:python|-m) ((?:tools/|benchmarks\.)[\w/.]+)|mmseg-camix ([a-z][\w-]*))([^`#\n]*)')
 
 
 def expand(path: str) -> list[str]:
@@ -43,12 +45,22 @@ def test_links_exist(page):
     assert not [link for link in links if not ((ROOT / page).parent / link).exists()]
 
 
+def file_of(tool: str, command: str) -> Path:
+    """The file with the options of a tool, of a command, or of a module of benchmarks/."""
+    if tool.startswith('tools/') and (match := re.search(r"run_command\('([\w-]+)'\)", (ROOT / tool).read_text())):
+        command = match[1]
+    if command:
+        spec = find_spec(COMMANDS[command][0], 'mmseg_camix_tools.commands')
+        return Path(spec.origin).relative_to(ROOT)
+    return Path(tool if tool.endswith('.py') else tool.replace('.', '/') + '.py')
+
+
 @pytest.mark.parametrize('page', PAGES)
 def test_options_exist(page):
     shared = (ROOT / 'mmseg_camix/cli.py').read_text()
     unknown = []
-    for tool, rest in COMMAND.findall(text(page)):
-        file = Path(tool if tool.endswith('.py') else tool.replace('.', '/') + '.py')
+    for tool, command, rest in COMMAND.findall(text(page)):
+        file = file_of(tool, command)
         source = (ROOT / file).read_text() + shared
         unknown += [f'{file} {option}' for option in re.findall(r'--[a-z][\w-]*', rest) if f"'{option}'" not in source]
     assert not unknown

@@ -1,5 +1,4 @@
 """The tool that builds the spatial prior of a config."""
-import runpy
 from types import SimpleNamespace
 
 import cv2
@@ -8,7 +7,8 @@ import pytest
 import torch
 
 from mmseg_camix.spatial_prior import load_spatial_prior
-from tests.tools_runner import ROOT, call
+from mmseg_camix_tools.commands import prior as prior_command
+from tests.tools_runner import call
 
 from .test_prior_counting import CLASSES, build, random_labels
 
@@ -27,7 +27,7 @@ RESIZE = "dict(type='Resize', scale=(14, 9))"
 def report_relations(related, names):
     """Print the report of a prior with these relations."""
     prior = SimpleNamespace(relations=lambda: related, class_names=names)
-    runpy.run_path(str(ROOT / 'tools' / TOOL))['report_relations'](prior, None)
+    prior_command.report_relations(prior, None)
 
 
 def write_config(folder, resize=RESIZE):
@@ -115,7 +115,7 @@ def test_odd_options_are_refused_before_anything_is_read(options, message, capsy
 
 def test_output_paths_are_checked_before_counting(tmp_path, monkeypatch):
     config, _ = write_config(tmp_path)
-    monkeypatch.setattr('mmseg_camix_tools.preparation.prior_counting.count_labels', lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr('mmseg_camix_tools.commands.prior.count_labels', lambda *args, **kwargs: 1 / 0)
     (tmp_path / 'file').write_text('')
     for options, message in ((['--out', tmp_path], 'is a folder; name a file in it'),
                              (['--out', tmp_path / 'file' / 'p.npz'], 'file cannot be made'),

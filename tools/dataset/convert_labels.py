@@ -1,51 +1,6 @@
-"""Write train-id PNGs beside the raw labels of GTA, SYNTHIA or Cityscapes."""
-
-import argparse
-import os
-import sys
-
-from mmseg_camix.cli import add_debug, run
-from mmseg_camix_tools.preparation import LAYOUTS
-from mmseg_camix_tools.preparation.conversion import convert
-
-DESCRIPTION = """\
-Write train-id PNGs (8-bit, grey; 0 to 18 = the classes of Cityscapes, 255 = ignore) beside the raw
-labels of a download:
-
-  gta         ROOT/labels/00001.png         -> ROOT/labels/00001_labelTrainIds.png
-  synthia     ROOT/GT/LABELS/0000000.png    -> ROOT/GT/LABELS/0000000_labelTrainIds.png
-  cityscapes  ROOT/gtFine/*/*/X_labelIds.png -> ROOT/gtFine/*/*/X_labelTrainIds.png
-
-The readers of this project work on the raw labels, so that this is optional: it makes loading a
-little faster (SYNTHIA's 16-bit files most), and other toolboxes need it. To read the result, give
-the dataset ids='train' and seg_map_suffix='_labelTrainIds.png' (Cityscapes:
-'_gtFine_labelTrainIds.png').
-
-It can be interrupted and restarted: intact files are skipped, and no file is ever half
-written. Unreadable files are listed at the end, the others are converted; the exit code is then 1.
-"""
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line options."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('family', choices=list(LAYOUTS), help='which dataset ROOT holds')
-    parser.add_argument('root', metavar='ROOT', help='folder of the download')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
-    parser.add_argument('--force', action='store_true', help='convert also what is converted already')
-    add_debug(parser)
-    return parser.parse_args(argv)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the tool; returns its exit code."""
-    args = parse_args(argv)
-    written, skipped, failures = convert(args.family, args.root, args.jobs, args.force)
-    print(f'{written} written, {skipped} there already, {len(failures)} failed')
-    for failure in failures:
-        print(f'error: {failure}', file=sys.stderr)
-    return 1 if failures else 0
-
+#!/usr/bin/env python
+"""`mmseg-camix convert-labels`: write train-id PNGs beside raw labels."""
+from mmseg_camix_tools.commands import run_command
 
 if __name__ == '__main__':
-    run(main)
+    run_command('convert-labels')

@@ -1,0 +1,91 @@
+"""Export a trained network as a plain mmseg config and checkpoint, as safetensors, or as ONNX.
+
+Writes the teacher, or the student, without the method around it, into a folder:
+  config.py, model.pth   which mmseg's init_model and MMSegInferencer load, without this package where
+                         the network is mmseg's own (see the last line)
+  model.safetensors      the weights, with classes and colours in the metadata
+  model.onnx             compared with PyTorch by onnxruntime
+
+examples:
+  python tools/export.py work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth
+  python tools/export.py CHECKPOINT --student --formats mmseg safetensors onnx --out exported
+  python tools/export.py CHECKPOINT --formats onnx --size 512 1024 --with-preprocessing
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+
+from mmseg_camix.cli import add_debug
+from mmseg_camix_tools.export.files import (ONNX, SAFETENSORS, WEIGHTS, open_network, staged, write_mmseg,
+                                            write_safetensors)
+from mmseg_camix_tools.export.onnx import write_onnx
+from mmseg_camix_tools.export.plain import PlainNetwork
+
+FORMATS = ('mmseg', 'safetensors', 'onnx')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', type=Path, help='file of a training')
+    parser.add_argument('--config', help='file of its config (default: the one in the checkpoint)')
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--student', dest='choice', action='store_const', const='student', default='teacher',
+                       help='the student instead of the teacher')
+    which.add_argument('--tested', dest='choice', action='store_const', const='tested',
+                       help='the network that the method is tested with')
+    parser.add_argument('--out', type=Path, metavar='FOLDER',
+                        help='where to write (default: export_<network> beside the checkpoint)')
+    parser.add_argument('--formats', nargs='+', choices=FORMATS, default=['mmseg'], help='default: mmseg')
+    onnx = parser.add_argument_group('ONNX')
+    onnx.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
+                      help='size of the images (default: any; the batch may always be any)')
+    onnx.add_argument('--opset', type=int, help="version of ONNX's operators (default: torch's choice)")
+    onnx.add_argument('--with-preprocessing', action='store_true',
+                      help='take images as OpenCV loads them, BGR in uint8, and normalise within the graph')
+    add_debug(parser)
+    args = parser.parse_args(argv)
+    if args.size and min(args.size) < 1:
+        parser.error(f'--size {args.size[0]} {args.size[1]}: must be positive')
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Export."""
+    args = parse_args(argv)
+    # mmseg warns of a default that matters only in training.
+    warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
+    network = open_network(args.checkpoint, args.config, args.choice)
+    folder = args.out or args.checkpoint.with_name(f'export_{network.name}')
+    print(network.description)
+    with staged(folder) as partial:
+        lines = [line for name in dict.fromkeys(args.formats) for line in write(name, network, partial, args)]
+    print('\n'.join(line.replace(str(partial), str(folder)) for line in lines))
+
+
+def write(name: str, network: PlainNetwork, folder: Path, args: argparse.Namespace) -> list[str]:
+    """Write one format; returns the lines of the summary."""
+    if name == 'safetensors':
+        write_safetensors(network, folder)
+        return [f'{folder / SAFETENSORS}: {len(network.state)} weights']
+    if name == 'onnx':
+        differences = write_onnx(network, folder / ONNX, args.size, args.opset, args.with_preprocessing)
+        return [f'{folder / ONNX}: images of ' + (f'{args.size[0]}x{args.size[1]}' if args.size else 'any size'),
+                *(f'  input of {shape}: logits differ from PyTorch by at most {value:.2g}'
+                  for shape, value in differences.items())]
+    report = write_mmseg(network, folder)
+    lines = [f'{folder / WEIGHTS} and its config.py: logits differ from the original by at most '
+             f'{report.difference:.2g}']
+    if report.foreign:
+        lines.append('  NOT STOCK: needs the installed ' + ', '.join(report.packages) + ', which the config imports, '
+                     'for ' + ', '.join(report.foreign))
+    else:
+        lines.append('  stock: mmseg alone loads it')
+    if report.paths:
+        lines.append('  the config names files, which must be there: ' + ', '.join(report.paths))
+    return lines

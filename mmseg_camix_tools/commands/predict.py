@@ -1,0 +1,107 @@
+"""Predict on images, folders and videos: overlays, colour maps, or label PNGs.
+
+MODEL is a checkpoint of a training (its config is found in it), a folder of tools/export.py, or a
+config file; then CHECKPOINT follows. INPUT is a file, a folder (searched through; results keep
+their relative paths) or a pattern. A video gives a video, or frames where labels are asked for.
+Files that cannot be read are named and counted; the exit code is then 1.
+
+examples:
+  python tools/predict.py work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth photos drive.mp4 --out predicted
+  python tools/predict.py export_teacher 'photos/**/*.jpg' --out labels --as labels --ids raw
+  python tools/predict.py CONFIG CHECKPOINT photos --out colours --as colour --skip-existing
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+import torch
+
+from mmseg_camix.cli import add_debug
+from mmseg_camix_tools.export.files import open_network
+from mmseg_camix.files import printable
+from mmseg_camix_tools.inference.inputs import InputsError, find_items
+from mmseg_camix_tools.inference.pictures import IDS, KINDS, drawing
+from mmseg_camix_tools.inference.predictor import Predictor
+from mmseg_camix_tools.inference.run import Run
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage='%(prog)s MODEL [CHECKPOINT] INPUT [INPUT ...] --out FOLDER [options]')
+    parser.add_argument('model', metavar='MODEL', help='checkpoint, folder of an export, or config file')
+    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='after a config file first its checkpoint')
+    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='where to write')
+    parser.add_argument('--as', dest='kind', choices=KINDS, default=KINDS[0],
+                        help='colours over the image, colours alone, or the numbers of classes (default: overlay)')
+    parser.add_argument('--opacity', type=float, default=0.5, help='of an overlay\'s colours (default: 0.5)')
+    parser.add_argument('--ids', choices=IDS, default=IDS[0],
+                        help="numbers of labels: the network's own, or raw ids of Cityscapes (default: train)")
+    parser.add_argument('--frames', action='store_true', help='write videos as folders of frames')
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--student', dest='choice', action='store_const', const='student', default='teacher',
+                       help='the student instead of the teacher')
+    which.add_argument('--tested', dest='choice', action='store_const', const='tested',
+                       help='the network that the method is tested with')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is one)')
+    parser.add_argument('--batch-size', type=int, default=1, help='images of one size at once (default: 1)')
+    parser.add_argument('--skip-existing', action='store_true', help='continue where an earlier call stopped')
+    parser.add_argument('--overwrite', action='store_true', help='replace files that exist where results are written')
+    add_debug(parser)
+    args = parser.parse_args(argv)
+    if args.batch_size < 1:
+        parser.error(f'--batch-size {args.batch_size}: must be at least 1')
+    if args.ids == 'raw' and args.kind != 'labels':
+        parser.error('--ids raw is about --as labels')
+    return args
+
+
+def prepare(args: argparse.Namespace) -> tuple[Run, list]:
+    """Open the model and find the inputs."""
+    config, model, inputs = None, args.model, args.inputs
+    if model.endswith('.py'):
+        config, model, inputs = model, inputs[0], inputs[1:]
+        if not inputs:
+            raise InputsError(f'no INPUT: {config} is a config and {model} its checkpoint')
+    items = find_items(inputs, args.out)  # before the model, which takes longer
+    network = open_network(Path(model), config, args.choice)
+    draw = drawing(args.kind, network.classes, network.palette, args.opacity, args.ids)
+    predictor = Predictor(network.build().to(device_of(args.device)), network.pipeline)
+    frames = args.frames or args.kind == 'labels'  # a video would blur the numbers
+    predictions = Run(predictor, draw, args.out, args.batch_size, frames, args.skip_existing)
+    predictions.check(items, args.overwrite)
+    print(network.description, file=sys.stderr)
+    return predictions, items
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of this name, if it is there; without a name a GPU where there is one."""
+    name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'--device {name}: {str(error).splitlines()[0]}') from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Predict; returns the exit code."""
+    args = parse_args(argv)
+    # mmseg warns of a default that matters only in training.
+    warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
+    predictions, items = prepare(args)
+    try:
+        predictions(items)
+    except OSError as error:  # of writing: what cannot be read is counted
+        raise OSError(f'{printable(error)}; --skip-existing continues') from error
+    except KeyboardInterrupt:
+        print('\nstopped; --skip-existing continues', file=sys.stderr)
+        return 130
+    print(f'{predictions.done} predicted, {predictions.skipped} already there, {len(predictions.failed)} unreadable -> '
+          f'{printable(args.out)}')
+    return 1 if predictions.failed else 0
