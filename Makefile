@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # One test process per core; one thread each, so that they do not compete.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo test test-slow test-all lint docs clean
+.PHONY: help setup demo test test-slow test-all lint docs gpu-check clean
 
 help:
 	@echo "make demo       draw the miniature benchmark, train, evaluate, show a table and a picture"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-all   run both"
 	@echo "make lint       check style, types and the layers of the package"
 	@echo "make docs       build the documentation site in site/"
+	@echo "make gpu-check  measure an accelerator in 9 minutes and record it in docs/accelerators/"
 	@echo "make setup      install only"
 	@echo "make clean      remove $(VENV), site, data/mini and work_dirs/demo"
 
@@ -51,6 +52,9 @@ lint: setup
 docs: setup
 	@$(BIN)/python -c "import mkdocstrings, material" 2>/dev/null || $(PIP) -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+
+gpu-check: setup
+	$(BIN)/python -m benchmarks.accelerator --minutes 9
 
 clean:
 	rm -rf $(VENV) site data/mini work_dirs/demo

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -56,7 +56,13 @@ class StepTiming:
 
 def time_step(cfg: Config, steps: int = 20, warmup: int = 3, clock: str = 'wall') -> StepTiming:
     """Train `steps` steps of a config after `warmup` uncounted ones, and return the time of each phase."""
-    training = Training.of(cfg, clock=clock)
+    timing = timing_of(Training.of(cfg, clock=clock), steps, warmup)
+    note = "; the thread's own time, without waiting" if clock == 'thread' else ''
+    return replace(timing, device=timing.device + note)
+
+
+def timing_of(training: Training, steps: int, warmup: int) -> StepTiming:
+    """The time of each phase of `steps` steps, after `warmup` uncounted ones."""
     device = training.watch.device
     for index in range(warmup + steps):
         if index == warmup:
@@ -65,8 +71,7 @@ def time_step(cfg: Config, steps: int = 20, warmup: int = 3, clock: str = 'wall'
                 torch.cuda.reset_peak_memory_stats(device)
         training.step(index)
     phases = {name: 1000 * median(values) for name, values in training.watch.seconds.items()}
-    note = "; the thread's own time, without waiting" if clock == 'thread' else ''
-    return StepTiming(phases, _process_peak_mib(device), device_name(device) + note)
+    return StepTiming(phases, _process_peak_mib(device), device_name(device))
 
 
 def _process_peak_mib(device: torch.device) -> float:

@@ -16,6 +16,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import MODELS
+from torch import Tensor
 
 CLOCKS: dict[str, Callable[[], float]] = {'wall': time.perf_counter, 'thread': time.thread_time}
 
@@ -80,8 +81,8 @@ class Training:
         watch = StopWatch(device, CLOCKS[clock])
         return cls(model, build_optim_wrapper(model, cfg.optim_wrapper), iter(loader), watch, loader.dataset.metainfo)
 
-    def step(self, index: int, max_iters: int = 100_000) -> None:
-        """Train on the next batch."""
+    def step(self, index: int, max_iters: int = 100_000) -> Tensor:
+        """Train on the next batch and return its loss."""
         model, optimizer, watch = self.model, self.optimizer, self.watch
         with watch('data'):
             batch = model.data_preprocessor(next(self.batches), True)
@@ -99,6 +100,7 @@ class Training:
             with watch('EMA'):
                 model.update_teacher()
         watch.end_step()
+        return losses.detach()
 
 
 def device_name(device: torch.device) -> str:

@@ -1,0 +1,241 @@
+"""Measure an accelerator: all that its users want to know, in a given number of minutes.
+
+The parts run in the order of their value, each in a separate process with a time limit. Each result is recorded at
+once; a failure is recorded and does not stop the rest. Repeated, the command continues with what is missing.
+
+examples:
+  python -m benchmarks.accelerator --minutes 9                       # writes docs/accelerators/<device>.json
+  python -m benchmarks.accelerator --only tests 'step: DACS, MiT-B5' # these parts
+  python -m benchmarks.accelerator --device cpu --minutes 2 --out FILE.json   # rehearsal: tiny sizes, any machine
+  python -m benchmarks.accelerator --page-only                       # render docs/accelerators.md from the records
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from mmseg_camix import cli
+from mmseg_camix.files import atomic_write
+
+from .accelerator_page import write_page
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = {  # name: config and the entries in which it differs
+    'DACS, DeepLabV2-R101': ['configs/dacs/gta2cs_deeplabv2.py'],
+    'CAMix, DeepLabV2-R101': ['configs/camix/gta2cs_deeplabv2.py'],
+    'CAMix fast, DeepLabV2-R101': ['configs/camix/gta2cs_deeplabv2.py',
+                                   'model.pseudo_labels.significance.passes=3',
+                                   'model.pseudo_labels.significance.reuse_clean=True'],
+    'DACS, MiT-B5': ['configs/dacs/gta2cs_daformer.py'],
+    'CAMix, MiT-B5': ['configs/camix/gta2cs_daformer.py'],
+    'DSP, DeepLabV2-R101': ['configs/dsp/gta2cs_deeplabv2.py'],
+    'RCCR, DeepLabV2-R101': ['configs/rccr/gta2cs_deeplabv2.py'],
+    'MIC, MiT-B5': ['configs/mic/gta2cs_daformer.py']}
+MINIATURE = {'CAMix, miniature': ['configs/camix/mini_gta2cs_tiny.py']}
+HEADLINE = 'configs/_suites_/headline.py'
+
+
+@dataclass(frozen=True)
+class Part:
+    """One measurement: a command whose results are in a JSON file, and the seconds that it may take."""
+
+    name: str
+    command: list[str]
+    limit_s: float
+
+
+def plan(args: argparse.Namespace, work_dir: Path) -> list[Part]:
+    """All parts in the order of their value; on a CPU of tiny size, to rehearse the command itself."""
+    tiny, data = args.device == 'cpu', ['--data-root', args.data_root]
+    worker = [sys.executable, '-m', 'benchmarks.accelerator_parts']
+    common = [*data, '--device', args.device]
+    configs = MINIATURE if tiny else {**CONFIGS, **MINIATURE}
+    steps = [Part(f'step: {name}', [*worker, 'steps', *common, '--config', *config], 45)
+             for name, config in configs.items()]
+    tests = ['tests/ops/test_paste.py'] if tiny else ['-k', 'cuda', '-n', str(min(8, os.cpu_count() or 1))]
+    single = [Part(name, [*worker, name.replace(' ', '-'), *common], limit) for name, limit in
+              (('agreement', 60), ('synchronisation', 40), ('float16', 60), ('trace', 40), ('loading', 60),
+               ('two processes', 90))]
+    suite = rehearsal_suite(work_dir) if tiny else HEADLINE
+    docs = work_dir / 'headline'
+    docs.mkdir(parents=True, exist_ok=True)
+    (docs / 'benchmark.md').write_text(f'<!-- begin {Path(suite).stem} -->\n<!-- end {Path(suite).stem} -->\n')
+    headline = Part('headline', [sys.executable, '-m', 'benchmarks.methods', str(suite), *data, '--docs', str(docs),
+                                 '--work-dir', str(work_dir / 'trainings'), '--processes',
+                                 str(min(8, os.cpu_count() or 1))], 200)
+    pytest = Part('tests', [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-m', 'not slow', *tests,
+                            f'--junitxml={work_dir / "tests.xml"}'], 120)
+    return [pytest, *steps[:2], *single[:3], *steps[2:], *single[3:], headline]
+
+
+def rehearsal_suite(work_dir: Path) -> Path:
+    """A suite of one training of two iterations."""
+    options = {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2, 'max_iters': 2,
+               'default_hooks.checkpoint.interval': 2}
+    path = work_dir / 'headline.py'
+    config = str(ROOT / 'configs/source_only/mini_gta2cs_tiny.py')
+    row = dict(name='Source only', config=config, seeds=1, options=options)
+    path.write_text(f'title = "rehearsal"\nrows = [{row!r}]\n')
+    return path
+
+
+def prepare_data(data_root: str, tiny: bool) -> None:
+    """Draw the miniature benchmark with its statistics and prior, unless it is there."""
+    if (Path(data_root) / 'priors' / 'gta.npz').is_file():
+        return
+    size = ['--train', '8', '--val', '2', '--sets', 'gta', 'cityscapes'] if tiny else []
+    for command in (['make_mini.py', '--out', data_root, *size],
+                    ['class_stats.py', 'gta', f'{data_root}/gta'],
+                    ['build_spatial_prior.py', 'configs/camix/mini_gta2cs_tiny.py', '--out',
+                     f'{data_root}/priors/gta.npz', '--cfg-options', f'data_root={data_root}']):
+        subprocess.run([sys.executable, f'tools/dataset/{command[0]}', *command[1:]], check=True, cwd=ROOT,
+                       stdout=subprocess.DEVNULL)
+
+
+def measure(part: Part, limit_s: float, work_dir: Path) -> dict:
+    """Run a part; return its status, seconds, results, and the end of its output where it did not succeed."""
+    slug = re.sub(r'\W+', '_', part.name)
+    results, log, start = work_dir / f'{slug}.json', work_dir / f'{slug}.log', time.monotonic()
+    results.unlink(missing_ok=True)
+    environment = {**os.environ, 'ACCELERATOR_RESULTS': str(results), 'PYTHONPATH': str(ROOT)}
+    with log.open('w') as file:
+        process = subprocess.Popen(part.command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment,
+                                   start_new_session=True)
+        try:
+            status = 'done' if process.wait(limit_s) == 0 else 'failed'
+        except subprocess.TimeoutExpired:
+            status = 'timed out'
+        except KeyboardInterrupt:
+            end(process)
+            raise
+        end(process)  # and the processes that it has started
+    entry: dict = dict(status=status, seconds=round(time.monotonic() - start, 1))
+    if results.is_file():
+        entry['results'] = json.loads(results.read_text())
+    if part.name == 'tests':
+        entry['results'] = junit_results(work_dir / 'tests.xml')
+    if part.name == 'headline':
+        recorded = list((work_dir / 'headline' / 'benchmark').glob('*.json'))
+        entry['results'] = json.loads(recorded[0].read_text()) if recorded else {}
+    if status != 'done':
+        entry['output'] = without_folders(log.read_text(errors='replace').splitlines()[-12:])
+    return entry
+
+
+def end(process: subprocess.Popen) -> None:
+    """Kill a process and all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def without_folders(lines: Sequence[str]) -> list[str]:
+    """Lines of output without the paths of this machine."""
+    return [line.replace(f'{ROOT}/', '').replace(str(Path.home()), '~')[:300] for line in lines]
+
+
+def junit_results(path: Path) -> dict:
+    """Numbers of tests, and names and messages of those that failed, of a JUnit file."""
+    from xml.etree import ElementTree
+    if not path.is_file():
+        return {}
+    cases = list(ElementTree.parse(path).iter('testcase'))
+    failed = {f'{case.get("classname")}::{case.get("name")}': (problem.get('message') or '')[:300]
+              for case in cases for problem in case if problem.tag in ('failure', 'error')}
+    skipped = sum(problem.tag == 'skipped' for case in cases for problem in case)
+    return dict(passed=len(cases) - skipped - len(failed), skipped=skipped, failed=failed)
+
+
+def describe(device: str) -> dict:
+    """What was measured: device, its memory, versions."""
+    facts = dict(device=platform.processor() or platform.machine(), cores=os.cpu_count(), rehearsal=device == 'cpu',
+                 python=platform.python_version(),
+                 **{name: version(name) for name in ('torch', 'mmengine', 'mmsegmentation', 'timm')})
+    if device == 'cuda':
+        card = torch.cuda.get_device_properties(0)
+        facts |= dict(device=card.name, memory_gib=round(card.total_memory / 2**30, 1), cuda=torch.version.cuda)
+    return facts
+
+
+def ordered(parts: Sequence[Part], record: dict) -> list[Part]:
+    """What is left to do: parts that were not tried, then those that ran out of time, then those that failed."""
+    rank = {None: 0, 'timed out': 1, 'failed': 2}
+    status = {part.name: record['parts'].get(part.name, {}).get('status') for part in parts}
+    return sorted((part for part in parts if status[part.name] != 'done'), key=lambda part: rank[status[part.name]])
+
+
+def parse_args() -> argparse.Namespace:
+    """Arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--minutes', type=float, default=9, help='total time (default: %(default)s)')
+    parser.add_argument('--out', type=Path, help='the record (default: docs/accelerators/<device>.json)')
+    parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda' if torch.cuda.is_available() else None)
+    parser.add_argument('--only', nargs='+', metavar='PART', help='these parts')
+    parser.add_argument('--data-root', default='data/mini', help='the miniature benchmark, drawn if it is missing')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/accelerator'), help='logs and trainings')
+    parser.add_argument('--page-only', action='store_true', help='measure nothing, render the page')
+    cli.add_debug(parser)
+    args = parser.parse_args()
+    if args.device is None and not args.page_only:
+        parser.error('there is no accelerator on this machine; --device cpu rehearses the command with tiny sizes')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('--device cuda: torch does not find an accelerator')
+    if not 0 < args.minutes < float('inf'):
+        parser.error(f'--minutes {args.minutes} must be positive')
+    if args.device == 'cpu' and args.out is None and not args.page_only:
+        parser.error('a rehearsal is no record of a device: name its file with --out FILE.json')
+    return args
+
+
+def main() -> int:
+    """Measure, record, render; 1 if a part failed."""
+    args = parse_args()
+    folder = ROOT / 'docs' / 'accelerators'
+    if args.page_only:
+        write_page(folder)
+        return 0
+    deadline, facts = time.monotonic() + 60 * args.minutes, describe(args.device)
+    out = (args.out or folder / f'{re.sub(r"[^a-z0-9]+", "_", facts["device"].lower())}.json').absolute()
+    work_dir = (args.work_dir / out.stem).absolute()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    args.data_root = str(Path(args.data_root).absolute())
+    prepare_data(args.data_root, args.device == 'cpu')
+    record = json.loads(out.read_text()) if out.is_file() else dict(parts={})
+    record.update(facts)
+    parts = plan(args, work_dir)
+    names = [part.name for part in parts]
+    if unknown := sorted(set(args.only or ()) - set(names)):
+        raise SystemExit(f'--only: {unknown[0]!r} is not a part; choose from {", ".join(names)}')
+    chosen = [part for part in parts if not args.only or part.name in args.only]
+    for part in ordered(chosen, record):
+        left_s = deadline - time.monotonic()
+        if left_s < 5:
+            print(f'{part.name}: no time left; repeat the command to continue')
+            continue
+        entry = measure(part, min(part.limit_s, left_s), work_dir)
+        record['parts'][part.name] = entry
+        out.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(out, json.dumps(record, indent=1) + '\n')
+        print(f'{part.name}: {entry["status"]} in {entry["seconds"]:.0f} s', *entry.get('output', [])[-1:], flush=True)
+    if out.parent == folder:
+        write_page(folder)
+    return int(any(entry['status'] == 'failed' for entry in record['parts'].values()))
+
+
+if __name__ == '__main__':
+    cli.run(main)
