@@ -1,4 +1,4 @@
-"""Train a suite of methods on the miniature benchmark and write its table and plot into docs/benchmark.md.
+"""Train a suite of methods and write its table and plot into docs/benchmark.md, or the page that it names.
 
 Trains only what is not recorded yet; interrupted trainings resume, and each result is recorded at once. Results that
 another suite has recorded for a row of the same name and protocol are reused.
@@ -8,6 +8,7 @@ examples:
   python -m benchmarks.methods SUITE --seeds 1 --only DACS iDACS
   python -m benchmarks.methods SUITE --processes 8    # several at once on a GPU
   python -m benchmarks.methods SUITE --table-only
+  python -m benchmarks.methods configs/_suites_/day2dusk.py --data-root data/camvid
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import torch
 from mmseg_camix import cli
 from mmseg_camix.engine.hooks.record_hook import read_record
 
-from .suites import DATA_ROOT, Results, Run, load_suite, runs_of
+from .suites import DATA_ROOT, Results, Run, Suite, load_suite, runs_of
 from .tables import class_table, collect, missing_runs, plot_curves, replace_section, summary_table
 
 TOOLS = Path(__file__).parents[1] / 'tools'
@@ -94,40 +95,49 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--processes', type=int, default=os.cpu_count(),
                         help='number of simultaneous trainings (default: one per core)')
     parser.add_argument('--threads', type=int, default=1, help='threads per training (default: %(default)s)')
-    parser.add_argument('--data-root', default=DATA_ROOT, help='the miniature benchmark (default: %(default)s)')
+    parser.add_argument('--data-root', help=f"folder of the data (default: the suite's, or {DATA_ROOT})")
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='logs and checkpoints')
-    parser.add_argument('--docs', type=Path, default=Path('docs'), help='folder of benchmark.md and its results')
+    parser.add_argument('--docs', type=Path, default=Path('docs'), help='folder of the pages and their results')
     parser.add_argument('--table-only', action='store_true', help='train nothing, write the table of recorded results')
     cli.add_debug(parser)
-    args = parser.parse_args()
-    if not Path(args.data_root).is_dir():
-        parser.error(f'no data at {args.data_root}; draw it: python tools/dataset/make_mini.py --out {args.data_root}')
-    return args
+    return parser.parse_args()
+
+
+def find_data(suite: Suite, data_root: str | None) -> str:
+    """The data root of a suite, unless another is given; refuse a missing folder."""
+    root = data_root or suite.data_root
+    if Path(root).is_dir():
+        return root
+    drawn = suite.data_root == DATA_ROOT
+    raise SystemExit(f'error: no data at {root}; ' + (
+        f'draw it: python tools/dataset/make_mini.py --out {root}' if drawn else
+        f"give --data-root FOLDER; docs/{suite.page} names the suite's data"))
 
 
 def main() -> int:
     """Train, record, write; 1 if a training failed."""
     args = parse_args()
-    title, rows = load_suite(args.suite)
+    suite = load_suite(args.suite)
+    title, rows, data_root = suite.title, suite.rows, find_data(suite, args.data_root)
     name, folder, failed = args.suite.stem, args.docs / 'benchmark', 0
     results = Results(folder / f'{name}.json', others=sorted(folder.glob('*.json')))
-    runs = [run for run in runs_of(rows, args.data_root, args.seeds) if not args.only or run.row.name in args.only]
+    runs = [run for run in runs_of(rows, data_root, args.seeds) if not args.only or run.row.name in args.only]
     if not args.table_only:
         print(f'{title}: {len(runs)} runs, {sum(results.get(run) is None for run in runs)} missing', flush=True)
-        for run, outcome in run_missing(runs, results, args.work_dir, args.processes, args.threads, args.data_root):
+        for run, outcome in run_missing(runs, results, args.work_dir, args.processes, args.threads, data_root):
             if isinstance(outcome, Exception):
                 failed = 1
                 print(f'{run.key} FAILED: {outcome}\n' + '\n'.join(outcome.__notes__), flush=True)
             else:
                 print(f'{run.key}: mIoU {outcome["metrics"]["mIoU"]:.1f} in {outcome["seconds"]} s', flush=True)
-    runs = runs_of(rows, args.data_root)
+    runs = runs_of(rows, data_root)
     entries = collect(rows, runs, results)
     if not entries:
         raise SystemExit(f'{args.suite}: no row has a result yet')
     plot_curves(entries, folder / f'{name}.png', title)
     parts = [summary_table(entries), missing_runs(runs, results), f'![{title}](benchmark/{name}.png)',
              class_table(entries)]
-    replace_section(args.docs / 'benchmark.md', name, '\n\n'.join(part for part in parts if part))
+    replace_section(args.docs / suite.page, name, '\n\n'.join(part for part in parts if part))
     print(parts[0])
     return failed
 

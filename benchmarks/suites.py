@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from mmengine.config import Config
 from mmseg.registry import MODELS
@@ -46,8 +47,17 @@ class Run:
         return f'{self.row.name}/{self.seed}'
 
 
-def load_suite(path: str | Path) -> tuple[str, list[Row]]:
-    """Title and rows of a suite, a config file with ``title`` and ``rows``."""
+class Suite(NamedTuple):
+    """A table of trainings."""
+
+    title: str
+    rows: list[Row]
+    page: str = 'benchmark.md'  # of the documentation, with a section of the suite's name
+    data_root: str = DATA_ROOT  # where the data are unless an option names another place
+
+
+def load_suite(path: str | Path) -> Suite:
+    """A suite: a config file with ``title``, ``rows``, and possibly ``page`` and ``data_root``."""
     suite = Config.fromfile(path)
     rows = [Row(**{key: dict(value) if key == 'options' else value for key, value in row.items()})
             for row in suite.rows]
@@ -55,7 +65,19 @@ def load_suite(path: str | Path) -> tuple[str, list[Row]]:
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
         raise ValueError(f'{path}: row names must differ, but {duplicates} occur twice')
-    return suite.title, rows
+    return Suite(suite.title, rows, **{key: suite[key] for key in ('page', 'data_root') if key in suite})
+
+
+def describe_data(root: str | Path) -> str:
+    """The record of drawn sets, or a digest of the names and sizes of images; the path of a missing folder."""
+    root = Path(root)
+    if (root / 'mini.json').is_file():
+        return (root / 'mini.json').read_text()
+    if not root.is_dir():
+        return str(root)
+    files = sorted((path.relative_to(root).as_posix(), path.stat().st_size) for path in root.rglob('*')
+                   if path.suffix in ('.png', '.jpg'))
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def protocol_digest(row: Row, data_root: str | Path = DATA_ROOT) -> str:
@@ -67,8 +89,9 @@ def protocol_digest(row: Row, data_root: str | Path = DATA_ROOT) -> str:
         for option in ('num_workers', 'persistent_workers', 'collate_fn'):
             (content.get(loader) or {}).pop(option, None)
     content['defaults'] = getattr(MODELS.get(cfg.model.type), 'defaults', None)
-    drawn = Path(data_root) / 'mini.json'
-    content['data'] = drawn.read_text() if drawn.is_file() else str(data_root)
+    content['data'] = describe_data(data_root)
+    if 'drawn_root' in cfg:  # drawings beside other data
+        content['drawings'] = describe_data(cfg.drawn_root)
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

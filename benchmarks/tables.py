@@ -13,6 +13,8 @@ from .suites import Results, Row, Run
 
 Entries = list[tuple[Row, list[dict]]]
 """Rows that have results, with the results of their seeds."""
+FLOOR, CEILING = 'Source only', 'Oracle'
+"""Names of the rows between whose scores of the student lies the gap that a method closes."""
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> str:
@@ -38,12 +40,13 @@ def collect(rows: Iterable[Row], runs: Sequence[Run], results: Results) -> Entri
 
 def summary_table(entries: Entries) -> str:
     """One line per row: mIoU of both networks on the target, lost classes, seeds, and the config to run."""
-    source_val = any(row.source_val for row, _ in entries)
-    head = ['method', 'student mIoU', 'teacher mIoU', *(['source val mIoU'] if source_val else []),
-            'classes below 1 %', 'seeds', 'config']
+    source_val, closed = any(row.source_val for row, _ in entries), _closed_shares(entries)
+    head = ['method', 'student mIoU', 'teacher mIoU', *(['gap closed, %'] if closed else []),
+            *(['source val mIoU'] if source_val else []), 'classes below 1 %', 'seeds', 'config']
     lines = []
     for row, seeds in entries:
         means = [spread(_values(seeds, f'{network}/mIoU')) for network in ('student', 'teacher')]
+        means += [closed[row.name]] if closed else []
         means += [spread([seed['source_val'] for seed in seeds if 'source_val' in seed])] if source_val else []
         lost = mean(sum(value < 1 for key, value in seed['metrics'].items() if key.startswith('student/IoU.'))
                     for seed in seeds)
@@ -51,6 +54,18 @@ def summary_table(entries: Entries) -> str:
         lines.append([row.name, *means, f'{lost:.1f}', str(len(seeds)),
                       f'`{row.config}`' + (f' with `{options}`' if options else '')])
     return markdown(head, lines, left=(0, len(head) - 1))
+
+
+def _closed_shares(entries: Entries) -> dict[str, str]:
+    """Row -> shares of the gap between floor and ceiling, student / teacher; {} if one of these two is missing."""
+    scores = {row.name: [mean(values) if (values := _values(seeds, f'{network}/mIoU')) else None
+                         for network in ('student', 'teacher')] for row, seeds in entries}
+    if not {FLOOR, CEILING} <= scores.keys():
+        return {}
+    floor, ceiling = scores[FLOOR][0], scores[CEILING][0]
+    return {name: '' if name in (FLOOR, CEILING) or ceiling <= floor else
+            ' / '.join('-' if value is None else f'{100 * (value - floor) / (ceiling - floor):.0f}' for value in both)
+            for name, both in scores.items()}
 
 
 def missing_runs(runs: Sequence[Run], results: Results) -> str:

@@ -153,8 +153,9 @@ def paths(dataset):
 def test_suites(path, monkeypatch):
     """Each row's config exists, and its overrides are of entries that are there."""
     monkeypatch.chdir(ROOT)
-    title, rows = load_suite(path)
+    title, rows, page, _ = load_suite(path)
     assert title
+    assert (ROOT / 'docs' / page).is_file()
     for row in rows:
         assert Path(row.config).is_file(), row
     runs = runs_of(rows)

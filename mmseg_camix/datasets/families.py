@@ -74,40 +74,40 @@ class RawDarkZurichDataset(RawSegDataset):
     DOWNLOAD = 'Dark Zurich (trace.ethz.ch/publications/2019/GCMA_UIoU; train and val, unpacked into one folder)'
 
 
-@DATASETS.register_module()
-class ACDCDataset(RawSegDataset):
-    """ACDC (Sakaridis et al., ICCV 2021): fog, night, rain and snow.
-
-    `rgb_anon/fog/train/GOPR0475/*_rgb_anon.png`, `gt/...` alike. The images of the same places in good weather
-    (`train_ref`, ...) are left out.
+class PartDataset(RawSegDataset):
+    """Base of sets with several conditions, whose images tell their condition and split by their names.
 
     Args:
-        data_root: folder that holds `rgb_anon` and `gt`.
-        split: 'train', 'val' or 'test'.
-        conditions: some of fog, night, rain and snow.
-        labels: whether to read them; off for a target training set. Those of 'test' are not public.
+        data_root: folder of the download.
+        split: 'train', 'val' or 'test', where the set has them.
+        conditions: one or several of `CONDITIONS`; None takes all.
+        labels: whether to read them; off for a target training set.
         options: as of `RawSegDataset`.
     """
 
-    PREFIX = dict(img_path='rgb_anon', seg_map_path='gt')
-    IMG_SUFFIX = '_rgb_anon.png'
-    LABEL_SUFFIX = '_gt_labelIds.png'
-    TRAIN_ID_SUFFIX = '_gt_labelTrainIds.png'
-    DOWNLOAD = 'ACDC (acdc.vision.ee.ethz.ch; rgb_anon and gt, both unpacked)'
+    CONDITIONS: tuple[str, ...] = ()
+    SPLITS: tuple[str, ...] = ()
 
-    def __init__(self, data_root: str = '', split: str = 'train', conditions: Sequence[str] = CONDITIONS,
-                 labels: bool = True, **options: Any) -> None:
-        self.split, self.conditions = split, (conditions,) if isinstance(conditions, str) else tuple(conditions)
-        if split not in SPLITS:
-            raise ValueError(f'split={split!r} is not one of {", ".join(SPLITS)}')
-        if not self.conditions or set(self.conditions) - set(CONDITIONS):
-            raise ValueError(f'conditions={conditions!r} must be some of {", ".join(CONDITIONS)}')
-        prefix = self.PREFIX if labels else dict(img_path=self.PREFIX['img_path'])
+    def __init__(self, data_root: str = '', split: str = 'train', conditions: str | Sequence[str] | None = None,
+                 labels: bool = True, data_prefix: dict[str, str] | None = None, **options: Any) -> None:
+        given = self.CONDITIONS if conditions is None else conditions
+        self.split, self.conditions = split, (given,) if isinstance(given, str) else tuple(given)
+        if split not in self.SPLITS:
+            raise ValueError(f'split={split!r} is not one of {", ".join(self.SPLITS)}')
+        if not self.conditions or set(self.conditions) - set(self.CONDITIONS):
+            raise ValueError(f'conditions={conditions!r} must be some of {", ".join(self.CONDITIONS)}')
+        prefix = dict(data_prefix or self.PREFIX)
+        if not labels:
+            prefix.pop('seg_map_path', None)
         super().__init__(data_root=data_root, data_prefix=prefix, **options)
+
+    def part_of(self, name: str) -> tuple[str, str]:
+        """Condition and split of an image by its name."""
+        raise NotImplementedError
 
     def is_included(self, name: str) -> bool:
         """Whether an image is of these conditions and this split."""
-        condition, split, *_ = *name.split('/'), ''
+        condition, split = self.part_of(name)
         return condition in self.conditions and split == self.split
 
     def load_data_list(self) -> list[dict]:
@@ -117,3 +117,23 @@ class ACDCDataset(RawSegDataset):
             raise FileNotFoundError(f'{self.data_prefix["img_path"]}: no image of {", ".join(self.conditions)} in the '
                                     f'split {self.split!r}. {self._folder_hint()}')
         return samples
+
+
+@DATASETS.register_module()
+class ACDCDataset(PartDataset):
+    """ACDC (Sakaridis et al., ICCV 2021): fog, night, rain and snow.
+
+    `rgb_anon/fog/train/GOPR0475/*_rgb_anon.png`, `gt/...` alike. The images of the same places in good weather
+    (`train_ref`, ...) are left out. The labels of 'test' are not public.
+    """
+
+    CONDITIONS, SPLITS = CONDITIONS, SPLITS
+    PREFIX = dict(img_path='rgb_anon', seg_map_path='gt')
+    IMG_SUFFIX = '_rgb_anon.png'
+    LABEL_SUFFIX = '_gt_labelIds.png'
+    TRAIN_ID_SUFFIX = '_gt_labelTrainIds.png'
+    DOWNLOAD = 'ACDC (acdc.vision.ee.ethz.ch; rgb_anon and gt, both unpacked)'
+
+    def part_of(self, name: str) -> tuple[str, str]:
+        condition, split, *_ = *name.split('/'), ''
+        return condition, split

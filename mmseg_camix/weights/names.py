@@ -1,7 +1,7 @@
 """How other programs name the parts of the backbones of this package."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .fitting import State, WeightsError, first_names, fuse_parts
@@ -127,3 +127,36 @@ def _select(state: State, naming: Naming, prefix: str) -> tuple[State, list[str]
         else:
             backbone[naming.rename(inner)] = value
     return fuse_parts(backbone), left_out, naming
+
+
+# EfficientNet-PyTorch numbers all blocks through and names their layers by purpose, timm numbers the blocks of each
+# stage and names layers in order. The blocks of the first stage have no expansion, so that later layers move up.
+_STEM = {'_conv_stem.': 'conv_stem.', '_bn0.': 'bn1.', '_conv_head.': 'conv_head.', '_bn1.': 'bn2.',
+         '_fc.': 'classifier.'}
+_BLOCK = {'_depthwise_conv.': 'conv_dw.', '_se_reduce.': 'se.conv_reduce.', '_se_expand.': 'se.conv_expand.'}
+_PLAIN = {'_bn1.': 'bn1.', '_project_conv.': 'conv_pw.', '_bn2.': 'bn2.'}
+_EXPANDED = {'_expand_conv.': 'conv_pw.', '_bn0.': 'bn1.', '_bn1.': 'bn2.', '_project_conv.': 'conv_pwl.',
+             '_bn2.': 'bn3.'}
+
+
+def rename_efficientnet(state: State, timm_names: Iterable[str]) -> State:
+    """Rename an EfficientNet or EfficientNet-Lite from the names of EfficientNet-PyTorch; leave others as they are.
+
+    Args:
+        state: name -> tensor.
+        timm_names: of timm's network, in order.
+    """
+    if '_conv_stem.weight' not in state:
+        return state
+    blocks = list(dict.fromkeys(match[0] for name in timm_names if (match := re.match(r'blocks\.\d+\.\d+\.', name))))
+    renamed = {}
+    for name, value in state.items():
+        match = re.match(r'_blocks\.(\d+)\.(.+)', name)
+        if match and int(match[1]) < len(blocks):
+            expanded = f'_blocks.{match[1]}._expand_conv.weight' in state
+            place, inner, table = blocks[int(match[1])], match[2], _BLOCK | (_EXPANDED if expanded else _PLAIN)
+        else:
+            place, inner, table = '', name, _STEM
+        part, dot, leaf = inner.partition('.')
+        renamed[place + table.get(part + dot, part + dot) + leaf] = value
+    return renamed

@@ -148,7 +148,8 @@ def test_suites_are_config_files(tmp_path):
     file = tmp_path / 'suite.py'
     file.write_text("title = 'T'\nrows = [dict(name='A', config='a.py', options={'x.y': 1}), "
                     "dict(name='B', config='b.py', seeds=1, source_val=True)]")
-    assert load_suite(file) == ('T', [Row('A', 'a.py', 3, {'x.y': 1}), Row('B', 'b.py', 1, {}, True)])
+    assert load_suite(file) == ('T', [Row('A', 'a.py', 3, {'x.y': 1}), Row('B', 'b.py', 1, {}, True)], 'benchmark.md',
+                                'data/mini')
     file.write_text("title = 'T'\nrows = [dict(name='A', config='a.py'), dict(name='A', config='b.py')]")
     with pytest.raises(ValueError, match=r"row names must differ, but \['A'\] occur twice"):
         load_suite(file)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmseg_camix.weights.fitting import State, WeightsError, first_names
+from mmseg_camix.weights.names import rename_efficientnet
 
 
 class TimmBackbone(BaseModule):
@@ -138,6 +139,7 @@ class TimmBackbone(BaseModule):
     def _converted(self, state: State) -> State:
         """Apply timm's own conversion of the authors' names, which also resizes position embeddings."""
         plain = self._whole('cpu') if self.features_only else self.network
+        state = rename_efficientnet(state, plain.state_dict())
         convert = getattr(sys.modules[type(plain).__module__], 'checkpoint_filter_fn', None)
         return state if convert is None else convert(dict(state), plain)
 

@@ -1,0 +1,21 @@
+# All methods on photographs, from day to dusk; run by benchmarks/methods.py (docs/real_photographs.md).
+# The prior comes first: python tools/dataset/build_spatial_prior.py configs/camix/day2dusk_lite.py \
+#     --out data/priors/camvid_day.npz
+title = 'CamVid, day -> dusk'
+page = 'real_photographs.md'
+data_root = 'data/camvid'
+_camix = 'configs/camix/day2dusk_lite.py'
+rows = [
+    dict(name='Source only', config='configs/source_only/day2dusk_lite.py'),
+    dict(name='Oracle', config='configs/source_only/day2dusk_lite_oracle.py'),
+    dict(name='DACS', config='configs/dacs/day2dusk_lite.py'),
+    dict(name='CAMix', config=_camix),
+    dict(name='iDACS', config='configs/dacs/day2dusk_lite_inverse.py'),
+    dict(name='MIC', config='configs/mic/day2dusk_lite.py'),
+    dict(name='DAFormer', config='configs/daformer/day2dusk_lite.py'),
+    dict(name='DSP', config='configs/dsp/day2dusk_lite.py'),
+    dict(name='RCCR', config='configs/rccr/day2dusk_lite.py'),
+    dict(name='Mean teacher', config='configs/baselines/day2dusk_lite_mean_teacher.py', seeds=1),
+    dict(name='CutMix', config='configs/baselines/day2dusk_lite_cutmix.py', seeds=1),
+    dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),
+]

@@ -1,0 +1,23 @@
+# All methods on photographs, from drawings; run by benchmarks/methods.py (docs/real_photographs.md).
+# Drawings and prior come first:
+#   python tools/dataset/make_mini.py --out data/drawn --sets gta --height 256 --train 500 --val 0
+#   python tools/dataset/build_spatial_prior.py configs/camix/drawn2camvid_lite.py \
+#     --out data/priors/drawn.npz
+title = 'Drawn streets -> CamVid'
+page = 'real_photographs.md'
+data_root = 'data/camvid'
+_camix = 'configs/camix/drawn2camvid_lite.py'
+rows = [
+    dict(name='Source only', config='configs/source_only/drawn2camvid_lite.py'),
+    dict(name='Oracle', config='configs/source_only/drawn2camvid_lite_oracle.py'),
+    dict(name='DACS', config='configs/dacs/drawn2camvid_lite.py'),
+    dict(name='CAMix', config=_camix),
+    dict(name='iDACS', config='configs/dacs/drawn2camvid_lite_inverse.py'),
+    dict(name='MIC', config='configs/mic/drawn2camvid_lite.py'),
+    dict(name='DAFormer', config='configs/daformer/drawn2camvid_lite.py'),
+    dict(name='DSP', config='configs/dsp/drawn2camvid_lite.py'),
+    dict(name='RCCR', config='configs/rccr/drawn2camvid_lite.py'),
+    dict(name='Mean teacher', config='configs/baselines/drawn2camvid_lite_mean_teacher.py', seeds=1),
+    dict(name='CutMix', config='configs/baselines/drawn2camvid_lite_cutmix.py', seeds=1),
+    dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),
+]

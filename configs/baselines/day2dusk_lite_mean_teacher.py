@@ -1,0 +1,9 @@
+# Mean teacher on photographs, CamVid by day -> dusk.
+_base_ = [
+    '../_base_/models/lite_segformer.py',
+    '../_base_/datasets/day2dusk.py',
+    '../_base_/schedules/adamw_600.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+model = dict(_delete_=True, type='MeanTeacher', segmentor=_base_.model, acceleration=_base_.acceleration)

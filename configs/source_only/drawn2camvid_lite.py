@@ -1,0 +1,9 @@
+# The lower bound on photographs, drawn streets -> CamVid: the labelled source alone.
+_base_ = [
+    '../_base_/models/lite_segformer.py',
+    '../_base_/datasets/drawn2camvid.py',
+    '../_base_/schedules/adamw_600.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+model = dict(_delete_=True, type='SourceOnly', segmentor=_base_.model, acceleration=_base_.acceleration)
