@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from benchmarks import methods
-from benchmarks.suites import Results, Row, Run, load_suite, protocol_digest, runs_of
+from benchmarks.suites import Results, Row, Run, Suite, describe_data, load_suite, protocol_digest, runs_of
 
 BASE = """
 data_root = 'data/mini'
@@ -153,3 +153,32 @@ def test_suites_are_config_files(tmp_path):
     file.write_text("title = 'T'\nrows = [dict(name='A', config='a.py'), dict(name='A', config='b.py')]")
     with pytest.raises(ValueError, match=r"row names must differ, but \['A'\] occur twice"):
         load_suite(file)
+
+
+def test_data_of_a_suite(tmp_path):
+    """Photographs are described by their files, wherever they are; a suite without data names what to do."""
+    (tmp_path / 'suite.py').write_text("title, rows, page, data_root = 'T', [], 'real_photographs.md', 'data/camvid'")
+    suite = load_suite(tmp_path / 'suite.py')
+    assert suite[2:] == ('real_photographs.md', 'data/camvid')
+    with pytest.raises(SystemExit, match='no data at .*/none; give --data-root FOLDER; docs/real_photographs.md names'):
+        methods.find_data(suite, f'{tmp_path}/none')
+    with pytest.raises(SystemExit, match='no data at .*/none; draw it: python tools/dataset/make_mini.py --out'):
+        methods.find_data(Suite('T', []), f'{tmp_path}/none')
+    assert methods.find_data(suite, str(tmp_path)) == str(tmp_path)
+    described = []
+    for place, size in (('a', 3), ('b', 3), ('c', 4)):
+        (tmp_path / place / 'images').mkdir(parents=True)
+        (tmp_path / place / 'images/0.jpg').write_bytes(bytes(size))
+        (tmp_path / place / f'{place}.txt').touch()  # not data
+        described.append(describe_data(tmp_path / place))
+    assert described[0] == described[1] != described[2]
+
+
+def test_drawings_beside_other_data_are_part_of_the_protocol(row, tmp_path):
+    (tmp_path / 'both.py').write_text(BASE + f"drawn_root = '{tmp_path}/drawn'")
+    both, digests = Row('A', str(tmp_path / 'both.py')), []
+    (tmp_path / 'drawn').mkdir()
+    for seed in (0, 1):
+        (tmp_path / 'drawn/mini.json').write_text(str(seed))
+        digests.append(protocol_digest(both, tmp_path / 'data'))
+    assert digests[0] != digests[1]

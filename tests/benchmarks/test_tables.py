@@ -41,6 +41,15 @@ def test_tables(made_up):
     assert [head, *lines] == [['student IoU', 'road', 'train'], ['Source only', '91', '0'], ['DACS', '90', '0']]
 
 
+def test_share_of_the_gap_that_is_closed(made_up):
+    rows, runs, results = made_up
+    rows[2] = Row('Oracle', 'o.py')
+    results.add(Run(rows[2], 0, 'p'), dict(metrics={'student/mIoU': 61.0, 'student/IoU.road': 1.0}, curve=[]))
+    head, _, *lines = cells(summary_table(collect(rows, [*runs, Run(rows[2], 0, 'p')], results)))
+    assert [line[head.index('gap closed, %')] for line in lines] == ['', '51 / 53', '']  # of the gap from 21 to 61
+    assert 'gap closed, %' not in summary_table(collect(*made_up)[1:])
+
+
 def test_missing_runs_are_named_and_other_protocols_do_not_count(made_up):
     rows, runs, results = made_up
     assert missing_runs(runs, results) == 'Not run yet: "DACS" (seed 1, seed 2); "New".'

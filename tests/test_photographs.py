@@ -1,0 +1,80 @@
+"""Configs of the benchmarks on photographs: one protocol for all methods, and each trains on drawn stand-ins."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from drawn_streets.writer import write_benchmark
+from mmseg_camix.engine.config import load_config
+from tests.datasets.camvid_tiny import make_camvid
+from tests.test_configs import name
+from tests.test_real_configs import offline
+from tests.test_real_trainings import shrink_crops
+from tests.tools_runner import ROOT, call
+
+CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*/*_lite*.py') if not path.parent.name.startswith('_'))
+FAST = ('daformer/day2dusk_lite', 'source_only/drawn2camvid_lite_oracle')
+CROP, ITERATIONS = (64, 64), 3
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory):
+    """A folder with the data and priors where the configs look for them."""
+    root = tmp_path_factory.mktemp('photographs')
+    make_camvid(root / 'data/camvid', size=(176, 240))
+    write_benchmark(root / 'data/drawn', sets=('gta',), train=6, val=0, height=128)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for path in CONFIGS:
+            cfg = Config.fromfile(path)
+            if cfg.model.type == 'CAMix':
+                assert call('dataset/build_spatial_prior.py', path, '--out', cfg.model.masks.context.prior,
+                            '--workers', 0) == 0
+    return root
+
+
+def protocol(cfg):
+    """All but the method: target, network, schedule, evaluation, speed."""
+    shared = cfg.to_dict()
+    for key in ('filename', 'custom_hooks'):
+        shared.pop(key, None)
+    model, branches = shared.pop('model'), shared.pop('train_dataloader')['dataset']
+    shared['optim_wrapper']['paramwise_cfg']['custom_keys'].pop('projector', None)
+    return shared, model['segmentor'], model['acceleration'], branches['target'], branches['source'].get('pipeline')
+
+
+@pytest.mark.parametrize('data', ['day2dusk', 'drawn2camvid'])
+def test_methods_share_one_protocol(data):
+    configs = [path for path in CONFIGS if data in path.stem]
+    assert len(configs) == 11
+    reference = protocol(Config.fromfile(ROOT / f'configs/dacs/{data}_lite.py'))
+    for path in configs:
+        cfg = Config.fromfile(path)
+        source = cfg.train_dataloader.dataset.source
+        if source.type == 'RareClassDataset':  # the same images, drawn otherwise
+            cfg.train_dataloader.dataset.source = source.dataset
+        assert protocol(cfg) == reference, path
+    with pytest.raises(AssertionError):
+        assert protocol(Config.fromfile(CONFIGS[0])) == protocol(Config.fromfile(CONFIGS[-1])), 'both benchmarks'
+
+
+@pytest.mark.parametrize('path', [
+    pytest.param(path, id=name(path), marks=[] if name(path) in FAST else pytest.mark.slow) for path in CONFIGS])
+def test_three_iterations(path, prepared, tmp_path, monkeypatch):
+    monkeypatch.chdir(prepared)
+    cfg = load_config(str(path), work_dir=str(tmp_path / 'run'))
+    shrink_crops(cfg._cfg_dict)
+    offline(cfg.model.segmentor).data_preprocessor.size = CROP
+    cfg.train_cfg.max_iters = cfg.train_cfg.val_interval = ITERATIONS
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.val_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.default_hooks.checkpoint = None
+    cfg.experiment_name = f'{tmp_path.name}_{path.parent.name}_{path.stem}'
+    runner = Runner.from_cfg(cfg)
+    before = [p.clone() for p in runner.model.student.parameters()]
+    metrics = runner.train() and runner.val_loop.run()
+    assert runner.iter == ITERATIONS
+    assert {f'{network}/IoU.bicyclist' for network in runner.model.networks} <= metrics.keys()
+    assert all(torch.isfinite(p).all() for p in runner.model.parameters())
+    assert any(not torch.equal(p, q) for p, q in zip(before, runner.model.student.parameters()))
