@@ -9,7 +9,7 @@ from .version import __version__
 # First of all, because the packages below import mmengine and mmseg, which need these preparations.
 compat.prepare()
 
-from . import cache, checkpoint, datasets, engine, evaluation, models, weights  # noqa: E402
+from . import cache, checkpoint, datasets, engine, evaluation, models, selection, weights  # noqa: E402
 from .engine import keeping  # noqa: E402
 
 # Replace mmengine's reading, loading, writing and keeping of checkpoints.
@@ -17,4 +17,5 @@ checkpoint.install()
 weights.install()
 keeping.install()
 
-__all__ = ['__version__', 'cache', 'checkpoint', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'weights']
+__all__ = ['__version__', 'cache', 'checkpoint', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'selection',
+           'weights']

@@ -164,8 +164,11 @@ class _BothNetworks:
         model = unwrap_model(self.runner.model)
         networks = _trained_networks(model)
         if not networks:
+            _bind(self.evaluator, model)
             return super().run()
         self._evaluators = {name: _empty_copy(self.evaluator) for name in networks}
+        for name, evaluator in self._evaluators.items():
+            _bind(evaluator, *(model.network(other) for other in sorted(networks, key=lambda other: other != name)))
         phase = self.phase
         self.runner.call_hook(f'before_{phase}')
         self.runner.call_hook(f'before_{phase}_epoch')
@@ -215,6 +218,13 @@ def _empty_copy(evaluator: Evaluator) -> Evaluator:
     evaluator_copy = Evaluator([copy.deepcopy(metric) for metric in evaluator.metrics])
     evaluator_copy.dataset_meta = evaluator.dataset_meta
     return evaluator_copy
+
+
+def _bind(evaluator: Evaluator, network: nn.Module, other: nn.Module | None = None) -> None:
+    """Pass the networks to metrics that run them (`UnsupervisedMetric`)."""
+    for metric in evaluator.metrics:
+        if hasattr(metric, 'bind'):
+            metric.bind(network, other)
 
 
 @LOOPS.register_module()

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'train': ('.train', 'train a model, adapted or not'),
     'test': ('.test', 'evaluate a checkpoint: mIoU and IoU of each class, of student and teacher'),
     'predict': ('.predict', 'label images, folders and videos'),
+    'score': ('mmseg_camix_tools.scoring.command', 'rank checkpoints on images without labels'),
     'export': ('.export', 'write a plain mmseg checkpoint, safetensors or ONNX'),
     'check': ('.check', 'check the data of a config before training'),
     'print-config': ('.print_config', 'print a config with all defaults and their origins'),

@@ -26,7 +26,7 @@ from mmseg_camix_tools.export.files import open_network
 from mmseg_camix.files import printable
 from mmseg_camix_tools.inference.inputs import InputsError, find_items
 from mmseg_camix_tools.inference.pictures import IDS, KINDS, drawing
-from mmseg_camix_tools.inference.predictor import Predictor
+from mmseg_camix_tools.inference.predictor import Predictor, device_of
 from mmseg_camix_tools.inference.run import Run
 
 
@@ -78,15 +78,6 @@ def prepare(args: argparse.Namespace) -> tuple[Run, list]:
     predictions.check(items, args.overwrite)
     print(network.description, file=sys.stderr)
     return predictions, items
-
-
-def device_of(name: str | None) -> torch.device:
-    """The device of this name, if it is there; without a name a GPU where there is one."""
-    name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f'--device {name}: {str(error).splitlines()[0]}') from error
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -73,6 +73,15 @@ class Predictor:
         return label_map(logits, sample.ori_shape, self.segmentor.align_corners, threshold).cpu().numpy()
 
 
+def device_of(name: str | None) -> torch.device:
+    """The device of this name, if it is there; without a name a GPU where there is one."""
+    name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f'--device {name}: {str(error).splitlines()[0]}') from error
+
+
 def _loader(config: dict) -> object:
     """The loader of images: ours where it is equivalent, because it rejects truncated files."""
     plain = set(config) <= {'type', 'to_float32', 'backend_args'}

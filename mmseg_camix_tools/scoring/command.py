@@ -1,0 +1,81 @@
+"""Rank trained networks on images without labels.
+
+CHECKPOINT is a checkpoint of a training, a work dir (all checkpoints in it) or an exported folder; both networks
+of a checkpoint are candidates. Larger scores are better. docs/selection.md says how far each score can be trusted.
+
+examples:
+  mmseg-camix score work_dirs/dacs work_dirs/camix --images photographs
+  mmseg-camix score a/iter_40000.pth b/iter_40000.pth --images photographs --score consistency --json scores.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmseg_camix.cli import add_debug, positive_int
+from mmseg_camix.files import printable, write_output
+from mmseg_camix.selection import RECOMMENDED, SCORES
+from mmseg_camix_tools.inference.predictor import device_of
+
+from .candidates import NETWORKS, find_candidates, find_images, score
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Command line options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='scores:\n' + '\n'.join(f'  {name:<12} {entry.meaning}' for name, entry in SCORES.items()))
+    parser.add_argument('checkpoints', nargs='+', metavar='CHECKPOINT', help='file, work dir or exported folder')
+    parser.add_argument('--images', required=True, metavar='FOLDER', help='unlabelled images of the target')
+    parser.add_argument('--limit', type=positive_int, default=100,
+                        help='number of images, evenly spread over the folder (default: %(default)s)')
+    parser.add_argument('--score', choices=SCORES, default=RECOMMENDED, metavar='SCORE',
+                        help='rank by this score (default: %(default)s)')
+    parser.add_argument('--all', action='store_true', help='compute all scores, not only the one that ranks')
+    parser.add_argument('--network', choices=(*NETWORKS, 'both'), default='both',
+                        help='candidates of each checkpoint (default: %(default)s)')
+    parser.add_argument('--config', help='config file of the checkpoints (default: the one in each checkpoint)')
+    parser.add_argument('--batch-size', type=positive_int, default=1, help='images of one size at once (default: 1)')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is one)')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the scores to a file')
+    add_debug(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Score, print the ranking; returns the exit code."""
+    args = parse_args(argv)
+    # mmseg warns of a default that matters only in training.
+    warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
+    images, device = find_images(args.images, args.limit), device_of(args.device)
+    networks = NETWORKS if args.network == 'both' else (args.network,)
+    results = []
+    for candidate in find_candidates(args.checkpoints, args.config, networks):
+        scores = score(candidate, images, None if args.all else [args.score], args.batch_size, device)
+        results.append(dict(checkpoint=str(candidate.path), network=candidate.network.name, scores=scores))
+    results.sort(key=lambda result: _rank(result['scores'].get(args.score)), reverse=True)
+    print(table(results, args.score))
+    if args.json:
+        content = dict(score=args.score, images=len(images), ranking=results)
+        write_output(args.json, json.dumps(content, indent=1) + '\n')
+    return 0
+
+
+def _rank(value: float | None) -> float:
+    return -math.inf if value is None or math.isnan(value) else value
+
+
+def table(results: Sequence[dict], by: str) -> str:
+    """The ranking as text, best first; the score that ranks comes first."""
+    names = list(dict.fromkeys([by, *(name for result in results for name in result['scores'])]))
+    rows = [['rank', *names, 'network', 'checkpoint']]
+    for rank, result in enumerate(results, 1):
+        values = [f'{value:.4f}' if (value := result['scores'].get(name)) is not None else '-' for name in names]
+        rows.append([str(rank), *values, result['network'], printable(result['checkpoint'])])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
