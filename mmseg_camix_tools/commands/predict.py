@@ -19,7 +19,6 @@ import warnings
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-import torch
 
 from mmseg_camix.cli import add_debug
 from mmseg_camix_tools.export.files import open_network
