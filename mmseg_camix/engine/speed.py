@@ -9,16 +9,19 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from mmseg_camix.models.uda.backward import MODES
+
 from .config import is_adapted
 
 DESCRIPTION = """options for speed and memory:
   amp=bf16         forward and backward in bfloat16; weights and losses stay fp32
   amp=fp16         forward and backward in float16 with a scaled loss (needs a GPU)
   channels_last    convolutions in NHWC memory order
+  backward=each    a backward pass after each view: one view's activations in memory at a time
   checkpointing    keep only the inputs of the backbone's blocks and recompute the rest
   compile          torch.compile of backbones, necks and heads; compile=BACKEND selects the backend
   accumulate=N     one optimiser step every N iterations (max_iters counts iterations)"""
-NAMES = ('amp', 'channels_last', 'checkpointing', 'compile', 'accumulate')
+NAMES = ('amp', 'channels_last', 'backward', 'checkpointing', 'compile', 'accumulate')
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -52,7 +55,7 @@ def apply_options(cfg: Config, options: Sequence[str]) -> None:
         elif name == 'accumulate':
             cfg.optim_wrapper.accumulative_counts = _count(value)
         else:
-            _accelerate(cfg, name, value)
+            _set_model_option(cfg, name, value)
 
 
 def use_amp(cfg: Config, dtype: str = 'fp16') -> None:
@@ -71,10 +74,15 @@ def use_amp(cfg: Config, dtype: str = 'fp16') -> None:
         cfg.optim_wrapper.pop('loss_scale', None)
 
 
-def _accelerate(cfg: Config, name: str, value: str) -> None:
+def _set_model_option(cfg: Config, name: str, value: str) -> None:
     if not is_adapted(cfg):
         raise SystemExit(f'{name} works with models of this package; to train on the source only, wrap yours: '
                          "model = dict(type='SourceOnly', segmentor=<your model>)")
+    if name == 'backward':
+        if value not in MODES:
+            raise SystemExit(f"--speed: backward='{value}' must be one of {', '.join(MODES)}")
+        cfg.model.backward = value
+        return
     if value and name != 'compile':
         raise SystemExit(f"--speed: {name} takes no value ('{value}')")
     cfg.merge_from_dict({f'model.acceleration.{name}': value or True})

@@ -1,10 +1,12 @@
 """What the pair of processes does for `test_processes.py`; each function runs in both."""
 
 import copy
+from itertools import product
 from pathlib import Path
 
 import torch
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from torch import Tensor, nn
@@ -117,17 +119,17 @@ def collectives(rank: int) -> dict:
 
 
 def no_unused_parameters(rank: int) -> dict:
-    """Every method in its default form, and RCCR before its contrast begins, makes two steps."""
+    """Two steps of every method in its default form, and of RCCR before its contrast begins."""
     results = {}
     cases = {kind: {} for kind in ('SourceOnly', 'PseudoLabelling', 'MeanTeacher', 'NaiveClassMix', 'CutMix', 'CowMix',
                                    'DACS', 'iDACS', 'CAMix', 'DSP', 'RCCR', 'DAFormer', 'iDAFormer', 'MIC')}
     cases['RCCR later'] = dict(objectives=dict(contrast=dict(begin=1)))
     small = dict(ignore_top=1, ignore_bottom=2)
-    for name, arguments in cases.items():
+    for (name, arguments), mode in product(cases.items(), ('summed', 'each')):
         kind = name.split()[0]
         if kind.endswith('DAFormer'):
             arguments = dict(pseudo_labels=small, objectives=dict(features=dict(things=None)))
-        model = MMDistributedDataParallel(tiny.method(kind, tiny.small(), seed=3, **arguments))
+        model = MMDistributedDataParallel(tiny.method(kind, tiny.small(), seed=3, backward=mode, **arguments))
         bare, data = model.module, dsp_tiny.batch_of(rank, 32, 2)
         missing = []
         for index in range(2):
@@ -137,22 +139,30 @@ def no_unused_parameters(rank: int) -> dict:
             model.zero_grad()
             total.backward()
             missing += [key for key, p in bare.named_parameters() if p.requires_grad and p.grad is None]
-        results[name] = missing
+        results[f'{name}, {mode}'] = missing
     return results
 
 
-def backward_passes(rank: int) -> dict[str, Tensor]:
-    """A gradient after one backward pass of the summed losses, and after one for each loss."""
+def each_view(rank: int) -> dict:
+    """Case -> gradients and state of the last step, with a backward pass for each view."""
+    return {name: train(MMDistributedDataParallel(model_of(name, global_batch=True, backward='each')), name, 2 * WORLD,
+                        rank) for name in CASES}
+
+
+def accumulated(rank: int | None) -> dict[str, dict[str, Tensor]]:
+    """Mode -> state after mmengine's own `train_step`, with clipped gradients of two iterations."""
     results = {}
-    for way in ('summed', 'each'):
-        model = MMDistributedDataParallel(model_of('DACS'))
-        bare = model.module
-        bare.set_progress(0, 100)
-        losses = model(**bare.data_preprocessor(own_part(batch_of('DACS', 2, 0), rank), True), mode='loss')
-        terms = [loss for name, loss in losses.items() if 'loss' in name]
-        for term in [sum(terms)] if way == 'summed' else terms:
-            term.backward(retain_graph=True)
-        results[way] = bare.student.backbone.conv.weight.grad
+    for mode in ('summed', 'each'):
+        bare = model_of('MIC', global_batch=True, backward=mode)
+        model = bare if rank is None else MMDistributedDataParallel(bare)
+        wrapper = OptimWrapper(torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1),
+                               accumulative_counts=2, clip_grad=dict(max_norm=0.1))
+        wrapper.initialize_count_status(model, 0, 4)
+        for index in range(4):
+            bare.set_progress(index, 100)
+            data = batch_of('MIC', WORLD, index)
+            model.train_step(data if rank is None else own_part(data, rank), wrapper)
+        results[mode] = {key: value.clone() for key, value in bare.state_dict().items()}
     return results
 
 

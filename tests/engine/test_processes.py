@@ -14,7 +14,8 @@ from tests.world import config
 
 pytestmark = pytest.mark.slow
 
-JOBS = (jobs.collectives, jobs.gradients, jobs.accelerated, jobs.no_unused_parameters, jobs.backward_passes)
+JOBS = (jobs.collectives, jobs.gradients, jobs.accelerated, jobs.no_unused_parameters, jobs.each_view,
+        jobs.accumulated)
 # Cases whose numbers depend on how images are spread, unless the batch is common.
 DEPENDS = ('DACS', 'DACS, aligned, valid pixels', 'CAMix', 'DSP, official', 'RCCR', 'RCCR, official', 'DAFormer',
            'MIC')
@@ -99,15 +100,27 @@ def test_banks(pair):
 
 def test_every_parameter_gets_a_gradient(pair):
     for results in pair['no_unused_parameters']:
-        assert len(results) == 15
+        assert len(results) == 2 * 15
         assert results == dict.fromkeys(results, [])
 
 
-def test_why_there_is_one_summed_backward_pass(pair):
-    """With one per loss, DDP averages only the gradients of the first, without an error."""
-    first, second = pair['backward_passes']
-    assert torch.equal(first['summed'], second['summed'])
-    assert not torch.allclose(first['each'], second['each'])
+@pytest.mark.parametrize('name', list(jobs.CASES))
+def test_a_backward_pass_for_each_view(pair, name):
+    """In two processes it gives what one summed pass gives in one."""
+    expected = jobs.train(jobs.model_of(name), name, 2 * WORLD)
+    for results in pair['each_view']:
+        assert results[name].keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(results[name][key], value, atol=1e-6, rtol=1e-5,
+                                       msg=lambda text, key=key: f'{key}: {text}')
+
+
+def test_accumulated_gradients(pair):
+    expected = jobs.accumulated(None)
+    for key, value in expected['summed'].items():
+        for results in (expected, *pair['accumulated']):
+            for mode in ('summed', 'each'):
+                torch.testing.assert_close(results[mode][key], value, atol=1e-6, rtol=1e-5)
 
 
 def test_teachers_are_bitwise_equal_after_a_training(pair):

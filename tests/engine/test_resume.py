@@ -112,11 +112,13 @@ def test_three_and_three_are_six(world, tmp_path, method, workers, later, change
     assert len(changed) > len(early['state_dict']) / 2
 
 
-@pytest.mark.parametrize(('count', 'stop', 'pending'), [(2, 3, True), (2, 4, False), (3, 2, True)])
-def test_between_the_iterations_of_an_accumulation(world, tmp_path, count, stop, pending):
+@pytest.mark.parametrize(('count', 'stop', 'pending', 'backward'), [
+    (2, 3, True, 'each'), (2, 4, False, 'summed'), (3, 2, True, 'summed')])
+def test_between_the_iterations_of_an_accumulation(world, tmp_path, count, stop, pending, backward):
     """With unused gradients, without, and within the first step: the teacher must not be initialised a second time."""
     cfg = training(world, tmp_path, default_hooks=checkpoints(1), optim_wrapper=dict(
         type='OptimWrapper', accumulative_counts=count, optimizer=dict(type='AdamW', lr=0.01)))
+    cfg.model.backward = backward
     train(cfg, tmp_path / 'whole')
     parts = begun(tmp_path / 'whole', tmp_path / 'parts', stop)
     saved = torch.load(parts / f'iter_{stop}.pth', weights_only=True)
@@ -125,14 +127,17 @@ def test_between_the_iterations_of_an_accumulation(world, tmp_path, count, stop,
     assert differences(tmp_path / 'whole', parts) == []
 
 
-def test_the_scale_of_mixed_precision(world, tmp_path, monkeypatch):
+@pytest.mark.parametrize('backward', ['summed', 'each'])
+def test_the_scale_of_mixed_precision(world, tmp_path, monkeypatch, backward):
     """mmengine's wrapper, which requires a GPU, with the scaler and the passes of a CPU."""
     monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
     monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', partial(torch.amp.GradScaler, 'cpu'))
     scale = dict(init_scale=4.0, growth_interval=2)
     cfg = training(world, tmp_path, optim_wrapper=dict(
         type='AmpOptimWrapper', dtype='bfloat16', loss_scale=scale, optimizer=dict(type='AdamW', lr=0.01)))
-    train(cfg, tmp_path / 'whole')
+    cfg.model.backward = backward
+    runner = train(cfg, tmp_path / 'whole')
+    assert runner.model.loss_scaler is runner.optim_wrapper.loss_scaler
     scales = [torch.load(tmp_path / f'whole/iter_{i}.pth', weights_only=True)['optimizer']['loss_scaler']['scale']
               for i in (3, 6)]
     assert scales == [8.0, 32.0]  # doubled after 2, 4 and 6 iterations

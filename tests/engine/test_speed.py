@@ -15,7 +15,8 @@ def adapted(**changes):
 
 def test_each_option_by_one_word(monkeypatch):
     cfg = adapted()
-    apply_options(cfg, ['amp=bf16', 'channels_last', 'checkpointing', 'compile', 'accumulate=4'])
+    apply_options(cfg, ['amp=bf16', 'channels_last', 'backward=each', 'checkpointing', 'compile', 'accumulate=4'])
+    assert cfg.model.backward == 'each'
     assert cfg.model.acceleration == dict(channels_last=True, checkpointing=True, compile=True)
     assert (cfg.optim_wrapper.type, cfg.optim_wrapper.accumulative_counts) == ('Bf16OptimWrapper', 4)
     apply_options(cfg, ['compile=eager'])
@@ -38,6 +39,7 @@ def test_each_option_by_one_word(monkeypatch):
     (adapted(), 'accumulate', "accumulate needs a number .* not ''"),
     (adapted(), 'accumulate=0', "not '0'"),
     (adapted(), 'channels_last=yes', 'channels_last takes no value'),
+    (adapted(), 'backward', "backward='' must be one of summed, each"),
     (adapted(), 'turbo', "'turbo' is not an option; options for speed"),
     (Config(dict(model=dict(type='EncoderDecoder'))), 'compile', "wrap yours: model = dict.type='SourceOnly'"),
 ])

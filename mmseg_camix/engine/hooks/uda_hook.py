@@ -55,6 +55,7 @@ class UDAHook(Hook):
         _check_loop(runner)
         _check_classes(model, runner)
         model.prepare(getattr(runner.train_dataloader.dataset, 'metainfo', None) or {})
+        model.loss_scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         self._unlabelled = UnlabelledBatches(main_head(model.student).ignore_index)
         # Resumed weights, unlike loaded ones, may come with gradients for the first step.
         states, self._rank_states = self._rank_states, None

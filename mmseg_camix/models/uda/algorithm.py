@@ -19,6 +19,7 @@ from ..pseudo_labels import PseudoLabels
 from ..step import Progress, Step, StudentPass, Target, View
 from ..teacher import EMATeacher
 from ..views import ViewBuilder, strongly_augmented
+from .backward import GradientSum, finished, independent_parts
 from .tables import needed
 
 # Two streams: from one seed, masks and augmentation would draw the same numbers. They differ in the low 32 bits,
@@ -45,6 +46,9 @@ class UDAAlgorithm(BaseModel):
     augment: StrongAugment
     stride: int
     global_batch: bool
+    backward: str
+    loss_scaler: Any = None
+    """The `GradScaler` of mixed precision, if there is one; the hook sets it."""
     progress: Progress | None = None
     _generators: tuple[BatchGenerator, BatchGenerator] | None = None
 
@@ -57,14 +61,38 @@ class UDAAlgorithm(BaseModel):
             inputs, data_samples = {'source': inputs}, {'source': data_samples}
         step = self.begin_step(inputs, data_samples)
         self.prepare_views(step)
+        losses = self._losses_part_by_part(step) if self.backward == 'each' else self._losses_at_once(step)
+        return {**losses, **step.statistics}
+
+    def _losses_at_once(self, step: Step) -> adapter.Losses:
+        """All losses; the graphs of all views stay in memory until the backward pass of their sum."""
         for names, needs_logits in self.planned_passes(step):
             self.run_student(step, names, needs_logits)
-        losses, active = {}, self.active_objectives(step.progress)
-        for name, objective in self.objectives.items():
+        return self._losses_of(self.objectives, step)
+
+    def _losses_part_by_part(self, step: Step) -> adapter.Losses:
+        """The same losses, with a backward pass for each group of views that share an objective."""
+        gradients, active = GradientSum(self, self.loss_scaler), self.active_objectives(step.progress)
+        losses = gradients.add(self._losses_of([name for name in self.objectives if name not in active], step))
+        for passes, names in independent_parts(self.planned_passes(step), active):
+            for views, needs_logits in passes:
+                self.run_student(step, views, needs_logits)
+            part = self._losses_of(names, step)
+            with profiler.record_function('backward'):
+                losses |= gradients.add(part)
+            step.passes.update({view: finished(step.passes[view]) for views, _ in passes for view in views})
+        return gradients.attach({key: losses[key] for name in self.objectives for key in losses
+                                 if key.startswith(f'{name}.')})
+
+    def _losses_of(self, names: Iterable[str], step: Step) -> adapter.Losses:
+        """Losses of these objectives, whose names they carry."""
+        losses: adapter.Losses = {}
+        for name in names:
+            objective = self.objectives[name]
             with profiler.record_function(f'{objective.view} forward'):
-                values = objective(step, self.student) if name in active else objective.idle()
+                values = objective(step, self.student) if objective.active(step.progress) else objective.idle()
             losses.update({f'{name}.{key}': value for key, value in values.items()})
-        return {**losses, **step.statistics}
+        return losses
 
     def begin_step(self, inputs: Mapping[str, Tensor], data_samples: Mapping[str, list[Any]]) -> Step:
         """A step at the current progress with the data set's branches; arguments as in :meth:`loss`."""

@@ -18,6 +18,7 @@ from ..views import ViewBuilder
 from . import tables
 from .acceleration import accelerate
 from .algorithm import UDAAlgorithm
+from .backward import MODES as BACKWARD_MODES
 from .inference import InferenceConfig
 from .loading import remap_plain_weights
 from .preprocessor import BranchPreprocessor, with_preprocessor
@@ -54,6 +55,9 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
         global_batch: whether the images of all processes are one batch, as if one process had them: q, normalisers,
             memory banks and random draws are then shared. Otherwise each process has its own, and only gradients are
             averaged.
+        backward: 'summed' goes backward once, through the graphs of all views; 'each' after each view (views that share
+            an objective together), so that one graph is in memory at a time. Gradients are the same. None takes the
+            segmentor's ``preferred_backward`` if it has one, otherwise 'summed'.
         acceleration: arguments of :func:`accelerate`: channels_last, checkpointing, compile.
         init_cfg: weights of the whole model.
         train_cfg, pretrained: None, which mmseg's ``init_model`` gives to every model.
@@ -69,8 +73,8 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
                  augment: dict[str, Any] | None = None, predict_with: str | None = None,
                  branches: Iterable[str] | None = None, joint_views: Sequence[Sequence[str]] | None = None,
                  data_preprocessor: dict[str, Any] | None = None, global_batch: bool = False,
-                 acceleration: dict[str, Any] | None = None, init_cfg: dict[str, Any] | None = None,
-                 train_cfg: None = None, pretrained: None = None) -> None:
+                 backward: str | None = None, acceleration: dict[str, Any] | None = None,
+                 init_cfg: dict[str, Any] | None = None, train_cfg: None = None, pretrained: None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         cfg = tables.merge_method(self.defaults, dict(masks=masks, views=views, objectives=objectives),
                                   dict(pseudo_labels=pseudo_labels, teacher=teacher, augment=augment))
@@ -79,6 +83,9 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
         adapter.check(self.student)
         self.data_preprocessor = BranchPreprocessor(self.student.data_preprocessor)
         self.global_batch = global_batch
+        self.backward = backward or getattr(self.student, 'preferred_backward', BACKWARD_MODES[0])
+        if self.backward not in BACKWARD_MODES:
+            raise ValueError(f"backward='{self.backward}' must be one of {', '.join(BACKWARD_MODES)}")
         self.branches = tuple(branches or self.defaults.get('branches', BRANCHES))
         self._build_tables(cfg)
         tables.check_groups(joint_views or (), (*self.branches, *self.views))
