@@ -51,7 +51,7 @@ class GradientSum:
 
     def __init__(self, module: nn.Module, scaler: Any = None) -> None:
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self._sums: list[Tensor | None] = [None] * len(self._parameters)
+        self._sums: dict[int, Tensor] = {}
         self._scaler = scaler
 
     def add(self, losses: adapter.Losses) -> adapter.Losses:
@@ -64,24 +64,22 @@ class GradientSum:
     def _back_propagate(self, total: Tensor) -> None:
         with torch.autocast(total.device.type, enabled=False):  # the operations of the forward pass determine the types
             gradients = torch.autograd.grad(total, self._parameters, allow_unused=True)
-        both = [i for i, (own, new) in enumerate(zip(self._sums, gradients)) if own is not None and new is not None]
+        new = {index: gradient for index, gradient in enumerate(gradients) if gradient is not None}
         # Not in place: autograd may return one tensor for several parameters, or an expanded one.
-        added = torch._foreach_add([self._sums[i] for i in both], [gradients[i] for i in both]) if both else ()
-        self._sums = [new if own is None else own for own, new in zip(self._sums, gradients)]
-        for index, total in zip(both, added):
-            self._sums[index] = total
+        if both := [index for index in new if index in self._sums]:
+            new.update(zip(both, torch._foreach_add([self._sums[i] for i in both], [new[i] for i in both])))
+        self._sums |= new
 
     def attach(self, losses: adapter.Losses) -> adapter.Losses:
         """The losses, of which one carries the gradients of all that were added."""
         carrier = next((name for name in losses if 'loss' in name), None)
-        reached = [(parameter, own) for parameter, own in zip(self._parameters, self._sums) if own is not None]
-        if carrier is None or not reached:
+        if carrier is None or not self._sums:
             return losses
         value = _mean(losses[carrier])
         scale = torch.ones_like(value) if self._scaler is None else self._scaler.scale(torch.ones_like(value))
-        parameters, gradients = zip(*reached)
-        self._sums = []
-        return losses | {carrier: _Finished.apply(value, scale, list(gradients), *parameters)}
+        parameters = [self._parameters[index] for index in self._sums]
+        gradients, self._sums = list(self._sums.values()), {}
+        return losses | {carrier: _Finished.apply(value, scale, gradients, *parameters)}
 
 
 class _Finished(torch.autograd.Function):

@@ -83,7 +83,7 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
         adapter.check(self.student)
         self.data_preprocessor = BranchPreprocessor(self.student.data_preprocessor)
         self.global_batch = global_batch
-        self.backward = backward or getattr(self.student, 'preferred_backward', BACKWARD_MODES[0])
+        self.backward = str(backward or getattr(self.student, 'preferred_backward', BACKWARD_MODES[0]))
         if self.backward not in BACKWARD_MODES:
             raise ValueError(f"backward='{self.backward}' must be one of {', '.join(BACKWARD_MODES)}")
         self.branches = tuple(branches or self.defaults.get('branches', BRANCHES))
