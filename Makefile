@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # One test process per core; one thread each, so that they do not compete.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo test test-slow test-all lint docs gpu-check clean
+.PHONY: help setup demo test test-slow test-all lint wheel docs gpu-check clean
 
 help:
 	@echo "make demo       draw the miniature benchmark, train, evaluate, show a table and a picture"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-slow  run the slow tests"
 	@echo "make test-all   run both"
 	@echo "make lint       check style, types and the layers of the package"
+	@echo "make wheel      build the packages in dist/, and check them"
 	@echo "make docs       build the documentation site in site/"
 	@echo "make gpu-check  measure an accelerator in 9 minutes and record it in docs/accelerators/"
 	@echo "make setup      install only"
@@ -22,13 +23,15 @@ help:
 
 setup: $(READY)
 
-# An existing mmcv of either edition is kept; mmcv-lite is installed only where there is none.
+HAS := $(BIN)/python -c "import importlib.util as u, sys; raise SystemExit(u.find_spec(sys.argv[1]) is None)"
+
+# Existing editions of mmseg and mmcv are kept; the frozen one and mmcv-lite are installed only where there is none.
 $(READY): setup.py pyproject.toml
 	@echo "Installing into $(VENV) (PyTorch is large; a few minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(HAS) mmseg || $(PIP) -e '.[frozen]'
+	@$(HAS) mmcv || $(PIP) mmcv-lite==2.1.0
 	@$(PIP) -e '.[tests,lint,export]'
-	@$(BIN)/python -c "import importlib.util as u; raise SystemExit(u.find_spec('mmcv') is None)" \
-		|| $(PIP) mmcv-lite==2.1.0
 	@touch $@
 	@echo "Installed."
 
@@ -48,6 +51,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+wheel: setup
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation > /dev/null
+	$(BIN)/twine check --strict dist/*
 
 docs: setup
 	@$(BIN)/python -c "import mkdocstrings, material" 2>/dev/null || $(PIP) -e '.[docs]'

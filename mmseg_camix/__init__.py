@@ -9,13 +9,24 @@ from .version import __version__
 # First of all, because the packages below import mmengine and mmseg, which need these preparations.
 compat.prepare()
 
-from . import cache, checkpoint, datasets, engine, evaluation, models, selection, weights  # noqa: E402
+from . import (  # noqa: E402
+    cache,
+    checkpoint,
+    datasets,
+    engine,
+    evaluation,
+    models,
+    package_configs,
+    selection,
+    weights,
+)
 from .engine import keeping  # noqa: E402
 
-# Replace mmengine's reading, loading, writing and keeping of checkpoints.
+# Replace mmengine's reading, loading, writing and keeping of checkpoints, and its resolving of `mmseg_camix::`.
 checkpoint.install()
 weights.install()
 keeping.install()
+package_configs.install()
 
 __all__ = ['__version__', 'cache', 'checkpoint', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'selection',
            'weights']

@@ -1,4 +1,4 @@
-"""What mmseg 1.2 and mmengine 0.10 need before they work on today's torch and with mmcv-lite.
+"""What mmseg and mmengine need before they work on today's torch and with mmcv-lite.
 
 `prepare()` runs when `mmseg_camix` is imported, before anything of mmseg is. It checks what is installed, silences
 known warnings, and lets `mmcv.ops` be imported without compiled ops. Each step may run any number of times.
@@ -8,17 +8,22 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import metadata
 from importlib.util import find_spec
 from types import ModuleType
 from typing import NoReturn
 
+# Module -> the editions that install it, each with how it is installed. Two at once overwrite each other's files.
+EDITIONS = {
+    'mmengine': {'mmengine': 'mmengine==0.10.7', 'onedl-mmengine': 'onedl-mmengine'},
+    'mmseg': {'mmsegmentation': 'mmsegmentation==1.2.2', 'onedl-mmsegmentation': 'onedl-mmsegmentation'},
+    'mmcv': {'mmcv-lite': 'mmcv-lite==2.1.0', 'mmcv': 'mmcv==2.1.0', 'onedl-mmcv': 'onedl-mmcv'},
+}
+INSTALL = ("`pip install 'mmseg_camix[frozen]' mmcv-lite==2.1.0` (the last release of OpenMMLab), or "
+           "`pip install 'mmseg_camix[onedl]'` (the maintained continuation)")
 # The versions that mmseg 1.2.2 asserts; checked here first, because its own message omits the maximum.
 MMCV_MIN, MMCV_MAX = '2.0.0rc4', '2.2.0'
-MMCV_CHOICES = (
-    'install one of its two editions:\n'
-    '    pip install mmcv-lite==2.1.0    no compiler needed; enough for every config here\n'
-    '    pip install mmcv==2.1.0         compiled ops, for the few mmseg models that need them\n'
-    'Both own the folder `mmcv`: uninstall the one before installing the other.')
+TORCH_MIN = '2.4'
 EXTENSION = 'mmcv._ext'
 # Warnings of mmengine's and mmseg's own code that no user can act on, each by its exact text: new ones are shown.
 KNOWN_WARNINGS = (
@@ -36,7 +41,10 @@ def prepare() -> None:
 
 
 def check_requirements() -> None:
-    """Raise ImportError with a remedy if mmcv does not fit or ftfy or regex is missing."""
+    """Raise ImportError, in one line with the remedy, if a package is missing, too old, or there in two editions."""
+    _check_torch()
+    for module in EDITIONS:
+        _check_editions(module)
     _check_mmcv()
     # mmseg imports both (its text encoders need them) without declaring them.
     missing = [name for name in ('ftfy', 'regex') if find_spec(name) is None]
@@ -45,19 +53,50 @@ def check_requirements() -> None:
         raise ImportError(f'mmseg needs the missing {names} without declaring it: pip install {names}')
 
 
+def _check_torch() -> None:
+    if find_spec('torch') is None:
+        raise ImportError('PyTorch is not installed: pip install torch torchvision')
+    version = importlib.import_module('torch').__version__
+    if _numbers(version) < _numbers(TORCH_MIN):
+        raise ImportError(f'torch {version} is installed, mmseg_camix needs {TORCH_MIN} or later: '
+                          'pip install --upgrade torch torchvision')
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split('.')[:2])
+
+
+def _check_editions(module: str) -> None:
+    editions = EDITIONS[module]
+    installed = [name for name in editions if _installed(name)]
+    if len(installed) > 1:
+        raise ImportError(f'{" and ".join(installed)} are both installed and overwrite each other: `pip uninstall -y '
+                          f'{" ".join(installed)}`, then `pip install` one of them ({editions[installed[0]]})')
+    if find_spec(module) is None:
+        raise ImportError(f'{module} is not installed: {INSTALL}')
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _check_mmcv() -> None:
-    if find_spec('mmcv') is None:
-        raise ImportError(f'mmcv is not installed; {MMCV_CHOICES}')
     mmcv = importlib.import_module('mmcv')
     version = getattr(mmcv, '__version__', None)
     if version is None:
         # What uninstalling one edition leaves of the other: a folder without an __init__.py.
-        raise ImportError('mmcv is damaged: its folder is there, its code is not. Uninstall '
-                          f'mmcv and mmcv-lite, then {MMCV_CHOICES}')
+        raise ImportError('mmcv is damaged: its folder is there, its code is not. Remove the folder, then '
+                          'install it: pip install --force-reinstall mmcv-lite==2.1.0')
+    if _installed('onedl-mmsegmentation'):
+        return
     from mmengine.utils import digit_version
     if not digit_version(MMCV_MIN) <= digit_version(version) < digit_version(MMCV_MAX):
-        raise ImportError(f'mmcv {version} is installed, mmseg 1.2.2 accepts mmcv >= {MMCV_MIN}, < {MMCV_MAX}; '
-                          f'{MMCV_CHOICES}')
+        raise ImportError(f'mmcv {version} is installed, mmseg 1.2.2 accepts mmcv >= {MMCV_MIN}, < {MMCV_MAX}: '
+                          'pip install mmcv-lite==2.1.0')
 
 
 def silence_known_warnings() -> None:

@@ -1,4 +1,5 @@
 import importlib
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -83,16 +84,55 @@ def test_ops_compiled_for_another_torch(monkeypatch):
         compat.import_mmcv_ops()
 
 
-@pytest.mark.parametrize(('version', 'missing', 'match'), [
-    ('2.1.0', 'mmcv', r'(?s)pip install mmcv-lite==2\.1\.0.*pip install mmcv==2\.1\.0'),
-    *((version, '', rf'{version}.*>= 2\.0\.0rc4, < 2\.2\.0') for version in ('1.7.2', '2.0.0rc3', '2.2.0')),
-    (None, '', 'damaged'),  # only the folder of mmcv is left
-    ('2.1.0', 'ftfy', 'pip install ftfy'), ('2.1.0', 'regex', 'pip install regex')])
-def test_missing_and_unfit_packages_are_named_with_a_remedy(monkeypatch, version, missing, match):
-    mmcv = ModuleType('mmcv')
-    if version is not None:
-        mmcv.__version__ = version
-    monkeypatch.setitem(sys.modules, 'mmcv', mmcv)
-    monkeypatch.setattr(compat, 'find_spec', lambda name: None if name == missing else object())
-    with pytest.raises(ImportError, match=match):
+@pytest.fixture
+def environment(monkeypatch):
+    """Pretend that these distributions are installed, with this version of mmcv, and without these modules."""
+    def pretend(distributions, version='2.1.0', missing=()):
+        mmcv = ModuleType('mmcv')
+        if version is not None:
+            mmcv.__version__ = version
+        monkeypatch.setitem(sys.modules, 'mmcv', mmcv)
+        monkeypatch.setattr(compat, 'find_spec', lambda name: None if name in missing else object())
+        monkeypatch.setattr(compat, '_installed', lambda name: name in distributions.split())
+    return pretend
+
+
+FROZEN, ONEDL = 'mmengine mmsegmentation mmcv-lite', 'onedl-mmengine onedl-mmsegmentation onedl-mmcv'
+
+
+@pytest.mark.parametrize(('distributions', 'version'), [
+    (FROZEN, '2.1.0'), (FROZEN, '2.0.0'), (ONEDL, '2.3.6'), ('', '2.1.0')])  # '': on the path, not installed
+def test_what_fits_is_accepted(environment, distributions, version):
+    environment(distributions, version)
+    compat.check_requirements()
+
+
+@pytest.mark.parametrize(('distributions', 'version', 'missing', 'message'), [
+    *((FROZEN, version, '', f'mmcv {version} is installed, mmseg 1.2.2 accepts mmcv >= 2.0.0rc4, < 2.2.0: pip install '
+      'mmcv-lite==2.1.0') for version in ('1.7.2', '2.0.0rc3', '2.2.0', '2.3.6')),
+    (FROZEN, None, '', 'mmcv is damaged'),  # only the folder of mmcv is left
+    *((FROZEN, '2.1.0', module, f"{module} is not installed: `pip install 'mmseg_camix[frozen]' mmcv-lite==2.1.0` ")
+      for module in ('mmcv', 'mmengine', 'mmseg')),
+    (FROZEN + ' mmcv', '2.1.0', '', 'mmcv-lite and mmcv are both installed and overwrite each other: `pip uninstall -y '
+     'mmcv-lite mmcv`, then `pip install` one of them (mmcv-lite==2.1.0)'),
+    (ONEDL + ' mmengine', '2.3.6', '', 'mmengine and onedl-mmengine are both installed'),
+    (FROZEN, '2.1.0', 'torch', 'PyTorch is not installed: pip install torch torchvision'),
+    (FROZEN, '2.1.0', 'ftfy', 'pip install ftfy'), (FROZEN, '2.1.0', 'regex', 'pip install regex')])
+def test_missing_and_unfit_packages_are_named_with_a_remedy(environment, distributions, version, missing, message):
+    environment(distributions, version, [missing])
+    with pytest.raises(ImportError) as error:
         compat.check_requirements()
+    assert message in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(('version', 'fits'), [
+    ('2.3.1+cpu', False), ('1.13.1', False), ('2.4.0', True), ('2.10.0', True), ('2.15.0+cu132', True)])
+def test_an_old_torch(environment, monkeypatch, version, fits):
+    environment(FROZEN)
+    monkeypatch.setattr(torch, '__version__', version)
+    if fits:
+        compat.check_requirements()
+    else:
+        with pytest.raises(ImportError, match=rf'torch {re.escape(version)} is installed, mmseg_camix needs 2\.4'):
+            compat.check_requirements()

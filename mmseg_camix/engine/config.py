@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
+from mmseg_camix import package_configs
 from mmseg_camix.cli import did_you_mean
 
 CONFIG_FILES = ('.py', '.json', '.yaml', '.yml')
@@ -34,10 +35,11 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     The option ``data_root`` is applied to every data set, and ``crop_size`` to every crop and the preprocessor.
 
     Args:
-        path: file of the config.
+        path: file of the config, or the name of one of the package: mmseg_camix::camix/gta2cs_daformer.py.
         options: ``--cfg-options``: dotted key -> value.
         work_dir: takes precedence over the config's; by default work_dirs/<folder>/<name of the config>.
     """
+    path = package_configs.resolve(path)
     cfg = read_config(path)
     check_model_entries(cfg)
     options = dict(options or {})
@@ -57,7 +59,8 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
 def read_config(path: str) -> Config:
     """The config of a file; any error in it, or in its bases, is a ConfigError that names the file."""
     if not os.path.isfile(path):
-        raise ConfigError(f'no config at {path}; those of the project are under configs/')
+        raise ConfigError(f'no config at {path}; those of this package have names such as '
+                          'mmseg_camix::camix/gta2cs_daformer.py')
     if not str(path).endswith(CONFIG_FILES):
         raise ConfigError(f'{path} is not a config; the name of a config ends in {", ".join(CONFIG_FILES)}')
     try:

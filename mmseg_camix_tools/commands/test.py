@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> None:
     prepare_launch(cfg, args.launcher)
     cfg.load_from, cfg.resume = args.checkpoint, False
     try:
-        row = find_row(args.paper, args.config) if args.paper else None
+        row = find_row(args.paper, cfg.filename) if args.paper else None
     except ValueError as error:
         raise SystemExit(f'--paper: {error}') from error
     how = configure(cfg, args)
