@@ -5,9 +5,11 @@ known warnings, and lets `mmcv.ops` be imported without compiled ops. Each step 
 """
 
 import importlib
+import io
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import metadata
 from importlib.util import find_spec
 from types import ModuleType
@@ -19,8 +21,6 @@ EDITIONS = {
     'mmseg': {'mmsegmentation': 'mmsegmentation==1.2.2', 'onedl-mmsegmentation': 'onedl-mmsegmentation'},
     'mmcv': {'mmcv-lite': 'mmcv-lite==2.1.0', 'mmcv': 'mmcv==2.1.0', 'onedl-mmcv': 'onedl-mmcv'},
 }
-INSTALL = ("`pip install 'mmseg_camix[frozen]' mmcv-lite==2.1.0` (the last release of OpenMMLab), or "
-           "`pip install 'mmseg_camix[onedl]'` (the maintained continuation)")
 # The versions that mmseg 1.2.2 asserts; checked here first, because its own message omits the maximum.
 MMCV_MIN, MMCV_MAX = '2.0.0rc4', '2.2.0'
 TORCH_MIN = '2.4'
@@ -38,6 +38,7 @@ def prepare() -> None:
     check_requirements()
     silence_known_warnings()
     import_mmcv_ops()
+    import_mmseg_datasets()
 
 
 def check_requirements() -> None:
@@ -73,7 +74,17 @@ def _check_editions(module: str) -> None:
         raise ImportError(f'{" and ".join(installed)} are both installed and overwrite each other: `pip uninstall -y '
                           f'{" ".join(installed)}`, then `pip install` one of them ({editions[installed[0]]})')
     if find_spec(module) is None:
-        raise ImportError(f'{module} is not installed: {INSTALL}')
+        lines = {name.startswith('onedl-') for names in EDITIONS.values() for name in names if _installed(name)}
+        commands = [_install_command(onedl, module) for onedl in sorted(lines)] or [
+            f'{_install_command(False)} (the last releases of OpenMMLab)', f'{_install_command(True)} (maintained)']
+        raise ImportError(f'{module} is not installed: {", or ".join(commands)}')
+
+
+def _install_command(onedl: bool, *modules: str) -> str:
+    """The command that installs the editions of one line, of these modules or of all."""
+    editions = [next(text for name, text in EDITIONS[module].items() if name.startswith('onedl-') == onedl)
+                for module in modules or EDITIONS]
+    return f'pip install {" ".join(editions)}'
 
 
 def _installed(name: str) -> bool:
@@ -103,6 +114,8 @@ def silence_known_warnings() -> None:
     """Add one filter for each known warning (adding it again changes nothing)."""
     for text, category in KNOWN_WARNINGS:
         warnings.filterwarnings('ignore', message=text, category=category)
+    with warnings.catch_warnings(record=True):  # torch 2.4 and 2.5 warn in spite of any filter when mmengine imports it
+        importlib.import_module('torch.distributed.optim')
 
 
 class MissingOps(ModuleType):
@@ -139,6 +152,16 @@ def import_mmcv_ops() -> None:
         importlib.import_module('mmcv.ops')
     finally:
         del sys.modules[EXTENSION]
+
+
+def import_mmseg_datasets() -> None:
+    """Import `mmseg.datasets` without the line that onedl-mmsegmentation prints about a client that it did not find.
+
+    It would be part of what a command prints, for example of a config.
+    """
+    if _installed('onedl-mmsegmentation'):
+        with redirect_stdout(io.StringIO()):
+            importlib.import_module('mmseg.datasets')
 
 
 def _import_compiled() -> None:

@@ -111,8 +111,10 @@ def test_what_fits_is_accepted(environment, distributions, version):
     *((FROZEN, version, '', f'mmcv {version} is installed, mmseg 1.2.2 accepts mmcv >= 2.0.0rc4, < 2.2.0: pip install '
       'mmcv-lite==2.1.0') for version in ('1.7.2', '2.0.0rc3', '2.2.0', '2.3.6')),
     (FROZEN, None, '', 'mmcv is damaged'),  # only the folder of mmcv is left
-    *((FROZEN, '2.1.0', module, f"{module} is not installed: `pip install 'mmseg_camix[frozen]' mmcv-lite==2.1.0` ")
-      for module in ('mmcv', 'mmengine', 'mmseg')),
+    ('', '2.1.0', 'mmengine', 'mmengine is not installed: pip install mmengine==0.10.7 mmsegmentation==1.2.2 '
+     'mmcv-lite==2.1.0 (the last releases of OpenMMLab), or pip install onedl-mmengine onedl-mmsegmentation '),
+    ('mmengine mmsegmentation', '2.1.0', 'mmcv', 'mmcv is not installed: pip install mmcv-lite==2.1.0'),
+    ('onedl-mmengine', '2.3.6', 'mmseg', 'mmseg is not installed: pip install onedl-mmsegmentation'),
     (FROZEN + ' mmcv', '2.1.0', '', 'mmcv-lite and mmcv are both installed and overwrite each other: `pip uninstall -y '
      'mmcv-lite mmcv`, then `pip install` one of them (mmcv-lite==2.1.0)'),
     (ONEDL + ' mmengine', '2.3.6', '', 'mmengine and onedl-mmengine are both installed'),

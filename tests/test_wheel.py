@@ -38,12 +38,12 @@ def shell(wheel, tmp_path_factory):
     environment, empty = folder / 'environment', folder / 'empty'
     empty.mkdir()
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', environment], check=True)
+    variables = {key: value for key, value in os.environ.items() if not key.startswith('PYTHON')}
     site = next(environment.glob('lib/python*/site-packages'))
+    subprocess.run([sys.executable, '-m', 'pip', '--python', environment / 'bin/python', 'install', '-q', '--no-deps',
+                    '--no-index', wheel], check=True, capture_output=True, env=variables)
     # The heavy packages of the present environment, but not its .pth files, which would lead to the checkout.
     (site / 'present.pth').write_text(sysconfig.get_path('purelib') + '\n')
-    subprocess.run([sys.executable, '-m', 'pip', '--python', environment / 'bin/python', 'install', '-q', '--no-deps',
-                    '--no-index', wheel], check=True, capture_output=True)
-    variables = {key: value for key, value in os.environ.items() if not key.startswith('PYTHON')}
 
     def run(program, *arguments):
         done = subprocess.run([environment / 'bin' / program, *map(str, arguments)], cwd=empty, env=variables,
@@ -67,8 +67,8 @@ def test_the_wheel_holds_configs_tools_and_data_and_no_leftovers(wheel):
 
 
 def test_from_an_empty_folder_to_a_trained_and_exported_network(shell):
-    where = shell('python', '-c', 'import mmseg_camix, mmseg_camix_tools, drawn_streets as d; print(mmseg_camix.__file__,'
-                                  'mmseg_camix_tools.__file__, d.__file__)').split()
+    where = shell('python', '-c', 'import mmseg_camix as a, mmseg_camix_tools as b, drawn_streets as c; '
+                                  'print(a.__file__, b.__file__, c.__file__)').split()
     assert all(path.startswith(f'{shell.environment}/') for path in where)
     shell('mmseg-camix', 'draw', '--sets', 'gta', 'cityscapes', '--train', 4, '--val', 2, '--height', 96)
     (shell.folder / 'own.py').write_text("_base_ = 'mmseg_camix::dacs/mini_gta2cs_tiny.py'\n")

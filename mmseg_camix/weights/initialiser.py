@@ -14,6 +14,7 @@ from mmseg_camix.checkpoint.reader import check_header
 
 from .fitting import State, WeightsError, first_names, fit, unwrap_weights
 from .names import extract_backbone
+from .sources import remedy
 
 PACKAGE = 'package://'
 
@@ -64,8 +65,7 @@ def read_weights(checkpoint: str) -> Any:
     if checkpoint.startswith(PACKAGE):
         checkpoint = find_in_package(checkpoint.removeprefix(PACKAGE))
     if '://' not in checkpoint and not Path(checkpoint).is_file():
-        raise WeightsError(f"no file of weights at '{checkpoint}'. The config that names it (init_cfg, checkpoint=...) "
-                           'or docs/networks.md says where to get it; without weights: '
+        raise WeightsError(f"no file of weights at '{checkpoint}': {remedy(checkpoint)}; without weights: "
                            '--cfg-options model.segmentor.backbone.init_cfg=None')
     if Path(checkpoint).suffix == '.safetensors':
         from safetensors import SafetensorError

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'prior': ('.prior', 'count the spatial prior of CAMix'),
     'stats': ('.stats', 'count the classes of each label, for rare-class and long-tail sampling'),
     'cache': ('.cache', 'cache the images and labels of a config for fast input'),
+    'weights': ('.weights', 'download and check the pretrained weights that configs name'),
     'convert': ('.convert', 'convert a published checkpoint of DACS, CAMix, DAFormer, MIC, ...'),
     'convert-labels': ('.convert_labels', 'write train-id PNGs beside raw labels'),
     'draw': ('.draw', 'draw the miniature benchmark'),

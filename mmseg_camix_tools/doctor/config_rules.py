@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmseg_camix.ops.context import relation_matrix
 from mmseg_camix.spatial_prior import load_spatial_prior
 from mmseg_camix.type_names import type_name
+from mmseg_camix.weights.sources import remedy as weights_remedy
 
 from .findings import Finding
 from .part_rules import MAX_STRETCH
@@ -58,8 +59,8 @@ def _weights(cfg: Config) -> Iterator[Finding]:
     places = [('load_from', cfg.get('load_from')), *_checkpoints(cfg.get('model') or {}, 'model')]
     for place, path in places:
         if isinstance(path, str) and path and '://' not in path and not os.path.isfile(path):
-            yield Finding('error', 'config', f'{place}: there is no file {path}', 'download it (docs/networks.md), '
-                          f'correct the path, or set {place}=None')
+            yield Finding('error', 'config', f'{place}: there is no file {path}',
+                          f'{weights_remedy(path)}; or set {place}=None')
 
 
 def _checkpoints(node: Any, place: str) -> Iterator[tuple[str, Any]]:

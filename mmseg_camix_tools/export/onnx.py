@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 IMAGE, LOGITS = 'image', 'logits'
 INSTALL = 'ONNX needs three more packages: pip install onnx onnxscript onnxruntime'
+TORCH_MIN = (2, 8)  # the exporter of earlier versions fails, or writes other graphs
 
 
 class Graph(nn.Module):
@@ -97,6 +98,9 @@ def write_onnx(network: PlainNetwork, path: Path, size: tuple[int, int] | None =
 
 
 def _graph_bytes(graph: Graph, example: Tensor, any_size: bool, opset: int | None) -> bytes:
+    if tuple(map(int, torch.__version__.split('.')[:2])) < TORCH_MIN:
+        raise ExportError(f'ONNX export needs torch 2.8 or later, {torch.__version__} is installed: pip install '
+                          '--upgrade torch torchvision; the other formats need no other version')
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:

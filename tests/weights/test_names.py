@@ -172,7 +172,7 @@ def test_files_of_safetensors(tmp_path):
 
 
 def test_a_file_that_is_not_there_says_what_to_do():
-    with pytest.raises(WeightsError, match="no file of weights at 'pretrained/no.pth'.*networks.md.*init_cfg=None"):
+    with pytest.raises(WeightsError, match="at 'pretrained/no.pth'.*mmseg-camix weights.*init_cfg=None"):
         _initialised('MiT', 'pretrained/no.pth', variant='b0')
 
 

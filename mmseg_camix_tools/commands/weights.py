@@ -1,0 +1,57 @@
+"""Download the pretrained weights that configs name, and check them.
+
+Files go to pretrained/ below the working directory, where the configs expect them. Their SHA-256 must begin with
+the digits that their publishers put into the names. Without names the command lists all files and what is there.
+
+examples:
+  mmseg-camix weights
+  mmseg-camix weights mit_b5
+  mmseg-camix weights mit_b5 --from ~/Downloads/mit_b5_20220624-658746d9.pth     # without a network here
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmseg_camix.cli import add_debug, did_you_mean
+from mmseg_camix.weights.sources import SOURCES, Source
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('names', nargs='*', metavar='NAME', help='file to download (default: list all)')
+    parser.add_argument('--from', dest='file', metavar='FILE', type=Path, help='use this downloaded file')
+    add_debug(parser)
+    args = parser.parse_args(argv)
+    for name in args.names:
+        if name not in SOURCES:
+            parser.error(f"there are no weights '{name}'"
+                         + (did_you_mean(name, SOURCES) or f'; there are: {", ".join(SOURCES)}'))
+    if args.file and len(args.names) != 1:
+        parser.error('--from FILE needs the name of one file of weights')
+    return args
+
+
+def list_line(source: Source) -> str:
+    """One line of the list."""
+    state = 'there' if source.path.is_file() else 'missing'
+    return f'{source.name:<20} {state:<8} {source.content:<46} {source.address or "no public address"}'
+
+
+def main(argv: list[str] | None = None) -> None:
+    """List, download or adopt."""
+    args = parse_args(argv)
+    if not args.names:
+        print('\n'.join(map(list_line, SOURCES.values())))
+        return
+    for source in (SOURCES[name] for name in args.names):
+        if args.file:
+            source.adopt(args.file)
+        elif source.path.is_file():
+            print(f'{source.path} is there; remove it to download it again')
+            continue
+        else:
+            source.fetch()
+        print(f'{source.path}: {source.content}, checked')
