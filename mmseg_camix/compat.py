@@ -69,12 +69,12 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _check_editions(module: str) -> None:
     editions = EDITIONS[module]
-    installed = [name for name in editions if _installed(name)]
+    installed = [name for name in editions if is_installed(name)]
     if len(installed) > 1:
         raise ImportError(f'{" and ".join(installed)} are both installed and overwrite each other: `pip uninstall -y '
                           f'{" ".join(installed)}`, then `pip install` one of them ({editions[installed[0]]})')
     if find_spec(module) is None:
-        lines = {name.startswith('onedl-') for names in EDITIONS.values() for name in names if _installed(name)}
+        lines = {name.startswith('onedl-') for names in EDITIONS.values() for name in names if is_installed(name)}
         commands = [_install_command(onedl, module) for onedl in sorted(lines)] or [
             f'{_install_command(False)} (the last releases of OpenMMLab)', f'{_install_command(True)} (maintained)']
         raise ImportError(f'{module} is not installed: {", or ".join(commands)}')
@@ -87,7 +87,8 @@ def _install_command(onedl: bool, *modules: str) -> str:
     return f'pip install {" ".join(editions)}'
 
 
-def _installed(name: str) -> bool:
+def is_installed(name: str) -> bool:
+    """Whether a distribution of this name is installed."""
     try:
         metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -102,7 +103,7 @@ def _check_mmcv() -> None:
         # What uninstalling one edition leaves of the other: a folder without an __init__.py.
         raise ImportError('mmcv is damaged: its folder is there, its code is not. Remove the folder, then '
                           'install it: pip install --force-reinstall mmcv-lite==2.1.0')
-    if _installed('onedl-mmsegmentation'):
+    if is_installed('onedl-mmsegmentation'):
         return
     from mmengine.utils import digit_version
     if not digit_version(MMCV_MIN) <= digit_version(version) < digit_version(MMCV_MAX):
@@ -159,7 +160,7 @@ def import_mmseg_datasets() -> None:
 
     It would be part of what a command prints, for example of a config.
     """
-    if _installed('onedl-mmsegmentation'):
+    if is_installed('onedl-mmsegmentation'):
         with redirect_stdout(io.StringIO()):
             importlib.import_module('mmseg.datasets')
 

@@ -7,8 +7,10 @@ from functools import wraps
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 
 from .cli import did_you_mean
+from .compat import is_installed
 
 PREFIX = 'mmseg_camix::'
 FOLDER = Path(__file__).parent / '.mim/configs'
@@ -41,3 +43,5 @@ def install() -> None:
         return (resolve(base), None) if base.startswith(PREFIX) else stock(base, filename)
 
     Config._get_cfg_path = staticmethod(get_path)
+    if is_installed('onedl-mmsegmentation'):  # onedl-mmengine looks for `mmseg::` in the package that it replaces
+        MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'

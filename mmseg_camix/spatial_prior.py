@@ -21,7 +21,7 @@ from .ops.prior import prior_from_counts
 from .ops.relations import auto_relations, relation_strength
 
 VERSION = 1
-TOOL = 'python tools/dataset/build_spatial_prior.py CONFIG --out FILE.npz'
+TOOL = 'mmseg-camix prior CONFIG --out FILE.npz'
 
 
 @dataclass(frozen=True, eq=False)

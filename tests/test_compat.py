@@ -93,7 +93,7 @@ def environment(monkeypatch):
             mmcv.__version__ = version
         monkeypatch.setitem(sys.modules, 'mmcv', mmcv)
         monkeypatch.setattr(compat, 'find_spec', lambda name: None if name in missing else object())
-        monkeypatch.setattr(compat, '_installed', lambda name: name in distributions.split())
+        monkeypatch.setattr(compat, 'is_installed', lambda name: name in distributions.split())
     return pretend
 
 

@@ -22,7 +22,7 @@ from .tiles import TiledArray, compress_tiles
 MAGIC = b'mmseg_camix cache 1\n'
 SUFFIX = '.cache'
 ARRAYS = ('img', 'gt_seg_map')
-REMEDY = 'rebuild it by python tools/dataset/build_cache.py CONFIG --verify'
+REMEDY = 'rebuild it by mmseg-camix cache CONFIG --verify'
 
 
 class CacheError(RuntimeError):

@@ -11,7 +11,7 @@ from ..type_names import type_name
 from .entries import CacheError, Entry, entry_path
 from .recipe import RECIPE_FILE, Recipe
 
-BUILD = 'python tools/dataset/build_cache.py CONFIG'
+BUILD = 'mmseg-camix cache CONFIG'
 
 
 @TRANSFORMS.register_module()

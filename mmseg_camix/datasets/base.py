@@ -23,7 +23,7 @@ class RawSegDataset(BaseSegDataset):
             family's. Without `seg_map_path` the set is unlabelled, as a target training set is.
         ann_file: optional list below `data_root`: one name per line, relative to the folders and without suffix.
         pipeline: transforms.
-        skip: list of defects that `tools/dataset/prepare.py` has written, below `data_root` ('defects.json'); its
+        skip: list of defects that `mmseg-camix prepare` has written, below `data_root` ('defects.json'); its
             samples are left out. Without it they are errors.
         cache: folder of caches below `data_root` ('cache') that `prepare.py` or `build_cache.py` has built: images
             are read from there, loaded and resized. The samples are identical.
@@ -47,7 +47,7 @@ class RawSegDataset(BaseSegDataset):
     IDS = 'cityscapes'
     DOWNLOAD = ''
     FOLDER_OPTIONS = dict(img_path='img_path', seg_map_path='seg_map_path')
-    SKIP_HINT = ("restore the files, list the others in `ann_file`, or run tools/dataset/prepare.py, which lists "
+    SKIP_HINT = ("restore the files, list the others in `ann_file`, or run mmseg-camix prepare, which lists "
                  "defects, and set skip='defects.json'")
 
     def __init__(self, data_root: str = '', data_prefix: dict[str, str] | None = None, ann_file: str = '',
@@ -164,7 +164,7 @@ class RawSegDataset(BaseSegDataset):
 
     def _folder_hint(self) -> str:
         return (f'Set `data_root` (now {self.data_root!r}) to the folder of {self.DOWNLOAD}, or make '
-                'the miniature benchmark: python tools/dataset/make_mini.py')
+                'the miniature benchmark: mmseg-camix draw')
 
     def _unlabelled_hint(self, key: str) -> str:
         if key != 'seg_map_path':

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-STATS_FILE = 'sample_class_stats.json'  # of tools/dataset/class_stats.py
+STATS_FILE = 'sample_class_stats.json'  # of mmseg-camix stats
 
 
 def class_counts(dataset: Dataset, stats: str = '') -> np.ndarray:
@@ -37,7 +37,7 @@ def _label(dataset: Dataset, index: int) -> np.ndarray:
 def counts_from_stats(dataset: Dataset, path: str) -> np.ndarray:
     """The counts from the JSON of the class-statistics tool, whose classes are matched by name."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no class statistics; count them with `python tools/dataset/class_stats.py '
+        raise FileNotFoundError(f'{path}: no class statistics; count them with `mmseg-camix stats '
                                 f'FAMILY {Path(path).parent}` (gta, synthia, ...), which writes {STATS_FILE}, '
                                 'or leave `stats` out to count when training starts')
     stats = json.loads(Path(path).read_text())

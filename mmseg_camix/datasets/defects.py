@@ -58,8 +58,8 @@ def read_defects(path: str | os.PathLike) -> Defects:
         content = json.loads(Path(path).read_text())
         return Defects(content['family'], tuple(Defect(**row) for row in content['defects']))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'{path}: no such list of defects; `python tools/dataset/prepare.py FAMILY ROOT` '
+        raise FileNotFoundError(f'{path}: no such list of defects; `mmseg-camix prepare FAMILY ROOT` '
                                 'checks the download and writes it') from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path}: not a list of defects as tools/dataset/prepare.py writes it ({error!r}); `skip` '
+        raise ValueError(f'{path}: not a list of defects as mmseg-camix prepare writes it ({error!r}); `skip` '
                          'must name such a list') from error

@@ -1,6 +1,6 @@
 """Readers of public data sets in the layout of their downloads. Options: see `RawSegDataset`.
 
-Train-id files of `tools/dataset/convert_labels.py` are read with `ids='train'` and the `seg_map_suffix` of
+Train-id files of `mmseg-camix convert-labels` are read with `ids='train'` and the `seg_map_suffix` of
 `TRAIN_ID_SUFFIX`.
 """
 

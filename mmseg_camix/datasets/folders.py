@@ -36,7 +36,7 @@ class FolderDataset(RawSegDataset):
         img_suffix: end of an image's file name; None takes all common image formats.
         seg_map_suffix: end of its label's.
         pipeline: transforms.
-        cache: folder of caches below `data_root` ('cache') that tools/dataset/build_cache.py has built: images are
+        cache: folder of caches below `data_root` ('cache') that mmseg-camix cache has built: images are
             read from there, loaded and resized. The samples are identical.
         indices, test_mode, lazy_init, serialize_data, backend_args: as of `RawSegDataset`.
     """

@@ -33,7 +33,7 @@ class LongTailDataset(Dataset):
         classes: names of the long-tail classes, or K for the K least frequent (Eq. 1 counts the
             images that contain a class). GTA: 5, SYNTHIA: 4 in the paper.
         k: how many of them make up a patch; 0 gives empty patches.
-        stats: JSON of `tools/dataset/class_stats.py`. Without it all labels are read when the dataset is built, which
+        stats: JSON of `mmseg-camix stats`. Without it all labels are read when the dataset is built, which
             is slow for the full GTA.
         min_pixels: pixels of a class that an image must have, before any resizing.
     """

@@ -25,7 +25,7 @@ class RareClassDataset(Dataset):
 
     Args:
         dataset: config of a labelled mmseg dataset, or the dataset; its pipeline crops at random.
-        stats: JSON of `tools/dataset/class_stats.py`. Without it all labels are read when the dataset is built, which
+        stats: JSON of `mmseg-camix stats`. Without it all labels are read when the dataset is built, which
             is slow for the full GTA.
         temperature: T; the smaller, the more rare classes are preferred.
         min_pixels: an image has a class if it has more pixels of it than this (before any resizing).

@@ -29,7 +29,7 @@ class ContextMask(Mask):
 
     Deviations:
         Released code: Q is only loaded, and a flip is not followed; group II goes one way (rider pulls bicycle and
-        motorcycle). Ours: Q is built by tools/dataset/build_spatial_prior.py and follows the target's crop and flip;
+        motorcycle). Ours: Q is built by mmseg-camix prior and follows the target's crop and flip;
         groups go both ways as in Table I (``groups=['I', 'II-one-way']`` is the code's).
 
     Args:

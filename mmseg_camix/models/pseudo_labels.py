@@ -182,6 +182,6 @@ def _read_frequencies(path: str) -> Sequence[float]:
     file = Path(path)
     if not file.is_file():
         raise FileNotFoundError(f'align: no class statistics at {path}; make them with '
-                                '`python tools/dataset/class_stats.py`')
+                                '`mmseg-camix stats`')
     frequencies: list[float] = json.loads(file.read_text())['total_pixels']
     return frequencies

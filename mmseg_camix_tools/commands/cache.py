@@ -12,8 +12,8 @@ from mmseg_camix_tools.preparation.configured import NeededCache, fill_cache, ne
 
 EPILOG = """\
 examples:
-  python tools/dataset/build_cache.py configs/own.py
-  python tools/dataset/build_cache.py configs/dacs/gta2cs_daformer.py --jobs 8
+  mmseg-camix cache configs/own.py
+  mmseg-camix cache configs/dacs/gta2cs_daformer.py --jobs 8
 
 The caches of all datasets on which the config trains go to DATA_ROOT/cache, or to where their option `cache` says
 (--cfg-options train_dataloader.dataset.source.cache=/fast/disk), without loss: FolderDataset and the readers of
@@ -58,5 +58,5 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if needed:
         options = ' \\\n    '.join(f'{place}.cache={cache.option}' for cache in needed for place in cache.places)
-        print(f'to use it:  python tools/train.py {args.config} --cfg-options \\\n    {options}')
+        print(f'to use it:  mmseg-camix train {args.config} --cfg-options \\\n    {options}')
     return 0 if needed else 1

@@ -9,9 +9,9 @@ weights that do not match, crops larger than images, frequencies of the classes 
 Exit status: 0 without errors, 1 with errors.
 
 examples:
-  python tools/dataset/check.py configs/camix/mini_gta2cs_tiny.py --out work_dirs/check
-  python tools/dataset/check.py CONFIG --samples 0 --jobs 8          # open every file
-  python tools/dataset/check.py CONFIG --json check.json --cfg-options data_root=/data
+  mmseg-camix check configs/camix/mini_gta2cs_tiny.py --out work_dirs/check
+  mmseg-camix check CONFIG --samples 0 --jobs 8          # open every file
+  mmseg-camix check CONFIG --json check.json --cfg-options data_root=/data
 """
 
 import argparse

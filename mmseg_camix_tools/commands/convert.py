@@ -5,12 +5,12 @@ result is a plain segmentor: it loads into the config's segmentor, or as the stu
 contains its config and its classes, so that predict.py and export.py need no config.
 
 examples:
-  python tools/convert_checkpoint.py configs/daformer/gta2cs_daformer.py daformer.pth ours.pth
-  python tools/convert_checkpoint.py configs/dacs/gta2cs_deeplabv2.py dacs.pth ours.pth --network teacher
-  python tools/convert_checkpoint.py configs/daformer/gta2cs_daformer.py hrda.pth ours.pth \\
+  mmseg-camix convert configs/daformer/gta2cs_daformer.py daformer.pth ours.pth
+  mmseg-camix convert configs/dacs/gta2cs_deeplabv2.py dacs.pth ours.pth --network teacher
+  mmseg-camix convert configs/daformer/gta2cs_daformer.py hrda.pth ours.pth \\
       --allow-unmapped decode_head.scale_attention.
-  python tools/test.py configs/source_only/gta2cs_daformer.py ours.pth
-  python tools/predict.py ours.pth photos --out predicted
+  mmseg-camix test configs/source_only/gta2cs_daformer.py ours.pth
+  mmseg-camix predict ours.pth photos --out predicted
 """
 
 from __future__ import annotations

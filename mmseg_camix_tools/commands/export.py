@@ -7,9 +7,9 @@ Writes the teacher, or the student, without the method around it, into a folder:
   model.onnx             compared with PyTorch by onnxruntime
 
 examples:
-  python tools/export.py work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth
-  python tools/export.py CHECKPOINT --student --formats mmseg safetensors onnx --out exported
-  python tools/export.py CHECKPOINT --formats onnx --size 512 1024 --with-preprocessing
+  mmseg-camix export work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth
+  mmseg-camix export CHECKPOINT --student --formats mmseg safetensors onnx --out exported
+  mmseg-camix export CHECKPOINT --formats onnx --size 512 1024 --with-preprocessing
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Predict on images, folders and videos: overlays, colour maps, or label PNGs.
 
-MODEL is a checkpoint of a training (its config is found in it), a folder of tools/export.py, or a
+MODEL is a checkpoint of a training (its config is found in it), a folder of mmseg-camix export, or a
 config file; then CHECKPOINT follows. INPUT is a file, a folder (searched through; results keep
 their relative paths) or a pattern. A video gives a video, or frames where labels are asked for.
 Files that cannot be read are named and counted; the exit code is then 1.
 
 examples:
-  python tools/predict.py work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth photos drive.mp4 --out predicted
-  python tools/predict.py export_teacher 'photos/**/*.jpg' --out labels --as labels --ids raw
-  python tools/predict.py CONFIG CHECKPOINT photos --out colours --as colour --skip-existing
+  mmseg-camix predict work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth photos drive.mp4 --out predicted
+  mmseg-camix predict export_teacher 'photos/**/*.jpg' --out labels --as labels --ids raw
+  mmseg-camix predict CONFIG CHECKPOINT photos --out colours --as colour --skip-existing
 """
 
 from __future__ import annotations

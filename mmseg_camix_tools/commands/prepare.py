@@ -26,10 +26,10 @@ of the machine (permissions, a full disk) end it with exit code 1; what is done 
 """
 EPILOG = """\
 examples:
-  python tools/dataset/prepare.py gta data/gta
-  python tools/dataset/prepare.py gta data/gta --config configs/camix/gta2cs_daformer.py --cache
-  python tools/dataset/prepare.py cityscapes data/cityscapes --config configs/camix/gta2cs_daformer.py --cache
-  python tools/dataset/prepare.py gta data/mini/gta --any-count      # the miniature benchmark
+  mmseg-camix prepare gta data/gta
+  mmseg-camix prepare gta data/gta --config configs/camix/gta2cs_daformer.py --cache
+  mmseg-camix prepare cityscapes data/cityscapes --config configs/camix/gta2cs_daformer.py --cache
+  mmseg-camix prepare gta data/mini/gta --any-count      # the miniature benchmark
 """
 FAMILIES = ('gta', 'synthia', 'cityscapes', 'acdc', 'dark_zurich')
 HERE = Path(__file__).resolve()

@@ -4,9 +4,9 @@ The defaults of the method, of its masks, views, objectives, teacher, pseudo-lab
 class that the config names are filled in. A training writes the same text to resolved_config.py in its work folder.
 
 examples:
-  python tools/print_config.py configs/camix/gta2cs_daformer.py
-  python tools/print_config.py CONFIG --only model.pseudo_labels
-  python tools/print_config.py CONFIG --cfg-options model.teacher.alpha=0.999 > resolved.py
+  mmseg-camix print-config configs/camix/gta2cs_daformer.py
+  mmseg-camix print-config CONFIG --only model.pseudo_labels
+  mmseg-camix print-config CONFIG --cfg-options model.teacher.alpha=0.999 > resolved.py
 """
 
 from __future__ import annotations

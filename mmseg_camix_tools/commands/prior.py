@@ -130,7 +130,7 @@ def report_relations(prior: SpatialPrior, picture: str | None) -> None:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog='example: python tools/dataset/build_spatial_prior.py configs/camix/CONFIG.py '
+        description=__doc__, epilog='example: mmseg-camix prior configs/camix/CONFIG.py '
                                     '--picture prior.png --relations')
     parser.add_argument('config', help='its train_dataloader names the source dataset')
     parser.add_argument('--out', help='default: the folder `priors` beside the data root')

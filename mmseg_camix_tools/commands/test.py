@@ -1,12 +1,12 @@
 """Evaluate a checkpoint: mIoU and IoU of each class, of student and teacher.
 
 examples:
-  python tools/test.py configs/dacs/mini_gta2cs_tiny.py work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth
-  python tools/test.py CONFIG CHECKPOINT --dataloader source_val_dataloader
-  python tools/test.py CONFIG CHECKPOINT --resolution native            # at the size of the label files
-  python tools/test.py CONFIG CHECKPOINT --input-size 2048 1024 --slide # windows of the training crop
-  python tools/test.py CONFIG CHECKPOINT --tta 0.75 1 1.25              # average over scales and mirror images
-  python tools/test.py CONFIG CHECKPOINT --paper CAMix --json out.json --markdown out.md   # beside the paper's row
+  mmseg-camix test configs/dacs/mini_gta2cs_tiny.py work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth
+  mmseg-camix test CONFIG CHECKPOINT --dataloader source_val_dataloader
+  mmseg-camix test CONFIG CHECKPOINT --resolution native            # at the size of the label files
+  mmseg-camix test CONFIG CHECKPOINT --input-size 2048 1024 --slide # windows of the training crop
+  mmseg-camix test CONFIG CHECKPOINT --tta 0.75 1 1.25              # average over scales and mirror images
+  mmseg-camix test CONFIG CHECKPOINT --paper CAMix --json out.json --markdown out.md   # beside the paper's row
 """
 
 from __future__ import annotations

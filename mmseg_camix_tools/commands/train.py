@@ -1,11 +1,11 @@
 """Train a model, adapted or not.
 
 examples:
-  python tools/train.py configs/dacs/mini_gta2cs_tiny.py
-  python tools/train.py CONFIG --resume                      # continue where the last run stopped
-  python tools/train.py CONFIG --cfg-options data_root=/data model.teacher.alpha=0.999
-  python tools/train.py CONFIG --speed amp=bf16 checkpointing    # faster, and with less memory
-  python tools/train.py CONFIG --vis tensorboard --cfg-options default_hooks.live.interval=500   # curves, pictures
+  mmseg-camix train configs/dacs/mini_gta2cs_tiny.py
+  mmseg-camix train CONFIG --resume                      # continue where the last run stopped
+  mmseg-camix train CONFIG --cfg-options data_root=/data model.teacher.alpha=0.999
+  mmseg-camix train CONFIG --speed amp=bf16 checkpointing    # faster, and with less memory
+  mmseg-camix train CONFIG --vis tensorboard --cfg-options default_hooks.live.interval=500   # curves, pictures
   tools/dist_train.sh CONFIG 4                                   # four processes, one for each GPU
 """
 

@@ -144,7 +144,7 @@ def _prior(cfg: Config, parts: Parts, samples: Samples) -> list[Finding]:
     if not path:
         return []
     config = os.path.relpath(cfg.filename) if getattr(cfg, 'filename', None) else 'CONFIG'
-    remedy = f'count it: python tools/dataset/build_spatial_prior.py {config} --out {path}'
+    remedy = f'count it: mmseg-camix prior {config} --out {path}'
     source = parts.get('source')
     if not os.path.isfile(path):
         return [Finding('warning', 'config', f'there is no spatial prior {path} yet', remedy)]
@@ -192,7 +192,7 @@ def _sampling(cfg: Config, parts: Parts) -> Iterator[Finding]:
             stats = wrapper.get('stats')
             if stats and not os.path.isfile(stats):
                 yield Finding('warning', name, f'{wrapper["type"]} needs the class statistics {stats}, which do not '
-                              'exist yet', 'count them: python tools/dataset/class_stats.py --help')
+                              'exist yet', 'count them: mmseg-camix stats --help')
             elif not stats and len(part.dataset) > MANY_LABELS:
                 yield Finding('note', name, f'{wrapper["type"]} reads all {len(part.dataset)} labels whenever training '
                               'starts', 'count them once and set `stats`')

@@ -158,7 +158,7 @@ def open_network(path: Path, config: str | None = None, choice: str = 'teacher')
 def _file_in(folder: Path, config: str | None) -> Path:
     files = [folder / name for name in (WEIGHTS, SAFETENSORS) if (folder / name).is_file()]
     if not files or not (config or (folder / CONFIG).is_file()):
-        raise ExportError(f'{folder} was not written by tools/export.py: it has no {CONFIG} with {WEIGHTS} or '
+        raise ExportError(f'{folder} was not written by mmseg-camix export: it has no {CONFIG} with {WEIGHTS} or '
                           f'{SAFETENSORS}. Give the file of a checkpoint')
     return files[0]
 

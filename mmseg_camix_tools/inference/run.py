@@ -20,7 +20,7 @@ IMAGE_SUFFIX = '.png'
 
 
 class Run:
-    """One call of ``tools/predict.py``.
+    """One call of ``mmseg-camix predict``.
 
     Args:
         predictor: labels images.

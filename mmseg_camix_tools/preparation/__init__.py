@@ -1,4 +1,4 @@
-"""From an unpacked download to data for training; behind tools/dataset/prepare.py."""
+"""From an unpacked download to data for training; behind mmseg-camix prepare."""
 
 from .layouts import LAYOUTS
 from .steps import NotReady, Options, Outcome, prepare

@@ -66,7 +66,7 @@ class Layout:
         folder = root / self.label_folder
         if not folder.is_dir():
             raise FileNotFoundError(f'{folder}: no such folder; ROOT is the folder that holds {self.label_folder}/ '
-                                    'after unpacking, or the output of tools/dataset/make_mini.py')
+                                    'after unpacking, or the output of mmseg-camix draw')
         labels = sorted(path for path in folder.rglob('*' + self.label_suffix)
                         if not path.name.endswith(self.train_id_suffix))
         if not labels:

@@ -75,7 +75,7 @@ def prepare(family: str, root: Path, out: Path, options: Options, recorded: dict
     nodes = family_configs(options.config, layout) if options.config else []
     pairs = list_pairs(root, layout)
     _refuse_incomplete(root, layout, pairs, options.any_count)
-    write_output(work / 'README', 'State of tools/dataset/prepare.py for its next run; may be deleted.\n', clean=True)
+    write_output(work / 'README', 'State of mmseg-camix prepare for its next run; may be deleted.\n', clean=True)
     with _exclusive(work, root), DefaultScope.overwrite_default_scope('mmseg'):
         before = describe(str(root), layout.sources(), [], [])  # later changes count as new
         run = _Run(layout, root, out, options, Outcome([f'{family} in {root}']))

@@ -72,7 +72,7 @@ def test_changed_images_are_cached_again(place, capsys):
     assert call('dataset/build_cache.py', 'own.py', '--jobs', 1) == 0
     options = {f'train_dataloader.dataset.{name}.cache': 'cache' for name in PLACES}
     write_image(place / 'data/cam/images/deep/1.png', 77, (24, 40))
-    with pytest.raises(RuntimeError, match='has changed since; update the cache by .*build_cache.py CONFIG'):
+    with pytest.raises(RuntimeError, match='has changed since; update the cache by mmseg-camix cache CONFIG'):
         samples(**options)
     capsys.readouterr()
     assert call('dataset/build_cache.py', 'own.py', '--jobs', 1) == 0

@@ -166,7 +166,7 @@ def test_changed_sources_and_missing_entries_are_errors(gta):
     with pytest.raises(CacheError, match=r'00001.png or its label has changed since; update the cache by python'):
         cached[0]
     (report.folder / 'images/00002.png.cache').unlink()
-    with pytest.raises(CacheError, match=r'00002.png.cache: not in the cache; rebuild it by .*build_cache.py'):
+    with pytest.raises(CacheError, match=r'00002.png.cache: not in the cache; rebuild it by mmseg-camix cache'):
         cached[1]
     assert cached[2]['inputs'].shape == (3, 9, 11)
 
@@ -184,7 +184,7 @@ def test_damaged_entries(gta, damage, message):
     path = report.folder / 'images/00002.png.cache'
     path.write_bytes(damage(path.read_bytes()))
     cached = reader(gta, cache='cache')
-    with pytest.raises(CacheError, match=rf'00002.png.cache: {message}.*; rebuild it by .*build_cache.py'):
+    with pytest.raises(CacheError, match=rf'00002.png.cache: {message}.*; rebuild it by mmseg-camix cache'):
         cached[1]
     assert verify_cache(report) == [path]
     mended = built(dataset, rebuild=[path])

@@ -184,7 +184,7 @@ def test_advice_names_options_of_the_dataset(data):
     assert 'point `labels` at files with one class number per pixel' in text
     assert 'restore this file, or list the other images in `ann_file`' in text
     assert 'pictures' not in text.split('no such folder')[0] and '(`images` of FolderDataset)' in text
-    for word in ('skip', 'prepare.py', 'ids=', 'data_prefix', 'seg_map_path'):
+    for word in ('skip', 'mmseg-camix prepare', 'ids=', 'data_prefix', 'seg_map_path'):
         assert word not in text, word
 
 

@@ -58,7 +58,7 @@ def test_classes_that_are_not_stock_are_named(tmp_path, export):
 
 @pytest.mark.parametrize(('arguments', 'error'), [
     (['nowhere.pth'], 'no checkpoint at nowhere.pth'),
-    (['{folder}'], 'was not written by tools/export.py'),
+    (['{folder}'], 'was not written by mmseg-camix export'),
     (['{folder}/text.pth'], 'text.pth was not opened'),
     (['{folder}/bare.pth'], 'bare.pth contains no config. Give the config as a file, with --config'),
     (['{folder}/list.pth'], 'list.pth contains no dict'),
@@ -70,6 +70,13 @@ def test_mistakes(checkpoint, tmp_path, export, arguments, error):
     torch.save(dict(state_dict=dict(a=torch.ones(1))), tmp_path / 'bare.pth')
     torch.save([torch.ones(1)], tmp_path / 'list.pth')
     assert error in export(*(word.format(folder=tmp_path, checkpoint=checkpoint) for word in arguments))
+
+
+def test_onnx_with_an_old_torch(checkpoint, tmp_path, monkeypatch, export):
+    monkeypatch.setattr(torch, '__version__', '2.7.1+cpu')
+    printed = export(checkpoint, '--formats', 'onnx', '--out', tmp_path / 'out')
+    assert 'error: ONNX export needs torch 2.8 or later, 2.7.1+cpu is installed: pip install --upgrade torch' in printed
+    assert not (tmp_path / 'out').exists()
 
 
 def test_a_full_disk_leaves_nothing(checkpoint, tmp_path, monkeypatch, export):

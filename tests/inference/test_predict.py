@@ -248,7 +248,7 @@ def test_custom_classes(tmp_path):
     (['nowhere.py', '{model}', '{images}', '--out', 'o'], 'no config at nowhere.py'),
     (['{config}', '{model}', '--out', 'o'], 'no INPUT: '),
     (['{model}', 'nothing', '--out', 'o'], 'nothing: no such file or folder'),
-    (['{images}', '{images}', '--out', 'o'], 'was not written by tools/export.py'),
+    (['{images}', '{images}', '--out', 'o'], 'was not written by mmseg-camix export'),
     (['{model}', '{images}', '--out', 'o', '--opacity', '2'], 'opacity=2.0 must lie in [0, 1]'),
     (['{model}', '{images}/a.png', '--out', '{images}'], 'would replace it; choose another --out'),
     (['{model}', '{images}', '--out', '{images}'], 'all of its images lie in --out'),

@@ -214,7 +214,7 @@ def test_defects_are_listed_and_skipped_only_on_request(gta, capsys):
 
 
 def test_a_missing_or_wrong_list_of_defects(gta, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'defects.json: no such list of defects; `python tools/'):
+    with pytest.raises(FileNotFoundError, match=r'defects.json: no such list of defects; `mmseg-camix prepare'):
         GTADataset(str(gta), skip='defects.json')
     (tmp_path / 'list.json').write_text('[1, 2]')
     with pytest.raises(ValueError, match='not a list of defects'):

@@ -135,7 +135,7 @@ def test_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch):
     (None, 2.0, 'aspect 2.000')])
 def test_misfits_are_refused_with_both_sides_and_the_remedy(tmp_path, classes, aspect, message):
     path = str(tmp_path / 'prior.npz')
-    with pytest.raises(FileNotFoundError, match='build_spatial_prior.py'):
+    with pytest.raises(FileNotFoundError, match='mmseg-camix prior'):
         load_spatial_prior(path)
     build(random_labels()).save(path)
     with pytest.raises(ValueError, match=message):

@@ -13,7 +13,7 @@ from ..image_files import decode, read_bytes, read_train_ids
 
 FILE_HINT = 'restore this file, or list the other images in `ann_file`'
 DOWNLOAD_HINT = ("unpack or download this file again, list the other images in `ann_file`, or run "
-                 "tools/dataset/prepare.py, which lists damaged files, and set skip='defects.json'")
+                 "mmseg-camix prepare, which lists damaged files, and set skip='defects.json'")
 
 # mmseg's keys, then those of this project.
 META_KEYS: tuple[str, ...] = ('img_path', 'seg_map_path', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip',

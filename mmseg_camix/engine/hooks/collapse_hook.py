@@ -156,7 +156,7 @@ class CollapseHook(Hook):
     hook warns after ``patience`` suspicious measurements in a row, and again only after as many healthy ones.
 
     No network runs for it: it measures what the step has computed, at the resolution of the logits.
-    tools/train.py adds it to every adapted model; ``default_hooks.collapse=None`` removes it.
+    mmseg-camix train adds it to every adapted model; ``default_hooks.collapse=None`` removes it.
 
     Args:
         interval: iterations between two measurements.

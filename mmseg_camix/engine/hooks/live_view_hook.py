@@ -28,7 +28,7 @@ class LiveViewHook(Hook):
     ``live``. It shows what the student was given in that step; nothing is computed again, and no random numbers are
     drawn. Images are those of the first process.
 
-    With tools/train.py: ``--cfg-options default_hooks.live.interval=500``.
+    With mmseg-camix train: ``--cfg-options default_hooks.live.interval=500``.
 
     Args:
         interval: iterations between two pictures.

@@ -45,7 +45,7 @@ class NonFiniteHook(Hook):
     is not finite is not written, and the training stops.
 
     It works for any model of mmengine, adapted or not. One check per step waits for the device, before the
-    optimiser. tools/train.py adds this hook to every adapted model; ``default_hooks.nonfinite=None`` removes it,
+    optimiser. mmseg-camix train adds this hook to every adapted model; ``default_hooks.nonfinite=None`` removes it,
     ``default_hooks.nonfinite.max_total=20`` sets an argument.
 
     Args:

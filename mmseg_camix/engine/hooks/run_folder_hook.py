@@ -40,7 +40,7 @@ class RunFolderHook(Hook):
       ``last_checkpoint`` of an earlier training: ``--resume`` then continues the new one, never the old one.
     - A resumed checkpoint of another method is refused; other differences of its config are logged.
 
-    tools/train.py adds it to every adapted model; ``default_hooks.run_folder=None`` removes it.
+    mmseg-camix train adds it to every adapted model; ``default_hooks.run_folder=None`` removes it.
     """
 
     priority = 'VERY_HIGH'

@@ -168,4 +168,4 @@ class UnlabelledBatches:
         if self.count == MAX_UNLABELLED:
             print_log(f'{MAX_UNLABELLED} source batches in a row have no labelled pixel (all are {self.ignore_index}): '
                       'the network learns nothing from them. Check the encoding and the paths of the source labels '
-                      'with tools/dataset/check.py', 'current', logging.ERROR)
+                      'with mmseg-camix check', 'current', logging.ERROR)

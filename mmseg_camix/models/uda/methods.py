@@ -76,7 +76,7 @@ class CAMix(UDASegmentor):
     significance mask (Eqs 5 to 7); L = L_seg + lambda sum(U_M CE(f(X_M), Y_M)) / sum(U_M) (Eqs 9 to 11), lambda as in
     DACS.
 
-    The spatial prior is a file that tools/dataset/build_spatial_prior.py counts from the source's labels:
+    The spatial prior is a file that mmseg-camix prior counts from the source's labels:
     ``masks=dict(context=dict(prior='data/mini/priors/gta.npz'))``. Without it the mask is only the arg-max.
 
     Reference: Zhou et al., Context-Aware Mixup for Domain Adaptive Semantic Segmentation, TCSVT 2022, and its first
