@@ -9,24 +9,15 @@ from .version import __version__
 # First of all, because the packages below import mmengine and mmseg, which need these preparations.
 compat.prepare()
 
-from . import (  # noqa: E402
-    cache,
-    checkpoint,
-    datasets,
-    engine,
-    evaluation,
-    models,
-    package_configs,
-    selection,
-    weights,
-)
+from . import cache, checkpoint, datasets, engine, evaluation, models, selection, weights  # noqa: E402
 from .engine import keeping  # noqa: E402
+from .package_configs import install as install_config_names  # noqa: E402
 
 # Replace mmengine's reading, loading, writing and keeping of checkpoints, and its resolving of `mmseg_camix::`.
 checkpoint.install()
 weights.install()
 keeping.install()
-package_configs.install()
+install_config_names()
 
 __all__ = ['__version__', 'cache', 'checkpoint', 'compat', 'datasets', 'engine', 'evaluation', 'models', 'selection',
            'weights']

@@ -12,6 +12,8 @@ from mmengine.config import Config
 from mmseg_camix.ops.context import relation_matrix
 from mmseg_camix.spatial_prior import load_spatial_prior
 from mmseg_camix.type_names import type_name
+from mmseg_camix.weights import WeightsError
+from mmseg_camix.weights.initialiser import PACKAGE, find_in_package
 from mmseg_camix.weights.sources import remedy as weights_remedy
 
 from .findings import Finding
@@ -58,7 +60,12 @@ def _weights(cfg: Config) -> Iterator[Finding]:
     """Files of weights that do not exist."""
     places = [('load_from', cfg.get('load_from')), *_checkpoints(cfg.get('model') or {}, 'model')]
     for place, path in places:
-        if isinstance(path, str) and path and '://' not in path and not os.path.isfile(path):
+        if isinstance(path, str) and path.startswith(PACKAGE):
+            try:
+                find_in_package(path.removeprefix(PACKAGE))
+            except WeightsError as error:
+                yield Finding('error', 'config', place, str(error))
+        elif isinstance(path, str) and path and '://' not in path and not os.path.isfile(path):
             yield Finding('error', 'config', f'{place}: there is no file {path}',
                           f'{weights_remedy(path)}; or set {place}=None')
 

