@@ -60,8 +60,10 @@ def test_the_wheel_holds_configs_tools_and_data_and_no_leftovers(wheel):
         for path in (ROOT / folder).rglob('*.*'):
             name = f'mmseg_camix/.mim/{path.relative_to(ROOT).as_posix()}'
             assert (name in names) == (path.suffix != '.pyc'), name
-    assert {'mmseg_camix/.mim/model-index.yml', 'mmseg_camix/py.typed', 'mmseg_camix/evaluation/reported.json',
-            'mmseg_camix_tools/commands/train.py', 'drawn_streets/writer.py'} <= names
+    packages = {path.relative_to(ROOT).as_posix() for folder in ('mmseg_camix', 'mmseg_camix_tools', 'drawn_streets')
+                for path in (ROOT / folder).rglob('*') if path.is_file() and '__pycache__' not in path.parts}
+    assert {'mmseg_camix/py.typed', 'mmseg_camix/.mim/model-index.yml'} <= packages
+    assert packages <= names, packages - names
     assert {name.split('/')[0] for name in names if '.dist-info' not in name} == {
         'mmseg_camix', 'mmseg_camix_tools', 'drawn_streets'}
 
