@@ -163,7 +163,7 @@ def test_changed_sources_and_missing_entries_are_errors(gta):
     report = built(dataset)
     cached = reader(gta, cache='cache')
     write_image(gta / 'images/00001.png', 99)
-    with pytest.raises(CacheError, match=r'00001.png or its label has changed since; update the cache by python'):
+    with pytest.raises(CacheError, match=r'00001.png or its label has changed since; update the cache by mmseg'):
         cached[0]
     (report.folder / 'images/00002.png.cache').unlink()
     with pytest.raises(CacheError, match=r'00002.png.cache: not in the cache; rebuild it by mmseg-camix cache'):

@@ -67,7 +67,7 @@ def test_missing_folders_and_images(gta, cityscapes, tmp_path):
     (gta / 'images').mkdir()
     (gta / 'images' / 'readme.txt').touch()
     for reader, root, message in (
-            (GTADataset, tmp_path / 'nowhere', r'nowhere/images: no such folder.*data_root.*make_m'),
+            (GTADataset, tmp_path / 'nowhere', r'nowhere/images: no such folder.*data_root.*mmseg-camix draw'),
             (RawCityscapesDataset, cityscapes, r'gtFine/train: no such folder.*unlabelled target'),
             (GTADataset, gta, r"images: no image ends in '.png'")):
         with pytest.raises(FileNotFoundError, match=message):

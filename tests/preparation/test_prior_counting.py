@@ -129,7 +129,7 @@ def test_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(('classes', 'aspect', 'message'), [
-    (('road', 'bus'), None, r"'road', 'sky', 'car'.*'road', 'bus'.*build_spatial"),
+    (('road', 'bus'), None, r"'road', 'sky', 'car'.*'road', 'bus'.*mmseg-camix prior"),
     (CLASSES[::-1], None, 'only their order'),
     (None, 1.0, r'14x9 \(aspect 1.556\).*aspect 1.000.*--size'),
     (None, 2.0, 'aspect 2.000')])
