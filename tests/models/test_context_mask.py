@@ -97,7 +97,7 @@ def test_a_prior_of_another_aspect_is_refused_at_the_first_batch(prior):
 
 
 def test_a_missing_prior(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'nowhere\.npz: there is no spatial prior yet; build it by: python'):
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.npz: .* no spatial prior .*build it by: mmseg-camix prior'):
         camix(context=dict(prior=str(tmp_path / 'nowhere.npz')))
 
 
