@@ -114,6 +114,8 @@ def protocol(cfg):
     names = [name for name, _ in MODELS.build(segmentor).named_parameters()]
     assert not [key for key in keys if any(key in name for name in names)]
     segmentor = segmentor.to_dict()
+    if segmentor['type'] == 'HRDAEncoderDecoder':  # two scales of the same network
+        segmentor['type'] = 'EncoderDecoder'
     if cfg.filename.endswith('_fd.py'):  # starts from other weights, and says so
         assert segmentor['backbone'].pop('init_cfg')['prefix'] == 'student.backbone.'
     return dict(shared, segmentor=segmentor)

@@ -1,6 +1,18 @@
 """Models: importing this registers networks, masks, views, objectives, pseudo-labellers and methods."""
 
-from . import backbones, context_mask, contrast, feature_losses, heads, masks, mic, objectives, pseudo_labels, views  # noqa: F401
+from . import (  # noqa: F401
+    backbones,
+    context_mask,
+    contrast,
+    feature_losses,
+    heads,
+    hrda,
+    masks,
+    mic,
+    objectives,
+    pseudo_labels,
+    views,
+)
 from .averaged_views import AveragedViews
 from .uda import methods  # noqa: F401
 from .uda.wrapper import UDASegmentor

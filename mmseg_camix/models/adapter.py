@@ -7,7 +7,7 @@ return tuples while training, cascades, losses that take weights only from a sam
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from mmengine.structures import PixelData
@@ -15,12 +15,14 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from mmseg_camix.ops.boxes import Box
 from mmseg_camix.type_names import type_name
 
 Features: TypeAlias = Any
 """What a backbone (or neck) returns: usually a tuple of maps (B, K, h, w)."""
 Losses: TypeAlias = dict[str, Any]
 """Name -> scalar tensor, or list of them."""
+ResultT = TypeVar('ResultT')
 
 # Heads that return several maps while training, and the index of the one that they return in testing.
 _PREDICTION_OF_TUPLE = {'DDRHead': 0, 'EncHead': 0, 'IterativeDecodeHead': -1, 'PIDHead': 1}
@@ -42,19 +44,6 @@ class UnsupportedSegmentorError(TypeError):
     """The segmentor cannot be adapted, because it gives no per-pixel logits."""
 
 
-class Box(NamedTuple):
-    """A region of an image, in pixels; the last row and column are excluded."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    def crop(self, value: Tensor) -> Tensor:
-        """(..., H, W) to its part inside the box."""
-        return value[..., self.top:self.bottom, self.left:self.right]
-
-
 @dataclass(frozen=True)
 class Output:
     """One map of logits that a network gives for an image; losses on it are multiplied by its weight."""
@@ -73,6 +62,11 @@ def decode_heads(segmentor: Any) -> list[Any]:
     """The decode heads in the order in which a cascade runs them."""
     head = segmentor.decode_head
     return list(head) if isinstance(head, nn.ModuleList) else [head]
+
+
+def single_heads(segmentor: Any) -> list[Any]:
+    """The heads that map features to logits, those inside a head that fuses their outputs included."""
+    return [inner for head in decode_heads(segmentor) for inner in getattr(head, 'single_heads', [head])]
 
 
 def main_head(segmentor: Any) -> Any:
@@ -124,9 +118,29 @@ def _check_head(head: Any) -> None:
 # ------------------------------------------------------------------ passes
 
 
-def extract(segmentor: Any, image: Tensor) -> Features:
-    """Features of the image, (B, 3, H, W): backbone and neck."""
-    return segmentor.extract_feat(image)
+def draws_crops(segmentor: Any) -> bool:
+    """Whether the segmentor is trained on crops that it draws itself: ``extract_feat(image, generator)``."""
+    return getattr(segmentor, 'draws_crops', False)
+
+
+def extract(segmentor: Any, image: Tensor, generator: torch.Generator | None = None) -> Features:
+    """Features of the image, (B, 3, H, W): backbone and neck.
+
+    Args:
+        generator: on the host, of a pass that trains the segmentor; None for a prediction of the whole image.
+    """
+    return segmentor.extract_feat(image, generator) if draws_crops(segmentor) else segmentor.extract_feat(image)
+
+
+def context_image(segmentor: Any, image: Tensor) -> Tensor:
+    """The image (B, 3, H, W) at the resolution of the features that objectives compare."""
+    reduced: Tensor = segmentor.context(image) if hasattr(segmentor, 'context') else image
+    return reduced
+
+
+def _context(features: Features) -> Features:
+    """The features of the whole image, where a segmentor returns those of its parts as well."""
+    return getattr(features, 'context', features)
 
 
 def outputs(segmentor: Any, features: Features) -> tuple[Output, ...]:
@@ -158,14 +172,19 @@ def _prediction(head: nn.Module, output: object) -> Tensor:
     if isinstance(output, Tensor):
         return output
     name = type(head).__name__
-    known = [base.__name__ for base in type(head).__mro__ if base.__name__ in _PREDICTION_OF_TUPLE]
-    if known and isinstance(output, (tuple, list)):
+    if isinstance(output, (tuple, list)) and trains_on_several_maps(head):
         # In testing these heads return only the prediction, so the tuple means training mode.
-        prediction: Tensor = output[_PREDICTION_OF_TUPLE[known[0]]]
+        known = next(base.__name__ for base in type(head).__mro__ if base.__name__ in _PREDICTION_OF_TUPLE)
+        prediction: Tensor = output[_PREDICTION_OF_TUPLE[known]]
         return prediction
     raise UnsupportedSegmentorError(
         f'decode head {name} returned {type(output).__name__} instead of a (B, C, h, w) tensor of '
         'logits; only heads that classify pixels can be adapted')
+
+
+def trains_on_several_maps(head: nn.Module) -> bool:
+    """Whether the head returns a tuple while training."""
+    return any(base.__name__ in _PREDICTION_OF_TUPLE for base in type(head).__mro__)
 
 
 def head_input(segmentor: Any) -> int:
@@ -179,6 +198,7 @@ def head_input(segmentor: Any) -> int:
 
 def feature_map(features: Features, index: int) -> Tensor:
     """One of the maps (B, K, h, w) that :func:`extract` returns, or the only one."""
+    features = _context(features)
     if isinstance(features, Tensor):
         return features
     if not -len(features) <= index < len(features):
@@ -202,7 +222,7 @@ def supervised_losses(segmentor: Any, features: Features, samples: list[Any],
     else:  # these heads may need more than their logits, e.g. K-Net and PIDNet
         losses = segmentor._decode_head_forward_train(features, samples)
     if getattr(segmentor, 'with_auxiliary_head', False):
-        losses.update(segmentor._auxiliary_head_forward_train(features, samples))
+        losses.update(segmentor._auxiliary_head_forward_train(_context(features), samples))
     return losses
 
 
@@ -250,7 +270,7 @@ def check_crop(segmentor: Any, crop: tuple[int, int] | None) -> int:
         return decode(segmentor, extract(segmentor, image))
 
     try:
-        logits, (height, width) = _run_blank(segmentor, crop, run)
+        logits, (height, width) = run_blank(segmentor, crop, run)
     except UnsupportedSegmentorError:
         raise
     except Exception as error:
@@ -276,15 +296,15 @@ def feature_shape(segmentor: Any, crop: tuple[int, int] | None, index: int) -> t
     def run(image: Tensor) -> Tensor:
         return feature_map(extract(segmentor, image), index)
 
-    features, size = _run_blank(segmentor, crop, run)
+    features, size = run_blank(segmentor, crop, run)
     if features.dim() != 4:
         raise UnsupportedSegmentorError(f'features={index} of {type(segmentor.backbone).__name__} have shape '
                                         f'{tuple(features.shape)}; expected a map, (1, K, h, w)')
     return features.shape[1], _stride(segmentor, size, features, run)
 
 
-def _run_blank(segmentor: Any, crop: tuple[int, int] | None,
-               run: Callable[[Tensor], Tensor]) -> tuple[Tensor, tuple[int, int]]:
+def run_blank(segmentor: Any, crop: tuple[int, int] | None,
+              run: Callable[[Tensor], ResultT]) -> tuple[ResultT, tuple[int, int]]:
     """``run`` of a blank image, and the image's size: a part of the crop, or all of it if that fails."""
     whole = crop or (PROBE_SIZE, PROBE_SIZE)
     part = (min(whole[0], PROBE_SIZE), min(whole[1], PROBE_SIZE))

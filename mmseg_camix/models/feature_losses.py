@@ -101,8 +101,8 @@ class FeatureDistance(Objective):
             raise RuntimeError('feature distance has no class names yet; UDAHook sets them before training, '
                                'outside a Runner call `model.prepare(dataset.metainfo)`')
         view = step.views[self.view]
-        features = step.passes[self.view].features[self.index]
-        reference = self._frozen_features(view.image)[self.index]
+        features = adapter.feature_map(step.passes[self.view].features, self.index)
+        reference = self._frozen_features(adapter.context_image(student, view.image))[self.index]
         size = (features.shape[2], features.shape[3])
         mask = majority_cells(view.target.label, self.classes, size, self.min_share)
         step.statistics['features/things'] = mask.float().mean()

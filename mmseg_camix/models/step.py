@@ -7,9 +7,10 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from mmseg_camix.ops.boxes import Box
 from mmseg_camix.ops.pseudo import valid_mask
 
-from .adapter import Box, Features, Output
+from .adapter import Features, Output
 from .processes import Processes
 from .teacher import EMATeacher
 

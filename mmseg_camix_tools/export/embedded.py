@@ -42,10 +42,10 @@ _CONVOLUTIONS = _names('Conv Conv1d Conv2d Conv2dAdaptivePadding ConvAWS ConvWS 
 
 # Argument -> classes that it may name. Arguments that begin with `loss_` name losses.
 _NETWORK = {
-    'model': _names('EncoderDecoder CascadeEncoderDecoder'),
+    'model': _names('EncoderDecoder CascadeEncoderDecoder HRDAEncoderDecoder'),
     'data_preprocessor': _names('SegDataPreProcessor'),
     'backbone': _BACKBONES, 'backbone_cfg': _BACKBONES,
-    'decode_head': _HEADS, 'kernel_generate_head': _HEADS,
+    'decode_head': _HEADS, 'kernel_generate_head': _HEADS, 'scale_attention': _HEADS,
     'kernel_update_head': _names('KernelUpdateHead'), 'kernel_updator_cfg': _names('KernelUpdator'),
     'neck': _names('Feature2Pyramid FPN ICNeck JPU MLANeck MultiLevelNeck'),
     'norm_cfg': _NORMS, 'act_cfg': _ACTIVATIONS, 'ffn_act_cfg': _ACTIVATIONS, 'conv_cfg': _CONVOLUTIONS,

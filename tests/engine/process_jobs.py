@@ -42,18 +42,20 @@ CASES: dict[str, tuple[str, dict]] = {
     'DAFormer': ('DAFormer', dict(pseudo_labels=dict(threshold=0.26, ignore_top=1, ignore_bottom=2), objectives=dict(
         features=dict(things=None, min_share=0.3, weight=1.0)))),
     'MIC': ('MIC', dict(masks=dict(blocks=dict(block=3)), pseudo_labels=dict(threshold=0.26))),
+    'HRDA': ('DACS', dict(segmentor=dict(type='HRDAEncoderDecoder'), pseudo_labels=dict(threshold=0.26))),
 }
 
 
-def normless() -> dict:
+def normless(**changes: object) -> dict:
     """A segmentor without batch statistics and dropout."""
-    return tiny.encoder_decoder(NORMLESS, tiny.fcn(4, 4, **HEAD), (SIZE, SIZE))
+    return tiny.encoder_decoder(NORMLESS, tiny.fcn(4, 4, **HEAD), (SIZE, SIZE), **changes)
 
 
 def model_of(name: str, **arguments: object) -> nn.Module:
     """Teacher and student with weights of their own, so that they are not confused."""
     kind, given = CASES[name]
-    model = tiny.method(kind, normless(), augment=LOUD, **given, **arguments)
+    segmentor = normless(**given.get('segmentor', {}))
+    model = tiny.method(kind, augment=LOUD, **{**given, **arguments, 'segmentor': segmentor})
     generator = torch.Generator().manual_seed(8)
     with torch.no_grad():
         for p in [*model.student.parameters(), *model.teacher.parameters()]:

@@ -57,6 +57,14 @@ def our_deeplab() -> dict:
         dict(type='DeepLabV2Head', in_channels=512, in_index=3, num_classes=19, dilations=(6, 12)))
 
 
+def hrda() -> dict:
+    """HRDA with DAFormer's head at stride 4; its attention has a plain fusion."""
+    head = dict(type='DAFormerHead', in_channels=[8, 16, 32, 64], embed_dims=8, channels=8, num_classes=19)
+    backbone = resnet(strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1))
+    return tiny.encoder_decoder(backbone, head, (64, 64), type='HRDAEncoderDecoder',
+                                scale_attention=dict(fusion='plain'))
+
+
 def without_weights(segmentor: dict) -> dict:
     """The same, but nothing is read when it is built."""
     cfg = copy.deepcopy(segmentor)
@@ -108,5 +116,7 @@ def _settle(network: nn.Module) -> None:
     for norm in norms:
         norm.momentum = 0.1
     head = network.eval().decode_head
+    if hasattr(head, 'head'):  # HRDA's; all scales have the same
+        head = head.head
     last = head.conv_seg if hasattr(head, 'conv_seg') else head.classifiers[0]
     last.bias -= network(image).mean((0, 2, 3))

@@ -18,6 +18,7 @@ from mmseg_camix.datasets.encodings import CLASSES, PALETTE
 from mmseg_camix_tools.export import ExportError
 from mmseg_camix_tools.export.onnx import TORCH_MIN, Graph, compared, write_onnx
 from mmseg_camix_tools.export.plain import plain_network
+from tests.export import networks
 from tests.models import tiny
 
 pytestmark = pytest.mark.skipif(
@@ -132,6 +133,16 @@ def test_a_failed_export_leaves_no_file(tmp_path, segmentor, options, match):
     with pytest.raises(ExportError, match=match):
         write_onnx(network(segmentor), tmp_path / 'x.onnx', **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_hrda_at_one_size(tmp_path):
+    """Its windows are constants of the graph; the batch may be any."""
+    plain = network(networks.hrda())
+    differences = write_onnx(plain, tmp_path / 'hrda.onnx', size=(64, 96))
+    assert list(differences) == ['1 x 64 x 96', '3 x 64 x 96']
+    assert all(value < 1e-4 for value in differences.values())
+    with pytest.raises(ExportError, match='--size HEIGHT WIDTH'):
+        write_onnx(plain, tmp_path / 'any.onnx')
 
 
 def test_a_package_is_missing(small, monkeypatch, tmp_path):

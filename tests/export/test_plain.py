@@ -9,7 +9,7 @@ import mmseg
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.apis import init_model
+from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS, TRANSFORMS
 from safetensors.torch import load_file
 
@@ -128,6 +128,20 @@ def test_classes_of_this_package_are_named_and_imported(tmp_path):
     loaded = init_model(str(tmp_path / 'out/config.py'), str(tmp_path / 'out/model.pth'), 'cpu')
     with torch.no_grad():
         assert torch.equal(loaded(image()), model.network('teacher')(image()))
+
+
+def test_hrda(tmp_path):
+    """Its config inside the checkpoint is accepted; mmseg's functions predict an image of any size with the export."""
+    path, model = trained(tmp_path, networks.hrda())
+    report = write_mmseg(open_network(path), tmp_path / 'out')
+    assert sorted(report.foreign) == ['DAFormerHead', 'HRDAEncoderDecoder']
+    assert report.packages == ['mmseg_camix']
+    loaded = init_model(str(tmp_path / 'out/config.py'), str(tmp_path / 'out/model.pth'), 'cpu')
+    with torch.no_grad():
+        aligned = image((64, 80))
+        assert torch.equal(loaded(aligned), model.network('teacher')(aligned))
+    predicted = inference_model(loaded, networks.noise(size=(70, 93)))
+    assert predicted.pred_sem_seg.data.shape == (1, 70, 93)
 
 
 def test_a_head_that_draws_in_evaluation(tmp_path):

@@ -60,7 +60,7 @@ def compile_parts(segmentor: Any, backend: str, without: Sequence[nn.Module] = (
     mmseg's code between them branches on the host.
     """
     parts = [segmentor.backbone, *([segmentor.neck] if getattr(segmentor, 'with_neck', False) else []),
-             *adapter.decode_heads(segmentor)]
+             *adapter.single_heads(segmentor)]
     for part in parts:
         if not any(inner is module for inner in part.modules() for module in without):
             _exchange_class(part, partial(_compiled, backend=backend))

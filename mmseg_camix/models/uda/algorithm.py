@@ -143,7 +143,8 @@ class UDAAlgorithm(BaseModel):
         """Pass some views through the student as one batch, and add each one's pass to the step."""
         with profiler.record_function(f'{" + ".join(names)} forward'):
             images = [step.views[name].image for name in names]
-            features = adapter.extract(self.student, torch.cat(images) if len(images) > 1 else images[0])
+            features = adapter.extract(self.student, torch.cat(images) if len(images) > 1 else images[0],
+                                       step.cpu_generator)
             joint = StudentPass(features, adapter.outputs(self.student, features) if needs_logits else ())
             step.passes.update(zip(names, split_pass(joint, [len(image) for image in images])))
 

@@ -92,6 +92,7 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
         self.joint_views = self.defaults.get('joint_views', ()) if joint_views is None else joint_views
         self._build_teacher(cfg)
         self.stride = adapter.check_crop(self.student, self.crop_size)
+        self._check_drawn_crops()
         self._bind_parts()
         self.predict_with = self._checked_network(predict_with or self.defaults.get('predict_with', NETWORKS[0]))
         preprocessor = self.data_preprocessor
@@ -128,6 +129,19 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
             for name, part in table.items():
                 construct(f"{kind} '{name}'", part.bind, {}, self)
         self.stride = max(self.stride, *(objective.stride or 1 for objective in self.objectives.values()))
+
+    def _check_drawn_crops(self) -> None:
+        """Raise if a part does not suit a segmentor that draws crops of its own."""
+        if not adapter.draws_crops(self.student):
+            return
+        name = type(self.student).__name__
+        if any(len(tuple(group)) > 1 for group in self.joint_views):
+            raise TableError(f'joint_views={self.joint_views}: {name} draws a detail for each view, so that views '
+                             'cannot share a pass; give the model joint_views=()')
+        significance = self.pseudo_labels and self.pseudo_labels.significance
+        if significance and self.crop_size is not None:
+            size = tuple(int(side * significance.scale) for side in self.crop_size)
+            construct(f'significance.scale={significance.scale}', self.student.check_size, {}, size)
 
     @property
     def networks(self) -> tuple[str, ...]:
