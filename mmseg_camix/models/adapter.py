@@ -134,7 +134,7 @@ def extract(segmentor: Any, image: Tensor, generator: torch.Generator | None = N
 
 def context_image(segmentor: Any, image: Tensor) -> Tensor:
     """The image (B, 3, H, W) at the resolution of the features that objectives compare."""
-    reduced: Tensor = segmentor.context(image) if hasattr(segmentor, 'context') else image
+    reduced: Tensor = segmentor.context(image) if draws_crops(segmentor) else image
     return reduced
 
 

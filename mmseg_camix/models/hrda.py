@@ -63,12 +63,8 @@ class ScaleFusionHead(BaseModule):
         """The heads inside, each of which maps features of one scale to logits."""
         return [self.head, *([] if self.scale_attention is None else [self.scale_attention])]
 
-    def forward(self, features: ScaleFeatures) -> Tensor:
-        """The fused logits (B, C, H / stride, W / stride)."""
-        return self.fused_and_detail(features)[0]
-
-    def fused_and_detail(self, features: ScaleFeatures) -> tuple[Tensor, Tensor]:
-        """The fused logits, and those of the detail: of the box, or of the whole image if windows cover it."""
+    def forward(self, features: ScaleFeatures) -> tuple[Tensor, Tensor]:
+        """The fused logits (B, C, H / stride, W / stride), and the detail's: of one box, or of the whole image."""
         context = self.head(features.context)
         detail = self.head(features.detail)
         attention = self._attention(features.context, context)
@@ -168,7 +164,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
 
     def outputs(self, features: ScaleFeatures) -> tuple[Output, ...]:
         """The fused prediction, and that of a single detail."""
-        fused, detail = self.decode_head.fused_and_detail(features)
+        fused, detail = self.decode_head(features)
         if len(features.boxes) > 1:
             return (Output(fused),)
         return (Output(fused, 1 - self.detail_weight), Output(detail, self.detail_weight, features.boxes[0]))
@@ -187,8 +183,11 @@ class HRDAEncoderDecoder(EncoderDecoder):
         height, width = inputs.shape[2:]
         multiple = self.stride * FACTOR
         padded = F.pad(inputs, (0, -width % multiple, 0, -height % multiple))
-        logits = self.decode_head(self.extract_feat(padded))
-        return upsample(logits, padded.shape[2:], self.align_corners)[..., :height, :width]
+        return upsample(self._forward(padded), padded.shape[2:], self.align_corners)[..., :height, :width]
+
+    def _forward(self, inputs: Tensor, data_samples: list[Any] | None = None) -> Tensor:
+        """The fused logits (B, C, H / stride, W / stride)."""
+        return adapter.decode(self, self.extract_feat(inputs))
 
     # -------------------------------------------------------------- checks
 

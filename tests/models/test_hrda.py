@@ -239,7 +239,7 @@ def test_auxiliary_heads_read_the_context():
     assert net.auxiliary_head(features.context).shape[2:] == (DETAIL // 2, DETAIL // 2)
 
 
-@pytest.mark.parametrize('option', [dict(checkpointing=['backbone', 'decode_head.head']), dict(channels_last=True),
+@pytest.mark.parametrize('option', [dict(checkpointing=['backbone', 'decode_head']), dict(channels_last=True),
                                     dict(compile='eager')], ids=str)
 def test_options_of_speed_change_nothing(option):
     results = []
