@@ -53,8 +53,9 @@ class ScaleFusionHead(BaseModule):
     def __init__(self, head: Any, attention: Any) -> None:
         super().__init__()
         self.head = head
-        self.scale_attention = None if isinstance(attention, (int, float)) else attention
-        self.fixed_attention = attention if self.scale_attention is None else None
+        fixed = isinstance(attention, (int, float))
+        self.fixed_attention = float(attention) if fixed else 0.0
+        self.scale_attention = None if fixed else attention
         for name in _OF_HEAD:
             setattr(self, name, getattr(head, name, None))
 
@@ -114,6 +115,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
     """
 
     draws_crops = True
+    decode_head: Any
 
     def __init__(self, backbone: dict[str, Any], decode_head: dict[str, Any],
                  detail_size: int | Sequence[int] | None = None,
