@@ -1,6 +1,8 @@
 """The resolved configuration: a config with the defaults of its method and of all classes that it names."""
 
 import inspect
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import mmengine.registry
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
@@ -22,6 +25,7 @@ from mmseg_camix.models.uda.acceleration import accelerate
 from mmseg_camix.models.uda.tables import merge_method
 from mmseg_camix.ops.augment import StrongAugment
 from mmseg_camix.ops.schedules import SCHEDULES
+from mmseg_camix.version import __version__
 
 from .config import OPTIONAL_ENTRIES, complete_for_adaptation, is_adapted
 
@@ -239,6 +243,8 @@ def _literal(value: Any) -> str:
 def record(runner: Runner, cfg: Config, options: Mapping[str, Any] | None, name: str) -> None:
     """Write the resolved configuration into the work folder, and log it to TensorBoard and Weights & Biases.
 
+    The command line is logged, too.
+
     Args:
         runner: of the training that is about to start.
         cfg: as load_config returned it.
@@ -247,6 +253,7 @@ def record(runner: Runner, cfg: Config, options: Mapping[str, Any] | None, name:
     """
     if runner.rank != 0:
         return
+    print_log(f'Command (mmseg_camix {__version__}): {shlex.join([Path(sys.executable).name, *sys.argv])}', 'current')
     entries = resolve(cfg, options)
     atomic_write(Path(runner.work_dir) / FILE, render(entries, name))
     logged = Config(dict(resolved=values(entries)))

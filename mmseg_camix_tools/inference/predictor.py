@@ -51,10 +51,15 @@ class Predictor:
     @torch.inference_mode()
     def label(self, prepared: Sequence[dict]) -> list[np.ndarray]:
         """(H, W) of each image, at the size that it was loaded with; dtype as of :func:`label_map`."""
+        return [self.decide(logits, sample) for logits, sample in self.scores(prepared)]
+
+    @torch.inference_mode()
+    def scores(self, prepared: Sequence[dict]) -> list[tuple[Tensor, SegDataSample]]:
+        """(C, h, w) logits of each image at the size of the network's input, without padding, and its sample."""
         batch = self.segmentor.data_preprocessor(pseudo_collate(list(prepared)), False)
         inputs, samples = batch['inputs'], batch['data_samples']
         logits = self._logits(inputs, [sample.metainfo for sample in samples])
-        return [self._label(scores, sample) for scores, sample in zip(logits, samples)]
+        return [(_without_padding(scores, sample), sample) for scores, sample in zip(logits, samples)]
 
     def _logits(self, inputs: Tensor, metas: list[dict]) -> Tensor:
         """(B, C, h, w) at the inputs' size, in whole or by sliding windows, as the config's test_cfg says."""
@@ -63,12 +68,8 @@ class Predictor:
             return sliding_logits(self.segmentor, inputs, config['crop_size'], config['stride'])
         return self.segmentor.encode_decode(inputs, metas)
 
-    def _label(self, logits: Tensor, sample: SegDataSample) -> np.ndarray:
-        left, right, top, bottom = sample.get('img_padding_size', sample.get('padding_size', (0, 0, 0, 0)))
-        height, width = logits.shape[1:]
-        logits = logits[:, top:height - bottom, left:width - right]
-        if sample.get('flip', False):
-            logits = logits.flip(2 if sample.flip_direction == 'horizontal' else 1)
+    def decide(self, logits: Tensor, sample: SegDataSample) -> np.ndarray:
+        """(H, W) of what :meth:`scores` returns for an image, as :meth:`label` returns it."""
         threshold = self.segmentor.decode_head.threshold if len(logits) == 1 else None
         return label_map(logits, sample.ori_shape, self.segmentor.align_corners, threshold).cpu().numpy()
 
@@ -80,6 +81,16 @@ def device_of(name: str | None) -> torch.device:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f'--device {name}: {str(error).splitlines()[0]}') from error
+
+
+def _without_padding(logits: Tensor, sample: SegDataSample) -> Tensor:
+    """Logits (C, h, w) of the image, whose input was padded and perhaps flipped."""
+    left, right, top, bottom = sample.get('img_padding_size', sample.get('padding_size', (0, 0, 0, 0)))
+    height, width = logits.shape[1:]
+    logits = logits[:, top:height - bottom, left:width - right]
+    if sample.get('flip', False):
+        logits = logits.flip(2 if sample.flip_direction == 'horizontal' else 1)
+    return logits
 
 
 def _loader(config: dict) -> object:

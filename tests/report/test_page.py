@@ -1,0 +1,157 @@
+"""The page: what it says, that it is complete in itself, and that foreign text stays text."""
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from mmseg_camix_tools.report.charts import curves, frequencies
+from mmseg_camix_tools.report.page import write_report
+from mmseg_camix_tools.report.summary import Comparison, duration
+from tests.report.work_dirs import sheet, step, validation, write_run, write_training
+from tests.tools_runner import call
+
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}&lt;'
+
+
+class Page(HTMLParser):
+    """Elements and text of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.source, self.elements, self.text = path.read_text(), [], ''
+        self.feed(self.source)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, *tags):
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+@pytest.fixture(scope='module')
+def folders(world, tmp_path_factory):
+    """Work folders: source only, and DACS with a hostile warning and hostile names of classes."""
+    root = tmp_path_factory.mktemp('report')
+    names = tuple(f'{HOSTILE}{index}' for index in range(19))
+    adapted = write_training(root / 'a<i>b', world, miou=40.0, classes=names, warning=HOSTILE)
+    sheet(adapted)
+    return write_training(root / 'source', world, 'SourceOnly', 20.0), adapted
+
+
+@pytest.fixture(scope='module')
+def page(folders, tmp_path_factory):
+    out = tmp_path_factory.mktemp('page') / 'report.html'
+    assert call('report.py', *folders, '--out', out, '--images', 2) == 0
+    return Page(out)
+
+
+def test_the_first_lines(page):
+    assert 'DACS: GTA → Cityscapes' in page.text
+    assert 'Better: mIoU 20.0 → 40.0.' in page.text
+    assert '+20.0' in page.text
+
+
+def test_all_sections_are_there(page):
+    linked = [link['href'].removeprefix('#') for link in page.all('a')]
+    assert linked == ['trainings', 'curves', 'classes', 'confusion', 'frequencies', 'images', 'views', 'record']
+    assert {heading['id'] for heading in page.all('h2')} == set(linked)
+    assert 'python x.py' in page.text
+    assert 'PyTorch 2.8.0' in page.text
+
+
+def test_it_needs_nothing_else(page):
+    addresses = [value for _, attributes in page.elements for name, value in attributes.items()
+                 if name in ('src', 'href', 'srcset', 'action', 'data')]
+    assert addresses
+    assert all(address.startswith(('data:', '#')) for address in addresses)
+    assert not re.search(r'url\(|@import|https?://(?!www\.w3\.org)', page.source.split('<body>')[0])
+    policy = page.all('meta')[1]['content']
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    script = page.source.split('<script>')[1].split('</script>')[0]
+    assert f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
+
+
+def test_foreign_text_stays_text(page):
+    assert len(page.all('script')) == 1
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith('on')]
+    assert not page.all('i')
+    assert HOSTILE.replace('&lt;', '<') in page.text or HOSTILE in page.text
+    assert '{{ 7 * 7 }}' in page.text
+
+
+def test_every_picture_has_a_text(page):
+    pictures = page.all('img')
+    assert len(pictures) > 10
+    assert all(picture['alt'].strip() for picture in pictures)
+    assert all('aria-label' in slider for slider in page.all('input'))
+
+
+@pytest.mark.parametrize(('kept', 'message'), [
+    ('log', 'Nothing to compare with'), ('config', 'no logged steps, no validations'), ('metrics', 'no log files'),
+    ('checkpoint', 'no logged steps'), ('scores', 'the score entropy -0.9 → -0.5 rises')])
+def test_half_empty_folders(tmp_path, world, kept, message):
+    folder = tmp_path / 'run'
+    if kept == 'log':
+        write_run(folder, lines=[step(1), step(2)], log='x')
+    elif kept == 'scores':
+        write_run(folder, lines=[validation(1, **{'unsupervised/entropy': -0.9}),
+                                 validation(2, **{'unsupervised/entropy': -0.5})], log='x')
+    else:
+        write_training(folder, world, network=kept == 'checkpoint')
+        for file in folder.rglob('*.*'):
+            if file.is_file() and file.name not in dict(config=('cfg.py',), metrics=('metrics.json',),
+                                                        checkpoint=('iter_7.pth',))[kept]:
+                file.unlink()
+    page = Page(write_report([folder], tmp_path / 'out.html', images=1))
+    assert message in page.text
+    assert 'What is missing' in page.text
+
+
+def test_moved_data_is_reported(tmp_path, world):
+    folder = write_training(tmp_path / 'run', world)
+    for file in folder.rglob('c*.py'):
+        file.write_text(file.read_text().replace(str(world), '/gone'))
+    page = Page(write_report([folder], tmp_path / 'out.html', images=1))
+    assert 'No target images were labelled: ' in page.text
+    assert '/gone' in page.text
+    assert 'Evenly spread' in Page(write_report([folder], tmp_path / 'out.html', images=1,
+                                                target=world / 'cityscapes/leftImg8bit/val')).text
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['nothing'], 'nothing: no such folder'), (['.', '--baseline', 'no.pth'], 'no.pth: no such checkpoint'),
+    (['.', '--out', '.'], '. is a folder; give the name of a file in it'),
+    (['.', '--out', '/proc/x/report.html'], '/proc/x')])
+def test_wrong_arguments_give_one_line(folders, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(folders[0])
+    error = call('report.py', *arguments, '--images', 0, *([] if '--out' in arguments else ['--out', tmp_path / 'r']))
+    assert message in error
+    assert '\n' not in error
+
+
+@pytest.mark.parametrize(('measure', 'before', 'after', 'word'), [
+    ('mIoU', 20, 30, 'better'), ('mIoU', 30, 20, 'worse'), ('mIoU', 30, 31.5, 'unclear'), ('mIoU', None, 31, 'unknown'),
+    ('infomax', 0.1, 0.2, 'better'), ('infomax', 0.2, 0.1, 'worse')])
+def test_verdicts(measure, before, after, word):
+    assert Comparison(measure, before, after, '').word == word
+    assert Comparison(measure, before, after, '').verdict
+
+
+def test_charts_say_their_numbers():
+    chart = curves('loss', dict(a=([1, 2, 3], [4.0, 1.0, 2.0]), b=([], []), c=([1], [7.0])))
+    assert chart.alt == 'loss. a: from 4 to 2, between 1 and 4. c: 7.'
+    shares = dict(source=np.array([0.75, 0.25, 0.0]), predicted=np.array([0.0, 0.0, 0.0]))
+    assert 'Most frequent in source: road 75.0%, wall 25.0%' in frequencies(['road', 'wall', '$x$'], shares).alt
+
+
+@pytest.mark.parametrize(('seconds', 'text'), [
+    (40, '40 s'), (540, '9 min'), (7500, '2 h 05 min'), (3599, '1 h 00 min')])
+def test_durations(seconds, text):
+    assert duration(seconds) == text
