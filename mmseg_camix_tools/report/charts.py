@@ -77,8 +77,7 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[floa
                       markersize=4, markevery=max(1, len(steps) // 6), linewidth=1.6, label=name)
         axis.set_xlabel('iteration')
         if len(series) > 1:
-            axis.legend(loc='upper center', bbox_to_anchor=(0.5, -0.24), ncols=2, frameon=False, fontsize=8.5,
-                        handlelength=3)
+            figure.legend(loc='outside lower center', ncols=2, frameon=False, fontsize=8.5, handlelength=3)
         return Chart(title, _svg(figure), f'{title}. ' + ' '.join(
             _described(name, values) for name, (_, values) in series.items() if values))
 

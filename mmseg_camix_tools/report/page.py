@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmseg_camix.checkpoint import read_checkpoint
@@ -18,6 +17,7 @@ from mmseg_camix.files import write_output
 from mmseg_camix.version import __version__
 
 from ..export.metainfo import dataset_meta, mapping
+from ..inference.predictor import device_of
 from . import summary
 from .charts import PANELS, Chart, Panel, curves, frequencies
 from .examine import Examination, Network, TargetImages, View, examine
@@ -106,7 +106,7 @@ class Report:
             return
         after, first = files.pop(self.name), self.training.checkpoints[0]
         if baseline is not None:
-            yield Network(f'before ({baseline.stem})', baseline)
+            yield Network('before', baseline)
         elif self.baseline in files:
             yield Network(self.baseline, files.pop(self.baseline))
         elif first != after:
@@ -122,8 +122,7 @@ class Report:
             return None
         try:
             images = TargetImages(self.training.config, target, EXAMINED * self.images)
-            return examine(self.networks, images, torch.device(device or ('cuda' if torch.cuda.is_available()
-                                                                          else 'cpu')))
+            return examine(self.networks, images, device_of(device))
         except Exception as error:  # the rest of the report does not need it
             if not is_user_error(error):
                 raise

@@ -15,7 +15,7 @@ from ..doctor.pictures import overlay
 
 QUALITY = 78
 THUMB = 320  # pixels
-NAME = 16
+NAME = 22
 SHEET = 1400
 
 

@@ -28,7 +28,10 @@ class Comparison:
     @property
     def gain(self) -> float | None:
         """After minus before."""
-        return None if self.before is None or self.after is None else self.after - self.before
+        if self.before is None or self.after is None:
+            return None
+        digits = 1 if self.measure == 'mIoU' else 6  # so that the numbers of the page add up
+        return round(self.after, digits) - round(self.before, digits)
 
     def text(self, value: float, sign: str = '') -> str:
         """A value with the digits of its measure."""
@@ -76,7 +79,8 @@ def compare(baseline: Training | None, training: Training, examination: Examinat
                               f'All validation images; before: {baseline.method}, trained without target images.')
         if examination is not None and examination.labelled and given:
             before, after = (float(np.nanmean(examination.iou(title))) for title in titles)
-            return Comparison('mIoU', before, after, f'{examination.labelled} labelled target images.')
+            return Comparison('mIoU', before, after, f'{examination.labelled} labelled target images; before: '
+                                                     f'the given checkpoint.')
         return Comparison('mIoU', None, after, 'All validation images. Give the work folder of a source-only training '
                                                'too, or --baseline CHECKPOINT.')
     if score is not None:

@@ -16,6 +16,7 @@ from mmseg_camix.checkpoint.latest import POINTER
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.resolved_config import FILE as RESOLVED
 from mmseg_camix.files import printable
+from mmseg_camix.selection import RECOMMENDED
 from mmseg_camix.type_names import type_name
 
 from .logs import Logs, read_logs
@@ -87,15 +88,7 @@ class Training:
     def score(self) -> str | None:
         """The recorded score without labels: the recommended one, where it was recorded."""
         keys = [key for key in self.result if key.startswith(SCORE)]
-        return next((key for key in keys if key.removeprefix(SCORE) == _recommended()), keys[0] if keys else None)
-
-
-def _recommended() -> str | None:
-    try:
-        from mmseg_camix.selection import RECOMMENDED
-    except ImportError:
-        return None
-    return RECOMMENDED
+        return next((key for key in keys if key.removeprefix(SCORE) == RECOMMENDED), keys[0] if keys else None)
 
 
 def read_training(folder: Path) -> Training:

@@ -1,16 +1,4 @@
-"""The command line of the report."""
-
-from __future__ import annotations
-
-import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
-from mmseg_camix.cli import add_debug
-from mmseg_camix.files import printable
-
-DESCRIPTION = """Write a report on trainings as one HTML file: result, curves, classes, target images, record.
+"""Write a report on trainings as one HTML file: result, curves, classes, target images, record.
 
 WORK_DIR is the work folder of a training; several are shown beside each other, and a source-only training among
 them is the network before adaptation. What a folder lacks is listed in the report. Start it where the trainings were
@@ -22,12 +10,26 @@ examples:
   python tools/report.py WORK_DIR --images 0 --out report.html      # from the logs alone, no network runs
   python tools/report.py WORK_DIR --target my_photographs --baseline source_only.pth --out report.html
 """
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+
+from mmseg_camix.cli import add_debug
+from mmseg_camix.files import printable
+from mmseg_camix_tools.report.page import write_report
+
 LARGE = 15 * 2**20  # bytes
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Command line options."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work folder of a training')
     parser.add_argument('--out', type=Path, default=Path('report.html'), metavar='FILE',
                         help='where to write (default: %(default)s)')
@@ -46,7 +48,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the report; returns the exit code."""
     args = parse_args(argv)
-    from .page import write_report  # after the arguments, because it imports torch
     path = write_report(args.work_dirs, args.out, args.images, args.baseline, args.target, args.device)
     size = path.stat().st_size
     print(f'{printable(path)} ({size / 2**20:.1f} MB)')
