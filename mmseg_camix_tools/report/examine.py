@@ -16,6 +16,7 @@ from mmseg_camix.ops.entropy import predictive_entropy
 from mmseg_camix.visualization.sheets import resize
 
 from ..export.files import open_network
+from ..export.metainfo import mapping
 from ..export.segmentor import registered, types_in
 from ..inference.inputs import find_items
 from ..inference.predictor import Predictor
@@ -110,8 +111,8 @@ class TargetImages:
 def _dataset(config: Mapping[str, Any]) -> tuple[Any, bool]:
     """The target's data set, and whether its pipeline makes samples for testing."""
     for loader, branch in (('val_dataloader', None), ('test_dataloader', None), ('train_dataloader', 'target')):
-        given = (config.get(loader) or {}).get('dataset')
-        given = given.get(branch) if branch and given else given
+        given = mapping(mapping(config.get(loader)).get('dataset'))
+        given = mapping(given.get(branch)) if branch else given
         if given:
             for kind in types_in(given):  # imports nothing that a work folder names
                 registered(kind)

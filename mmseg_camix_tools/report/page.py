@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from mmseg_camix.version import __version__
 from ..export.metainfo import dataset_meta, mapping
 from ..inference.predictor import device_of
 from . import summary
+from .cards import groups_of, typical
 from .charts import PANELS, Chart, Panel, curves, frequencies
-from .examine import Examination, Network, TargetImages, View, examine
-from .pictures import heat, segmentation, sheet, thumb, webp
+from .examine import Examination, Network, TargetImages, examine
+from .pictures import sheet
 from .training import SCORE, ReportError, Training, iteration_of, read_training
 
 EXAMINED = 4  # images that are labelled for each that is shown
@@ -88,7 +89,7 @@ class Report:
                  device: str | None) -> None:
         self.trainings, self.images, self.missing = trainings, images, list[str]()
         adapted = {name: training for name, training in trainings.items() if training.is_adapted} or dict(trainings)
-        self.name = max(adapted, key=lambda name: adapted[name].result.get('mIoU', 0.0))
+        self.name = max(adapted, key=lambda name: adapted[name].quality)
         self.training = adapted[self.name]
         unadapted = [name for name, training in trainings.items() if not training.is_adapted and name != self.name]
         self.baseline = unadapted[0] if unadapted else None
@@ -137,17 +138,18 @@ class Report:
 
     def context(self) -> dict[str, Any]:
         """Everything that the template shows."""
-        baseline = self.trainings.get(self.baseline or '')
+        baseline = None if self.given else self.trainings.get(self.baseline or '')
         titles = self.titles if self.networks else ('', '')
         comparison = summary.compare(baseline, self.training, self.examination, titles, self.given)
         facts = {name: summary.facts(training) for name, training in self.trainings.items()}
-        cards = self._cards()
+        groups = groups_of(self.examination, self.networks, self.images) if self.examination else []
         return dict(
             heading=self._heading(facts[self.name]), comparison=comparison, names=list(self.trainings), facts=facts,
             fact_keys=list(dict.fromkeys(key for entries in facts.values() for key in entries)),
+            adapted=sum(training.is_adapted for training in self.trainings.values()),
             results={name: training.result.get('mIoU') for name, training in self.trainings.items()},
             main=self.name, charts=list(self._charts()), per_class=self._per_class(), confusion=self._confusion(),
-            frequencies=self._frequencies(), groups=cards, hero=self._hero(cards), titles=titles,
+            frequencies=self._frequencies(), groups=groups, hero=typical(groups), titles=titles,
             examination=self.examination, sheets=self._sheets(),
             logs={name: training.logs for name, training in self.trainings.items()},
             folders={name: training.folder for name, training in self.trainings.items()},
@@ -240,53 +242,6 @@ class Report:
                 return meta['classes'], {name: share / max(share.sum(), 1e-9) for name, share in shares.items()}
         return (), {}
 
-    def _cards(self) -> list[tuple[str, str, list[dict]]]:
-        """(title, explanation, cards) of the target images."""
-        if self.examination is None:
-            return []
-        views, half = self.examination.views, max(1, self.images // 4)
-        changed = sorted(views, key=lambda view: -view.changed)
-        uncertain = sorted(views, key=lambda view: -view.uncertainty)
-        ranks = dict(changed=[id(view) for view in changed], uncertain=[id(view) for view in uncertain])
-        chosen: dict[str, list[View]] = {'changed': changed[:half] if self.titles[0] != self.titles[1] else []}
-        taken = {id(view) for view in chosen['changed']}
-        chosen['uncertain'] = [view for view in uncertain[:half] if id(view) not in taken]
-        taken |= {id(view) for view in chosen['uncertain']}
-        rest = [view for view in views if id(view) not in taken]
-        places = np.linspace(0, len(rest) - 1, min(len(rest), max(1, self.images - len(taken)))).round().astype(int)
-        chosen['spread'] = [rest[index] for index in dict.fromkeys(places.tolist())]
-        texts = dict(spread=('Evenly spread', 'A sample of the target images, whatever their quality.'),
-                     changed=('Most changed', 'The largest share of pixels that adaptation gave another class.'),
-                     uncertain=('Most uncertain', 'The highest mean entropy of the adapted network. These are worth '
-                                                  'labelling first.'))
-        return [(*texts[key], [self._card(view, ranks) for view in chosen[key]])
-                for key in ('spread', 'changed', 'uncertain') if chosen[key]]
-
-    def _card(self, view: View, ranks: Mapping[str, list[int]]) -> dict[str, Any]:
-        examination, count = self.examination, len(self.examination.views)
-        classes, palette = examination.classes, examination.palette
-        first, last = self.titles
-        sides = [(title, webp(segmentation(view.picture, view.labels[title], classes, palette)),
-                  f'{view.name} labelled by {title}: {_composition(view.labels[title], classes)}')
-                 for title in dict.fromkeys((first, last))]
-        if len(sides) == 1:
-            sides.insert(0, ('photograph', webp(view.picture), f'{view.name}, the photograph'))
-        thumbs = [] if sides[0][0] == 'photograph' else [('photograph', thumb(view.picture))]
-        if view.truth is not None:
-            thumbs.append(('ground truth', thumb(segmentation(view.picture, view.truth, classes, palette, False))))
-        thumbs += [(network.title, thumb(segmentation(view.picture, view.labels[network.title], classes, palette,
-                                                      False))) for network in self.networks[1:-1]]
-        thumbs.append(('uncertainty', heat(view.entropy)))
-        return dict(name=view.name, sides=sides, thumbs=thumbs, changed=view.changed, uncertainty=view.uncertainty,
-                    count=count, changed_rank=ranks['changed'].index(id(view)) + 1,
-                    uncertain_rank=ranks['uncertain'].index(id(view)) + 1,
-                    changes=_changes(view.labels[first], view.labels[last], classes))
-
-    def _hero(self, groups: Iterable[tuple[str, str, list[dict]]]) -> dict | None:
-        """The shown image whose share of changed pixels is the median: a typical one."""
-        cards = sorted((card for _, _, group in groups for card in group), key=lambda card: card['changed'])
-        return cards[len(cards) // 2] if cards else None
-
     def _sheets(self) -> dict[str, list[tuple[str, str]]]:
         chosen = {}
         for name, training in self.trainings.items():
@@ -301,19 +256,3 @@ class Report:
 
 def _finite(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else float(value)
-
-
-def _shares(label: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    return np.bincount(label.ravel(), minlength=256)[:len(classes)] / label.size
-
-
-def _composition(label: np.ndarray, classes: Sequence[str]) -> str:
-    shares = _shares(label, classes)
-    return ', '.join(f'{classes[index]} {shares[index]:.0%}' for index in np.argsort(-shares)[:5] if shares[index] > 0)
-
-
-def _changes(before: np.ndarray, after: np.ndarray, classes: Sequence[str], count: int = 3) -> list[str]:
-    """The classes whose shares changed most: 'road 31 → 42 %'."""
-    first, last = _shares(before, classes), _shares(after, classes)
-    return [f'{classes[index]} {first[index]:.0%} → {last[index]:.0%}'
-            for index in np.argsort(-abs(last - first))[:count] if abs(last[index] - first[index]) >= 0.01]

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmseg_camix.type_names import type_name
 
+from ..export.metainfo import mapping
 from .examine import Examination
 from .training import SCORE, Training
 
@@ -95,14 +96,13 @@ def compare(baseline: Training | None, training: Training, examination: Examinat
 def facts(training: Training) -> dict[str, str]:
     """What was trained on what, how long and on which device; entries that are not recorded are left out."""
     config, logs = training.config, training.logs
-    model = config.get('model') or {}
-    loader = config.get('train_dataloader') or {}
-    data = loader.get('dataset') or {}
+    model, loader = mapping(config.get('model')), mapping(config.get('train_dataloader'))
+    data = mapping(loader.get('dataset'))
     source, target = data.get('source', data), data.get('target')
-    validation = (config.get('val_dataloader') or {}).get('dataset')
-    optimizer = (config.get('optim_wrapper') or {}).get('optimizer') or {}
+    validation = mapping(config.get('val_dataloader')).get('dataset')
+    optimizer = mapping(mapping(config.get('optim_wrapper')).get('optimizer'))
     last = max((entry['step'] for entry in (*training.steps, *training.validations)), default=0)
-    total = (config.get('train_cfg') or {}).get('max_iters')
+    total = mapping(config.get('train_cfg')).get('max_iters')
     times, memory = training.curve('time')[1], training.curve('memory')[1]
     entries = {
         'Method': training.method, 'Network': _network(model.get('segmentor', model)),
@@ -125,14 +125,9 @@ def _batch(size: Any, crop: Any) -> str:
 
 
 def _network(segmentor: Any) -> str:
-    parts = [segmentor.get(key) for key in ('backbone', 'decode_head')] if isinstance(segmentor, Mapping) else []
-    names = [f'{type_name(part)}{f"-{part[key]}" if (key := _size_key(part)) else ""}' for part in parts
-             if isinstance(part, Mapping) and 'type' in part]
-    return ', '.join(names)
-
-
-def _size_key(part: Mapping) -> str | None:
-    return next((key for key in ('depth', 'model_name', 'arch') if isinstance(part.get(key), (int, str))), None)
+    parts = [mapping(mapping(segmentor).get(key)) for key in ('backbone', 'decode_head')]
+    return ', '.join('-'.join([type_name(part), *(str(part[key]) for key in ('depth', 'model_name') if key in part)])
+                     for part in parts if 'type' in part)
 
 
 def _dataset(given: Any) -> str:

@@ -75,6 +75,11 @@ class Training:
         return next((entry for entry in self.validations if entry['step'] == step),
                     self.validations[-1] if self.validations else {})
 
+    @property
+    def quality(self) -> tuple[float, float]:
+        """mIoU and score of the result, for finding the best training."""
+        return self.result.get('mIoU', -math.inf), self.result.get(self.score or '', -math.inf)
+
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """Iterations and values of a metric or a logged value."""
         points = [(entry['step'], entry[key]) for entry in (*self.steps, *self.validations) if key in entry]
@@ -158,8 +163,8 @@ def _lines(file: Path) -> Iterator[dict[str, float]]:
 def _validations(folder: Path) -> tuple[list[dict[str, float]], bool]:
     try:
         record = read_record(folder)
-        return [dict(_numbers(entry['metrics']), step=entry['iteration']) for entry in record['val']], bool(
-            record.get('finished'))
+        entries = [_numbers({**entry['metrics'], 'step': entry['iteration']}) for entry in record['val']]
+        return [entry for entry in entries if 'step' in entry], bool(record.get('finished'))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged, or of another program
         return [], False
 

@@ -1,4 +1,4 @@
-"""The page in a browser: it renders, its sliders move, and it asks for nothing."""
+"""The page in a browser: it renders, its sliders move, and it requests nothing."""
 
 import os
 import shutil

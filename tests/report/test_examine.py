@@ -38,9 +38,9 @@ def test_entropy_as_a_share(classes):
 
 def test_names_lie_within_their_classes():
     label = blocks(3, 4, (480, 800), side=80).astype(np.uint8)
-    found = list(places(label, CLASSES[:4]))
-    assert {index for index, _, _ in found} == set(range(4))
-    assert all(label[y, x] == index for index, x, y in found)
+    names = list(places(label, CLASSES[:4]))
+    assert {index for index, _, _ in names} == set(range(4))
+    assert all(label[y, x] == index for index, x, y in names)
     picture = np.full((480, 800, 3), 128, np.uint8)
     assert (segmentation(picture, label, CLASSES, PALETTE) != segmentation(
         picture, label, CLASSES, PALETTE, False)).any()

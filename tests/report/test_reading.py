@@ -73,7 +73,8 @@ def test_wrong_paths(tmp_path, name, message):
         read_training(tmp_path / name)
 
 
-@pytest.mark.parametrize('text', ['', '{', '[]', '{"val": 3}', '{"val": [{"iteration": 1}]}', '{"val": [1]}'])
+@pytest.mark.parametrize('text', ['', '{', '[]', '{"val": 3}', '{"val": [{"iteration": 1}]}', '{"val": [1]}',
+                                  '{"val": [{"iteration": "<b>", "metrics": {"mIoU": 1}}]}'])
 def test_a_damaged_record_is_left_out(tmp_path, text):
     write_run(tmp_path, lines=[validation(5, mIoU=2.0)], log='x')
     (tmp_path / 'metrics.json').write_text(text)
