@@ -32,7 +32,7 @@ def value_at(node, key):
 
 def test_rows_are_complete():
     assert len(ROWS) > 80
-    assert {row[1].split('/')[0] for row in ROWS} == {'dacs', 'camix', 'rccr', 'dsp', 'daformer', 'mic'}
+    assert {row[1].split('/')[0] for row in ROWS} == {'dacs', 'camix', 'rccr', 'dsp', 'daformer', 'mic', 'hrda', 'vfm'}
     assert [row for row in ROWS if len(row) != 6 or not row[4] or not row[5].startswith(('paper', 'code: '))] == []
 
 

@@ -17,7 +17,14 @@ from tests.tools_runner import ROOT, call
 CROP = (64, 64)
 ITERATIONS = 3
 FULL = ('camix/gta2cs_daformer', 'dacs/gta2cs_deeplabv2')
-FAST = ('daformer/gta2cs_daformer_inverse', 'dacs/synthia2cs_deeplabv2')
+VIT = dict(pretrained=False, arguments=dict(depth=1, embed_dim=24, num_heads=2, img_size=56))
+# Type of an encoder -> what makes it small, and its channels.
+SMALLEST = dict(MiT=(dict(variant='b0'), [32, 64, 160, 256]), DeepLabResNet=(dict(depth=18, style='pytorch'), 512),
+                TimmViT=(VIT, [24] * 4), ResNetV1c=(dict(depth=18), 512))
+VFM = sorted((ROOT / 'configs/vfm').glob('gta2cs*.py'))
+TWO_SCALES = [path for path in sorted((ROOT / 'configs').glob('*/*2cs_*.py')) if 'models/hrda_' in path.read_text()]
+FAST = ('vfm/gta2cs_dinov2_l', 'mic/gta2cs_hrda', 'hrda/gta2cs_deeplabv2',
+        'daformer/gta2cs_daformer_inverse', 'dacs/synthia2cs_deeplabv2')
 
 
 @pytest.fixture(scope='module')
@@ -50,9 +57,12 @@ def small_training(path, root, work_dir):
     segmentor = offline(cfg.model.segmentor)
     segmentor.data_preprocessor.size = CROP
     if name(path) not in FULL:
-        mit = segmentor.backbone.type == 'MiT'
-        segmentor.backbone.update(dict(variant='b0') if mit else dict(depth=18, style='pytorch'))
-        segmentor.decode_head.in_channels = [32, 64, 160, 256] if mit else 512
+        changes, segmentor.decode_head.in_channels = SMALLEST[segmentor.backbone.type]
+        segmentor.backbone.update(changes)
+    if segmentor.type == 'HRDAEncoderDecoder':
+        segmentor.detail_size = (CROP[0] // 2, CROP[1] // 2)
+    if (distillation := (cfg.model.get('objectives') or {}).get('distillation')) is not None:
+        distillation.encoder.update(VIT)
     if 'ignore_top' in (cfg.model.get('pseudo_labels') or {}) or 'DAFormer' in cfg.model.type:
         cfg.model.pseudo_labels = dict(cfg.model.get('pseudo_labels') or {}, ignore_top=2, ignore_bottom=8)
     cfg.train_cfg.max_iters = ITERATIONS
@@ -65,7 +75,8 @@ def small_training(path, root, work_dir):
 
 
 @pytest.mark.parametrize('path', [
-    pytest.param(path, id=name(path), marks=[] if name(path) in FAST else pytest.mark.slow) for path in REAL])
+    pytest.param(path, id=name(path), marks=[] if name(path) in FAST else pytest.mark.slow)
+    for path in REAL + VFM + TWO_SCALES])
 def test_three_iterations(path, prepared, tmp_path):
     runner = Runner.from_cfg(small_training(path, prepared, tmp_path / 'run'))
     before = [p.clone() for p in runner.model.student.decode_head.parameters()]

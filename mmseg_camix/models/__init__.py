@@ -4,6 +4,7 @@ from . import (  # noqa: F401
     backbones,
     context_mask,
     contrast,
+    distillation,
     feature_losses,
     heads,
     hrda,

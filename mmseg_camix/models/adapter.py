@@ -123,12 +123,17 @@ def draws_crops(segmentor: Any) -> bool:
     return getattr(segmentor, 'draws_crops', False)
 
 
-def extract(segmentor: Any, image: Tensor, generator: torch.Generator | None = None) -> Features:
+def extract(segmentor: Any, image: Tensor, generator: torch.Generator | None = None,
+            kept: Tensor | None = None) -> Features:
     """Features of the image, (B, 3, H, W): backbone and neck.
 
     Args:
         generator: on the host, of a pass that trains the segmentor; None for a prediction of the whole image.
+        kept: (B, K) long, the tokens of each image on which the backbone runs; None for all.
     """
+    if kept is not None:
+        features = segmentor.backbone(image, kept=kept)
+        return segmentor.neck(features) if segmentor.with_neck else features
     return segmentor.extract_feat(image, generator) if draws_crops(segmentor) else segmentor.extract_feat(image)
 
 

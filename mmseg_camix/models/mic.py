@@ -1,15 +1,15 @@
-"""MIC's view: target images of which most blocks are blanked, with the labels of the whole images."""
+"""MIC's view: target images of which most blocks are blanked, or most tokens dropped, with the whole images' labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from mmseg.registry import TRANSFORMS
 from torch import Tensor
 
-from mmseg_camix.ops.masks import block_mask
+from mmseg_camix.ops.masks import block_mask, random_cells
 
 from .building import listed
 from .masks import Mask
@@ -56,15 +56,15 @@ class Masked(Augmented):
     Args:
         of: name of the branch or view.
         mask: the region that is kept, by its name in the table of masks.
-        augment: whether the strong augmentation is applied before.
+        augment: the strong augmentation that is applied before, as in :class:`Augmented`.
     """
 
-    def __init__(self, of: str = 'target', mask: str = 'blocks', augment: bool = True) -> None:
-        super().__init__(of)
+    def __init__(self, of: str = 'target', mask: str = 'blocks', augment: bool | Mapping[str, Any] = True) -> None:
+        super().__init__(of, augment)
         self.mask: str = mask
-        self.augment = augment
 
     def bind(self, model: AdaptedModel) -> None:
+        super().bind(model)
         branches = _origins(self.reads[0], model.views)
         if model.masks[self.mask].of not in branches:
             valid = [name for name, mask in model.masks.items() if mask.of in branches]
@@ -75,6 +75,55 @@ class Masked(Augmented):
         kept, valid = step.masks[self.mask], step.valid_mask(self.reads[0], view.image)
         kept = kept if valid is None else kept & valid[:, None]
         return replace(view, image=view.image.masked_fill(~kept, 0))
+
+
+@TRANSFORMS.register_module()
+class DroppedTokens(Augmented):
+    """A branch or view, augmented, of which a ViT gets a random part of the tokens, with the labels of the whole image.
+
+    The other tokens are dropped after the patch embedding, so that the pass through the backbone is cheaper by their
+    share (PatchDropout: Liu et al., WACV 2023). Their features are 0; the decoder predicts them from the surroundings.
+
+    Deviations:
+        VFM-UDA: replaces the tokens by DINOv2's mask token. VFM-UDA++: its released code blanks blocks of 64 pixels,
+        because the ViT adapter needs all tokens. Ours: exactly the rounded share of each image's tokens is dropped.
+
+    Args:
+        of: name of the branch or view.
+        ratio: share of the tokens that is dropped, in [0, 1); at least one is kept.
+        augment: the strong augmentation that is applied before, as in :class:`Augmented`.
+    """
+
+    def __init__(self, of: str = 'target', ratio: float = 0.7, augment: bool | Mapping[str, Any] = True) -> None:
+        super().__init__(of, augment)
+        if not 0 <= ratio < 1:
+            raise ValueError(f'ratio={ratio} must lie in [0, 1); at 1 nothing of the image is left')
+        self.ratio = ratio
+        self._count_tokens: Callable[[int, int], int] | None = None
+
+    def bind(self, model: AdaptedModel) -> None:
+        """Check that the backbone runs on some of its tokens, and that nothing else reads this view."""
+        super().bind(model)
+        backbone: Any = getattr(model.student, 'backbone', None)
+        if hasattr(model.student, 'outputs') or not getattr(backbone, 'drops_tokens', False):
+            raise ValueError(f'tokens can be dropped in the backbone TimmViT of an EncoderDecoder only, not in '
+                             f"{type(backbone).__name__} of {type(model.student).__name__}; blank pixels instead, with "
+                             "type='Masked' and masks=dict(blocks=dict(type='BlockMask'))")
+        self._count_tokens = backbone.count_tokens
+        name = next(name for name, view in model.views.items() if view is self)
+        if any(name in group for group in model.joint_views):
+            valid = [other for other in model.views if other != name]
+            raise ValueError(f"'{name}' passes through the student by itself; joint_views may have {listed(valid)}")
+        if readers := [other for other, view in model.views.items() if name in view.reads]:
+            raise ValueError(f"views cannot be made of '{name}', whose tokens are dropped in the backbone, but "
+                             f'{listed(readers)} reads it; read {self.reads[0]}')
+
+    def finish(self, view: View, step: Step) -> View:
+        assert self._count_tokens is not None
+        batch, _, height, width = view.image.shape
+        cells = self._count_tokens(height, width)
+        count = max(1, round(cells * (1 - self.ratio)))
+        return replace(view, kept=random_cells(batch, cells, count, step.generator, view.image.device))
 
 
 def _origins(name: str, views: Mapping[str, Any]) -> set[str]:

@@ -1,6 +1,6 @@
 """The data of one training step: progress, views with their targets, the student's outputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -65,6 +65,8 @@ class View:
     """(B, 1, 1) factor on the whole loss of each image; None means 1."""
     samples: list[Any] | None = None
     """The data samples, if the view is an unchanged branch of the data set."""
+    kept: Tensor | None = None
+    """(B, K) long, ascending: the tokens of each image on which the student's backbone runs; None for all."""
 
     @property
     def target(self) -> Target:
@@ -139,3 +141,5 @@ class AdaptedModel(Protocol):
     num_classes: int
     crop_size: tuple[int, int] | None
     global_batch: bool
+    joint_views: Sequence[Sequence[str]]
+    data_preprocessor: Any

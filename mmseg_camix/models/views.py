@@ -4,7 +4,9 @@ A view reads branches of the data set (``source``, ``target``, ...) or other vie
 together, so they always match.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from mmseg.registry import TRANSFORMS
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from mmseg_camix.ops.augment import StrongAugment
 from mmseg_camix.ops.paste import paste
 
+from .building import construct
 from .step import AdaptedModel, Progress, Step, Target, View
 
 
@@ -38,6 +41,10 @@ class ViewBuilder(nn.Module):
 
     def forward(self, step: Step) -> View:
         raise NotImplementedError
+
+    def augmentation(self) -> StrongAugment | None:
+        """The view's own strong augmentation; None for that of the model."""
+        return None
 
     def finish(self, view: View, step: Step) -> View:
         """The view, after the strong augmentation if there is one."""
@@ -129,13 +136,29 @@ def _smaller_scale(first: Tensor | None, second: Tensor | None) -> Tensor | None
 @TRANSFORMS.register_module()
 class Augmented(ViewBuilder):
     """A branch or view with the strong augmentation, and nothing pasted.
+
+    Args:
+        of: name of the branch or view.
+        augment: True for the model's augmentation, or arguments of :class:`StrongAugment` for one of its own; False for
+            none.
     """
 
-    augment = True
-
-    def __init__(self, of: str = 'target') -> None:
+    def __init__(self, of: str = 'target', augment: bool | Mapping[str, Any] = True) -> None:
         super().__init__()
         self.reads = (of,)
+        self.settings = augment if isinstance(augment, Mapping) else None
+        self.augment = augment is not False
+        self._own: StrongAugment | None = None
+
+    def bind(self, model: AdaptedModel) -> None:
+        """Build the augmentation for the model's normalisation."""
+        if self.settings is not None:
+            images = model.data_preprocessor
+            self._own = construct('augment', StrongAugment, self.settings, images.mean, images.std,
+                                  images.channel_order)
+
+    def augmentation(self) -> StrongAugment | None:
+        return self._own
 
     def forward(self, step: Step) -> View:
         return replace(step.views[self.reads[0]], samples=None)

@@ -1,4 +1,4 @@
-"""Strong augmentation of a normalised batch: colour jitter, then Gaussian blur.
+"""Strong augmentation of a normalised batch: colour jitter, grey images, then Gaussian blur.
 
 Parameters are drawn once (`StrongAugment.draw`) and applied any number of times (`apply_params`). They are plain
 numbers of a CPU generator, so that no step waits for the device.
@@ -14,6 +14,8 @@ from torchvision.transforms.v2 import functional as tv
 from .global_batch import process_of
 
 JITTERS = ('brightness', 'contrast', 'saturation', 'hue')
+# Jitters whose amounts are added; those of the others are factors.
+ADDED = dict(kornia=('brightness', 'hue'), torchvision=('hue',))
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class ImageParams:
     """Augmentation of one image.
 
     Args:
-        jitter: (name, amount) in the order of application. An amount is an offset of brightness or hue (in turns), or a
-            factor of contrast or saturation.
+        jitter: (name, amount) in the order of application. An amount is an offset where `ADDED` says so (of hue in
+            turns), and a factor otherwise.
         sigma: standard deviation of the blur in pixels, 0 for none.
+        grey: whether the colours are removed, after the jitter.
     """
     jitter: tuple[tuple[str, float], ...] = ()
     sigma: float = 0.
+    grey: bool = False
 
 
 def adjust_saturation(image: Tensor, factor: float) -> Tensor:
@@ -39,10 +43,12 @@ def adjust_saturation(image: Tensor, factor: float) -> Tensor:
     return top - (top - image) * (top / (top - low).clamp_min(1e-8)).clamp_max(factor)
 
 
-def jitter_image(image: Tensor, jitter: Sequence[tuple[str, float]]) -> Tensor:
+def jitter_image(image: Tensor, jitter: Sequence[tuple[str, float]], library: str = 'kornia') -> Tensor:
     """Apply colour jitter of `ImageParams` to (..., 3, H, W) RGB, clipping to [0, 1] after each step."""
     for name, amount in jitter:
-        if name == 'brightness':
+        if library == 'torchvision':
+            image = getattr(tv, f'adjust_{name}')(image, amount)
+        elif name == 'brightness':
             image = (image + amount).clamp(0, 1)
         elif name == 'contrast':
             image = (image * amount).clamp(0, 1)
@@ -84,6 +90,9 @@ class StrongAugment(nn.Module):
         blur_probability: probability that the image is blurred.
         blur_sigma: range of the blur's standard deviation in pixels.
         per: 'batch' decides once for the batch whether to jitter and blur, 'image' for each image.
+        grey_probability: probability that an image loses its colours, decided in the same way.
+        library: whose definitions the strengths follow: 'kornia' as described above; with 'torchvision', brightness
+            multiplies, contrast blends with the mean grey, and saturation with the grey image.
     """
 
     mean: Tensor
@@ -91,10 +100,12 @@ class StrongAugment(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float] = (1., 1., 1.), channel_order: str = 'rgb',
                  jitter: float | dict[str, float] = .25, jitter_probability: float = .8, blur_probability: float = .5,
-                 blur_sigma: tuple[float, float] = (.15, 1.15), per: str = 'batch') -> None:
+                 blur_sigma: tuple[float, float] = (.15, 1.15), per: str = 'batch',
+                 grey_probability: float = 0., library: str = 'kornia') -> None:
         super().__init__()
         _check_choice('channel_order', channel_order, ('rgb', 'bgr'))
         _check_choice('per', per, ('batch', 'image'))
+        _check_choice('library', library, tuple(ADDED))
         if len(mean) != 3 or len(std) != 3:
             raise ValueError(f'StrongAugment: mean and std need 3 channels, not {mean} and {std}')
         if not 0 < blur_sigma[0] <= blur_sigma[1]:
@@ -105,6 +116,8 @@ class StrongAugment(nn.Module):
         self.blur_probability = blur_probability
         self.blur_sigma = blur_sigma
         self.per = per
+        self.grey_probability = grey_probability
+        self.library = library
         # Buffers move with the model, but these are settings and not state.
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1) / 255, persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1) / 255, persistent=False)
@@ -118,20 +131,22 @@ class StrongAugment(nn.Module):
         gates = torch.rand(batch * world, 2, generator=generator).tolist()
         shares = torch.rand(batch * world, len(JITTERS) + 1, generator=generator).tolist()
         orders = torch.rand(batch * world, len(JITTERS), generator=generator).argsort(1).tolist()
+        # Not drawn where it is not needed, so that augmentations without grey images keep their numbers.
+        greys = torch.rand(batch * world, generator=generator).tolist() if self.grey_probability else [1.] * len(gates)
         if self.per == 'batch':
-            gates = gates[:1] * len(gates)
-        return [self._params(*drawn) for drawn in list(zip(gates, shares, orders))[rank::world]]
+            gates, greys = gates[:1] * len(gates), greys[:1] * len(greys)
+        return [self._params(*drawn) for drawn in list(zip(gates, shares, orders, greys))[rank::world]]
 
-    def _params(self, gates: list[float], shares: list[float], order: list[int]) -> ImageParams:
+    def _params(self, gates: list[float], shares: list[float], order: list[int], grey: float) -> ImageParams:
         *amounts, blur = shares
         jitter = []
         for i in order if gates[0] < self.jitter_probability else ():
             if strength := self.strength[JITTERS[i]]:
-                neutral = 1. if JITTERS[i] in ('contrast', 'saturation') else 0.
+                neutral = 0. if JITTERS[i] in ADDED[self.library] else 1.
                 jitter.append((JITTERS[i], neutral + strength * (2 * amounts[i] - 1)))
         low, high = self.blur_sigma
         sigma = low + blur * (high - low) if gates[1] < self.blur_probability else 0.
-        return ImageParams(tuple(jitter), sigma)
+        return ImageParams(tuple(jitter), sigma, grey < self.grey_probability)
 
     @torch.no_grad()
     def apply_params(self, images: Tensor, params: Sequence[ImageParams]) -> Tensor:
@@ -141,15 +156,25 @@ class StrongAugment(nn.Module):
 
     def _augment(self, image: Tensor, params: ImageParams) -> Tensor:
         dtype, image = image.dtype, image.float()
-        if params.jitter:
-            # Exchanging red and blue mirrors the hue circle and affects nothing else.
-            mirror = -1 if self.channel_order == 'bgr' else 1
-            jitter = [(name, amount * mirror if name == 'hue' else amount) for name, amount in params.jitter]
+        if params.jitter or params.grey:
             mean, std = self.mean.float(), self.std.float()
-            image = (jitter_image(image * std + mean, jitter) - mean) / std
+            image = (self._recoloured(image * std + mean, params) - mean) / std
         if params.sigma:
             image = blur_image(image, params.sigma)
         return image.to(dtype)
+
+    def _recoloured(self, image: Tensor, params: ImageParams) -> Tensor:
+        """The image (3, H, W) in [0, 1] with its colours changed."""
+        bgr = self.channel_order == 'bgr'
+        # Exchanging red and blue mirrors the hue circle and affects nothing else, except where they are weighted.
+        weighted = params.grey or self.library == 'torchvision'
+        jitter = [(name, -amount if bgr and not weighted and name == 'hue' else amount)
+                  for name, amount in params.jitter]
+        flipped = bgr and weighted
+        image = jitter_image(image.flip(-3) if flipped else image, jitter, self.library)
+        if params.grey:
+            image = tv.rgb_to_grayscale(image, num_output_channels=3)
+        return image.flip(-3) if flipped else image
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw and apply."""

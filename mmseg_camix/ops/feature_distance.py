@@ -1,4 +1,4 @@
-"""Distance of two feature maps, on the cells of chosen classes (DAFormer's feature distance)."""
+"""Distances of two feature maps: on the cells of chosen classes (DAFormer), and everywhere (VFM-UDA++)."""
 
 import torch
 import torch.nn.functional as F
@@ -34,3 +34,14 @@ def masked_feature_distance(first: Tensor, second: Tensor, mask: Tensor, average
     weight = mask.float()
     count = average(weight.sum())
     return (distance * weight).sum() / torch.where(count > 0, count, 1)
+
+
+SMOOTH_L1_SHARE = 0.1
+
+
+def distillation_distance(features: Tensor, reference: Tensor) -> Tensor:
+    """(B, h, w) fp32 distance of (B, D, h, w) maps: 0.1 smooth L1, mean over the channels, + 0.9 (1 - cosine)."""
+    features, reference = features.float(), reference.float()
+    absolute = F.smooth_l1_loss(features, reference, reduction='none').mean(1)
+    angular = 1 - F.cosine_similarity(features, reference)
+    return SMOOTH_L1_SHARE * absolute + (1 - SMOOTH_L1_SHARE) * angular

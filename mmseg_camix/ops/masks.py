@@ -160,6 +160,14 @@ def block_mask(batch: int, height: int, width: int, generator: torch.Generator |
     return keep[:, :, y[:, None], x]
 
 
+def random_cells(batch: int, cells: int, count: int, generator: torch.Generator | None = None,
+                 device: torch.device | str | None = None) -> Tensor:
+    """Draw `count` of the numbers 0 to cells - 1 for each image, without repetition: (batch, count) long, ascending."""
+    if not 1 <= count <= cells:
+        raise ValueError(f'random_cells: count {count} must lie in [1, {cells}]')
+    return rand((batch, cells), generator, device).argsort(1)[:, :count].sort(1).values
+
+
 def cow_mask(batch: int, height: int, width: int, generator: torch.Generator | None = None,
              device: torch.device | str | None = None, sigma: tuple[float, float] = (1 / 64, 1 / 16),
              share: tuple[float, float] = (.5, .5)) -> Tensor:

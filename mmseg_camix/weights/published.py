@@ -25,11 +25,12 @@ DROPPED: tuple[tuple[str, str], ...] = (
     (r'^auxiliary_head\.', 'an auxiliary head'),
 )
 _UNUSED_RATES = 'classifiers of DeepLabV2 that the released code never runs'
+# Names in a file and what they may be in our head; the first one that it has is taken.
 _HEADS: tuple[tuple[str, str], ...] = (
-    # The DACS family; DAFormer's DeepLabV2 through mmseg.
+    # The DACS family; DAFormer's DeepLabV2 through mmseg, also as HRDA's head and attention.
     (r'^layer5\.conv2d_list\.(\d+)\.(\w+)$', r'classifiers.\1.\2'),
-    (r'^decode_head\.aspp_modules\.(\d+)\.conv\.(\w+)$', r'classifiers.\1.\2'),
-    # HRDA and MIC have DAFormer's head within their own.
+    (r'^decode_head\.((?:(?:head|scale_attention)\.)?)aspp_modules\.(\d+)\.conv\.(\w+)$', r'\1classifiers.\2.\3'),
+    # The head within that of HRDA and MIC, for a segmentor of one scale.
     (r'^decode_head\.head\.aspp_modules\.(\d+)\.conv\.(\w+)$', r'classifiers.\1.\2'),
     (r'^decode_head\.head\.(embed_layers|fuse_layer|conv_seg)\.', r'\1.'),
     (r'^decode_head\.', ''),
@@ -124,14 +125,21 @@ def _split_networks(state: State, network: str) -> tuple[State, Report]:
 
 def _place(name: str, own: State, targets: State, converted: State, report: Report) -> None:
     """Assign one name of the head to its place, or record why it has none."""
-    ours = next((re.sub(pattern, new, name) for pattern, new in _HEADS if re.match(pattern, name)), None)
-    if ours in targets:
+    candidates = [re.sub(pattern, new, name) for pattern, new in _HEADS if re.match(pattern, name)]
+    ours = next((candidate for candidate in candidates if candidate in targets), None)
+    if ours is not None:
         report.mapped[name] = f'decode_head.{ours}'
         converted[report.mapped[name]] = own[name]
-    elif ours is not None and ours.startswith('classifiers.') and any(t.startswith('classifiers.') for t in targets):
+    elif any(_is_unused_rate(candidate, targets) for candidate in candidates):
         report.dropped.setdefault(_UNUSED_RATES, []).append(name)
     else:
         report.drop(name)
+
+
+def _is_unused_rate(name: str, targets: State) -> bool:
+    """Whether the name is that of a dilated classifier, of which our head has fewer."""
+    stem, classifiers, _ = name.partition('classifiers.')
+    return bool(classifiers) and any(target.startswith(stem + classifiers) for target in targets)
 
 
 def _fitted(segmentor: nn.Module, converted: State) -> State:

@@ -7,7 +7,8 @@ contains its config and its classes, so that predict.py and export.py need no co
 examples:
   mmseg-camix convert configs/daformer/gta2cs_daformer.py daformer.pth ours.pth
   mmseg-camix convert configs/dacs/gta2cs_deeplabv2.py dacs.pth ours.pth --network teacher
-  mmseg-camix convert configs/daformer/gta2cs_daformer.py hrda.pth ours.pth \\
+  mmseg-camix convert configs/hrda/gta2cs_hrda.py hrda.pth ours.pth
+  mmseg-camix convert configs/daformer/gta2cs_daformer.py hrda.pth one_scale.pth \\
       --allow-unmapped decode_head.scale_attention.
   mmseg-camix test configs/source_only/gta2cs_daformer.py ours.pth
   mmseg-camix predict ours.pth photos --out predicted

@@ -15,6 +15,8 @@ from mmseg_camix.engine.config import load_config
 from mmseg_camix.evaluation.reported import rows, tables
 from mmseg_camix.evaluation.results import result_of
 from tests.models import tiny
+from tests.models.test_distillation import FROZEN
+from tests.models.test_dropped_tokens import vit_segmentor
 from tests.tools_runner import ROOT, call
 
 OWN = [row for row in rows().values() if not row.of]
@@ -70,6 +72,9 @@ def test_commands_build_their_method(row):
     cfg = copy.deepcopy(plain(row.config))
     cfg.merge_from_dict(options)
     cfg.model.segmentor = tiny.small(num_classes=19)
+    if 'DINOv2' in row.network:
+        cfg.model.segmentor = vit_segmentor()
+        cfg.model.objectives.distillation.encoder = FROZEN
     model = tiny.build(cfg.model)
     assert type(model).__name__ == options.get('model.type', cfg.model.type)
     removed = [key.split('.') for key, value in options.items() if value is None]

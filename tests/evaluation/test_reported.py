@@ -52,13 +52,16 @@ def test_the_mean_of_a_row_is_the_printed_one(row):
     ('camix-synthia-daformer', {13: 69.2}), ('dacs-gta-pseudo-labelling', {19: 22.97}),
     ('dacs-gta-distribution-alignment', {19: 48.04}), ('camix-iccv-4-sp-cr', {19: 54.1}),
     ('dsp-gta-beta-0.6', {19: 52.2}), ('dsp-gta-k-3', {19: 53.7}), ('rccr-synthia-nsc', {13: 56.0}),
-    ('mic-gta-daformer', {19: 70.6})])
+    ('mic-gta-daformer', {19: 70.6}), ('vfm-uda-gta-large', {19: 79.8}),
+    ('hrda-gta', {19: 73.8}), ('hrda-synthia', {16: 65.8}), ('hrda-synthia-quoted-daformer', {16: 60.9}),
+    ('hrda-gta-deeplabv2', {19: 63.0}), ('mic-gta-hrda', {19: 75.9}), ('mic-synthia-hrda', {16: 67.3}),
+    ('mic-gta-hrda-deeplabv2', {19: 64.2})])
 def test_golden_means(name, means):
     assert rows()[name].mIoU == means
 
 
 def test_every_paper_is_there():
-    names = {'DACS', 'CAMix', 'CAMix-ICCV', 'RCCR', 'DSP', 'MIC'}
+    names = {'DACS', 'CAMix', 'CAMix-ICCV', 'RCCR', 'DSP', 'MIC', 'HRDA', 'VFM-UDA++'}
     assert {row.paper for row in rows().values()} == set(papers()) == names
     assert len(rows()) == sum(len(table) for table in tables())
 
@@ -71,7 +74,7 @@ def test_rows_have_a_config(row):
     assert (root.source, root.network) == (row.source, row.network)
     assert (ROOT / root.config).is_file()
     assert f'{row.source}2cs' in root.config
-    assert ('daformer' in root.config.rsplit('/', 1)[1]) == (row.network != 'DeepLabV2, ResNet-101')
+    assert ('deeplabv2' in root.config.rsplit('/', 1)[1]) == (row.network == 'DeepLabV2, ResNet-101')
     if row.best_of:
         best = rows()[row.best_of]
         assert (best.config, best.options) == (row.config, row.options)

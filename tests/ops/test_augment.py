@@ -233,3 +233,52 @@ def test_bad_settings(change, message):
 def test_parameters_must_fit_the_batch():
     with pytest.raises(ValueError):
         StrongAugment(**IMAGENET).apply_params(pixels(2), [ImageParams()])
+
+
+@pytest.mark.parametrize('setting', [CAFFE, IMAGENET])
+def test_grey_images(setting):
+    """0.2989 red + 0.587 green + 0.114 blue in each channel, in either channel order, after the jitter."""
+    augment = StrongAugment(**setting, jitter_probability=0., blur_probability=0., grey_probability=1.)
+    rgb = pixels(2)
+    grey = (rgb * torch.tensor([.2989, .587, .114]).view(3, 1, 1)).sum(1, keepdim=True).expand_as(rgb)
+    out = augment(normalised(setting, rgb), seeded(0))
+    torch.testing.assert_close(out, normalised(setting, grey), rtol=1e-4, atol=1e-3)
+
+
+def test_grey_images_are_drawn_last():
+    """Jitter and blur are the same with and without; one draw for the batch or one for each image."""
+    plain, some = (StrongAugment(**IMAGENET, per='image', grey_probability=p) for p in (0., .4))
+    drawn = some.draw(200, seeded(3))
+    assert [(p.jitter, p.sigma) for p in drawn] == [(p.jitter, p.sigma) for p in plain.draw(200, seeded(3))]
+    assert .3 < sum(p.grey for p in drawn) / 200 < .5
+    batch = StrongAugment(**IMAGENET, grey_probability=.5)
+    assert {len({p.grey for p in batch.draw(8, seeded(seed))}) for seed in range(8)} == {1}
+
+
+def slow_torchvision(image: torch.Tensor, jitter: tuple) -> torch.Tensor:
+    """(3, H, W) RGB: each jitter is a blend with black, with the mean grey, or with the grey image."""
+    for name, amount in jitter:
+        grey = (image * torch.tensor([.2989, .587, .114]).view(3, 1, 1)).sum(0, keepdim=True)
+        other = dict(brightness=torch.zeros(1, 1, 1), contrast=grey.mean().view(1, 1, 1), saturation=grey)[name]
+        image = (amount * image + (1 - amount) * other).clamp(0, 1)
+    return image
+
+
+@pytest.mark.parametrize('setting', [CAFFE, IMAGENET])
+@pytest.mark.parametrize('grey', [False, True])
+def test_the_definitions_of_torchvision(setting, grey):
+    jitter = (('saturation', 1.5), ('brightness', 1.6), ('contrast', .4))
+    augment = StrongAugment(**setting, library='torchvision')
+    rgb = pixels(1)
+    out = augment.apply_params(normalised(setting, rgb), [ImageParams(jitter, grey=grey)])
+    expected = slow_torchvision(rgb[0], (*jitter, *((('saturation', 0.), ) if grey else ())))[None]
+    torch.testing.assert_close(out, normalised(setting, expected), rtol=1e-3, atol=1e-2)
+
+
+def test_amounts_for_torchvision_are_factors_around_one():
+    augment = StrongAugment(**IMAGENET, library='torchvision', jitter=.4, jitter_probability=1.)
+    drawn = [amount for p in augment.draw(300, seeded(0)) for name, amount in p.jitter if name != 'hue']
+    assert .6 <= min(drawn) < .65
+    assert 1.35 < max(drawn) <= 1.4
+    with pytest.raises(ValueError, match="library 'pillow' is unknown; available: kornia, torchvision"):
+        StrongAugment(**IMAGENET, library='pillow')

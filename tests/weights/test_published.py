@@ -9,6 +9,7 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
+from torch.nn import functional as F
 
 from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.weights import WeightsError
@@ -25,9 +26,9 @@ HEAD = dict(type='DAFormerHead', in_channels=[32, 64, 160, 256], embed_dims=8, c
 RESNET = dict(type='DeepLabResNet', depth=50)
 
 
-def build(backbone, head):
+def build(backbone, head, **others):
     with DefaultScope.overwrite_default_scope('mmseg'):
-        return MODELS.build(encoder_decoder(dict(backbone), dict(head)))
+        return MODELS.build(encoder_decoder(dict(backbone), dict(head), **others))
 
 
 def daformer_head(prefix='decode_head.', width=8, channels=6, classes=5, context=True, seed=1):
@@ -88,6 +89,68 @@ def test_mic_has_a_copy_of_its_teacher():
     weights, report = convert_weights(hrda() | copies, build(MIT, HEAD), 'teacher', ['decode_head.scale_attention.'])
     assert list(report.dropped["MIC's own copy of the teacher"]) == list(copies)
     torch.testing.assert_close(weights['backbone.layers.1.2.weight'], segformer_mit()['norm2.weight'] + 1)
+
+
+TWO_SCALES = dict(type='HRDAEncoderDecoder', detail_size=32, scale_attention=dict(fusion='plain'))
+
+
+def without(prefix, state):
+    """The part of a state dict that has a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize(('network', 'prefix'), [('student', 'model.'), ('teacher', 'ema_model.')])
+def test_hrda_and_mic_whole(network, prefix):
+    """All weights find their place, and the network predicts what its parts do, loaded from the file one by one."""
+    networks = {name: value.abs() if 'running_var' in name else value for name, value in hrda().items()}
+    theirs = networks | {f'mic.teacher.{name}': value for name, value in networks.items() if 'ema_model.' in name}
+    model = build(MIT, HEAD, crop=(64, 64), **TWO_SCALES)
+    weights, report = convert_weights(select_network(dict(state_dict=theirs), network), model, network)
+    assert {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in model.state_dict().items()}
+    assert not report.unmapped
+    model.load_state_dict(weights)
+    single, attention = build(MIT, HEAD), build(MIT, dict(HEAD, fusion='plain')).decode_head
+    one_scale, _ = convert_weights(networks, single, network, ['decode_head.scale_attention.'])
+    single.load_state_dict(one_scale)
+    attention.load_state_dict(without(f'{prefix}decode_head.scale_attention.', networks), strict=False)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = model.eval().extract_feat(image)
+        fused = model.decode_head(features)
+        single, attention, half = single.eval(), attention.eval(), F.interpolate(image, (32, 32), mode='bilinear')
+        context, share = single(half, None, 'tensor'), attention(single.extract_feat(half)).sigmoid()
+        detail, count = torch.zeros(1, 5, 16, 16), torch.zeros(1, 1, 16, 16)
+        for y in (0, 16, 32):  # windows of 32, half overlapping; cells of 4 pixels
+            for x in (0, 16, 32):
+                window = (..., slice(y // 4, y // 4 + 8), slice(x // 4, x // 4 + 8))
+                detail[window] += single(image[..., y:y + 32, x:x + 32], None, 'tensor')
+                count[window] += 1
+        first, second = (F.interpolate(x, (16, 16), mode='bilinear') for x in (share, (1 - share) * context))
+    torch.testing.assert_close(fused, first * detail / count + second, rtol=1e-4, atol=1e-5)
+
+
+def test_hrda_with_deeplabv2():
+    """Head and attention are pairs of dilated classifiers; what the code never runs is left out by name."""
+    classifiers = {name: value for name, value in dacs(module=False).items() if 'layer5' in name}
+    state = {f'model.backbone.{name}': value for name, value in resnet((3, 4, 6, 3)).items() if 'fc' not in name}
+    for part, added in (('head', 0), ('scale_attention', 1)):
+        for name, value in classifiers.items():
+            index, kind = re.match(r'layer5.conv2d_list.(\d).(\w+)', name).groups()
+            state[f'model.decode_head.{part}.aspp_modules.{index}.conv.{kind}'] = value + added
+    head = dict(type='DeepLabV2Head', num_classes=5, align_corners=False)
+    model = build(dict(RESNET, style='pytorch', ceil_mode=False), head, crop=(64, 64), type='HRDAEncoderDecoder',
+                  detail_size=32)
+    weights, report = convert_weights(state, model)
+    for part, added in (('head', 0), ('scale_attention', 1)):
+        torch.testing.assert_close(weights[f'decode_head.{part}.classifiers.1.weight'],
+                                   classifiers['layer5.conv2d_list.1.weight'] + added)
+    left = [name for names in report.dropped.values() for name in names]
+    assert len(left) == 8  # rates 18 and 24, twice
+    single = build(dict(RESNET, style='pytorch'), dict(type='DeepLabV2Head', num_classes=5))
+    with pytest.raises(WeightsError, match='8 names of the file have no place.*scale_attention'):
+        convert_weights(state, single)
+    one_scale, _ = convert_weights(state, single, allow_unmapped=['decode_head.scale_attention.'])
+    assert one_scale.keys() == single.state_dict().keys()
 
 
 def test_deeplabv2_of_daformers_code():

@@ -1,8 +1,10 @@
 """Networks of timm as backbones: those with maps of several strides, and plain vision transformers."""
 
+import math
 import sys
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 from typing import Any, Self
 
 import timm
@@ -11,6 +13,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from timm.layers import LayerNorm2d
 from timm.models import group_parameters
+from timm.models.eva import Eva
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -79,13 +82,13 @@ class TimmBackbone(BaseModule):
             self.network.eval()
         return self
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Convert an image (B, 3, H, W) to feature maps, the finest first."""
+    def forward(self, image: Tensor, **options: Tensor) -> tuple[Tensor, ...]:
+        """Convert an image (B, 3, H, W) to feature maps, the finest first; `options` are those of `run`."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.run(_resized(image, self.multiple))
+            features = self.run(_resized(image, self.multiple), **options)
         return self.finish(features)
 
-    def run(self, image: Tensor) -> list[Tensor]:
+    def run(self, image: Tensor, **options: Tensor) -> list[Tensor]:
         """Run the network on an image (B, 3, H, W); returns maps (B, C, h, w)."""
         raise NotImplementedError
 
@@ -211,7 +214,7 @@ class TimmFeatures(TimmBackbone):
             network = super()._create(pretrained)
         return network
 
-    def run(self, image: Tensor) -> list[Tensor]:
+    def run(self, image: Tensor, **options: Tensor) -> list[Tensor]:
         try:
             features = self.network(image)
         except (AssertionError, RuntimeError) as error:
@@ -273,6 +276,45 @@ def _doubled(channels: int) -> nn.Module:
     return nn.ConvTranspose2d(channels, channels, 2, 2)
 
 
+class SelectedTokens(nn.Module):
+    """Select patch tokens by index, in the place of timm's random patch dropout.
+
+    Args:
+        kept: (B, K) long, the patches of each image.
+        num_prefix: number of tokens before those of the patches, which are all kept.
+        with_indices: whether the indices are returned, too: rotary position embeddings are selected by them.
+    """
+
+    def __init__(self, kept: Tensor, num_prefix: int, with_indices: bool) -> None:
+        super().__init__()
+        self.kept, self.num_prefix, self.with_indices = kept, num_prefix, with_indices
+
+    def forward(self, tokens: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Tokens (B, prefix + N, C) to (B, prefix + K, C)."""
+        prefix, patches = tokens[:, :self.num_prefix], tokens[:, self.num_prefix:]
+        index = self.kept[..., None].expand(-1, -1, tokens.shape[2])
+        selected = torch.cat([prefix, patches.gather(1, index)], 1)
+        return (selected, self.kept) if self.with_indices else selected
+
+
+@contextmanager
+def _selected(network: Any, kept: Tensor) -> Iterator[None]:
+    """Context in which the network runs on the patches `kept`, (B, K) long."""
+    before = network.patch_drop
+    network.patch_drop = SelectedTokens(kept, network.num_prefix_tokens, isinstance(network, Eva))
+    try:
+        yield
+    finally:
+        network.patch_drop = before
+
+
+def scatter_tokens(tokens: Tensor, kept: Tensor, size: tuple[int, int]) -> Tensor:
+    """Tokens (B, K, C) at their places `kept`, (B, K) long, in a map (B, C, h, w) that is 0 elsewhere."""
+    empty = tokens.new_zeros(len(tokens), size[0] * size[1], tokens.shape[2])
+    filled = empty.scatter(1, kept[..., None].expand_as(tokens), tokens)
+    return filled.transpose(1, 2).unflatten(2, size)
+
+
 @MODELS.register_module()
 class TimmViT(TimmBackbone):
     """A plain ViT of timm with a simple feature pyramid, at four strides as any backbone.
@@ -324,9 +366,26 @@ class TimmViT(TimmBackbone):
         raise ValueError(f"'{self.name}' is not a plain vision transformer for images of any size; use TimmFeatures("
                          f"name='{self.name}'), with arguments=dict(img_size=CROP) where its size is fixed")
 
-    def run(self, image: Tensor) -> list[Tensor]:
-        return list(self.network.forward_intermediates(
-            image, indices=list(self.blocks), norm=self.norm, output_fmt='NCHW', intermediates_only=True))
+    def run(self, image: Tensor, **options: Tensor) -> list[Tensor]:
+        """Run the blocks; with ``kept``, (B, K) long, on these patches only, and maps are 0 at the others."""
+        run = partial(self.network.forward_intermediates, image, indices=list(self.blocks), norm=self.norm,
+                      intermediates_only=True)
+        kept = options.get('kept')
+        if kept is None:
+            return list(run(output_fmt='NCHW'))
+        with _selected(self.network, kept):
+            tokens = run(output_fmt='NLC')
+        size = self.network.patch_embed.dynamic_feat_size(tuple(image.shape[2:]))
+        return [scatter_tokens(x, kept, size) for x in tokens]
+
+    @property
+    def drops_tokens(self) -> bool:
+        """Whether `forward` accepts ``kept``."""
+        return hasattr(self.network, 'patch_drop')
+
+    def count_tokens(self, height: int, width: int) -> int:
+        """Number of patches of an image."""
+        return math.prod(-(-side // patch) for side, patch in zip((height, width), self.patch))
 
     def finish(self, features: list[Tensor]) -> tuple[Tensor, ...]:
         return tuple(features) if self.pyramid is None else self.pyramid(features)

@@ -128,7 +128,8 @@ class UDAAlgorithm(BaseModel):
             for name in views:
                 step.views[name] = self.views[name](step)
                 if self.views[name].augment:
-                    step.views[name] = strongly_augmented(step.views[name], self.augment, step)
+                    augment = self.views[name].augmentation() or self.augment
+                    step.views[name] = strongly_augmented(step.views[name], augment, step)
                 step.views[name] = self.views[name].finish(step.views[name], step)
 
     def planned_passes(self, step: Step) -> list[tuple[tuple[str, ...], bool]]:
@@ -143,8 +144,9 @@ class UDAAlgorithm(BaseModel):
         """Pass some views through the student as one batch, and add each one's pass to the step."""
         with profiler.record_function(f'{" + ".join(names)} forward'):
             images = [step.views[name].image for name in names]
+            kept = step.views[names[0]].kept  # of a view that passes by itself
             features = adapter.extract(self.student, torch.cat(images) if len(images) > 1 else images[0],
-                                       step.cpu_generator)
+                                       step.cpu_generator, kept)
             joint = StudentPass(features, adapter.outputs(self.student, features) if needs_logits else ())
             step.passes.update(zip(names, split_pass(joint, [len(image) for image in images])))
 

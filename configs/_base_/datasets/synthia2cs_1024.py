@@ -1,0 +1,56 @@
+# SYNTHIA -> Cityscapes as HRDA trains: source at 2560x1520, target at 2048x1024, crops of 1024x1024, both flipped; a
+# source crop with more than 75 % of one class is drawn again. Evaluated at 2048x1024. 16 of the 19 classes have labels,
+# and only they are averaged.
+data_root = 'data'
+crop_size = (1024, 1024)
+
+source_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadIdLabels'),
+    dict(type='Resize', scale=(2560, 1520)),
+    dict(type='RecordedRandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackUDAInputs'),
+]
+target_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='RecordedRandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackUDAInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadIdLabels'),
+    dict(type='PackUDAInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='PairedSampler'),
+    dataset=dict(
+        type='PairedDataset',
+        source=dict(type='SYNTHIADataset', data_root=data_root + '/synthia', pipeline=source_pipeline),
+        target=dict(
+            type='RawCityscapesDataset',
+            data_root=data_root + '/cityscapes',
+            data_prefix=dict(img_path='leftImg8bit/train'),  # no labels: they are never read
+            pipeline=target_pipeline)))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='RawCityscapesDataset',
+        data_root=data_root + '/cityscapes',
+        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+        test_mode=True,
+        pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='SubsetIoUMetric', classes='synthia16',
+                     subsets=dict(mIoU16='synthia16', mIoU13='synthia13'))
+test_evaluator = val_evaluator
