@@ -115,8 +115,7 @@ def test_hrda_and_mic_whole(network, prefix):
     attention.load_state_dict(without(f'{prefix}decode_head.scale_attention.', networks), strict=False)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        features = model.eval().extract_feat(image)
-        fused = model.decode_head(features)
+        fused = model.eval().outputs(model.extract_feat(image))[0].logits
         single, attention, half = single.eval(), attention.eval(), F.interpolate(image, (32, 32), mode='bilinear')
         context, share = single(half, None, 'tensor'), attention(single.extract_feat(half)).sigmoid()
         detail, count = torch.zeros(1, 5, 16, 16), torch.zeros(1, 1, 16, 16)
