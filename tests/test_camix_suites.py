@@ -11,11 +11,11 @@ from mmseg_camix.cli import add_config_options
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.models.objectives import PixelCrossEntropy, PixelMSE, SignificanceCrossEntropy
 from mmseg_camix.models.uda.methods import CAMix, MeanTeacher
-from mmseg_camix.models.views import Augmented
+from mmseg_camix.models.views import Augmented, Relabelled
 from tests.tools_runner import ROOT
 
 SUITES = {name: {row.name: row for row in load_suite(ROOT / f'configs/_suites_/{name}.py')[1]}
-          for name in ('camix', 'camix_grid')}
+          for name in ('camix', 'camix_grid', 'camix_why')}
 GRID = {'CAMix': (0.75, -5.0), **{f'beta {beta}'.replace('0.', '.'): (beta, -5.0) for beta in (0, 0.25, 0.5, 0.9)},
         **{f'gamma {gamma}': (0.75, gamma) for gamma in (-1, -2.5, -7.5, -10)}}
 
@@ -45,6 +45,9 @@ ROWS = {
     'CAMix, groups I-V': (GTA, ['I', 'II', 'III', 'IV', 'V'], SRC, True),
     'iDACS + SP, where Q and teacher agree': (GTA, None, CE, False),
     'CAMix, where Q and teacher agree': (GTA, TABLE, SRC, True),
+    'CAMix, labels from Q P': (GTA, TABLE, SRC, True),
+    'CAMix, Q below confidence .9': (GTA, TABLE, SRC, True),
+    'CAMix, classes drawn from P': (GTA, TABLE, SRC, True),
     'CAMix, groups from labels': (GTA, 'auto', SRC, True),
     'CAMix, released threshold': (GTA, TABLE, SRC, True),
     'CAMix, released code': (GTA, ['I', 'II-one-way'], CE, True),
@@ -81,6 +84,24 @@ def test_rows_of_camix(name):
     assert model.predict_with == ('student' if official else 'teacher')
     assert model.masks['classes'].count_ignore is official
     assert (model.pseudo_labels.threshold, model.pseudo_labels.weighted) == (0.968, True)
+
+
+@pytest.mark.parametrize(('suite', 'name'), [
+    (suite, name) for suite in ('camix', 'camix_why') for name in SUITES[suite] if name.startswith('CAMix')])
+def test_changes_are_those_that_the_name_states(suite, name):
+    """Each change of the published form, and nothing else of the mask and the pasted label."""
+    model, row = build(suite, name), SUITES[suite][name]
+    mask, donor = model.masks['context'], model.views['camix'].reads[0]
+    assert mask.agreeing is name.endswith('agree')
+    assert donor == ('relabelled' if 'labels from Q P' in name else 'target')
+    assert donor == 'target' or isinstance(model.views[donor], Relabelled)
+    assert mask.draw == ('own' if 'drawn from P' in name else 'modulated')
+    assert mask.below == (0.9 if 'confidence .9' in name else 0.5 if 'confidence .5' in name else None)
+    assert (mask.prior_file is None) is ('without Q' in name)
+    significance = model.pseudo_labels.significance
+    assert (significance is None) is name.endswith(('without significance', 'MSE'))
+    assert significance is None or (significance.noise == 0) is ('without noise' in name)
+    assert row.options.get('train_cfg.max_iters', 600) == (1200 if '1200' in name else 600)
 
 
 @pytest.mark.parametrize('name', OTHERS)

@@ -104,6 +104,9 @@ def protocol(cfg):
     for key in ('model', 'filename', 'custom_hooks', 'dsp_released'):  # the last a part of models
         shared.pop(key, None)
     branches = shared['train_dataloader']['dataset']
+    if cfg.filename.endswith('_oracle.py'):  # the target with its labels, in the place of the source
+        assert branches.pop('source')['data_root'] == branches['target']['data_root']
+        branches['source'] = Config.fromfile(MINI[0]).train_dataloader.dataset.source.to_dict()
     if branches['source']['type'] == 'RareClassDataset':  # the same images, drawn otherwise
         branches['source'] = branches['source']['dataset']
     for name in set(branches) - {'type', 'source', 'target'}:  # more of the same images: donors

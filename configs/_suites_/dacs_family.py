@@ -4,6 +4,7 @@ title = 'The DACS family, miniature GTA -> Cityscapes'
 _baseline = 'configs/baselines/mini_gta2cs_tiny_'
 rows = [
     dict(name='Source only', config='configs/source_only/mini_gta2cs_tiny.py', source_val=True),
+    dict(name='Oracle', config='configs/source_only/mini_gta2cs_tiny_oracle.py'),
     dict(name='Pseudo-labelling', config=_baseline + 'pseudo_labelling.py', seeds=1),
     dict(name='Mean teacher', config=_baseline + 'mean_teacher.py'),
     dict(name='Naive ClassMix', config=_baseline + 'naive_classmix.py', seeds=1),

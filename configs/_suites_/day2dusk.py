@@ -18,4 +18,7 @@ rows = [
     dict(name='Mean teacher', config='configs/baselines/day2dusk_lite_mean_teacher.py', seeds=1),
     dict(name='CutMix', config='configs/baselines/day2dusk_lite_cutmix.py', seeds=1),
     dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),
+    dict(name='CAMix, labels from Q P', config=_camix,
+         options={'model.views.relabelled.type': 'Relabelled', 'model.views.camix.donor': 'relabelled'}),
+    dict(name='CAMix, Q below confidence .9', config=_camix, options={'model.masks.context.below': 0.9}),
 ]

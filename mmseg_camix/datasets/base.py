@@ -85,12 +85,16 @@ class RawSegDataset(BaseSegDataset):
         if labelled:
             labels = {label.removesuffix(self.seg_map_suffix)
                       for label in self._files('seg_map_path', self.seg_map_suffix)}
-            names = self._complete(names, labels, 'seg_map_path', self.seg_map_suffix)
+            names = self._complete(names, labels, 'seg_map_path', self.seg_map_suffix, self.label_name)
         return [self._sample(name, images[name], labelled) for name in names]
 
     def is_included(self, name: str) -> bool:
         """Whether an image of the folder belongs to the set."""
         return True
+
+    def label_name(self, name: str) -> str:
+        """The name, below the folder of labels, of an image's label."""
+        return name
 
     def full_init(self) -> None:
         """List the samples, and find the cache."""
@@ -124,7 +128,8 @@ class RawSegDataset(BaseSegDataset):
         sample = dict(img_path=fileio.join_path(self.data_prefix['img_path'], image), label_map=self.label_map,
                       label_ids=self.ids, reduce_zero_label=self.reduce_zero_label, seg_fields=[])
         if labelled:
-            sample['seg_map_path'] = fileio.join_path(self.data_prefix['seg_map_path'], name + self.seg_map_suffix)
+            sample['seg_map_path'] = fileio.join_path(self.data_prefix['seg_map_path'],
+                                                      self.label_name(name) + self.seg_map_suffix)
         return sample
 
     def _images(self) -> dict[str, str]:
@@ -151,16 +156,18 @@ class RawSegDataset(BaseSegDataset):
             raise ValueError(f'{self.ann_file}: the list is empty; write one name per line, without suffix')
         return names
 
-    def _complete(self, names: list[str], present: Container[str], key: str, suffix: str) -> list[str]:
+    def _complete(self, names: list[str], present: Container[str], key: str, suffix: str,
+                  file_name: Callable[[str], str] = str) -> list[str]:
         """The names whose file is present; refuse missing files, unless `drop_incomplete`."""
-        missing = [fileio.join_path(self.data_prefix[key], name + suffix) for name in names if name not in present]
+        missing = [fileio.join_path(self.data_prefix[key], file_name(name) + suffix) for name in names
+                   if file_name(name) not in present]
         kind, other = ('label', 'image') if key == 'seg_map_path' else ('image', 'line of `ann_file`')
         if missing and not self.drop_incomplete:
             raise FileNotFoundError(f'{missing[0]}: no {kind} for this {other} ({len(missing)} of {len(names)} lack '
                                     f'theirs); {self.SKIP_HINT}')
         if missing:
             self.missing[kind] = missing
-        return [name for name in names if name in present]
+        return [name for name in names if file_name(name) in present]
 
     def _folder_hint(self) -> str:
         return (f'Set `data_root` (now {self.data_root!r}) to the folder of {self.DOWNLOAD}, or make '

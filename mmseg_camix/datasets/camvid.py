@@ -26,7 +26,7 @@ class CamVidLayout:
 
 
 SEGNET_FOLDERS = ('train', 'val', 'test')
-LAYOUTS = (
+CAMVID_LAYOUTS = (
     CamVidLayout('images and labels', 'images', 'labels', '.jpg', '.png', 'camvid', ('images', 'labels')),
     CamVidLayout("Cambridge's", '701_StillsRaw_full', 'LabeledApproved_full', '.png', '_L.png', 'camvid-colours',
                  ('701_StillsRaw_full',)),
@@ -41,7 +41,7 @@ def find_layout(root: str) -> CamVidLayout:
     """The layout of a folder; the first one if it has none of them, so that readers name its folders in their error."""
     def is_present(layout: CamVidLayout) -> bool:
         return all(os.path.isdir(os.path.join(root, folder)) for folder in layout.folders)
-    return next(filter(is_present, LAYOUTS), LAYOUTS[0])
+    return next(filter(is_present, CAMVID_LAYOUTS), CAMVID_LAYOUTS[0])
 
 
 @DATASETS.register_module()
@@ -88,13 +88,15 @@ class CamVidDataset(PartDataset):
                          f'{", ".join(DAY_DRIVES)} or {DUSK_DRIVE}_NUMBER; remove other images, or read custom data '
                          'with FolderDataset')
 
+    def label_name(self, name: str) -> str:
+        folder, _, rest = name.partition('/')
+        return f'{folder}annot/{rest}' if folder in self._annotated else name
+
     def _images(self) -> dict[str, str]:
-        """Name -> image; where labels are beside the images, the name is that of the label."""
         images = super()._images()
         if not self._annotated:
             return images
-        parts = ((name.partition('/'), path) for name, path in images.items())
-        return {f'{folder}annot/{rest}': path for (folder, _, rest), path in parts if folder in self._annotated}
+        return {name: path for name, path in images.items() if name.partition('/')[0] in self._annotated}
 
     def _folder_hint(self) -> str:
         return f'Set `data_root` (now {self.data_root!r}) to the folder of {self.DOWNLOAD}'

@@ -18,6 +18,7 @@ from .crop_places import crop_places
 from .masks import Mask
 from .step import Step
 
+DRAWS = ('modulated', 'own')
 
 @TRANSFORMS.register_module()
 class ContextMask(Mask):
@@ -44,6 +45,10 @@ class ContextMask(Mask):
             one class but labelled as another, because the pasted label is the teacher's own (Eq. 4): a strip of road
             that the teacher takes for a car is pasted with every road, and the student learns it in its context.
             docs/benchmark.md shows the cost.
+        below: the prior acts only where the teacher's largest probability is below this; None: everywhere, as
+            published.
+        draw: which classes are drawn from: those present in the 'modulated' prediction, as published, or in the
+            teacher's 'own', which has more.
     """
 
     prior: Tensor | None
@@ -52,7 +57,8 @@ class ContextMask(Mask):
 
     def __init__(self, of: str = 'target', prior: str | None = None,
                  groups: Sequence[Any] | str | None = ('I', 'II'), ratio: float = 0.5,
-                 smooth: float | None = None, epsilon: float | None = None, agreeing: bool = False) -> None:
+                 smooth: float | None = None, epsilon: float | None = None, agreeing: bool = False,
+                 below: float | None = None, draw: str = 'modulated') -> None:
         super().__init__(of)
         if of != 'target':
             raise ValueError(f"of='{of}' must be 'target': the mask is cut from the teacher's prediction, which "
@@ -63,6 +69,11 @@ class ContextMask(Mask):
             raise ValueError(f"groups='{groups}' must be a list such as ['I', 'II'], or 'auto', or None")
         if not 0 <= ratio <= 1:
             raise ValueError(f'ratio={ratio} must lie in [0, 1]')
+        if below is not None and not 0 < below <= 1:
+            raise ValueError(f'below={below} must lie in (0, 1]; it is a probability')
+        if draw not in DRAWS:
+            raise ValueError(f"draw='{draw}' must be one of {', '.join(DRAWS)}")
+        self.below, self.draw = below, draw
         self.prior_file, self.groups, self.ratio = prior, groups, ratio
         self.smooth, self.epsilon, self.agreeing = smooth, epsilon, agreeing
         # They follow from files and class names, so they are not saved in checkpoints.
@@ -103,8 +114,10 @@ class ContextMask(Mask):
         image = step.views[self.of].image
         probs = upsample(step.teacher_logits, (image.shape[2], image.shape[3]), step.align_corners).softmax(1)
         prior = None if self.prior is None else self._cropped_prior(step, probs)
-        region: Tensor = ops.contextual_mask(probs, prior, self.relations, step.generator, self.ratio, self.agreeing,
-                                             step.valid_mask(self.of, image))[0]
+        region: Tensor
+        region, step.context_label = ops.contextual_mask(
+            probs, prior, self.relations, step.generator, self.ratio, self.agreeing, step.valid_mask(self.of, image),
+            self.below, self.draw)
         return region
 
     def _cropped_prior(self, step: Step, probs: Tensor) -> Tensor:

@@ -119,6 +119,8 @@ class Step:
     """(B, C, h, w) of the target images."""
     teacher_features: Features = None
     """The teacher's feature maps of the target images, if an objective needs them."""
+    context_label: Tensor | None = None
+    """(B, H, W), the label of the target images from which the contextual mask was cut."""
     stride: int = 1
     """Pixels per cell of the coarsest map that an objective reads."""
     processes: Processes = field(default_factory=Processes)

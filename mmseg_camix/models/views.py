@@ -165,6 +165,37 @@ class Augmented(ViewBuilder):
 
 
 @TRANSFORMS.register_module()
+class Relabelled(ViewBuilder):
+    """The target with the label from which the contextual mask was cut: the prediction times the spatial prior.
+
+    CAMix then learns each pasted pixel as the class as which it was selected:
+    ``views=dict(relabelled=dict(type='Relabelled'), camix=dict(donor='relabelled'))``. The paper pastes the teacher's
+    own label (Eq. 4).
+
+    Args:
+        mask: name of the contextual mask.
+    """
+
+    reads = ('target',)
+
+    def __init__(self, mask: str = 'context') -> None:
+        super().__init__()
+        self.mask = mask
+
+    def bind(self, model: AdaptedModel) -> None:
+        """Raise unless the mask is contextual."""
+        if not hasattr(model.masks[self.mask or ''], 'relations'):
+            raise ValueError(f"Relabelled: mask='{self.mask}' must name a ContextMask")
+
+    def forward(self, step: Step) -> View:
+        view = step.views['target']
+        assert step.context_label is not None
+        ignored = view.target.label == step.ignore_index
+        label = torch.where(ignored, view.target.label, step.context_label)
+        return View(view.image, (replace(view.target, label=label),), view.scale)
+
+
+@TRANSFORMS.register_module()
 class Shuffled(ViewBuilder):
     """The same images in another order: each moves to the place of its successor.
 

@@ -78,20 +78,26 @@ def close_over(chosen: Tensor, present: Tensor, relations: Tensor) -> Tensor:
     return (chosen[:, None, :].float() @ reach)[:, 0] > 0
 
 
-def modulate(probs: Tensor, prior: Tensor) -> Tensor:
+def modulate(probs: Tensor, prior: Tensor, below: float | None = None) -> Tensor:
     """(B, H, W) arg-max of the prediction, (B, C, H, W), times the spatial prior (Algorithm 1, lines 1 and 2).
 
-    The prior is (B, C, H, W), or (C, H, W) for all samples.
+    The prior is (B, C, H, W), or (C, H, W) for all samples. With `below`, it acts only where the largest probability is
+    below this.
     """
     if prior.shape[-3:] != probs.shape[-3:]:
         raise ValueError(f'the prior {tuple(prior.shape)} does not fit the prediction {tuple(probs.shape)}; crop_prior '
                          'brings it to the right size')
-    return (probs.float() * prior).argmax(1)
+    label = (probs.float() * prior).argmax(1)
+    if below is None:
+        return label
+    confidence, own = probs.max(1)
+    return torch.where(confidence < below, label, own)
 
 
 def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | None,
                     generator: torch.Generator | None = None, ratio: float = 0.5, agreeing: bool = False,
-                    valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+                    valid: Tensor | None = None, below: float | None = None,
+                    draw: str = 'modulated') -> tuple[Tensor, Tensor]:
     """The region of half of the classes present and their relatives (Algorithm 1, Eq. 1).
 
     Args:
@@ -100,18 +106,22 @@ def contextual_mask(probs: Tensor, prior: Tensor | None, relations: Tensor | Non
         relations: (C, C) bool; None adds no relatives.
         ratio: share of the classes present that is chosen.
         agreeing: leave out pixels where the prior overruled the prediction.
+        valid: (B, H, W) bool, False on padding; None if there is none.
+        below: as :func:`modulate` takes it.
+        draw: which classes count as present: those of the 'modulated' prediction, or of the 'own' one, without prior.
 
     Returns:
         the mask (B, 1, H, W) bool, and the label that it was cut from, (B, H, W) long, 255 on padding.
     """
-    label = probs.argmax(1) if prior is None else modulate(probs, prior)
+    own = probs.argmax(1)
+    label = own if prior is None else modulate(probs, prior, below)
     if valid is not None:
-        label = label.masked_fill(~valid, 255)
-    present = present_classes(label, probs.shape[1])
+        label, own = label.masked_fill(~valid, 255), own.masked_fill(~valid, 255)
+    present = present_classes(label if draw == 'modulated' else own, probs.shape[1])
     chosen = choose_half(present, generator, ratio)
     if relations is not None:
         chosen = close_over(chosen, present, relations)
     mask = class_region(label, chosen)
     if agreeing:
-        mask = mask & (label == probs.argmax(1))[:, None]
+        mask = mask & (label == own)[:, None]
     return mask, label

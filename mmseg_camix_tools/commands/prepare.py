@@ -31,7 +31,7 @@ examples:
   mmseg-camix prepare cityscapes data/cityscapes --config configs/camix/gta2cs_daformer.py --cache
   mmseg-camix prepare gta data/mini/gta --any-count      # the miniature benchmark
 """
-FAMILIES = ('gta', 'synthia', 'cityscapes', 'acdc', 'dark_zurich')
+FAMILIES = ('gta', 'synthia', 'cityscapes', 'acdc', 'dark_zurich', 'camvid')
 HERE = Path(__file__).resolve()
 
 

@@ -17,6 +17,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -63,18 +64,19 @@ def count_file(path: Path, ids: str) -> dict:
     return dict(**count_classes(read_train_ids(str(path), ids)), stamp=stamp(path))
 
 
-def count_classes(train_ids: np.ndarray) -> dict:
+def count_classes(train_ids: np.ndarray, num_classes: int = len(CLASSES)) -> dict:
     """Pixels of each class, and ignored ones, of a label (H, W) uint8."""
     counts = np.bincount(train_ids.ravel(), minlength=256).tolist()
-    return dict(pixels=counts[:len(CLASSES)], ignored=counts[IGNORE])
+    return dict(pixels=counts[:num_classes], ignored=counts[IGNORE])
 
 
-def write_statistics(folder: Path, files: dict[str, dict], complete: bool) -> tuple[dict, bool]:
+def write_statistics(folder: Path, files: dict[str, dict], complete: bool,
+                     classes: Sequence[str] = CLASSES) -> tuple[dict, bool]:
     """Write both JSON files, unless they exist with this content; return the statistics and whether a file was written.
 
     `files` are the entries of the first JSON file; `complete` tells whether these are all.
     """
-    stats = _summary(files, complete)
+    stats = _summary(files, complete, classes)
     contents = {STATS_FILE: stats, INDEX_FILE: index_by_class(stats)}
     return stats, any([_write(folder / name, content) for name, content in contents.items()])
 
@@ -114,9 +116,9 @@ def _known(path: Path) -> dict[str, dict]:
         return {}
 
 
-def _summary(files: dict[str, dict], complete: bool) -> dict:
-    pixels = np.array([entry['pixels'] for entry in files.values()], np.int64).reshape(-1, len(CLASSES))
-    return dict(classes=list(CLASSES), files=dict(sorted(files.items())), total_pixels=pixels.sum(0).tolist(),
+def _summary(files: dict[str, dict], complete: bool, classes: Sequence[str] = CLASSES) -> dict:
+    pixels = np.array([entry['pixels'] for entry in files.values()], np.int64).reshape(-1, len(classes))
+    return dict(classes=list(classes), files=dict(sorted(files.items())), total_pixels=pixels.sum(0).tolist(),
                 total_files=(pixels > 0).sum(0).tolist(), complete=complete)
 
 

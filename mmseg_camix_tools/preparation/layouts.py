@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmseg_camix.datasets.base import RawSegDataset
+from mmseg_camix.datasets.camvid import CAMVID_LAYOUTS, CamVidDataset, CamVidLayout, find_layout
 from mmseg_camix.datasets.families import (
     CONDITIONS,
     ACDCDataset,
@@ -38,16 +39,22 @@ class Layout:
     parts: tuple[Subset, ...]
     # (width, height) at which the papers train on it as a source; None for a target
     prior_size: tuple[int, int] | None = None
+    variant: CamVidLayout | None = None  # of a family with several layouts
 
     @property
     def image_suffix(self) -> str:
         """End of an image's file name."""
-        return self.reader.IMG_SUFFIX
+        return self.variant.image_suffix if self.variant else self.reader.IMG_SUFFIX
 
     @property
     def label_suffix(self) -> str:
         """End of a raw label's file name."""
-        return self.reader.LABEL_SUFFIX
+        return self.variant.label_suffix if self.variant else self.reader.LABEL_SUFFIX
+
+    @property
+    def ids(self) -> str:
+        """Encoding of the labels."""
+        return self.variant.ids if self.variant else self.reader.IDS
 
     @property
     def train_id_suffix(self) -> str:
@@ -102,3 +109,23 @@ LAYOUTS: dict[str, Layout] = {layout.family: layout for layout in (
     Layout('acdc', ACDCDataset, 'gt', _acdc()),
     Layout('dark_zurich', RawDarkZurichDataset, 'gt', _dark_zurich()),
 )}
+
+
+def _camvid(variant: CamVidLayout) -> tuple[Subset, ...]:
+    if variant.annotated:
+        return tuple(Subset(folder, folder, count, f'{folder}annot', counted=True)
+                     for folder, count in (('train', 367), ('val', 101), ('test', 233)))
+    if variant.ids == 'camvid-colours':
+        return (Subset('all', variant.images, 701, variant.labels, counted=True),)
+    counts = {'day/train': 406, 'day/val': 171, 'dusk/train': 62, 'dusk/val': 62}
+    return tuple(Subset(part, f'{variant.images}/{part}', count, f'{variant.labels}/{part}', counted='train' in part)
+                 for part, count in counts.items())
+
+
+CAMVID = {variant: Layout('camvid', CamVidDataset, variant.labels, _camvid(variant), variant=variant)
+          for variant in CAMVID_LAYOUTS}
+
+
+def layout_of(family: str, root: Path) -> Layout:
+    """The layout of a family's download; of those of CamVid, the one that `root` has."""
+    return CAMVID[find_layout(str(root))] if family == 'camvid' else LAYOUTS[family]

@@ -9,7 +9,15 @@ from functools import partial
 from pathlib import Path
 
 from mmseg_camix.datasets.defects import Defect
-from mmseg_camix.datasets.image_files import PNG_SIGNATURE, UnknownIdsError, png_header, read_bytes, read_train_ids
+from mmseg_camix.datasets.encodings import get_encoding
+from mmseg_camix.datasets.image_files import (
+    PNG_SIGNATURE,
+    UnknownIdsError,
+    decode,
+    png_header,
+    read_bytes,
+    read_train_ids,
+)
 from mmseg_camix.datasets.scanning import Scan, scan
 from mmseg_camix.files import write_output
 
@@ -112,7 +120,7 @@ def _find_defect(image: str | None, label: str | None, ids: str, entry: dict) ->
         return ['no_image', 'there is no image for this label']
     size = defect = None
     try:
-        size = check_png(image)
+        size = check_image(image)
     except (OSError, ValueError) as error:
         defect = ['image', _detail(error, image)]
     if label is None:
@@ -121,7 +129,7 @@ def _find_defect(image: str | None, label: str | None, ids: str, entry: dict) ->
         train_ids = read_train_ids(label, ids)
     except (OSError, ValueError) as error:
         return defect or ['ids' if isinstance(error, UnknownIdsError) else 'label', _detail(error, label)]
-    entry.update(count_classes(train_ids))
+    entry.update(count_classes(train_ids, len(get_encoding(ids).classes)))
     if size and size != train_ids.shape[::-1]:
         return ['size', '{}x{} pixels, but its label has {}x{}'.format(*size, *train_ids.shape[::-1])]
     return defect
@@ -132,6 +140,16 @@ def _detail(error: Exception, path: str) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         raise error
     return f'{os.path.basename(path)}: ' + str(error).removeprefix(f'{path}: ').split('; ')[0]
+
+
+def check_image(path: str) -> tuple[int, int]:
+    """Width and height of an intact PNG or JPEG; the latter has no checksums, and is decoded."""
+    if not path.endswith('.jpg'):
+        return check_png(path)
+    pixels = decode(read_bytes(path))
+    if pixels is None:
+        raise OSError(f'{path}: the JPEG is damaged')
+    return pixels.shape[1], pixels.shape[0]
 
 
 def check_png(path: str) -> tuple[int, int]:

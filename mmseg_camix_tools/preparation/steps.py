@@ -13,12 +13,13 @@ from mmengine.registry import DefaultScope
 from mmseg_camix.cache import Recipe
 from mmseg_camix.datasets.class_counts import STATS_FILE
 from mmseg_camix.datasets.defects import DEFECTS_FILE, KINDS, Defects
+from mmseg_camix.datasets.encodings import get_encoding
 from mmseg_camix.files import write_output
 
 from .class_stats import INDEX_FILE, write_statistics
 from .configured import build_reader, family_configs, fill_cache, group_by_recipe
 from .conversion import convert
-from .layouts import LAYOUTS, Layout
+from .layouts import Layout, layout_of
 from .pairs import Pair, defects_of, list_pairs, scan_pairs, statistics_of
 from .priors import build_prior, default_path
 from .state import FOLDER, STATE_FILE, VERSION, describe
@@ -71,7 +72,9 @@ def prepare(family: str, root: Path, out: Path, options: Options, recorded: dict
         root: folder of the download; nothing is written there, unless `out`, the folder of the results, is the same.
         recorded: the options in the form in which the next run asks whether it is done.
     """
-    layout, work = LAYOUTS[family], out / FOLDER
+    layout, work = layout_of(family, root), out / FOLDER
+    if options.train_ids and not layout.train_id_suffix:
+        raise NotReady(f'--train-ids: {family} has no files of train ids; leave the option out')
     nodes = family_configs(options.config, layout) if options.config else []
     pairs = list_pairs(root, layout)
     _refuse_incomplete(root, layout, pairs, options.any_count)
@@ -153,7 +156,7 @@ class _Run:
         all_pairs = [pair for part in layout.parts for pair in pairs[part.name]]
         labelled = {part.name for part in layout.parts
                     if part.labels and (part.labels_needed or any(pair.label for pair in pairs[part.name]))}
-        result = scan_pairs(self.root, all_pairs, layout.reader.IDS, labelled, self.out / FOLDER, self.options.jobs,
+        result = scan_pairs(self.root, all_pairs, layout.ids, labelled, self.out / FOLDER, self.options.jobs,
                             f'{layout.family}: files')
         outcome.problems += result.failures
         outcome.changed |= result.num_read > 0
@@ -164,7 +167,8 @@ class _Run:
                 outcome.add(part.name, f'{images} images, {labels or "no"} labels')
         self._write_defects(Defects(layout.family, defects_of(all_pairs, result.entries)))
         if statistics := statistics_of(all_pairs, result.entries):
-            outcome.changed |= write_statistics(self.out, statistics, complete=not result.failures)[1]
+            classes = get_encoding(layout.ids).classes
+            outcome.changed |= write_statistics(self.out, statistics, not result.failures, classes)[1]
             outcome.files += [self.out / STATS_FILE, self.out / INDEX_FILE]
             counts = sorted((name, entry['pixels'], entry['ignored']) for name, entry in statistics.items())
             outcome.digests['statistics'] = sha256(repr(counts).encode()).hexdigest()

@@ -27,14 +27,18 @@ def indices(frame: str, size: tuple[int, int]) -> np.ndarray:
     return coarse.repeat(side, 0).repeat(side, 1)
 
 
-def make_camvid(root: Path, layout: str = 'ours', size: tuple[int, int] = (16, 24)) -> Path:
-    for (condition, split), frames in FRAMES.items():
-        for frame in frames:
-            folder = SEGNET.get(frame, 'train')
-            image, label = dict(
-                ours=(f'images/{condition}/{split}/{frame}.jpg', f'labels/{condition}/{split}/{frame}.png'),
+def places(layout: str, frame: str, part: str = 'day/train') -> tuple[str, str]:
+    """An image and its label below the data root."""
+    folder = SEGNET.get(frame, 'train')
+    return dict(ours=(f'images/{part}/{frame}.jpg', f'labels/{part}/{frame}.png'),
                 segnet=(f'{folder}/{frame}.png', f'{folder}annot/{frame}.png'),
                 cambridge=(f'701_StillsRaw_full/{frame}.png', f'LabeledApproved_full/{frame}_L.png'))[layout]
+
+
+def make_camvid(root: Path, layout: str = 'ours', size: tuple[int, int] = (16, 24)) -> Path:
+    for part, frames in FRAMES.items():
+        for frame in frames:
+            image, label = places(layout, frame, '/'.join(part))
             write_image(root / image, len(frame), size)
             if layout == 'cambridge':
                 write_colours(root / label, indices(frame, size))

@@ -224,10 +224,29 @@ def test_relatives_come_along():
     (dict(groups='I'), r"groups='I' must be a list such as \['I', 'II'\], or 'auto', or None"),
     (dict(groups='auto'), 'reads the relations from the file of the prior; give prior=FILE'),
     (dict(of='source'), "of='source' must be 'target'"),
-    (dict(ratio=50), r'ratio=50 must lie in \[0, 1\]')])
+    (dict(ratio=50), r'ratio=50 must lie in \[0, 1\]'),
+    (dict(below=0), r'below=0 must lie in \(0, 1\]'),
+    (dict(draw='prior'), "draw='prior' must be one of modulated, own")])
 def test_bad_arguments(context, message):
     with pytest.raises(TableError, match=message):
         camix(context=context)
+
+
+def test_labels_of_the_modulated_prediction(prior):
+    """Relabelled, every pasted pixel has the class as which it was selected; nothing else changes."""
+    views = dict(relabelled=dict(type='Relabelled'), camix=dict(donor='relabelled'))
+    published, relabelled = (camix(context=dict(prior=prior), **options) for options in ({}, dict(views=views)))
+    steps = [step_of(model, data_of(model)) for model in (published, relabelled)]
+    first, second = (step.views['mixed'].target for step in steps)
+    mask, selected = steps[0].masks['context'][:, 0], steps[0].context_label
+    assert torch.equal(mask, steps[1].masks['context'][:, 0])
+    assert torch.equal(second.label[mask], selected[mask])
+    assert (first.label[mask] != selected[mask]).any(), 'the prior overrules some'
+    assert torch.equal(first.label[~mask], second.label[~mask])
+    assert torch.equal(first.weight, second.weight)
+    assert torch.equal(first.significance, second.significance)
+    with pytest.raises(TableError, match="Relabelled: mask='classes' must name a ContextMask"):
+        camix(views=dict(views, relabelled=dict(type='Relabelled', mask='classes')))
 
 
 def test_bad_groups():

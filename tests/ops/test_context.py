@@ -116,6 +116,34 @@ def test_modulated_label_is_the_arg_max_of_the_product(dtype):
     assert torch.equal(modulate(probs, prior[:1]), modulate(probs, prior[0]))
 
 
+def test_prior_that_acts_only_on_unsure_pixels():
+    rng = torch.Generator().manual_seed(3)
+    probs = (3 * torch.randn(2, 4, 16, 16, generator=rng)).softmax(1)
+    prior = torch.rand(4, 16, 16, generator=rng) ** 4
+    sure, own, product = probs.amax(1) >= 0.6, probs.argmax(1), modulate(probs, prior)
+    assert sure.any()
+    assert (product[sure] != own[sure]).any()
+    label = modulate(probs, prior, below=0.6)
+    assert torch.equal(label[sure], own[sure])
+    assert torch.equal(label[~sure], product[~sure])
+    assert torch.equal(modulate(probs, prior, below=1.1), product)
+    _, used = contextual_mask(probs, prior, None, below=0.6)
+    assert torch.equal(used, label)
+
+
+def test_classes_drawn_from_the_prediction_without_prior():
+    """The prior removes class 1 from the label; drawn with it, class 0 or 2 is one of two instead of one of three."""
+    probs = torch.tensor([[0.8, 0.1, 0.1], [0.4, 0.5, 0.1], [0.1, 0.1, 0.8]]).T.view(1, 3, 1, 3).expand(1, 3, 8, 3)
+    prior = torch.tensor([1.0, 0.1, 1.0]).view(3, 1, 1).expand(3, 8, 3)
+    rng, shares = torch.Generator().manual_seed(0), {}
+    for draw in ('modulated', 'own'):
+        masks = [contextual_mask(probs, prior, None, rng, ratio=0.3, draw=draw) for _ in range(200)]
+        assert all(torch.equal(label[0, 0], torch.tensor([0, 0, 2])) for _, label in masks)
+        shares[draw] = sum(bool(mask.any()) for mask, _ in masks) / 200
+    assert shares['modulated'] == 1
+    assert 0.55 < shares['own'] < 0.78, 'a third of the draws takes the class that no pixel of the label has'
+
+
 def test_prior_of_another_size_is_refused():
     with pytest.raises(ValueError, match='crop_prior'):
         modulate(torch.rand(1, 4, 3, 5), torch.rand(4, 1, 1))
