@@ -28,7 +28,7 @@ from mmseg_camix import cli
 from mmseg_camix.engine.hooks.record_hook import read_record
 
 from .suites import DATA_ROOT, Results, Run, Suite, load_suite, runs_of
-from .tables import class_table, collect, missing_runs, plot_curves, replace_section, summary_table
+from .tables import class_table, collect, missing_runs, plot_classes, plot_curves, replace_section, summary_table
 
 TOOLS = Path(__file__).parents[1] / 'tools'
 
@@ -135,8 +135,11 @@ def main() -> int:
     if not entries:
         raise SystemExit(f'{args.suite}: no row has a result yet')
     plot_curves(entries, folder / f'{name}.png', title)
+    bars = f'{name}_classes.png'
+    if suite.page != 'benchmark.md':  # nineteen classes are too many for bars
+        plot_classes(entries, folder / bars, title)
     parts = [summary_table(entries), missing_runs(runs, results), f'![{title}](benchmark/{name}.png)',
-             class_table(entries)]
+             class_table(entries), f'![IoU of each class](benchmark/{bars})' if (folder / bars).is_file() else '']
     replace_section(args.docs / suite.page, name, '\n\n'.join(part for part in parts if part))
     print(parts[0])
     return failed

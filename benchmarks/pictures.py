@@ -3,6 +3,7 @@
 mixes         source, target, DACS's mix and CAMix's mix, with their labels; white lines enclose what was pasted
 significance  target crops at several checkpoints of one training: dropped pixels in red, below them the entropy
 patches       DSP's templates, long-tail pixels, patches and both pastes
+predictions   validation images, ground truth, and the prediction of each checkpoint (source only, adapted, ...)
 
 Colour jitter and blur are left out.
 
@@ -10,6 +11,7 @@ examples:
   python -m benchmarks.pictures mixes configs/camix/mini_gta2cs_tiny.py CHECKPOINT --out docs/images/mixes.png
   python -m benchmarks.pictures significance configs/camix/mini_gta2cs_tiny.py iter_300.pth iter_1200.pth
   python -m benchmarks.pictures patches configs/dsp/mini_gta2cs_tiny.py --start 3
+  python -m benchmarks.pictures predictions CONFIG SOURCE_ONLY.pth DACS.pth --cfg-options data_root=data/camvid
 """
 
 from __future__ import annotations
@@ -23,14 +25,27 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+from mmseg.registry import DATASETS
 from torch import Tensor, nn
 
 from mmseg_camix import cli
 from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.models.step import Step
-from mmseg_camix.visualization.sheets import colourise, denormalise, grid, outline, resize, tint, write_png
+from mmseg_camix.visualization.sheets import (
+    colourise,
+    comparison,
+    denormalise,
+    grid,
+    outline,
+    resize,
+    tint,
+    write_png,
+)
+from mmseg_camix_tools.export.plain import plain_network
 
 from .timing import Training
 
@@ -149,12 +164,36 @@ def draw_patches(cfg: Config, path: Path, count: int = 4, width: int = 288, star
     write_png(path, grid(columns))
 
 
+def draw_predictions(cfg: Config, checkpoints: Sequence[str], path: Path, count: int = 4, width: int = 240,
+                     start: int = 0) -> None:
+    """Write a picture of `count` validation images, evenly spread from `start`, with ground truth and predictions.
+
+    Of each checkpoint, the network is drawn with which its method is tested.
+    """
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    info = dataset.metainfo
+    samples = [dataset[int(index)] for index in np.linspace(start, len(dataset) - 1, count)]
+    labels = {'ground truth': [sample['data_samples'].gt_sem_seg.data[0].numpy() for sample in samples]}
+    for checkpoint in checkpoints:
+        network = plain_network(read_checkpoint(str(checkpoint)), choice='tested', source=str(checkpoint))
+        model, title = network.build(), f'{network.origin["method"] or "segmentor"}, {network.name}'
+        title += f'\n{Path(checkpoint).parent.name}' if title in labels else ''
+        labels[title] = [model.test_step(pseudo_collate([copy.deepcopy(sample)]))[0].pred_sem_seg.data[0].numpy()
+                         for sample in samples]
+    images = [sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1] for sample in samples]
+    names = [(name, tuple(colour)) for name, colour in zip(info['classes'], info['palette'])]
+    write_png(path, grid(comparison(images, labels, info['palette'], width), names))
+
+
 def parse_args() -> argparse.Namespace:
     """Arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('picture', choices=['mixes', 'significance', 'patches'])
-    parser.add_argument('config', help='config of a CAMix training (mixes, significance) or of a DSP training')
-    parser.add_argument('checkpoints', nargs='*', help='trained weights: one for mixes, several for significance')
+    parser.add_argument('picture', choices=['mixes', 'significance', 'patches', 'predictions'])
+    parser.add_argument('config', help='config of a CAMix training (mixes, significance), of a DSP training, or of any '
+                                       '(predictions)')
+    parser.add_argument('checkpoints', nargs='*', help='trained weights: one for mixes, several for significance '
+                                                               'and predictions')
     parser.add_argument('--out', type=Path, help='picture to write (default: <picture>.png)')
     parser.add_argument('--count', type=int, default=4, help='rows (default: %(default)s)')
     parser.add_argument('--start', type=int, default=0, help='batches to skip (default: %(default)s)')
@@ -174,13 +213,15 @@ def main() -> None:
     args = parse_args()
     MMLogger.get_instance('mmengine', log_level='WARNING')
     cfg = load_config(args.config, args.cfg_options)
-    method = 'DSP' if args.picture == 'patches' else 'CAMix'
+    method = dict(patches='DSP', predictions=cfg.model.type).get(args.picture, 'CAMix')
     if cfg.model.type != method:
         raise SystemExit(f'{args.config}: {args.picture} needs a config of {method}, not of {cfg.model.type}')
     if args.picture == 'mixes':
         draw_mixes(cfg, next(iter(args.checkpoints), None), args.out, args.count, args.width, args.start)
     elif args.picture == 'significance':
         print('\n'.join(draw_significance(cfg, args.checkpoints, args.out, args.count, args.width, args.start)))
+    elif args.picture == 'predictions':
+        draw_predictions(cfg, args.checkpoints, args.out, args.count, args.width, args.start)
     else:
         draw_patches(cfg, args.out, args.count, args.width, args.start)
     print(f'wrote {args.out}')

@@ -119,3 +119,24 @@ def plot_curves(entries: Entries, path: Path, title: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.set_dpi(110)
     FigureCanvasAgg(figure).print_png(path)
+
+
+def plot_classes(entries: Entries, path: Path, title: str) -> None:
+    """Plot the student's IoU of each class as bars, mean of the seeds, one colour per plotted row."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(12, 4.5), layout='constrained')
+    axes = figure.subplots()
+    rows = [(row, seeds) for row, seeds in entries if row.curve]
+    names = [key.removeprefix('student/IoU.') for key in rows[0][1][0]['metrics'] if key.startswith('student/IoU.')]
+    for index, (row, seeds) in enumerate(rows):
+        places = [place + 0.85 * (index + 0.5) / len(rows) for place in range(len(names))]
+        axes.bar(places, [mean(_values(seeds, f'student/IoU.{name}') or [0]) for name in names], 0.85 / len(rows),
+                 label=row.name, color=f'C{index % 10}', alpha=1 if index < 10 else 0.5)
+    axes.set_xticks([place + 0.425 for place in range(len(names))], names)
+    axes.set(title=title, ylabel='IoU of the student (%)')
+    axes.grid(axis='y', alpha=0.3)
+    figure.legend(loc='outside right upper', fontsize=8)
+    figure.set_dpi(110)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure).print_png(path)

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from mmseg_camix.engine.config import move_data_root
 from mmseg_camix.engine.hooks.record_hook import read_record
-from mmseg_camix.visualization.sheets import colourise, grid, resize, write_png
+from mmseg_camix.visualization.sheets import comparison, grid, write_png
 
 TOOLS = Path(__file__).parent
 CONFIGS = {
@@ -160,11 +160,8 @@ def draw_comparison(networks: dict[str, tuple[str, Path]], data_root: Path, path
     samples = [dataset[int(index)] for index in np.linspace(0, len(dataset) - 1, count)]
     labels = {'ground truth': [sample['data_samples'].gt_sem_seg.data[0].numpy() for sample in samples]}
     labels.update({title: predict(config, checkpoint, samples) for title, (config, checkpoint) in networks.items()})
-    columns = {'target image': [resize(sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1], width)
-                                for sample in samples]}
-    columns.update({title: [resize(colourise(label, dataset.metainfo['palette']), width, smooth=False)
-                            for label in maps] for title, maps in labels.items()})
-    write_png(path, grid(columns))
+    images = [sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1] for sample in samples]
+    write_png(path, grid(comparison(images, labels, dataset.metainfo['palette'], width)))
 
 
 if __name__ == '__main__':

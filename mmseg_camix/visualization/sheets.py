@@ -64,6 +64,14 @@ class Sheet:
         return np.asarray(page)
 
 
+def comparison(images: Sequence[np.ndarray], labels: Mapping[str, Sequence[np.ndarray]],
+               palette: Sequence[Sequence[int]], width: int) -> dict[str, list[np.ndarray]]:
+    """Columns of a :func:`grid`: the images, and for each title the label maps (H, W) of all images in colours."""
+    maps = {title: [resize(colourise(label, palette), width, smooth=False) for label in column]
+            for title, column in labels.items()}
+    return {'target image': [resize(image, width) for image in images], **maps}
+
+
 def grid(columns: Mapping[str, Sequence[np.ndarray | None]], legend: Iterable[tuple[str, Colour]] = ()) -> np.ndarray:
     """A sheet of columns of tiles of one width, each below its title.
 

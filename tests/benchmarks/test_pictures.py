@@ -52,6 +52,28 @@ def test_mixes_show_pixels_of_both_domains(camix, tmp_path, columns, monkeypatch
         assert all((mix[0] == donor[0]).all(-1).any() for donor in (source, target))
 
 
+def test_predictions_of_checkpoints_beside_the_ground_truth(camix, tmp_path, columns):
+    camix.model.segmentor = load_config(str(ROOT / 'configs/_base_/models/resnet_mini.py')).model
+    for index in (1, 2):
+        (tmp_path / f'run{index}').mkdir()
+    files = [checkpoint(camix, tmp_path / f'run{index}/w.pth', index) for index in (1, 2)]
+    for file in files:
+        torch.save(dict(torch.load(file), meta=dict(iter=1, cfg=camix.pretty_text)), file)
+    pictures.draw_predictions(camix, files, tmp_path / 'p.png', count=2, width=64)
+    assert list(columns) == ['target image', 'ground truth', 'CAMix, teacher', 'CAMix, teacher\nrun2']
+    dataset = DATASETS.build(camix.val_dataloader.dataset)
+    for row, index in enumerate((0, len(dataset) - 1)):
+        sample = dataset[index]
+        np.testing.assert_array_equal(columns['target image'][row], sample['inputs'].permute(1, 2, 0)[..., [2, 1, 0]])
+        label = sample['data_samples'].gt_sem_seg.data[0].numpy()
+        palette = np.array([*dataset.metainfo['palette'], *[(0, 0, 0)] * 237])
+        valid = label < 19
+        np.testing.assert_array_equal(columns['ground truth'][row][valid], palette[label][valid])
+    first, second = list(columns.values())[2:]
+    assert not np.array_equal(first, second)
+    assert (tmp_path / 'p.png').is_file()
+
+
 def test_significance_at_the_checkpoints_iterations(camix, tmp_path, columns):
     camix.model.pseudo_labels = dict(significance=dict(passes=2, form='official', bound='classes'))
     files = [checkpoint(camix, tmp_path / f'iter_{i}.pth', i) for i in (2, 10)]

@@ -6,7 +6,16 @@ import cv2
 import pytest
 
 from benchmarks.suites import Results, Row, Run
-from benchmarks.tables import class_table, collect, missing_runs, plot_curves, replace_section, spread, summary_table
+from benchmarks.tables import (
+    class_table,
+    collect,
+    missing_runs,
+    plot_classes,
+    plot_curves,
+    replace_section,
+    spread,
+    summary_table,
+)
 
 
 @pytest.fixture
@@ -70,11 +79,12 @@ def test_sections_are_replaced(tmp_path):
         replace_section(path, 'three', 'x')
 
 
-def test_plot(made_up, tmp_path):
+@pytest.mark.parametrize('plot', [plot_curves, plot_classes])
+def test_plot(made_up, tmp_path, plot):
     entries = collect(*made_up)
-    plot_curves(entries, tmp_path / 'new/plot.png', 'Title')
+    plot(entries, tmp_path / 'new/plot.png', 'Title')
     without = [(replace(row, curve=row.name != 'DACS'), seeds) for row, seeds in entries]
-    plot_curves(without, tmp_path / 'p.png', 'Title')
+    plot(without, tmp_path / 'p.png', 'Title')
     full, reduced = (cv2.imread(str(tmp_path / name)) for name in ('new/plot.png', 'p.png'))
     assert min(full.shape[:2]) > 300
     assert full.std() > 1
