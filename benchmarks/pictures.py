@@ -178,7 +178,8 @@ def draw_predictions(cfg: Config, checkpoints: Sequence[str], path: Path, count:
     for checkpoint in checkpoints:
         network = plain_network(read_checkpoint(str(checkpoint)), choice='tested', source=str(checkpoint))
         model, title = network.build(), f'{network.origin["method"] or "segmentor"}, {network.name}'
-        title += f'\n{Path(checkpoint).parent.name}' if title in labels else ''
+        if title in labels:
+            title += f'\n{Path(checkpoint).parent.name}/{Path(checkpoint).stem}'
         labels[title] = [model.test_step(pseudo_collate([copy.deepcopy(sample)]))[0].pred_sem_seg.data[0].numpy()
                          for sample in samples]
     images = [sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1] for sample in samples]

@@ -1,6 +1,6 @@
-# DAFormer on photographs, CamVid by day -> dusk, with its distance to the features of ImageNet. All rows of the crop
-# have labels: CamVid's camera does not record the bonnet. The teacher is that of the other methods, because one with
-# alpha .999 averages over more iterations than this training has.
+# DAFormer on photographs, CamVid by day -> dusk, with its distance to the features of ImageNet. No rows of the crop
+# are ignored: crops lie anywhere in the image, whose bonnet covers few rows. The teacher is that of the other methods,
+# because one with alpha .999 averages over more iterations than this training has.
 _base_ = [
     '../_base_/models/lite_segformer.py',
     '../_base_/datasets/day2dusk.py',

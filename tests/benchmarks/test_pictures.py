@@ -60,7 +60,7 @@ def test_predictions_of_checkpoints_beside_the_ground_truth(camix, tmp_path, col
     for file in files:
         torch.save(dict(torch.load(file), meta=dict(iter=1, cfg=camix.pretty_text)), file)
     pictures.draw_predictions(camix, files, tmp_path / 'p.png', count=2, width=64)
-    assert list(columns) == ['target image', 'ground truth', 'CAMix, teacher', 'CAMix, teacher\nrun2']
+    assert list(columns) == ['target image', 'ground truth', 'CAMix, teacher', 'CAMix, teacher\nrun2/w']
     dataset = DATASETS.build(camix.val_dataloader.dataset)
     for row, index in enumerate((0, len(dataset) - 1)):
         sample = dataset[index]
