@@ -43,7 +43,8 @@ def _read(file: Path, logs: Logs) -> None:
         for line in lines:
             entry = ENTRY.match(line)
             if entry is None:
-                warning = warning and (warning + line)[:LONGEST]
+                if warning and line[0].isspace() and line.strip():  # other lines belong to mmengine's own dumps
+                    warning = (warning + line)[:LONGEST]
                 if fact := FACT.match(line):
                     logs.facts[fact[1]] = fact[2].strip()
                 continue

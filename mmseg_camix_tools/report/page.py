@@ -93,7 +93,8 @@ class Report:
         self.training = adapted[self.name]
         unadapted = [name for name, training in trainings.items() if not training.is_adapted and name != self.name]
         self.baseline = unadapted[0] if unadapted else None
-        self.given = baseline is not None
+        recorded = baseline and self.baseline and baseline.resolve().parent == trainings[self.baseline].folder.resolve()
+        self.given = baseline is not None and not recorded
         self.networks = list(self._networks(baseline))
         self.examination = self._examine(target, device) if images else None
         if not images:
@@ -107,13 +108,14 @@ class Report:
             return
         after, first = files.pop(self.name), self.training.checkpoints[0]
         if baseline is not None:
-            yield Network('before', baseline)
+            yield Network(self.baseline if self.baseline and not self.given else 'before', baseline)
         elif self.baseline in files:
-            yield Network(self.baseline, files.pop(self.baseline))
+            yield Network(self.baseline, files[self.baseline])
         elif first != after:
             yield Network(f'iteration {iteration_of(first)}', first)
         for name, file in files.items():
-            yield Network(name, file)
+            if self.given or name != self.baseline:
+                yield Network(name, file)
         yield Network(self.name, after)
 
     def _examine(self, target: Path | None, device: str | None) -> Examination | None:

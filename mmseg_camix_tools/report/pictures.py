@@ -73,5 +73,5 @@ def places(label: np.ndarray, classes: Sequence[str]) -> Iterator[tuple[int, int
         distance = cv2.distanceTransform(inside, cv2.DIST_L2, 3)[1:-1, 1:-1]
         y, x = np.unravel_index(int(distance.argmax()), distance.shape)
         if distance[y, x] >= 8:
-            half = text_width(classes[index], NAME, bold=True) // 2 + 2
+            half = text_width(classes[index], NAME, bold=True) // 2 + 8
             yield index, int(np.clip(x, half, label.shape[1] - half)), int(y)

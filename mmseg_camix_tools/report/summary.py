@@ -56,7 +56,7 @@ class Comparison:
         numbers = f'{self.measure} {self.text(self.before)} → {self.text(self.after)}'
         if self.measure != 'mIoU':
             change = 'rises' if self.gain > 0 else 'falls'
-            return f'Without labels: the score {numbers} {change}. It is an estimate, not a measurement of quality.'
+            return f'Without labels: {numbers}, the score {change}. It is an estimate, not a measurement of quality.'
         return {'better': f'Better: {numbers}.', 'worse': f'Worse: {numbers}. Use the network before adaptation.',
                 'unclear': f'No clear difference: {numbers}. Seeds alone change mIoU by one or two points.'}[self.word]
 
@@ -85,10 +85,8 @@ def compare(baseline: Training | None, training: Training, examination: Examinat
         return Comparison('mIoU', None, after, 'All validation images. Give the work folder of a source-only training '
                                                'too, or --baseline CHECKPOINT.')
     if score is not None:
-        before = baseline.result.get(score) if baseline is not None else training.validations[0].get(score)
-        where = 'the network before adaptation' if baseline is not None else 'the first validation'
-        return Comparison(score.removeprefix(SCORE), before, result[score],
-                          f'No target labels: a score of predictions on unlabelled images; before: {where}.')
+        return Comparison(score.removeprefix(SCORE), baseline and baseline.result.get(score), result[score],
+                          'No target labels: a score of predictions on unlabelled images.')
     return Comparison('mIoU', None, None, 'The training recorded neither mIoU (the target has no labels) nor a score '
                                           'without labels.')
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -95,14 +96,14 @@ def test_every_picture_has_a_text(page):
 
 @pytest.mark.parametrize(('kept', 'message'), [
     ('log', 'Nothing to compare with'), ('config', 'no logged steps, no validations'), ('metrics', 'no log files'),
-    ('checkpoint', 'no logged steps'), ('scores', 'the score entropy -0.9 → -0.5 rises')])
+    ('checkpoint', 'no logged steps'), ('scores', 'infomax 0.5 after adaptation. Nothing to compare')])
 def test_half_empty_folders(tmp_path, world, kept, message):
     folder = tmp_path / 'run'
     if kept == 'log':
         write_run(folder, lines=[step(1), step(2)], log='x')
     elif kept == 'scores':
-        write_run(folder, lines=[validation(1, **{'unsupervised/entropy': -0.9}),
-                                 validation(2, **{'unsupervised/entropy': -0.5})], log='x')
+        write_run(folder, lines=[validation(1, **{'unsupervised/infomax': 0.9}),
+                                 validation(2, **{'unsupervised/a': 1, 'unsupervised/infomax': 0.5})], log='x')
     else:
         write_training(folder, world, network=kept == 'checkpoint')
         for file in folder.rglob('*.*'):
@@ -142,6 +143,27 @@ def test_wrong_arguments_give_one_line(folders, tmp_path, monkeypatch, arguments
 def test_verdicts(measure, before, after, word):
     assert Comparison(measure, before, after, '').word == word
     assert Comparison(measure, before, after, '').verdict
+
+
+@pytest.mark.parametrize(('score', 'message'), [(0.25, 'infomax 0.25 → 0.5, the score rises'),
+                                                (0.75, 'infomax 0.75 → 0.5, the score falls')])
+def test_scores_without_labels_beside_an_unadapted_training(tmp_path, world, score, message):
+    folders = [write_training(tmp_path / name, world, method, network=False)
+               for name, method in (('a', 'SourceOnly'), ('b', 'DACS'))]
+    for folder, value in zip(folders, (score, 0.5)):
+        (folder / 'metrics.json').unlink()
+        write_run(folder, lines=[validation(7, **{'unsupervised/infomax': value})])
+    assert message in Page(write_report(folders, tmp_path / 'out.html', images=1)).text
+
+
+def test_the_network_before_adaptation(folders, tmp_path):
+    source, adapted = folders
+    elsewhere = shutil.copy(source / 'iter_7.pth', tmp_path / 'given.pth')
+    for baseline, verdict, tag in ((source / 'iter_7.pth', 'Better: mIoU 20.0 → 40.0', 'SourceOnly'),
+                                   (elsewhere, 'labelled target images; before: the given checkpoint', 'before')):
+        page = Page(write_report(folders, tmp_path / 'out.html', images=1, baseline=baseline))
+        assert verdict in page.text
+        assert page.all('input')[0]['data-left'] == tag
 
 
 def test_charts_say_their_numbers():
