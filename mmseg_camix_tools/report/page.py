@@ -203,9 +203,10 @@ class Report:
             return None
         before = self.titles[0] if self.networks and self.titles[0] in columns else self.baseline
         order = [name for name in columns if name not in (before, self.name)]
-        order = [*([before] if before in columns and before != self.name else []), *order, self.name]
+        pair = before in columns and before != self.name
+        order = [*([before] if pair else []), self.name, *order]
         classes = list(dict.fromkeys(name for column in columns.values() for name in column))
-        return dict(basis=basis, titles=order, rows=[
+        return dict(basis=basis, pair=pair, titles=order, rows=[
             (name, [_finite(columns[title].get(name)) for title in order]) for name in classes])
 
     def _confusion(self) -> dict[str, Any] | None:

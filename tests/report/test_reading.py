@@ -9,7 +9,8 @@ from tests.report.work_dirs import ENVIRONMENT, HEAD, step, validation, write_ru
 
 def test_facts_of_logs(tmp_path):
     (tmp_path / 'a.log').write_text(
-        HEAD.format(0, 'INFO', '\n' + ENVIRONMENT) + HEAD.format(1, 'WARNING', 'old\n  since long\nName of parameter - value')
+        HEAD.format(0, 'INFO', '\n' + ENVIRONMENT)
+        + HEAD.format(1, 'WARNING', 'old\n  since long\nName of parameter - value')
         + HEAD.format(5, 'INFO', 'Command (mmseg_camix 1.0): python train.py \'a b\'')
         + HEAD.format(6, 'INFO', 'Iter(train) [1/2]') + HEAD.format(7, 'WARNING', 'slow') * 2
         + HEAD.format(10, 'ERROR', 'full'))
