@@ -33,7 +33,7 @@ def draw_box(size: Size, box_size: Size, multiple: int, generator: torch.Generat
         size: of the image, at least `box_size`.
         generator: on the host, because slices need plain numbers; None takes torch's default.
     """
-    top, left = (multiple * int(torch.randint((whole - part) // multiple + 1, (), generator=generator))
+    top, left = (multiple * torch.randint((whole - part) // multiple + 1, (1,), generator=generator).tolist()[0]
                  for whole, part in zip(size, box_size))
     return Box(top, left, top + box_size[0], left + box_size[1])
 

@@ -11,6 +11,7 @@ from mmseg_camix.models.adapter import UnsupportedSegmentorError
 from mmseg_camix.models.building import TableError
 from mmseg_camix.ops.boxes import Box
 from tests.ops.test_scale_fusion import fused_by_hand
+from tests.sync_counter import no_sync
 
 from . import dsp_tiny, tiny
 
@@ -158,6 +159,16 @@ def test_places_follow_from_the_step():
     assert len({tuple(step.values()) for step in drawn}) > 1
     assert any(len(set(step.values())) > 1 for step in drawn), 'each view has its own place'
     assert not any(corner % 4 for step in drawn for box in step.values() for corner in box)
+
+
+def test_a_step_does_not_wait_for_the_device(monkeypatch):
+    """The place is drawn on the host. (mmseg's accuracy, which is logged, waits.)"""
+    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy', lambda score, *_, **__: score.new_zeros(1))
+    model = tiny.method('MIC', hrda(), **MIC, **QUIET)
+    data = model.data_preprocessor(tiny.batch(), True)
+    model.loss(**data)  # creates generators
+    with no_sync():
+        model.loss(**data)
 
 
 METHODS = dict(
