@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mmseg_camix.type_names import type_name
-
 from ..export.metainfo import mapping
 from .examine import Examination
-from .training import SCORE, Training
+from .training import SCORE, Training, name_of
 
 # Points of mIoU; trainings that differ in their seeds alone differ by one or two.
 CLEAR = 2.0
@@ -107,7 +105,7 @@ def facts(training: Training) -> dict[str, str]:
         'Source': _dataset(source), 'Target': _dataset(target), 'Validation': _dataset(validation),
         'Iterations': f'{last:,.0f}' + (f' of {total:,}' if isinstance(total, int) and total != last else ''),
         'Batch': _batch(loader.get('batch_size'), config.get('crop_size')),
-        'Optimiser': f'{type_name(optimizer)}, rate {optimizer.get("lr")}' if 'type' in optimizer else '',
+        'Optimiser': f'{name_of(optimizer)}, rate {optimizer.get("lr")}' if optimizer else '',
         'Initial weights': str(config.get('load_from') or ''), 'Seed': logs.facts.get('seed', ''),
         'Duration': duration(logs.seconds) if logs.seconds else '',
         'Time of an iteration': f'{np.median(times):.3g} s (median)' if times else '',
@@ -124,17 +122,15 @@ def _batch(size: Any, crop: Any) -> str:
 
 def _network(segmentor: Any) -> str:
     parts = [mapping(mapping(segmentor).get(key)) for key in ('backbone', 'decode_head')]
-    return ', '.join('-'.join([type_name(part), *(str(part[key]) for key in ('depth', 'model_name') if key in part)])
-                     for part in parts if 'type' in part)
+    return ', '.join('-'.join([name_of(part), *(str(part[key]) for key in ('depth', 'model_name') if key in part)])
+                     for part in parts if part)
 
 
 def _dataset(given: Any) -> str:
     while isinstance(given, Mapping) and isinstance(given.get('dataset'), Mapping):
         given = given['dataset']
-    if not isinstance(given, Mapping) or 'type' not in given:
-        return ''
-    name = type_name(given).removesuffix('Dataset').removeprefix('Raw')
-    return f'{name} ({given["data_root"]})' if given.get('data_root') else name
+    name, root = name_of(given).removesuffix('Dataset').removeprefix('Raw'), mapping(given).get('data_root')
+    return f'{name} ({root})' if root else name
 
 
 def duration(seconds: float) -> str:

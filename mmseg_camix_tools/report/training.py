@@ -53,8 +53,7 @@ class Training:
     @property
     def method(self) -> str:
         """Registered name of the model."""
-        model = self.config.get('model')
-        return type_name(model) if isinstance(model, Mapping) and 'type' in model else 'unknown method'
+        return name_of(self.config.get('model')) or 'unknown method'
 
     @property
     def is_adapted(self) -> bool:
@@ -111,6 +110,12 @@ def read_training(folder: Path) -> Training:
     if not (logs or training.config or training.validations or training.checkpoints):
         raise ReportError(f'{folder}: not the work folder of a training: it has no log, config, metrics or checkpoint')
     return training
+
+
+def name_of(part: Any) -> str:
+    """The type of a part of a config, '' where there is none."""
+    kind = part.get('type') if isinstance(part, Mapping) else None
+    return type_name(kind) if isinstance(kind, str) else ''
 
 
 def iteration_of(file: Path) -> int:

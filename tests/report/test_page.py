@@ -166,6 +166,16 @@ def test_the_network_before_adaptation(folders, tmp_path):
         assert page.all('input')[0]['data-left'] == tag
 
 
+@pytest.mark.parametrize('text', [
+    'model = 3', 'model = dict(type=3)', "model = dict(segmentor=dict(backbone=[1], decode_head=dict(type=2)))",
+    'train_dataloader = [1]', 'train_dataloader = dict(dataset=dict(source=7, target=dict(type=2, data_root=1)))',
+    "optim_wrapper = 'x'", 'val_dataloader = dict(dataset=dict(dataset=4))', 'train_cfg = dict(max_iters=[1])'])
+def test_odd_configs(tmp_path, text):
+    run = write_run(tmp_path / 'run', lines=[step(1)], log='x')
+    (run / 'vis_data/config.py').write_text(text)
+    assert 'What was trained on what' in Page(write_report([tmp_path / 'run'], tmp_path / 'out.html')).text
+
+
 def test_charts_say_their_numbers():
     chart = curves('loss', dict(a=([1, 2, 3], [4.0, 1.0, 2.0]), b=([], []), c=([1], [7.0])))
     assert chart.alt == 'loss. a: from 4 to 2, between 1 and 4. c: 7.'
