@@ -115,6 +115,7 @@ class HRDAEncoderDecoder(EncoderDecoder):
     """
 
     draws_crops = True
+    preferred_backward = 'each'  # a view takes the memory of two
     decode_head: Any
 
     def __init__(self, backbone: dict[str, Any], decode_head: dict[str, Any],

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mmseg_camix.ops.context import META_GROUPS, close_over, contextual_mask, modulate, relation_matrix
+from mmseg_camix.ops.context import META_GROUPS, close_over, contextual_mask, modulate, most_likely, relation_matrix
 from tests.devices import DEVICES, seeded
 from tests.sync_counter import no_sync
 
@@ -142,6 +142,14 @@ def test_classes_drawn_from_the_prediction_without_prior():
         shares[draw] = sum(bool(mask.any()) for mask, _ in masks) / 200
     assert shares['modulated'] == 1
     assert 0.55 < shares['own'] < 0.78, 'a third of the draws takes the class that no pixel of the label has'
+
+
+def test_the_first_of_equal_scores_wins():
+    """As with `argmax`, on integers that are often equal."""
+    scores = torch.randint(3, (2, 19, 8, 8), generator=torch.Generator().manual_seed(0)).float()
+    assert torch.equal(most_likely(scores), scores.argmax(1))
+    first = [scores[0, :, 0, i].tolist().index(max(scores[0, :, 0, i].tolist())) for i in range(8)]
+    assert most_likely(scores)[0, 0].tolist() == first
 
 
 def test_prior_of_another_size_is_refused():
