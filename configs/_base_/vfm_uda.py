@@ -2,7 +2,7 @@
 # strongly augmented, target images weakly augmented before the mixing, a masked target with dropped tokens, and the
 # distillation of a frozen DINOv2. Any method with a view `mixed` takes them. Differs from the released code:
 #   - tokens are dropped, where the code blanks blocks of 64 pixels (see DroppedTokens);
-#   - mixing and distillation share the weak augmentation of the target;
+#   - mixing and distillation share the weak augmentation of the target; each image is flipped by its own draw;
 #   - the teacher predicts each image once, in the code also its mirror image, whose prediction is averaged.
 _weak = dict(
     jitter=dict(brightness=32 / 255, contrast=0.5, saturation=0.5, hue=18 / 360), jitter_probability=0.9,
