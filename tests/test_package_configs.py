@@ -42,11 +42,11 @@ def test_a_config_by_name_has_the_work_dir_of_its_path():
 
 
 def test_mistyped_names(tmp_path):
-    message = "no config mmseg_camix::camix/gta2cs.py; did you mean 'camix/gta2cs_daformer.py'?"
+    message = "no config mmseg_camix::camix/gta2cs_daforme.py; did you mean 'camix/gta2cs_daformer.py'?"
     with pytest.raises(ValueError, match='camix/gta2cs') as error:
-        load_config('mmseg_camix::camix/gta2cs.py')
+        load_config('mmseg_camix::camix/gta2cs_daforme.py')
     assert message in str(error.value)
-    (tmp_path / 'own.py').write_text("_base_ = 'mmseg_camix::camix/gta2cs.py'\n")
+    (tmp_path / 'own.py').write_text("_base_ = 'mmseg_camix::camix/gta2cs_daforme.py'\n")
     with pytest.raises(ConfigError) as error:
         load_config(str(tmp_path / 'own.py'))
     assert 'own.py cannot be read' in str(error.value)
