@@ -37,5 +37,4 @@ model = dict(
     # The borders of the image, not of the crop: 30 and 240 rows, 30 columns of 2048x1024.
     pseudo_labels=dict(
         margins=dict(top=30 / 1024, bottom=240 / 1024, left=30 / 2048, right=30 / 2048)),
-    teacher=dict(alpha=0.99),
-    backward='each')
+    teacher=dict(alpha=0.99))

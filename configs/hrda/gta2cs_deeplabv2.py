@@ -24,5 +24,4 @@ model = dict(
     segmentor=_base_.model,
     # The borders of the image, not of the crop: 30 and 240 rows, 30 columns of 2048x1024.
     pseudo_labels=dict(
-        ignore_top=0, ignore_bottom=0, margins=dict(top=30 / 1024, bottom=240 / 1024, left=30 / 2048, right=30 / 2048)),
-    backward='each')
+        ignore_top=0, ignore_bottom=0, margins=dict(top=30 / 1024, bottom=240 / 1024, left=30 / 2048, right=30 / 2048)))

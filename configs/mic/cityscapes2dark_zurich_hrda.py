@@ -27,5 +27,4 @@ model = dict(
     views=dict(masked=dict(augment=False)),
     objectives=dict(features=dict(type='FeatureDistance')),
     teacher=dict(alpha=0.999),
-    augment=dict(jitter=0.2),
-    backward='each')
+    augment=dict(jitter=0.2))

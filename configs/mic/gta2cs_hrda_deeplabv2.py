@@ -29,5 +29,4 @@ model = dict(
     pseudo_labels=dict(
         margins=dict(top=30 / 1024, bottom=240 / 1024, left=30 / 2048, right=30 / 2048)),
     teacher=dict(alpha=0.999),
-    augment=dict(jitter=0.2),
-    backward='each')
+    augment=dict(jitter=0.2))
