@@ -6,6 +6,7 @@ import torch
 from mmseg.registry import DATASETS
 
 from mmseg_camix.visualization import sheets
+from mmseg_camix_tools.processes import CommandError
 from tests.models import tiny
 from tests.world import SIZE, config
 from tools import demo
@@ -45,5 +46,5 @@ def test_a_training_is_followed_with_the_time_left(tmp_path, capsys):
 
 
 def test_a_failure_shows_the_end_of_the_log(tmp_path):
-    with pytest.raises(SystemExit, match='ends:\nthe reason'):
+    with pytest.raises(CommandError, match=r'the reason \(exit code 1; log: '):
         demo.run(['-c', "raise SystemExit('the reason')"], tmp_path / 'log.txt')

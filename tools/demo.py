@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import time
@@ -24,11 +23,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
-from tqdm import tqdm
 
+from mmseg_camix.cli import run as run_tool
 from mmseg_camix.engine.config import move_data_root
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.visualization.sheets import comparison, grid, write_png
+from mmseg_camix_tools.processes import run_logged
 
 TOOLS = Path(__file__).parent
 CONFIGS = {
@@ -37,7 +37,6 @@ CONFIGS = {
     'CAMix': 'configs/camix/mini_gta2cs_tiny.py',
 }
 PRIOR = Path('priors/gta.npz')
-ITERATION = re.compile(r'Iter\(train\) \[ *(\d+)/(\d+)\]')
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,30 +89,10 @@ def train(name: str, config: str, args: argparse.Namespace) -> Path:
 
 def run(command: list, log: Path | None = None, title: str = '') -> None:
     """Run a tool; with a log file, write its output there and show a progress bar of its iterations."""
-    command = [sys.executable, *map(str, command)]
     if log is None:
-        subprocess.run(command, check=True)
-        return
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open('w') as file, subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process:
-        follow(process, log, title)
-    if process.returncode:
-        sys.exit(f'{" ".join(command)} failed; {log} ends:\n' + '\n'.join(log.read_text().splitlines()[-15:]))
-
-
-def follow(process: subprocess.Popen, log: Path, title: str) -> None:
-    """Show the iterations in the log of a running training, with the time left, until it ends."""
-    running = True
-    with tqdm(desc=f'{title} (log: {log})', unit=' iterations') as bar:
-        while running:
-            time.sleep(0.5)
-            running = process.poll() is None
-            if progress := ITERATION.findall(log.read_text()):
-                iteration, total = map(int, progress[-1])
-                if bar.total is None:  # the time left follows from what this process trains, not from its start
-                    bar.reset(total)
-                    bar.initial = bar.n = bar.last_print_n = iteration
-                bar.update(iteration - bar.n)
+        subprocess.run([sys.executable, *map(str, command)], check=True)
+    else:
+        run_logged(command, log, f'{title} (log: {log})')
 
 
 def last_checkpoint(folder: Path) -> Path:
@@ -165,4 +144,4 @@ def draw_comparison(networks: dict[str, tuple[str, Path]], data_root: Path, path
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

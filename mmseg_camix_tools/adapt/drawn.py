@@ -1,0 +1,37 @@
+"""Without a config: drawn streets as the labelled source, and a small network with ImageNet weights."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import mmseg_camix
+from drawn_streets.writer import write_benchmark
+
+from .arguments import Request
+from .draft import image_sizes
+from .stages import claim_folder
+
+CONFIG = 'source_only/drawn2camvid_lite.py'
+IMAGES, ROWS = 500, 256  # rows of the drawings of Cityscapes; those of GTA are 640x360
+SIDE = 360  # to which the drawings are resized
+ASPECTS = (1.2, 2.0)  # to which they are squeezed at most
+
+
+def drawn_request(request: Request) -> Request:
+    """The request with the config of the drawn streets, which are drawn into the folder of results.
+
+    They are squeezed to the aspect of the target, on which their spatial prior is laid.
+    """
+    config = Path(mmseg_camix.__file__).parent / '.mim/configs' / CONFIG
+    source = 'train_dataloader.dataset.source'
+    aspect = min(max(median(width / height for height, width in image_sizes(request.target)), ASPECTS[0]), ASPECTS[1])
+    options = {f'{source}.data_root': str((request.out / 'drawn/gta').absolute()),
+               f'{source}.pipeline.2.scale': (round(SIDE * aspect), SIDE)}
+    return replace(request, config=str(config), options=options | (request.options or {}), drawn=True)
+
+
+def draw_source(request: Request) -> None:
+    """Draw the source, unless it is complete."""
+    claim_folder(request)
+    write_benchmark(request.out / 'drawn', ('gta',), train=IMAGES, val=0, height=ROWS, workers=os.cpu_count() or 1)

@@ -1,0 +1,254 @@
+"""The configs of an adaptation: the network on the source only, and the adapted one."""
+
+import copy
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmseg.registry import DATASETS, MODELS
+
+from mmseg_camix.datasets.encodings import CLASSES
+from mmseg_camix.engine.speed import apply_options
+from mmseg_camix.selection import RECOMMENDED
+from mmseg_camix.type_names import type_name
+
+from .draft import Draft, Size, plain_dataset, resize_to, spread
+
+VALIDATIONS = 6  # during the adaptation
+WARM_UP = 0.05  # share of the iterations, where the config has a warm-up
+CHECKPOINT_SECONDS = 120.0  # between two checkpoints, the most that a kill costs
+MAX_STRETCH = 1.25  # of aspects, within which CAMix's prior fits
+SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBatchNorm')
+# Entries that are copied from the user's config.
+KEPT = ('default_scope', 'env_cfg', 'vis_backends', 'visualizer', 'log_level', 'launcher')
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What fits the device: a size, and the time that a step of it takes."""
+
+    crop: Size
+    batch: int
+    seconds: dict[str, float]  # of an iteration: 'unadapted', 'adapted'; of an image: 'validation'
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long is trained, and what is evaluated."""
+
+    unadapted: int  # iterations on the source only; 0 where there is a checkpoint
+    adapted: int  # iterations of the adaptation
+    images: int  # target images of each validation
+
+
+def unadapted_config(draft: Draft, fit: Fit, plan: Plan, checkpoint: str | None) -> Config:
+    """The config of the network without adaptation."""
+    return _config(draft, fit, 'SourceOnly', {}, max(plan.unadapted, 1), plan, checkpoint, 'unadapted')
+
+
+def adapted_config(draft: Draft, fit: Fit, plan: Plan, method: str, checkpoint: str, prior: str | None) -> Config:
+    """The config of the adaptation, which starts from a checkpoint of the plain network."""
+    changes = {}
+    if method == 'CAMix':
+        groups = {} if draft.classes == CLASSES else dict(groups='auto' if prior else None)
+        changes = dict(masks=dict(context=dict(prior=prior, **groups)))
+    if draft.few:
+        given = MODELS.get(method).defaults.get('branches', ('source', 'target'))
+        changes.update(branches=[*given, 'few'], objectives=dict(few=dict(type='SupervisedLoss', view='few')))
+    return _config(draft, fit, method, changes, plan.adapted, plan, checkpoint, 'adapted')
+
+
+def _config(draft: Draft, fit: Fit, method: str, changes: dict, iterations: int, plan: Plan,
+            checkpoint: str | None, role: str) -> Config:
+    cfg = draft.cfg
+    every = max(1, math.ceil(iterations / VALIDATIONS))
+    saved = min(every, max(1, round(CHECKPOINT_SECONDS / fit.seconds[role])))
+    validated = role == 'adapted'
+    content = {key: copy.deepcopy(cfg[key]) for key in KEPT if key in cfg} | dict(
+        default_scope=cfg.get('default_scope', 'mmseg'), custom_imports=_imports(cfg),
+        crop_size=fit.crop,
+        model=dict(type=method, segmentor=_segmentor(draft, fit, checkpoint), **changes, **_acceleration(cfg)),
+        load_from=checkpoint, resume=False, randomness=dict(seed=0),
+        train_dataloader=dict(
+            batch_size=fit.batch, num_workers=_workers(cfg), persistent_workers=_workers(cfg) > 0,
+            sampler=dict(type='PairedSampler'), collate_fn=dict(type='branch_collate'),
+            dataset=dict(type='PairedDataset', **branches(draft, fit.crop, method))),
+        **_evaluation(draft, plan, validated),
+        optim_wrapper=copy.deepcopy(cfg.get('optim_wrapper') or _default_optimiser()),
+        param_scheduler=rescaled(cfg, iterations),
+        train_cfg=dict(type='ResumableTrainLoop', max_iters=iterations,
+                       val_interval=every if validated else iterations),
+        default_hooks=dict(
+            timer=dict(type='IterTimerHook'),
+            logger=dict(type='LoggerHook', interval=min(50, max(1, iterations // 20)), log_metric_by_epoch=False),
+            param_scheduler=dict(type='ParamSchedulerHook'),
+            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=saved, max_keep_ckpts=1,
+                            **(dict(save_best=score_of(draft), rule='greater') if validated else {})),
+            sampler_seed=dict(type='DistSamplerSeedHook'),
+            visualization=dict(type='SegVisualizationHook', draw=False)),
+        custom_hooks=[*_other_hooks(cfg), dict(type='UDAHook'), dict(type='DynamicThresholdHook'),
+                      dict(type='RecordMetricsHook')],
+        log_processor=dict(by_epoch=False))
+    config = Config(content)
+    _set_precision(config)
+    return config
+
+
+def _evaluation(draft: Draft, plan: Plan, validated: bool) -> dict[str, Any]:
+    """Loaders of target images; the unadapted network is scored as a test after its training."""
+    resize, load, at_resized = resize_to(draft.short_side), dict(type='LoadIdLabels'), \
+        dict(type='EvaluateAtResizedShape')
+    if draft.held_out:
+        dataset = dict(draft.few, test_mode=True, indices=draft.held_out, pipeline=[
+            dict(type='LoadImage'), load, resize, at_resized, dict(type='PackUDAInputs')])
+    else:
+        dataset = target_images(draft, [resize, at_resized], test_mode=True,
+                                indices=spread(target_count(draft), plan.images))
+    loader = dict(batch_size=1, num_workers=min(1, _workers(draft.cfg)),
+                  sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset)
+    evaluator = dict(type='SubsetIoUMetric') if draft.held_out else \
+        dict(type='UnsupervisedMetric', scores=[RECOMMENDED])
+    loop = dict(type='TeacherStudentValLoop')
+    return dict(
+        val_dataloader=loader if validated else None, val_evaluator=evaluator if validated else None,
+        val_cfg=loop if validated else None, test_dataloader=loader, test_evaluator=evaluator,
+        test_cfg=dict(type='TeacherStudentTestLoop'))
+
+
+def score_of(draft: Draft) -> str:
+    """The metric that compares checkpoints: mIoU where labelled target images are held out, else a score without."""
+    return 'mIoU' if draft.held_out else f'unsupervised/{RECOMMENDED}'
+
+
+# ------------------------------------------------------------------ data
+
+
+def branches(draft: Draft, crop: Size, method: str) -> dict[str, Any]:
+    """The data sets of a training by branch."""
+    varied = dict(type='RecordedRandomCrop', crop_size=crop, cat_max_ratio=0.75)
+    source = with_crop(draft.source, draft.source_size, varied)
+    crop_of_target = [resize_to(draft.short_side), dict(type='RecordedRandomCrop', crop_size=crop),
+                      dict(type='RandomFlip', prob=0.5)]
+    sets = dict(source=source, target=target_images(draft, crop_of_target))
+    if draft.few and method != 'SourceOnly':
+        trained = [index for index in range(draft.few_count) if index not in draft.held_out]
+        sets['few'] = dict(with_crop(draft.few, draft.source_size, varied), indices=trained)
+    if method == 'DSP':
+        sets['donor'] = copy.deepcopy(source)
+        sets['rare'] = dict(type='LongTailDataset', classes=max(2, len(draft.classes) // 4), k=2,
+                            dataset=with_crop(draft.source, draft.source_size,
+                                              dict(type='CropWithClass', crop_size=crop)))
+    return sets
+
+
+def with_crop(dataset: dict[str, Any], size: Size, crop: dict[str, Any]) -> dict[str, Any]:
+    """A data set with a crop after its last resize (to `size`), flips, and packing.
+
+    Random resizes never end below the crop.
+    """
+    dataset = copy.deepcopy(dataset)
+    plain = plain_dataset(dataset)
+    pipeline = plain['pipeline']
+    least = max(side / whole for side, whole in zip(crop['crop_size'], size))
+    for transform in pipeline:
+        if ratios := transform.get('ratio_range'):
+            transform['ratio_range'] = (max(ratios[0], round(least + 0.005, 2)), max(ratios[1], 1.0))
+    place = 1 + max(index for index, transform in enumerate(pipeline)
+                    if type_name(transform).startswith('Load') or type_name(transform).endswith(('Resize', 'Edge')))
+    plain['pipeline'] = [*pipeline[:place], crop, dict(type='RandomFlip', prob=0.5), *pipeline[place:],
+                         dict(type='PackUDAInputs')]
+    return dataset
+
+
+def target_images(draft: Draft, transforms: list[dict], **options: Any) -> dict[str, Any]:
+    """The unlabelled target images as a data set with the source's classes."""
+    palette = draft.dataset.metainfo.get('palette')
+    return dict(type='FolderDataset', data_root=str(draft.target.absolute()), images='', labels=None,
+                classes=list(draft.classes), palette=palette and [list(colour) for colour in palette],
+                pipeline=[dict(type='LoadImage'), *transforms, dict(type='PackUDAInputs')], **options)
+
+
+def target_count(draft: Draft) -> int:
+    """Number of target images."""
+    return len(DATASETS.build(target_images(draft, [])))
+
+
+def needs_prior(draft: Draft, method: str) -> bool:
+    """Whether the method has a spatial prior, and that of the source fits the target's aspect."""
+    height, width = draft.source_size
+    stretch = draft.aspect * height / width
+    return method == 'CAMix' and max(stretch, 1 / stretch) <= MAX_STRETCH
+
+
+def _workers(cfg: Mapping) -> int:
+    wanted = (cfg.get('train_dataloader') or {}).get('num_workers', 2)
+    return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)
+
+
+# ------------------------------------------------------------------ network and schedule
+
+
+def _segmentor(draft: Draft, fit: Fit, checkpoint: str | None) -> dict[str, Any]:
+    """The plain network for crops of this size on one device; without initial weights where a checkpoint has all."""
+    segmentor = _without_sync(copy.deepcopy(draft.segmentor))
+    segmentor['data_preprocessor'].pop('size_divisor', None)
+    segmentor['data_preprocessor']['size'] = fit.crop
+    if checkpoint:
+        segmentor['pretrained'] = None
+        segmentor['backbone']['init_cfg'] = None
+    return segmentor
+
+
+def _acceleration(cfg: Mapping) -> dict[str, Any]:
+    given = cfg['model'].get('acceleration')
+    return dict(acceleration=copy.deepcopy(given)) if given else {}
+
+
+def _without_sync(node: Any) -> Any:
+    """Normalisation layers of one process, which have the same weights and also run without a GPU."""
+    if isinstance(node, dict):
+        return {key: 'BN' if key == 'type' and value in SYNCHRONISED else _without_sync(value)
+                for key, value in node.items()}
+    return [_without_sync(item) for item in node] if isinstance(node, list) else node
+
+
+def rescaled(cfg: Mapping, iterations: int) -> list[dict[str, Any]]:
+    """The schedulers of a config, compressed from its length to this number of iterations."""
+    given = cfg.get('param_scheduler') or [dict(type='PolyLR', eta_min=0.0, power=0.9)]
+    loop = cfg.get('train_cfg') or {}
+    length = loop.get('max_iters') or loop.get('max_epochs') or iterations
+    result = []
+    for scheduler in given if isinstance(given, (list, tuple)) else [given]:
+        begin, end = scheduler.get('begin', 0), scheduler.get('end') or length
+        warms_up = type_name(scheduler) in ('LinearLR', 'ConstantLR') and end < length / 2
+        share = max(WARM_UP, end / length) if warms_up else end / length
+        scaled = {key: value for key, value in scheduler.items() if key != 'convert_to_iter_based'}
+        result.append(dict(scaled, by_epoch=False, begin=round(begin / length * iterations),
+                           end=max(1, round(share * iterations))))
+    return result
+
+
+def _default_optimiser() -> dict[str, Any]:
+    return dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=6e-5, weight_decay=0.01))
+
+
+def _set_precision(config: Config) -> None:
+    """Mixed precision on a GPU, with the config's own kind of wrapper elsewhere."""
+    if torch.cuda.is_available() and config.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
+        apply_options(config, ['amp=bf16' if torch.cuda.is_bf16_supported() else 'amp=fp16'])
+
+
+def _imports(cfg: Mapping) -> dict[str, Any]:
+    given = (cfg.get('custom_imports') or {}).get('imports') or []
+    given = [given] if isinstance(given, str) else given
+    return dict(imports=list(dict.fromkeys(['mmseg_camix', *given])),
+                allow_failed_imports=False)
+
+
+def _other_hooks(cfg: Mapping) -> list[dict[str, Any]]:
+    own = ('UDAHook', 'DynamicThresholdHook', 'RecordMetricsHook')
+    return [copy.deepcopy(hook) for hook in cfg.get('custom_hooks') or [] if type_name(hook) not in own]

@@ -1,0 +1,56 @@
+"""Which network is handed back, and its export."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmseg_camix.engine.hooks.record_hook import read_record
+from mmseg_camix_tools.export.files import ONNX, open_network, staged, write_mmseg, write_safetensors
+from mmseg_camix_tools.export.onnx import write_onnx
+
+from . import AdaptError
+
+
+def best_of(folder: Path, score: str) -> dict[str, Any]:
+    """The best checkpoint of a training by the score, with its iteration and all scores."""
+    files = sorted(folder.glob('best_*.pth'), key=lambda file: file.stat().st_mtime)
+    entries = [entry for entry in read_record(folder)['val'] if score in entry['metrics']]
+    if not files or not entries:
+        raise AdaptError(f'{folder}: no validation has given a score ({score}); see its log for the reason')
+    best = max(entries, key=lambda entry: entry['metrics'][score])
+    return dict(checkpoint=str(files[-1]), iteration=best['iteration'], score=best['metrics'][score],
+                course=[[entry['iteration'], entry['metrics'][score]] for entry in entries])
+
+
+def choose(unadapted: Mapping[str, Any], adapted: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The verdict: the network with the higher score."""
+    before, after = unadapted['score'], adapted['score']
+    if before is None:
+        raise AdaptError(f'the unadapted network has no {name}; see logs/unadapted_scores.log')
+    better = after > before
+    if better:
+        text = f'{name} rose from {before:.4f} to {after:.4f}: the adapted network is handed back (iteration ' \
+               f'{adapted["iteration"]})'
+    else:
+        text = f'{name} did not rise ({before:.4f} before, {after:.4f} at best): adaptation has not helped, and the ' \
+               'unadapted network is handed back'
+    return dict(chosen='adapted' if better else 'unadapted', before=before, after=after, text=text,
+                checkpoint=(adapted if better else unadapted)['checkpoint'])
+
+
+def export(checkpoint: Path, config: Path, folder: Path) -> list[str]:
+    """Write a network as plain mmseg, and as safetensors and ONNX where that is possible; returns a line for each."""
+    network = open_network(checkpoint, str(config), 'tested')
+    lines = []
+    with staged(folder) as partial:
+        stock = write_mmseg(network, partial)
+        needs = f'need the installed {", ".join(stock.packages)}' if stock.foreign else 'stock mmseg loads them'
+        lines.append(f'config.py, model.pth: {needs}')
+        for name, write in (('model.safetensors', lambda: write_safetensors(network, partial)),
+                            (ONNX, lambda: write_onnx(network, partial / ONNX, network.crop))):
+            try:
+                write()
+                lines.append(name)
+            except Exception as error:  # an optional format: torch's exporter raises errors of many kinds
+                lines.append(f'{name}: not written ({type(error).__name__}: {str(error).splitlines()[0][:200]})')
+    return lines

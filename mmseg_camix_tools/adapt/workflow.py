@@ -1,0 +1,271 @@
+"""The stages of an adaptation, in their order."""
+
+import importlib.util
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from mmseg_camix.checkpoint.latest import find_latest_checkpoint
+from mmseg_camix.engine.hooks.record_hook import read_record
+from mmseg_camix.engine.hooks.run_folder_hook import lock_folder
+from mmseg_camix.files import write_output
+from mmseg_camix.type_names import loads_label
+from mmseg_camix_tools.doctor import report
+from mmseg_camix_tools.doctor.pictures import draw_samples
+from mmseg_camix_tools.preparation.prior_counting import count_labels
+from mmseg_camix_tools.preparation.priors import LabelReader
+from mmseg_camix_tools.processes import run_logged
+
+from . import AdaptError, fitting, verdict
+from .arguments import Request, format_duration
+from .checks import check_checkpoint, check_data, check_disk, check_network
+from .draft import make_draft, plain_dataset
+from .drawn import draw_source
+from .fitting import Candidate, Measured
+from .probe import OUT_OF_MEMORY
+from .stages import Stages, claim_folder, verify_folder
+from .text import config_text
+from .training import VALIDATIONS, Fit, Plan, adapted_config, needs_prior, score_of, unadapted_config
+
+UNADAPTED_SHARE = 0.25  # of the time of training, where no checkpoint is given
+VALIDATION_SHARE = 0.1  # of the time
+IMAGES = (4, 50)  # fewest and most target images of a validation
+FEWEST = 10  # iterations of an adaptation
+EXPORT_SECONDS = 20.0
+PASSES = 2  # of an evaluated image through a network: the loop's, and the score's own
+
+
+class Workflow:
+    """An adaptation, from the request to the export."""
+
+    def __init__(self, request: Request, log: Callable[[str], None] = print) -> None:
+        self.request, self.log, self.out = request, log, request.out
+        verify_folder(request)
+        if request.drawn:
+            draw_source(request)
+        self.draft = make_draft(request)
+        self.stages = Stages(request.out)
+        self.sizes = fitting.candidates(self.draft.crop, self.draft.batch)
+
+    # ---------------------------------------------------------------- before training
+
+    def check(self) -> str:
+        """Verify network, checkpoint, disk and data; returns the report on the data."""
+        draft, request = self.draft, self.request
+        config = self._adapted(self._assumed, Plan(1, 1, 1), prior=None)
+        check_disk(request.out, check_network(config))
+        if request.checkpoint:
+            check_checkpoint(draft, request.checkpoint)
+        self.examination = check_data(config)
+        return report(self.examination)
+
+    def dry_run(self) -> None:
+        """Print what would be done; nothing is written."""
+        self.log(self.check())
+        limits = 'memory' if self.request.iterations else 'memory and time'
+        self.log('\n'.join([f'\nMeasured steps choose the first of these sizes that fits {limits}:',
+                            *(f'  {size}' for size in self.sizes)]))
+        plan = Plan(self.request.iterations or 1000, self.request.iterations or 1000, IMAGES[1])
+        config = self._adapted(self._assumed, plan, self._prior_path)
+        self.log('\nThe config of the adaptation, with the first size:\n\n' + self._text(config, 'adapted'))
+        names = ['adapted'] if self.request.checkpoint else ['unadapted', 'adapted']
+        self.log('\n'.join(['Commands:', *(f'  mmseg-camix train {self.out / name}.py --work-dir {self.out / name}'
+                                           for name in names),
+                            f'Results: {self.out}/export, {self.out}/summary.txt, {self.out}/report.html']))
+
+    # ---------------------------------------------------------------- the stages
+
+    def run(self) -> str:
+        """All stages that are not finished; returns the summary."""
+        if finished := self.stages.result('summary'):
+            return finished['text']
+        self.stages.run('check', self._record_check)
+        lock = lock_folder(self.stages.folder)
+        try:
+            if needs_prior(self.draft, self.request.method):
+                self.stages.run('prior', self._count_prior)
+            self.stages.run('size', self._choose_size)
+            self.stages.run('plan', self._write_configs)
+            unadapted = self.stages.run('unadapted', self._unadapted)
+            adapted = self.stages.run('adapted', self._train_adapted)
+            decision = self.stages.run('export', lambda: self._export(unadapted, adapted))
+            self.stages.run('report', lambda: self._report(unadapted, decision))
+            return self.stages.run('summary', lambda: self._summary(decision))['text']
+        finally:
+            if lock is not None:
+                lock.close()
+
+    def _record_check(self) -> dict[str, Any]:
+        """Check; the folder of results is made only if there are no errors."""
+        text = self.check()
+        claim_folder(self.request)
+        write_output(self.out / 'check.txt', text + '\n')
+        draw_samples(self.examination, self.out / 'check.png', count=4)
+        self.log(f'data: {text.splitlines()[-1]} (check.txt, check.png)')
+        return self.examination.to_dict()
+
+    def _count_prior(self) -> dict[str, Any]:
+        """Count where the source's classes are, which CAMix needs."""
+        dataset = DATASETS.build(plain_dataset(self.draft.source))
+        infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+        loaders = [transform for transform in plain_dataset(self.draft.source)['pipeline'] if loads_label(transform)]
+        partial = self.stages.folder / 'prior.npz'
+        prior = count_labels(infos, LabelReader(loaders), self.draft.classes, self.draft.source_size,
+                             jobs=os.cpu_count() or 1, partial_file=partial, key='prior')
+        prior.save(str(self._prior_path))
+        partial.unlink(missing_ok=True)
+        self.log(f'prior: counted {prior.num_images} labels of the source')
+        return dict(labels=prior.num_images, file=str(self._prior_path))
+
+    def _choose_size(self) -> dict[str, Any]:
+        """Measure which crop and batch fit memory and time."""
+        seconds = None if self.request.iterations else self.request.seconds * (1 - VALIDATION_SHARE)
+        if seconds is not None and not self.request.checkpoint:
+            seconds *= 1 - UNADAPTED_SHARE
+        size, measured = fitting.choose(self.sizes, self._probe, fitting.free_memory(), seconds)
+        self.log(f'size: {size}; a step takes {measured.steps["adapted"]:.2f} s')
+        return fitting.to_dict(size, measured)
+
+    def _probe(self, size: Candidate) -> Measured | None:
+        """Measure a size in a process of its own; None where memory is exhausted."""
+        with tempfile.TemporaryDirectory() as folder:
+            fit = replace(self._assumed, crop=size.crop, batch=size.batch)
+            plan = Plan(1, 1, IMAGES[0])  # the adapted network first: memory is that of the largest step so far
+            configs = dict(adapted=self._adapted(fit, plan, self._prior_path, start=self._initial),
+                           unadapted=self._unadapted_config(fit, plan))
+            paths = [Path(folder, f'{name}.py') for name in configs]
+            for path, config in zip(paths, configs.values()):
+                path.write_text(config_text(config.to_dict()))
+            out = Path(folder, 'measured.json')
+            code = run_logged(['-m', 'mmseg_camix_tools.adapt.probe', out, *paths], self.out / 'logs/probe.log',
+                              f'probe of {size}', accepted=(0, OUT_OF_MEMORY, -9))
+            return Measured(**json.loads(out.read_text())) if code == 0 else None
+
+    def _write_configs(self) -> dict[str, Any]:
+        """Decide on iterations, and write the two configs."""
+        plan, fit = self._plan(), self._fit
+        start = self._initial or str((self.out / f'unadapted/iter_{plan.unadapted}.pth').absolute())
+        prior = self._prior_path if needs_prior(self.draft, self.request.method) else None
+        configs = dict(unadapted=self._unadapted_config(fit, plan), adapted=self._adapted(fit, plan, prior, start))
+        for name, config in configs.items():
+            write_output(self.out / f'{name}.py', self._text(config, name))
+        self.log(f'plan: {f"{plan.unadapted} iterations on the source, then " if plan.unadapted else ""}{plan.adapted} '
+                 f'iterations of {self.request.method}; scores on {plan.images} target images')
+        return dict(unadapted=plan.unadapted, adapted=plan.adapted, images=plan.images)
+
+    def _plan(self) -> Plan:
+        request, measured = self.request, self.stages.result('size') or {}
+        source, adapted = (measured['steps'][name] for name in ('unadapted', 'adapted'))
+        if request.iterations:
+            return Plan(0 if request.checkpoint else request.iterations, request.iterations, IMAGES[1] // 2)
+        trainings = 1 if request.checkpoint else 2  # besides: this process, and that of the first scores
+        left = request.seconds - self.stages.seconds() - (trainings + 2) * measured['start'] - EXPORT_SECONDS
+        predictions = PASSES * (2 * VALIDATIONS + 1)  # of each image: both networks, and once the unadapted one
+        images = int(VALIDATION_SHARE * left / predictions / measured['image'])
+        images = min(max(images, IMAGES[0]), IMAGES[1])
+        left -= images * predictions * measured['image']
+        share = 0.0 if request.checkpoint else UNADAPTED_SHARE
+        iterations = int((1 - share) * left / adapted)
+        if iterations < FEWEST:
+            needed = request.seconds - left + FEWEST * adapted / (1 - share)
+            raise AdaptError(f'--time: {format_duration(request.seconds)} do not suffice for {FEWEST} steps of '
+                             f'{adapted:.1f} s, after everything else; give at least '
+                             f'{format_duration(1.1 * needed)}, in another --out')
+        return Plan(max(1, int(share * left / source)) if share else 0, iterations, images)
+
+    def _unadapted(self) -> dict[str, Any]:
+        """Train on the source where no checkpoint is given, and score the unadapted network."""
+        plan = self.stages.result('plan') or {}
+        folder = self.out / 'unadapted'
+        checkpoint = self._initial or str(folder / f'iter_{plan["unadapted"]}.pth')
+        if not self._initial:
+            self._train('unadapted')
+        run_logged([*command('test'), self.out / 'unadapted.py', checkpoint, '--work-dir', folder],
+                   self.out / 'logs/unadapted_scores.log', 'scores of the unadapted network')
+        return dict(checkpoint=checkpoint, score=(read_record(folder).get('test') or {}).get(score_of(self.draft)))
+
+    def _train_adapted(self) -> dict[str, Any]:
+        self._train('adapted')
+        return verdict.best_of(self.out / 'adapted', score_of(self.draft))
+
+    def _train(self, name: str) -> None:
+        """Train a written config, from its last checkpoint where there is one."""
+        folder = self.out / name
+        resume = ['--resume'] if folder.is_dir() and find_latest_checkpoint(str(folder)) else []
+        run_logged([*command('train'), self.out / f'{name}.py', '--work-dir', folder, *resume],
+                   self.out / f'logs/{name}.log', f'training ({name})')
+
+    def _export(self, unadapted: dict[str, Any], adapted: dict[str, Any]) -> dict[str, Any]:
+        decision = verdict.choose(unadapted, adapted, score_of(self.draft))
+        lines = verdict.export(Path(decision['checkpoint']), self.out / f'{decision["chosen"]}.py', self.out / 'export')
+        return dict(decision, files=lines)
+
+    def _report(self, unadapted: dict[str, Any], decision: dict[str, Any]) -> dict[str, Any]:
+        """Write the HTML report where its tool is installed."""
+        if importlib.util.find_spec('mmseg_camix_tools.report') is None:
+            return dict(file=None)
+        from mmseg_camix_tools.report.page import write_report
+        names = ['adapted'] if self.request.checkpoint else ['unadapted', 'adapted']
+        write_report([self.out / name for name in names], self.out / 'report.html', baseline=unadapted['checkpoint'],
+                     note=decision['text'])
+        return dict(file=str(self.out / 'report.html'))
+
+    def _summary(self, decision: dict[str, Any]) -> dict[str, Any]:
+        lines = [decision['text'], f'{self.out}/export:', *(f'  {line}' for line in decision['files']),
+                 f'in all: {format_duration(self.stages.seconds())}',
+                 f'label images with it: mmseg-camix predict {self.out}/export IMAGES --out LABELLED']
+        text = '\n'.join(lines)
+        write_output(self.out / 'summary.txt', text + '\n')
+        return dict(text=text)
+
+    # ---------------------------------------------------------------- configs
+
+    @property
+    def _assumed(self) -> Fit:
+        """The largest size, before anything is measured."""
+        return Fit(self.sizes[0].crop, self.sizes[0].batch, dict(unadapted=1.0, adapted=1.0))
+
+    @cached_property
+    def _fit(self) -> Fit:
+        measured = self.stages.result('size') or {}
+        return Fit(tuple(measured['crop']), measured['batch'], measured['steps'])
+
+    @property
+    def _prior_path(self) -> Path:
+        return (self.out / 'prior.npz').absolute()
+
+    @property
+    def _initial(self) -> str | None:
+        """The given checkpoint of the unadapted network."""
+        return str(self.request.checkpoint.absolute()) if self.request.checkpoint else None
+
+    def _unadapted_config(self, fit: Fit, plan: Plan) -> Config:
+        return unadapted_config(self.draft, fit, plan, self._initial)
+
+    def _adapted(self, fit: Fit, plan: Plan, prior: Path | None, start: str | None = None) -> Config:
+        path = str(prior) if prior and needs_prior(self.draft, self.request.method) else None
+        return adapted_config(self.draft, fit, plan, self.request.method, start, path)
+
+    def _text(self, config: Config, name: str) -> str:
+        """A config as a file, which says what it is."""
+        what = f'{self.request.method}, an adaptation' if name == 'adapted' else 'The network before its adaptation'
+        lines = [f'{what} to the images in {self.request.target}. Written by mmseg-camix adapt.']
+        if measured := self.stages.result('size'):
+            lines.append(f'A step took {measured["steps"][name]:.2f} s when measured; the adaptation needed '
+                         f'{measured["peak"] // 2**20} MiB of memory.')
+        header = [*lines, 'Train it again:', f'  mmseg-camix train {self.out / name}.py --work-dir FOLDER']
+        target = config.train_dataloader.dataset.target
+        return config_text(config.to_dict(), header, dict(classes=target.classes, palette=target.palette))
+
+
+def command(name: str) -> list[str]:
+    """Arguments of the interpreter that run a command of this package."""
+    return ['-m', 'mmseg_camix', name]

@@ -1,0 +1,254 @@
+"""From a request to the configs that are trained, and what is refused before that."""
+
+import copy
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mmseg_camix_tools.adapt import AdaptError, checks, workflow
+from mmseg_camix_tools.adapt.arguments import Request
+from mmseg_camix_tools.adapt.training import Fit, Plan
+from mmseg_camix_tools.adapt.workflow import Workflow
+from mmseg_camix_tools.commands.adapt import parse_args
+from tests.datasets.tiny import write_grey_label
+from tests.models import tiny
+from tests.world import SIZE, blocks, config
+
+RESIZE = dict(type='Resize', scale=(64, 48))
+
+
+@pytest.fixture
+def plain(world, tmp_path):
+    """A plain config of mmseg's kind on the tiny data, in a file; returns (config, its file)."""
+    cfg = config(world, tmp_path / 'x', method=None, segmentor=tiny.small(num_classes=19, dropout=0.0), custom_hooks=[])
+    source = cfg.train_dataloader.dataset.source
+    source.pipeline.insert(2, RESIZE)
+    cfg.train_dataloader.dataset = source
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
+    cfg.val_dataloader.dataset.pipeline.insert(1, RESIZE)
+    cfg.test_dataloader = cfg.val_dataloader
+    return cfg, tmp_path / 'cfg.py'
+
+
+@pytest.fixture
+def request_of(plain, world, tmp_path):
+    """A function that makes a request on the config with changes, after it is dumped."""
+    def make(**changes):
+        plain[0].dump(str(plain[1]))
+        return Request(**{**dict(config=str(plain[1]), target=world / 'cityscapes/leftImg8bit/train',
+                                 out=tmp_path / 'out'), **changes})
+    return make
+
+
+def test_what_is_trained(request_of, world):
+    flow = Workflow(request_of())
+    draft = flow.draft
+    assert (draft.source_size, draft.short_side, draft.crop, draft.batch) == (SIZE, 48, (32, 32), 2)
+    assert draft.classes[0] == 'road'
+    fit, plan = Fit((32, 32), 2, dict(unadapted=1.0, adapted=2.0)), Plan(5, 12, 3)
+    cfg = flow._adapted(fit, plan, flow.out / 'prior.npz', start='start.pth')
+    assert (cfg.model.type, cfg.load_from, cfg.train_cfg.max_iters) == ('CAMix', 'start.pth', 12)
+    assert cfg.model.masks.context.prior.endswith('out/prior.npz')
+    assert [t.type for t in cfg.train_dataloader.dataset.source.pipeline] == [
+        'LoadImage', 'LoadIdLabels', 'Resize', 'RecordedRandomCrop', 'RandomFlip', 'PackUDAInputs']
+    assert cfg.train_dataloader.dataset.target.labels is None
+    assert cfg.val_dataloader.dataset.indices == [0, 2, 4]
+    assert cfg.default_hooks.checkpoint.save_best.startswith('unsupervised/')
+    plain = flow._unadapted_config(fit, plan)
+    assert (plain.model.type, plain.train_cfg.max_iters, plain.val_dataloader) == ('SourceOnly', 5, None)
+    # The text of a config is the config.
+    assert Config.fromstring(flow._text(cfg, 'adapted'), '.py').model == cfg.model
+
+
+def test_random_resizes_never_end_below_the_crop(plain, request_of):
+    random = dict(type='RandomResize', ratio_range=(0.1, 2.0), keep_ratio=True)
+    plain[0].merge_from_dict({f'train_dataloader.dataset.pipeline.2.{key}': value for key, value in random.items()})
+    flow = Workflow(request_of())
+    pipeline = flow._adapted(flow._assumed, Plan(1, 1, 1), None).train_dataloader.dataset.source.pipeline
+    low, high = pipeline[2].ratio_range
+    assert 48 * low >= 32 > 48 * (low - 0.02)
+    assert high == 2.0
+
+
+def test_the_prior_is_left_out_where_aspects_differ(request_of, tmp_path):
+    write(tmp_path / 'tall/a.png', (96, 48))
+    flow = Workflow(request_of(target=tmp_path / 'tall'))
+    assert flow._adapted(flow._assumed, Plan(1, 1, 1), flow._prior_path).model.masks.context.prior is None
+    assert 'masks' not in Workflow(request_of(method='DACS'))._adapted(flow._assumed, Plan(1, 1, 1), None).model
+
+
+def test_targets_of_several_sizes(request_of, tmp_path):
+    for index, size in enumerate([(96, 128), (200, 100), (50, 400)]):
+        write(tmp_path / f'photos/{index}.jpg', size)
+    flow = Workflow(request_of(target=tmp_path / 'photos'))
+    assert flow.draft.crop == (32, 32)
+    assert 'ready to train' in flow.check()
+
+
+def test_a_folder_as_the_source(request_of, world):
+    flow = Workflow(request_of(source=world / 'gta', classes=[('road', (7,)), ('sky', (23,))]))
+    assert flow.draft.segmentor['decode_head']['num_classes'] == 2
+    assert flow.draft.classes == ('road', 'sky')
+    assert 'ready to train' in flow.check()
+
+
+def test_a_few_labels(request_of, world, tmp_path):
+    few = tmp_path / 'few'
+    for index in range(13):
+        write(few / f'images/{index:02}.png', SIZE)
+        write_grey_label(few / f'labels/{index:02}.png', blocks(index, 19))
+    flow = Workflow(request_of(few_labels=few, method='DACS'))
+    cfg = flow._adapted(flow._assumed, Plan(1, 1, 1), None)
+    branch = cfg.train_dataloader.dataset.few
+    assert branch.indices == [0, 1, 3, 4, 6, 7, 9, 10, 12]
+    assert cfg.val_dataloader.dataset.indices == [2, 5, 8, 11]
+    assert cfg.default_hooks.checkpoint.save_best == 'mIoU'
+    assert 'ready to train' in flow.check()
+    model = tiny.build(cfg.model)
+    assert model.branches == ('source', 'target', 'few')
+    assert 'few' in model._branches_read()
+    shutil.rmtree(few / 'labels')
+    with pytest.raises(AdaptError, match='--few-labels .* there is no folder .*labels'):
+        Workflow(request_of(few_labels=few))
+
+
+def write(path, size):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (*size, 3), np.uint8)).save(path)
+
+
+# ------------------------------------------------------------------ refusals
+
+
+def no_target(request, cfg, tmp_path):
+    (tmp_path / 'empty').mkdir()
+    return dict(target=tmp_path / 'empty')
+
+
+def unreadable_target(request, cfg, tmp_path):
+    write(tmp_path / 'photos/a.png', SIZE)
+    (tmp_path / 'photos/b.png').write_bytes((tmp_path / 'photos/a.png').read_bytes()[:2000])
+    return dict(target=tmp_path / 'photos')
+
+
+def other_network(request, cfg, tmp_path):
+    other = tiny.small(num_classes=19)
+    other['decode_head']['channels'] = 12
+    torch.save(dict(state_dict=tiny.build(other).state_dict()), tmp_path / 'other.pth')
+    return dict(checkpoint=tmp_path / 'other.pth')
+
+
+def other_classes(request, cfg, tmp_path):
+    state = tiny.build(cfg.model).state_dict()
+    torch.save(dict(state_dict=state, meta=dict(dataset_meta=dict(classes=[f'c{i}' for i in range(19)], palette=None))),
+               tmp_path / 'classes.pth')
+    return dict(checkpoint=tmp_path / 'classes.pth')
+
+
+def unknown_head(request, cfg, tmp_path):
+    cfg.model.decode_head.update(type='MaskFormerHead')
+
+
+def other_number_of_classes(request, cfg, tmp_path):
+    cfg.model.decode_head.num_classes = 7
+
+
+def no_training_data(request, cfg, tmp_path):
+    cfg.train_dataloader = None
+
+
+def no_disk(request, cfg, tmp_path):
+    request.patch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(10, 9, 2**20))
+
+
+def wrong_source(request, cfg, tmp_path):
+    (tmp_path / 'images').mkdir()
+    return dict(source=tmp_path, classes=[('a', (1,)), ('b', (2,))])
+
+
+@pytest.mark.parametrize(('spoil', 'message'), [
+    (lambda *_: dict(target=__import__('pathlib').Path('nowhere')), 'there is no such folder'),
+    (no_target, 'no image is in this folder'),
+    (unreadable_target, r'target: .*b\.png'),
+    (other_network, r'other\.pth: it is of another network|other\.pth.*decode_head'),
+    (other_classes, r'classes\.pth was trained on the classes c0, .* but those of the source are road'),
+    (unknown_head, 'MaskFormerHead .*cannot be adapted'),
+    (other_number_of_classes, r'decode_head has num_classes=7, but the data have 19 classes; set num_classes=19'),
+    (no_training_data, 'no train_dataloader; give the labelled data with --source'),
+    (no_disk, 'MiB are free, but the checkpoints of this network need'),
+    (wrong_source, 'there is no folder .*labels; it must hold images/ and labels/')],
+    ids=lambda value: getattr(value, '__name__', ' '))
+def test_refusals_before_anything_is_written(spoil, message, plain, request_of, tmp_path, monkeypatch):
+    from mmseg_camix.cli import describe, is_user_error
+    request_of.patch = monkeypatch
+    changes = spoil(request_of, plain[0], tmp_path) or {}
+    with pytest.raises(Exception, match=message) as raised:
+        Workflow(request_of(**changes)).run()
+    assert is_user_error(raised.value)
+    assert '\n' not in describe(raised.value)
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--method', 'DASC'], "there is no such method; did you mean 'DACS'"),
+    (['--time', '2 apples'], 'write 2h'),
+    (['--iters', '0'], 'at least 1'),
+    (['--source', '.'], '--source and --classes belong together'),
+    (['--checkpoint', 'none.pth'], 'no file at none.pth'),
+    (['--time', '1h', '--iters', '3'], 'not allowed with')])
+def test_refused_arguments(arguments, message, request_of, capsys):
+    request = request_of()
+    with pytest.raises(SystemExit):
+        parse_args([request.config, '--target', str(request.target), '--out', 'out', *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_a_dry_run_writes_nothing(request_of, tmp_path, capsys):
+    flow = Workflow(request_of(iterations=7))
+    flow.dry_run()
+    text = capsys.readouterr().out
+    assert 'crops of 32x32, 2 per batch' in text
+    assert "type='CAMix'" in text
+    assert 'max_iters=7' in text
+    assert not (tmp_path / 'out').exists()
+
+
+# ------------------------------------------------------------------ the plan
+
+
+@pytest.mark.parametrize('checkpoint', [True, False])
+@pytest.mark.parametrize('seconds', [600.0, 3600.0])
+def test_the_plan_fills_the_time(request_of, plain, tmp_path, checkpoint, seconds):
+    if checkpoint:
+        torch.save(dict(state_dict=tiny.build(copy.deepcopy(plain[0].model)).state_dict()), tmp_path / 'start.pth')
+    flow = Workflow(request_of(seconds=seconds, checkpoint=tmp_path / 'start.pth' if checkpoint else None))
+    record(flow, steps=dict(unadapted=0.4, adapted=1.0), image=0.5, start=10.0)
+    plan = flow._plan()
+    spent = 0.4 * plan.unadapted + plan.adapted + plan.images * workflow.PASSES * (2 * workflow.VALIDATIONS + 1) * 0.5
+    spent += 10.0 * (3 if checkpoint else 4) + workflow.EXPORT_SECONDS
+    assert seconds - 3 < spent <= seconds
+    assert bool(plan.unadapted) != checkpoint
+    assert workflow.IMAGES[0] <= plan.images <= workflow.IMAGES[1]
+
+
+def test_too_little_time_is_told(request_of):
+    flow = Workflow(request_of(seconds=60.0))
+    record(flow, steps=dict(unadapted=2.0, adapted=5.0), image=0.5, start=10.0)
+    with pytest.raises(AdaptError, match=r'--time: 1 min 00 s do not suffice for 10 steps of 5\.0 s.* give at least'):
+        flow._plan()
+
+
+def record(flow, **measured):
+    flow.stages.run('size', lambda: dict(measured, crop=[32, 32], batch=2, peak=1))
+    file = flow.stages.folder / 'size.json'
+    file.write_text(file.read_text().replace('"seconds": ', '"seconds": 0.0, "was": '))
+
+
+def test_the_data_are_checked_as_they_are_trained(request_of):
+    flow = Workflow(request_of())
+    examination = checks.check_data(flow._adapted(flow._assumed, Plan(1, 1, 1), None))
+    assert set(examination.parts) == {'source', 'target'}

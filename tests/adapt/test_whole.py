@@ -1,0 +1,110 @@
+"""The whole way on drawn data with a reduced network of mmseg's zoo, killed once on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from drawn_streets.writer import write_benchmark
+from tests.adapt.test_units import wait_for
+from tests.tools_runner import ROOT
+
+pytestmark = pytest.mark.slow
+
+CONFIG = """
+_base_ = 'mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py'
+model = dict(
+    backbone=dict(init_cfg=None, embed_dims=8, num_layers=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+    decode_head=dict(in_channels=[8, 8, 16, 16], channels=16),
+    test_cfg=dict(_delete_=True, mode='whole'))
+"""
+
+
+@pytest.fixture(scope='module')
+def command(tmp_path_factory):
+    """The command, its folder of results, and the working folder."""
+    root = tmp_path_factory.mktemp('whole')
+    write_benchmark(root / 'drawn', ('gta', 'cityscapes'), train=6, val=0)
+    (root / 'segformer.py').write_text(CONFIG)
+    arguments = ['-m', 'mmseg_camix', 'adapt', 'segformer.py', '--source', 'drawn/gta', '--classes', 'cityscapes',
+                 '--target', 'drawn/cityscapes/leftImg8bit', '--iters', '6', '--out', 'out']
+    return [sys.executable, *arguments], root / 'out', root
+
+
+def start(command, root, log):
+    env = dict(os.environ, PYTHONPATH=str(ROOT))
+    with (root / log).open('w') as file:
+        return subprocess.Popen(command, cwd=root, env=env, stdout=file, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture(scope='module')
+def adapted(command):
+    """The folder of results after a kill in the adaptation and a second run, and when the first stages ended."""
+    arguments, out, root = command
+    process = start(arguments, root, 'first.log')
+    wait_for(lambda: process.poll() is not None or list(out.glob('adapted/iter_*.pth')), 600)
+    assert process.poll() is None, (root / 'first.log').read_text()[-2000:]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    times = {file.name: file.stat().st_mtime for file in (out / 'stages').glob('*.json')}
+    assert set(times) >= {'check.json', 'prior.json', 'size.json', 'plan.json', 'unadapted.json'}
+    process = start(arguments, root, 'second.log')
+    assert process.wait(600) == 0, (root / 'second.log').read_text()[-2000:]
+    return out, times
+
+
+def test_finished_stages_stay(adapted):
+    out, times = adapted
+    assert {name: (out / 'stages' / name).stat().st_mtime for name in times} == times
+    assert 'resumed' in (out / 'logs/adapted.log').read_text()
+
+
+def test_the_better_network_is_handed_back(adapted):
+    out, _ = adapted
+    stage = {name: json.loads((out / f'stages/{name}.json').read_text()) for name in ('unadapted', 'adapted', 'export')}
+    before, after = stage['export']['before'], stage['export']['after']
+    assert stage['export']['chosen'] == ('adapted' if after > before else 'unadapted')
+    assert after == max(score for _, score in stage['adapted']['course'])
+    assert stage['export']['text'] in (out / 'summary.txt').read_text()
+    weights = torch.load(out / 'export/model.pth', weights_only=True)['state_dict']
+    trained = torch.load(stage[stage['export']['chosen']]['checkpoint'], weights_only=True)['state_dict']
+    prefix = 'teacher.model.' if stage['export']['chosen'] == 'adapted' else 'student.'
+    assert weights and all(torch.equal(value, trained[prefix + name]) for name, value in weights.items())
+
+
+def test_stock_mmseg_loads_the_export(adapted, tmp_path):
+    out, _ = adapted
+    image = next((out.parent / 'drawn/cityscapes').rglob('*_leftImg8bit.png'))
+    job = dict(name='x', folder=str(out / 'export'), image=str(image), size=(64, 64), inferencer=False)
+    (tmp_path / 'jobs.json').write_text(json.dumps(dict(exports=[job], threads=1)))
+    program = ROOT / 'tests/export/stock_mmseg.py'
+    done = subprocess.run([sys.executable, program, tmp_path / 'jobs.json', tmp_path / 'found.npz'], cwd=tmp_path,
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert np.load(tmp_path / 'found.npz')['x/inference_model'].shape == (96, 192)
+
+
+def test_the_command_repeated_has_nothing_to_do(adapted, command):
+    arguments, out, root = command
+    files = {file: file.stat().st_mtime for file in out.rglob('*') if file.is_file()}
+    assert start(arguments, root, 'third.log').wait(300) == 0
+    assert (out / 'summary.txt').read_text().strip() in (root / 'third.log').read_text()
+    assert {file: file.stat().st_mtime for file in out.rglob('*') if file.is_file()} == files
+    other = [*arguments, '--method', 'DACS']
+    assert start(other, root, 'other.log').wait(300) == 1
+    assert 'holds another adaptation (method was CAMix, is DACS)' in Path(root / 'other.log').read_text()
+
+
+def test_the_written_config_is_a_config_of_its_own(adapted, tmp_path):
+    out, _ = adapted
+    train = [sys.executable, ROOT / 'tools/train.py', out / 'adapted.py', '--work-dir', tmp_path / 'again',
+             '--cfg-options', 'train_cfg.max_iters=1']
+    done = subprocess.run(train, cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True,
+                          text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
