@@ -1,6 +1,5 @@
 """The stages of an adaptation, in their order."""
 
-import importlib.util
 import json
 import os
 import tempfile
@@ -23,6 +22,7 @@ from mmseg_camix_tools.doctor.pictures import draw_samples
 from mmseg_camix_tools.preparation.prior_counting import count_labels
 from mmseg_camix_tools.preparation.priors import LabelReader
 from mmseg_camix_tools.processes import run_logged
+from mmseg_camix_tools.report.page import write_report
 
 from . import AdaptError, fitting, verdict
 from .arguments import Request, format_duration
@@ -97,8 +97,8 @@ class Workflow:
             unadapted = self.stages.run('unadapted', self._unadapted)
             adapted = self.stages.run('adapted', self._train_adapted)
             decision = self.stages.run('export', lambda: self._export(unadapted, adapted))
-            self.stages.run('report', lambda: self._report(unadapted, decision))
-            return self.stages.run('summary', lambda: self._summary(decision))['text']
+            report_line = self.stages.run('report', lambda: self._report(unadapted, decision))['line']
+            return self.stages.run('summary', lambda: self._summary(decision, report_line))['text']
         finally:
             if lock is not None:
                 lock.close()
@@ -209,17 +209,17 @@ class Workflow:
         return dict(decision, files=lines)
 
     def _report(self, unadapted: dict[str, Any], decision: dict[str, Any]) -> dict[str, Any]:
-        """Write the HTML report where its tool is installed."""
-        if importlib.util.find_spec('mmseg_camix_tools.report') is None:
-            return dict(file=None)
-        from mmseg_camix_tools.report.page import write_report
+        """Write the HTML report; without it the result is complete, too."""
         names = ['adapted'] if self.request.checkpoint else ['unadapted', 'adapted']
-        write_report([self.out / name for name in names], self.out / 'report.html', baseline=unadapted['checkpoint'],
-                     note=decision['text'])
-        return dict(file=str(self.out / 'report.html'))
+        try:
+            write_report([self.out / name for name in names], self.out / 'report.html',
+                         baseline=unadapted['checkpoint'], note=decision['text'])
+        except Exception as error:  # of plots, pictures and logs: the trained network is more than its report
+            return dict(line=f'report.html was not written ({type(error).__name__}: {error}); see `mmseg-camix report`')
+        return dict(line=f'{self.out}/report.html: the report')
 
-    def _summary(self, decision: dict[str, Any]) -> dict[str, Any]:
-        lines = [decision['text'], f'{self.out}/export:', *(f'  {line}' for line in decision['files']),
+    def _summary(self, decision: dict[str, Any], report_line: str) -> dict[str, Any]:
+        lines = [decision['text'], f'{self.out}/export:', *(f'  {line}' for line in decision['files']), report_line,
                  f'in all: {format_duration(self.stages.seconds())}',
                  f'label images with it: mmseg-camix predict {self.out}/export IMAGES --out LABELLED']
         text = '\n'.join(lines)
