@@ -30,8 +30,8 @@ RESULTS, PAGE = ROOT / 'docs/versions.json', ROOT / 'docs/versions.md'
 BEGIN, END = '<!-- table -->\n', '<!-- end -->\n'
 # Reading, training, testing, export, and what differs between versions; under a minute on one core.
 SMOKE = ('tests/test_compat.py', 'tests/test_package_configs.py', 'tests/ops/test_augment.py',
-         'tests/models/test_dacs.py', 'tests/models/test_daformer.py', 'tests/checkpoint/test_reading.py',
-         'tests/test_tools.py', 'tests/export/test_onnx.py')
+         'tests/models/test_dacs.py', 'tests/models/test_daformer.py', 'tests/models/test_preprocessor.py',
+         'tests/checkpoint/test_reading.py', 'tests/test_tools.py', 'tests/export/test_onnx.py')
 PACKAGES = ('torch', 'torchvision', 'numpy', 'mmengine', 'onedl-mmengine', 'mmsegmentation', 'onedl-mmsegmentation',
             'mmcv', 'mmcv-lite', 'onedl-mmcv', 'timm', 'onnx')
 FROZEN, ONEDL = ('{wheel}[frozen,export]', 'mmcv-lite==2.1.0'), ('{wheel}[onedl,export]',)

@@ -27,7 +27,8 @@ class _SafeTorch:
         return getattr(torch, name)
 
     @staticmethod
-    def load(file: Any, map_location: MapLocation = None) -> Any:
+    def load(file: Any, map_location: MapLocation = None, weights_only: bool | None = None) -> Any:
+        """Read a file safely, whatever `weights_only` is: onedl-mmengine tries True and then False."""
         return read_checkpoint(file, map_location)
 
     @staticmethod

@@ -1,5 +1,6 @@
 """The matrix of versions: its reports, its table, its page."""
 
+import json
 import subprocess
 
 import pytest
@@ -42,3 +43,9 @@ def test_what_cannot_be_installed_is_recorded(monkeypatch):
 @pytest.mark.parametrize('path', matrix.SMOKE)
 def test_the_tests_exist(path):
     assert (matrix.ROOT / path).is_file()
+
+
+def test_the_page_shows_the_recorded_results():
+    results = json.loads(matrix.RESULTS.read_text())
+    assert sum('versions' in entry for entry in results.values()) >= 4
+    assert matrix.table(results) in matrix.PAGE.read_text()

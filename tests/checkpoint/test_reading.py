@@ -140,3 +140,12 @@ def test_truncated(share, legacy, tmp_path):
     path.write_bytes(data[:int(len(data) * share)])
     with pytest.raises(CheckpointError, match='damaged|cut short'):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize('weights_only', [None, True, False])
+def test_the_loading_of_mmengine_is_safe_whatever_it_asks_for(weights_only, tmp_path):
+    """onedl-mmengine tries weights_only=True, then False."""
+    from mmengine.runner import checkpoint
+    path = hostile.saved(sound_checkpoint(), tmp_path / 'sound.pth', False)
+    content = checkpoint.torch.load(path, map_location='cpu', weights_only=weights_only)
+    assert set(content) == set(read_checkpoint(path))

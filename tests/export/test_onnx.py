@@ -127,8 +127,9 @@ class DataDependent(BaseModule):
 
 @pytest.mark.parametrize(('segmentor', 'options', 'match'), [
     (tiny.encoder_decoder(dict(type='DataDependent'), tiny.linear_head()), {},
-     'torch cannot export this network to ONNX.*--size HEIGHT WIDTH'),
-    (tiny.small(), dict(size=(32, 48), opset=1), 'torch wrote opset 18 and cannot convert it to 1; leave out --opset')])
+     '(torch cannot export this network to ONNX|computes something else than PyTorch).*--size HEIGHT WIDTH'),
+    (tiny.small(), dict(size=(32, 48), opset=1),  # torch 2.8 fails in another way
+     'torch wrote opset 18 and cannot convert it to 1; leave out --opset|torch cannot export this network to ONNX')])
 def test_a_failed_export_leaves_no_file(tmp_path, segmentor, options, match):
     with pytest.raises(ExportError, match=match):
         write_onnx(network(segmentor), tmp_path / 'x.onnx', **options)

@@ -110,3 +110,16 @@ def test_everything_reaches_the_device(collate):
     result = BranchPreprocessor(built()).cuda()(collate(items()), True)
     assert all(images.is_cuda for images in result['inputs'].values())
     assert all(sample.gt_sem_seg.data.is_cuda for sample in result['data_samples']['source'])
+
+
+@pytest.mark.parametrize('swaps', [True, False])
+def test_the_channel_order_of_other_editions(swaps):
+    """onedl-mmsegmentation keeps it in `_channel_conversion`."""
+    inner = built(bgr_to_rgb=swaps)
+    for name in ('channel_conversion', '_channel_conversion'):
+        inner.__dict__.pop(name, None)
+    expected = at_once(items(), bgr_to_rgb=swaps)['inputs']['source']
+    inner._channel_conversion = swaps
+    actual = BranchPreprocessor(inner)
+    assert actual.channel_order == ('rgb' if swaps else 'bgr')
+    assert torch.equal(actual(branch_collate(items()), True)['inputs']['source'], expected)

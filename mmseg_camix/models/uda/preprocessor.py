@@ -27,6 +27,11 @@ def return_labels(branch: Config, device: torch.device) -> Config:
     return {key: value for key, value in branch.items() if key != 'labels'}
 
 
+def swaps_channels(preprocessor: nn.Module) -> bool:
+    """Whether a preprocessor exchanges blue and red; mmengine and onedl-mmsegmentation have a private attribute."""
+    return any(getattr(preprocessor, name, False) for name in ('channel_conversion', '_channel_conversion'))
+
+
 class BranchPreprocessor(nn.Module):
     """{'source': batch, 'target': batch} -> {'inputs': {branch: images}, 'data_samples': {...}}.
 
@@ -60,7 +65,7 @@ class BranchPreprocessor(nn.Module):
             branch: Config = inner(batch, training)
             return branch
         images = images.to(self._device(), non_blocking=True)
-        if inner.channel_conversion and images.shape[1] == 3:
+        if swaps_channels(inner) and images.shape[1] == 3:
             images = images[:, [2, 1, 0]]
         images = images.float()
         if inner._enable_normalize:
@@ -93,7 +98,7 @@ class BranchPreprocessor(nn.Module):
     @property
     def channel_order(self) -> str:
         """'rgb' or 'bgr': the order of the network's input, for images loaded as BGR (mmcv's default)."""
-        return 'rgb' if getattr(self.preprocessor, 'channel_conversion', False) else 'bgr'
+        return 'rgb' if swaps_channels(self.preprocessor) else 'bgr'
 
     @property
     def crop_size(self) -> tuple[int, int] | None:
