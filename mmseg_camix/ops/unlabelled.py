@@ -49,6 +49,17 @@ def agreement(pairs: Tensor) -> Tensor:
     return pairs.diagonal().sum().double() / pairs.sum().clamp_min(1)
 
 
+def mutual_information(pairs: Tensor) -> Tensor:
+    """Mutual information of both labels of a (C, C) table of pairs, as a share of ln C; 0 if it is empty.
+
+    It is large if the labels agree and are spread over the classes.
+    """
+    joint = pairs.double() / pairs.sum().clamp_min(1)
+    chance = joint.sum(1, keepdim=True) * joint.sum(0)
+    terms = torch.special.xlogy(joint, joint / chance.clamp_min(torch.finfo(torch.double).tiny))
+    return terms.sum() / math.log(len(pairs))
+
+
 def effective_invariance(probs: Tensor, others: Tensor) -> Tensor:
     """Geometric mean of both confidences where both distributions (N, C) have one label, otherwise 0; (N,)."""
     (confidence, label), (other, other_label) = probs.max(1), others.max(1)

@@ -24,7 +24,7 @@ class UnsupervisedMetric(BaseMetric):
     keeps the best checkpoint. Beside an IoU metric it shows how well both agree.
 
     The loop passes the network to the metric, because most scores need passes over changed images: about six per
-    image for all scores, one for those that read predictions only.
+    image for all scores, one for those that read predictions only (entropy to density).
 
     Args:
         scores: names, see docs/selection.md; None takes all that can be computed for the network.

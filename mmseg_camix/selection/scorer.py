@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mmseg_camix.models import adapter
 from mmseg_camix.ops import unlabelled as U
 
 from .probes import MIXED_SHARE, VIEWS, classifiers, colour_augmentation, grid, logits_of, recorded_features
@@ -30,6 +31,8 @@ class Scorer:
 
     def __init__(self, network: nn.Module, other: nn.Module | None = None, scores: Iterable[str] | None = None,
                  seed: int = 0) -> None:
+        if adapter.main_head(network).out_channels == 1:
+            raise ValueError('scores need a logit for each class; give the head out_channels=2 instead of a sigmoid')
         self.network, self.other, self.seed = network, other, seed
         missing = {'other': other is None, 'features': not classifiers(network)}
         self.scores = tuple(name for name in check_scores(scores)

@@ -15,7 +15,7 @@ from .probes import VIEWS
 from .state import State
 
 RECOMMENDED = 'infomax'
-"""The score that selects checkpoints unless another one is given (docs/selection.md has the measurements)."""
+"""The score that selects checkpoints unless another one is given; docs/selection.md has the measurements."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ def _consistency(state: State, views: Iterable[str] = tuple(VIEWS)) -> float:
     return mean(float(U.mean_iou(state.sums[view])) for view in views)
 
 
+def _shared(state: State, views: Iterable[str] = tuple(VIEWS)) -> float:
+    return mean(float(U.mutual_information(state.sums[view])) for view in views)
+
+
 def _stability(state: State) -> float:
     return mean(float(U.agreement(state.sums[view])) for view in VIEWS)
 
@@ -96,6 +100,9 @@ SCORES: dict[str, Score] = dict(
                  frozenset({'colour'})),
     zoom=Score(lambda state: _consistency(state, ['zoom']), 'mIoU with the enlarged image', frozenset({'zoom'})),
     consistency=Score(_consistency, 'mean of flip, colour and zoom', frozenset(VIEWS)),
+    shared=Score(_shared, 'mutual information of labels in these views', frozenset(VIEWS)),
+    shared_zoom=Score(lambda state: _shared(state, ['zoom']), 'mutual information with labels of the enlarged image',
+                      frozenset({'zoom'})),
     stability=Score(_stability, 'share of pixels that keep their label in these views', frozenset(VIEWS)),
     invariance=Score(_invariance, 'confidence of pixels that keep their label in these views', frozenset(VIEWS)))
 

@@ -50,6 +50,16 @@ def test_mean_iou_punishes_a_collapse():
     assert float(U.agreement(torch.zeros(5, 5).long())) == 0
 
 
+def test_mutual_information():
+    table = torch.tensor([[4, 1, 0], [2, 7, 0], [0, 0, 0]])
+    joint = [[4 / 14, 1 / 14], [2 / 14, 7 / 14]]
+    expected = sum(joint[i][j] * math.log(joint[i][j] / sum(joint[i]) / (joint[0][j] + joint[1][j]))
+                   for i in (0, 1) for j in (0, 1)) / math.log(3)
+    assert float(U.mutual_information(table)) == pytest.approx(expected)
+    extremes = [torch.eye(3).long(), torch.ones(3, 3).long(), torch.zeros(3, 3).long()]
+    assert [float(U.mutual_information(pairs)) for pairs in extremes] == pytest.approx([1, 0, 0], abs=1e-9)
+
+
 def test_effective_invariance():
     probs, others = distributions(seed=1), distributions(seed=2)
     expected = [math.sqrt(max(p) * max(q)) if p.index(max(p)) == q.index(max(q)) else 0

@@ -120,6 +120,10 @@ def test_scores_that_the_network_cannot_have_are_left_out_or_refused():
         Scorer(knet, scores=['transfer'])
     with pytest.raises(ValueError, match=r"unknown score 'entorpy'; available: entropy, "):
         scored(scores=['entorpy'])
+    sigmoid = tiny.build(tiny.per_pixel(num_classes=2, out_channels=1, threshold=0.5, loss_decode=dict(
+        type='CrossEntropyLoss', use_sigmoid=True)))
+    with pytest.raises(ValueError, match='out_channels=2 instead of a sigmoid'):
+        Scorer(sigmoid)
     with pytest.raises(ValueError, match='no image'):
         Scorer(network()).results()
 
