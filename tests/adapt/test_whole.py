@@ -73,7 +73,8 @@ def test_the_better_network_is_handed_back(adapted):
     assert after == max(score for _, score in stage['adapted']['course'])
     assert stage['export']['text'] in (out / 'summary.txt').read_text()
     weights = torch.load(out / 'export/model.pth', weights_only=True)['state_dict']
-    trained = torch.load(stage[stage['export']['chosen']]['checkpoint'], weights_only=True)['state_dict']
+    checkpoint = out.parent / stage[stage['export']['chosen']]['checkpoint']
+    trained = torch.load(checkpoint, weights_only=True)['state_dict']
     prefix = 'teacher.model.' if stage['export']['chosen'] == 'adapted' else 'student.'
     assert weights and all(torch.equal(value, trained[prefix + name]) for name, value in weights.items())
 
