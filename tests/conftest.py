@@ -2,10 +2,15 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.registry import DefaultScope
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from tests.world import make_world
+
+# autograd decides in its first backward pass whether it needs threads. Fake tensors register a device that does not
+# exist, after which it would start some, and processes forked by later tests could not go backward.
+torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(scope='session')

@@ -92,7 +92,7 @@ def test_before_training_the_teacher_is_the_student(world, tmp_path):
 class Bare:
     """The parts of a Runner that `before_train` reads."""
 
-    train_loop, max_iters, iter = None, 1, 0
+    train_loop, max_iters, iter, optim_wrapper = None, 1, 0, None
 
     def __init__(self, model, classes=None):
         self.model = model
