@@ -45,9 +45,11 @@ CONFIGS = {  # name: config and the entries in which it differs
     'CAMix, MiT-B5': ['configs/camix/gta2cs_daformer.py'],
     'DSP, DeepLabV2-R101': ['configs/dsp/gta2cs_deeplabv2.py'],
     'RCCR, DeepLabV2-R101': ['configs/rccr/gta2cs_deeplabv2.py'],
-    'MIC, MiT-B5': ['configs/mic/gta2cs_daformer.py']}
+    'MIC, MiT-B5': ['configs/mic/gta2cs_daformer.py'],
+    'HRDA, MiT-B5': ['configs/hrda/gta2cs_hrda.py'],
+    'MIC on HRDA, MiT-B5': ['configs/mic/gta2cs_hrda.py']}
 MINIATURE = {'CAMix, miniature': ['configs/camix/mini_gta2cs_tiny.py']}
-HEADLINE = 'configs/_suites_/headline.py'
+HEADLINE, PHOTOGRAPHS = (ROOT / f'configs/_suites_/{name}.py' for name in ('headline', 'headline_photographs'))
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,23 @@ def plan(args: argparse.Namespace, work_dir: Path) -> list[Part]:
     single = [Part(name, [*worker, name.replace(' ', '-'), *common], limit) for name, limit in
               (('agreement', 60), ('synchronisation', 40), ('float16', 60), ('trace', 40), ('loading', 60),
                ('two processes', 90))]
-    suite = rehearsal_suite(work_dir) if tiny else HEADLINE
-    docs = work_dir / 'headline'
-    docs.mkdir(parents=True, exist_ok=True)
-    (docs / 'benchmark.md').write_text(f'<!-- begin {Path(suite).stem} -->\n<!-- end {Path(suite).stem} -->\n')
-    headline = Part('headline', [sys.executable, '-m', 'benchmarks.methods', str(suite), *data, '--docs', str(docs),
-                                 '--work-dir', str(work_dir / 'trainings'), '--processes',
-                                 str(min(8, os.cpu_count() or 1))], 200)
+    suites = [trainings('headline', rehearsal_suite(work_dir) if tiny else HEADLINE, args.data_root, work_dir)]
+    if args.photographs is not None:
+        suites.append(trainings('photographs', PHOTOGRAPHS, args.photographs, work_dir))
     pytest = Part('tests', [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-m', 'not slow', *tests,
                             f'--junitxml={work_dir / "tests.xml"}'], 120)
-    return [pytest, *steps[:2], *single[:3], *steps[2:], *single[3:], headline]
+    return [pytest, *steps[:2], *single[:3], *steps[2:], *single[3:], *suites]
+
+
+def trainings(name: str, suite: Path, data_root: str, work_dir: Path) -> Part:
+    """The part that trains a suite, several rows at once, and records its results in a folder of its own."""
+    docs = work_dir / name
+    docs.mkdir(parents=True, exist_ok=True)
+    for page in ('benchmark.md', 'real_photographs.md'):
+        (docs / page).write_text(f'<!-- begin {suite.stem} -->\n<!-- end {suite.stem} -->\n')
+    return Part(name, [sys.executable, '-m', 'benchmarks.methods', str(suite), '--data-root', data_root, '--docs',
+                       str(docs), '--work-dir', str(work_dir / 'trainings'), '--processes',
+                       str(min(8, os.cpu_count() or 1))], 200)
 
 
 def rehearsal_suite(work_dir: Path) -> Path:
@@ -100,11 +109,21 @@ def prepare_data(data_root: str, tiny: bool) -> None:
         return
     size = ['--train', '8', '--val', '2', '--sets', 'gta', 'cityscapes'] if tiny else []
     for command in (['make_mini.py', '--out', data_root, *size],
-                    ['class_stats.py', 'gta', f'{data_root}/gta'],
-                    ['build_spatial_prior.py', 'configs/camix/mini_gta2cs_tiny.py', '--out',
-                     f'{data_root}/priors/gta.npz', '--cfg-options', f'data_root={data_root}']):
-        subprocess.run([sys.executable, f'tools/dataset/{command[0]}', *command[1:]], check=True, cwd=ROOT,
-                       stdout=subprocess.DEVNULL)
+                    ['class_stats.py', 'gta', f'{data_root}/gta']):
+        run_tool(*command)
+    count_prior('configs/camix/mini_gta2cs_tiny.py', f'{data_root}/priors/gta.npz', data_root)
+
+
+def count_prior(config: str, out: str, data_root: str) -> None:
+    """Count the spatial prior of a config's source, unless it is there."""
+    if not (ROOT / out).is_file():
+        run_tool('build_spatial_prior.py', config, '--out', out, '--cfg-options', f'data_root={data_root}')
+
+
+def run_tool(name: str, *arguments: str) -> None:
+    """Run a program of tools/dataset."""
+    subprocess.run([sys.executable, f'tools/dataset/{name}', *arguments], check=True, cwd=ROOT,
+                   stdout=subprocess.DEVNULL)
 
 
 def measure(part: Part, limit_s: float, work_dir: Path) -> dict:
@@ -129,8 +148,8 @@ def measure(part: Part, limit_s: float, work_dir: Path) -> dict:
         entry['results'] = json.loads(results.read_text())
     if part.name == 'tests':
         entry['results'] = junit_results(work_dir / 'tests.xml')
-    if part.name == 'headline':
-        recorded = list((work_dir / 'headline' / 'benchmark').glob('*.json'))
+    if part.name in ('headline', 'photographs'):
+        recorded = list((work_dir / part.name / 'benchmark').glob('*.json'))
         entry['results'] = json.loads(recorded[0].read_text()) if recorded else {}
     if status != 'done':
         entry['output'] = without_folders(log.read_text(errors='replace').splitlines()[-12:])
@@ -187,6 +206,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda' if torch.cuda.is_available() else None)
     parser.add_argument('--only', nargs='+', metavar='PART', help='these parts')
     parser.add_argument('--data-root', default='data/mini', help='the miniature benchmark, drawn if it is missing')
+    parser.add_argument('--photographs', metavar='FOLDER', help='CamVid: also train the main rows on photographs')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/accelerator'), help='logs and trainings')
     parser.add_argument('--page-only', action='store_true', help='measure nothing, render the page')
     cli.add_debug(parser)
@@ -215,6 +235,9 @@ def main() -> int:
     work_dir.mkdir(parents=True, exist_ok=True)
     args.data_root = str(Path(args.data_root).absolute())
     prepare_data(args.data_root, args.device == 'cpu')
+    if args.photographs is not None:
+        args.photographs = str(Path(args.photographs).absolute())
+        count_prior('configs/camix/day2dusk_lite.py', 'data/priors/camvid_day.npz', args.photographs)
     record = json.loads(out.read_text()) if out.is_file() else dict(parts={})
     record.update(facts)
     parts = plan(args, work_dir)

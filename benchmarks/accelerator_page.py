@@ -24,7 +24,7 @@ def section(record: dict) -> str:
             f'{record["torch"]}' + (f', CUDA {record["cuda"]}' if 'cuda' in record else '') + '.')
     parts = record['parts']
     blocks = [head, steps_table(parts)]
-    renderers = {'tests': tests_text, 'trace': trace_text, 'headline': headline_text}
+    renderers = {'tests': tests_text, 'trace': trace_text, 'headline': trainings_text, 'photographs': trainings_text}
     for name, part in parts.items():
         if not name.startswith('step: ') and part.get('results'):
             blocks.append(f'**{name.capitalize()}.** ' + renderers.get(name, plain_text)(part['results']))
@@ -62,8 +62,8 @@ def trace_text(results: dict) -> str:
         ['operator', 'ms in a step'], [[f'`{name}`', f'{ms:.2f}'] for name, ms in results['operators']])
 
 
-def headline_text(results: dict) -> str:
-    """The mean of each row of the miniature benchmark over the seeds that were trained."""
+def trainings_text(results: dict) -> str:
+    """The mean of each row over the seeds that were trained."""
     rows: dict[str, list[dict]] = {}
     for key, entry in results.items():
         rows.setdefault(key.rsplit('/', 1)[0], []).append(entry)
@@ -71,7 +71,7 @@ def headline_text(results: dict) -> str:
               spread([entry['metrics']['teacher/mIoU'] for entry in entries if 'teacher/mIoU' in entry['metrics']]),
               str(len(entries)), f'{sum(entry["seconds"] for entry in entries) / len(entries):.0f}']
              for name, entries in rows.items()]
-    return 'The miniature benchmark.\n\n' + markdown(['method', 'student mIoU', 'teacher mIoU', 'seeds', 's/training'],
+    return 'mIoU on the target.\n\n' + markdown(['method', 'student mIoU', 'teacher mIoU', 'seeds', 's/training'],
                                                       lines)
 
 

@@ -37,6 +37,7 @@ from .timing import Training
 MINIATURE = 'configs/dacs/mini_gta2cs_tiny.py'
 MODES = {'fp32': [], 'TF32': [], 'bf16': ['amp=bf16'], 'bf16, channels_last': ['amp=bf16', 'channels_last'],
          'bf16, channels_last, compile': ['amp=bf16', 'channels_last', 'compile'],
+         'bf16, backward=each': ['amp=bf16', 'backward=each'],
          'bf16, checkpointing': ['amp=bf16', 'checkpointing']}
 
 
@@ -58,7 +59,10 @@ def configured(path: str, data_root: str, *options: str, speed: list[str] | None
     for mask in (cfg.model.get('masks') or {}).values():
         if 'prior' in mask:
             mask.prior = str(prior)
-    cfg.train_dataloader.dataset.source.data_root = f'{data_root}/gta'
+    target = cfg.train_dataloader.dataset.target
+    if not any(step['type'] == 'Resize' for step in target.pipeline):  # native resolution, which drawings do not have
+        height, width = cfg.crop_size
+        target.pipeline.insert(1, dict(type='Resize', scale=(2 * width, height)))
     cfg.train_dataloader.num_workers, cfg.train_dataloader.persistent_workers = min(8, os.cpu_count() or 1), True
     apply_options(cfg, speed or [])
     return cfg

@@ -7,11 +7,14 @@ import time
 
 import pytest
 import torch
+from mmengine.runner import Runner
 
-from benchmarks.accelerator import Part, junit_results, measure, ordered, without_folders
+from benchmarks.accelerator import CONFIGS, MINIATURE, Part, junit_results, measure, ordered, without_folders
 from benchmarks.accelerator_page import NONE, write_page
-from benchmarks.accelerator_parts import covered, drawn_on_host
-from tests.tools_runner import ROOT
+from benchmarks.accelerator_parts import configured, covered, drawn_on_host
+from drawn_streets.writer import write_benchmark
+from mmseg_camix.models.uda.wrapper import check_model_config
+from tests.tools_runner import ROOT, call
 
 PAGE = '# Accelerators\n<!-- begin accelerators -->\n<!-- end accelerators -->\n'
 
@@ -113,3 +116,20 @@ def test_the_rehearsal_measures_every_part_once(tmp_path):
     page = (tmp_path / 'accelerators.md').read_text()
     assert 'a rehearsal with tiny sizes' in page
     assert all(text in page for text in ('| CAMix, miniature | bf16 |', '**Tests.** 24 passed', 'Source only | '))
+
+
+@pytest.mark.slow
+def test_each_measured_config_gives_a_batch_of_its_size(tmp_path):
+    """With the options that the command sets; the networks themselves are built by other tests."""
+    write_benchmark(tmp_path, ('gta', 'cityscapes'), seed=1, train=13, val=1)
+    assert call('dataset/class_stats.py', 'gta', tmp_path / 'gta', '--jobs', 1) == 0
+    for config, *options in {**CONFIGS, **MINIATURE}.values():
+        cfg = configured(config, str(tmp_path), *options, speed=['amp=bf16', 'channels_last'])
+        check_model_config(cfg.model)
+        cfg.train_dataloader.update(num_workers=0, persistent_workers=False, pin_memory=False)
+        batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
+        size = tuple(cfg.model.segmentor.data_preprocessor.size)
+        for branch in ('source', 'target'):
+            images = batch['inputs'][branch] if 'inputs' in batch else batch[branch]['inputs']
+            assert len(images) == cfg.train_dataloader.batch_size
+            assert all(image.shape[-2:] == size for image in images)
