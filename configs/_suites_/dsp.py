@@ -30,15 +30,7 @@ rows = [
       for k in (0, 1, 3)],
     # The cost and the effect of one pass for both mixed images
     dict(name='DSP, one pass for each mixed image', config=_dsp, **_once, options={'model.joint_views': []}),
-    # Differences of the released code, each by itself; its opacity is the row beta = 0.9, its k the row k = 1. The
-    # lambda is that of its first commit (8baf66e).
+    # The released code, and one of its differences by itself; its opacity is the row beta = 0.9, its k the row k = 1
     dict(name='DSP, long-tail classes pasted hard', config=_dsp, **_once, options=_hard_rare),
-    dict(name='DSP, no recipient term on the target', config=_dsp, **_once, options={
-        'model.views.mixed_target.recipient_term': False}),
-    dict(name='DSP, q on target pixels', config=_dsp, **_once, options={'model.pseudo_labels.weighted': True}),
-    dict(name='DSP, lambda = 1e-4', config=_dsp, **_once, options={
-        f'model.objectives.align_{region}.weight': 1e-4 for region in ('patch', 'global')}),
-    dict(name="DSP, first image's mask for all", config=_dsp, **_once, options={
-        'model.objectives.align_patch.shared_mask': True}),
     dict(name='DSP, released code', config='configs/dsp/mini_gta2cs_tiny_official.py', **_once),
 ]
