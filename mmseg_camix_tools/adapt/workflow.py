@@ -213,7 +213,7 @@ class Workflow:
         names = ['adapted'] if self.request.checkpoint else ['unadapted', 'adapted']
         try:
             write_report([self.out / name for name in names], self.out / 'report.html',
-                         baseline=unadapted['checkpoint'], note=decision['text'])
+                         baseline=unadapted['checkpoint'], note=decision['text'], score_before=decision['before'])
         except Exception as error:  # of plots, pictures and logs: the trained network is more than its report
             return dict(line=f'report.html was not written ({type(error).__name__}: {error}); see `mmseg-camix report`')
         return dict(line=f'{self.out}/report.html: the report')

@@ -32,7 +32,7 @@ IOU = 'IoU.'
 
 def write_report(work_dirs: Sequence[str | Path], out: str | Path, images: int = 8,
                  baseline: str | Path | None = None, target: str | Path | None = None, device: str | None = None,
-                 note: str = '') -> Path:
+                 note: str = '', score_before: float | None = None) -> Path:
     """Write a report on one training, or on several beside each other, as a single HTML file.
 
     Args:
@@ -44,6 +44,7 @@ def write_report(work_dirs: Sequence[str | Path], out: str | Path, images: int =
         target: images to label instead of those of the recorded config.
         device: of the networks; by default a GPU where there is one.
         note: text at the top.
+        score_before: the score without labels of the network before adaptation, where no training recorded it.
 
     Raises:
         ReportError: a folder is not a work folder; what is missing within it is listed in the report instead.
@@ -55,7 +56,8 @@ def write_report(work_dirs: Sequence[str | Path], out: str | Path, images: int =
     if Path(out).is_dir():
         raise ReportError(f'{out} is a folder; give the name of a file in it')
     trainings = name_trainings([read_training(Path(folder)) for folder in work_dirs])
-    report = Report(trainings, images, baseline and Path(baseline), target and Path(target), device)
+    report = Report(trainings, images, baseline and Path(baseline), target and Path(target), device,
+                    score_before)
     environment = Environment(loader=PackageLoader('mmseg_camix_tools.report', '.'), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     script = environment.get_template('report.js').render()
@@ -86,8 +88,9 @@ class Report:
     """
 
     def __init__(self, trainings: Mapping[str, Training], images: int, baseline: Path | None, target: Path | None,
-                 device: str | None) -> None:
+                 device: str | None, score_before: float | None = None) -> None:
         self.trainings, self.images, self.missing = trainings, images, list[str]()
+        self.score_before = score_before
         adapted = {name: training for name, training in trainings.items() if training.is_adapted} or dict(trainings)
         self.name = max(adapted, key=lambda name: adapted[name].quality)
         self.training = adapted[self.name]
@@ -142,7 +145,7 @@ class Report:
         """Everything that the template shows."""
         baseline = None if self.given else self.trainings.get(self.baseline or '')
         titles = self.titles if self.networks else ('', '')
-        comparison = summary.compare(baseline, self.training, self.examination, titles, self.given)
+        comparison = summary.compare(baseline, self.training, self.examination, titles, self.given, self.score_before)
         facts = {name: summary.facts(training) for name, training in self.trainings.items()}
         groups = groups_of(self.examination, self.networks, self.images) if self.examination else []
         return dict(

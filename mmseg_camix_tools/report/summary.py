@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class Comparison:
 
 
 def compare(baseline: Training | None, training: Training, examination: Examination | None,
-            titles: tuple[str, str], given: bool) -> Comparison:
+            titles: tuple[str, str], given: bool, score_before: float | None = None) -> Comparison:
     """The comparison on the best basis there is.
 
     Args:
@@ -69,6 +70,7 @@ def compare(baseline: Training | None, training: Training, examination: Examinat
         examination: of both networks on target images.
         titles: of the two networks in it.
         given: whether the first of them is the network before adaptation, and not an iterate of the training.
+        score_before: the score without labels of the network before adaptation, where no training recorded it.
     """
     result, score = training.result, training.score
     if 'mIoU' in result:
@@ -83,7 +85,8 @@ def compare(baseline: Training | None, training: Training, examination: Examinat
         return Comparison('mIoU', None, after, 'All validation images. Give the work folder of a source-only training '
                                                'too, or --baseline CHECKPOINT.')
     if score is not None:
-        return Comparison(score.removeprefix(SCORE), baseline and baseline.result.get(score), result[score],
+        recorded = baseline and baseline.result.get(score)
+        return Comparison(score.removeprefix(SCORE), score_before if recorded is None else recorded, result[score],
                           'No target labels: a score of predictions on unlabelled images.')
     return Comparison('mIoU', None, None, 'The training recorded neither mIoU (the target has no labels) nor a score '
                                           'without labels.')
@@ -130,6 +133,8 @@ def _dataset(given: Any) -> str:
     while isinstance(given, Mapping) and isinstance(given.get('dataset'), Mapping):
         given = given['dataset']
     name, root = name_of(given).removesuffix('Dataset').removeprefix('Raw'), mapping(given).get('data_root')
+    if name == 'Folder' and isinstance(root, str):  # the folder says more than the class
+        name = '/'.join(Path(root).parts[-2:])
     return f'{name} ({root})' if root else name
 
 

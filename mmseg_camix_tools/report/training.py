@@ -19,6 +19,7 @@ from mmseg_camix.files import printable
 from mmseg_camix.selection import RECOMMENDED
 from mmseg_camix.type_names import type_name
 
+from ..export.metainfo import mapping
 from .logs import Logs, read_logs
 
 NUMBER = re.compile(r'(\d+)\.(?:pth|png)$')
@@ -105,8 +106,11 @@ def read_training(folder: Path) -> Training:
     config_name, config = _config(folder, runs)
     steps, recorded = _scalars(runs)
     validations, finished = _validations(folder)
+    checkpoints = _checkpoints(folder)
+    length = mapping(config.get('train_cfg')).get('max_iters')
+    finished |= any(iteration_of(file) == length for file in checkpoints)  # recorded by a validation only
     training = Training(folder, config, config_name, steps, validations or recorded, finished, read_logs(logs),
-                        _checkpoints(folder), sorted(folder.glob('live/iter_*.png'), key=iteration_of))
+                        checkpoints, sorted(folder.glob('live/iter_*.png'), key=iteration_of))
     if not (logs or training.config or training.validations or training.checkpoints):
         raise ReportError(f'{folder}: not the work folder of a training: it has no log, config, metrics or checkpoint')
     return training

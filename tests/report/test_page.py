@@ -5,13 +5,14 @@ import hashlib
 import re
 import shutil
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mmseg_camix_tools.report.charts import curves, frequencies
 from mmseg_camix_tools.report.page import write_report
-from mmseg_camix_tools.report.summary import Comparison, duration
+from mmseg_camix_tools.report.summary import Comparison, duration, facts
 from tests.report.work_dirs import sheet, step, validation, write_run, write_training
 from tests.tools_runner import call
 
@@ -143,6 +144,22 @@ def test_wrong_arguments_give_one_line(folders, tmp_path, monkeypatch, arguments
 def test_verdicts(measure, before, after, word):
     assert Comparison(measure, before, after, '').word == word
     assert Comparison(measure, before, after, '').verdict
+
+
+def test_a_score_before_adaptation_that_no_training_recorded(tmp_path):
+    folder = tmp_path / 'run'
+    write_run(folder, lines=[validation(2, **{'unsupervised/infomax': 0.5})], log='x')
+    page = Page(write_report([folder], tmp_path / 'out.html', images=0, score_before=0.25))
+    assert 'infomax 0.25 → 0.5, the score rises' in page.text
+
+
+def test_folders_are_named_by_their_last_parts():
+    source, target = (dict(type='FolderDataset', data_root=f'/home/me/{root}') for root in ('drawn/gta', 'day/train'))
+    config = dict(train_dataloader=dict(dataset=dict(source=source, target=target)))
+    named = facts(SimpleNamespace(config=config, logs=SimpleNamespace(facts={}, seconds=None), method='DACS', steps=[],
+                                  validations=[], curve=lambda name: ([], [])))
+    assert named['Source'] == 'drawn/gta (/home/me/drawn/gta)'
+    assert named['Target'] == 'day/train (/home/me/day/train)'
 
 
 @pytest.mark.parametrize(('score', 'message'), [(0.25, 'infomax 0.25 → 0.5, the score rises'),
