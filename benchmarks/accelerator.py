@@ -82,7 +82,7 @@ def plan(args: argparse.Namespace, work_dir: Path) -> list[Part]:
 
 
 def trainings(name: str, suite: Path, data_root: str, work_dir: Path) -> Part:
-    """The part that trains a suite, several rows at once, and records its results in a folder of its own."""
+    """The part that trains a suite, several rows at once, and records its results in a separate folder."""
     docs = work_dir / name
     docs.mkdir(parents=True, exist_ok=True)
     for page in ('benchmark.md', 'real_photographs.md'):

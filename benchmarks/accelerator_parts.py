@@ -1,4 +1,4 @@
-"""The measurements of benchmarks/accelerator.py, each run in a process of its own.
+"""The measurements of benchmarks/accelerator.py, each run in a separate process.
 
 Results are written to the file named by ACCELERATOR_RESULTS after each measurement, so that they survive a time limit.
 """

@@ -51,7 +51,7 @@ def run_missing(runs: list[Run], results: Results, work_dir: Path, processes: in
 
 
 def execute(run: Run, work_dir: Path, threads: int, data_root: str) -> dict:
-    """Train one run in a process of its own, resuming it if possible, and return its numbers."""
+    """Train one run in a separate process, resuming it if possible, and return its numbers."""
     folder = work_dir / run.row.name.replace(' ', '_').replace('/', '_') / f'{run.protocol}_seed{run.seed}'
     folder.mkdir(parents=True, exist_ok=True)
     options, start = {**run.row.options, 'data_root': data_root}, time.time()

@@ -1,4 +1,4 @@
-"""Commands of this package in processes of their own, with a log file and a progress bar."""
+"""Commands of this package in separate processes, with a log file and a progress bar."""
 
 import ctypes
 import re

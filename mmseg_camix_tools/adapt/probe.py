@@ -1,4 +1,4 @@
-"""Measure a few steps of trainings in a process of its own: ``python -m mmseg_camix_tools.adapt.probe``.
+"""Measure a few steps of trainings in a separate process: ``python -m mmseg_camix_tools.adapt.probe``.
 
 A size that does not fit ends only this process. Writes JSON: seconds of a step of each config; for the first config
 also those of the prediction of an image by one network, the memory before and at the peak of its steps, and the

@@ -135,7 +135,7 @@ class Workflow:
         return fitting.to_dict(size, measured)
 
     def _probe(self, size: Candidate) -> Measured | None:
-        """Measure a size in a process of its own; None where memory is exhausted."""
+        """Measure a size in a separate process; None where memory is exhausted."""
         with tempfile.TemporaryDirectory() as folder:
             fit = replace(self._assumed, crop=size.crop, batch=size.batch)
             plan = Plan(1, 1, IMAGES[0])  # the adapted network first: memory is that of the largest step so far

@@ -2,7 +2,7 @@
 
 Examines source and target, counts the spatial prior, measures which crop and batch fit memory and time, writes the
 configs that it trains, trains, compares with the unadapted network on target images without labels, and exports.
-Killed at any moment, the same command goes on where it was.
+Killed at any moment, the same command continues where it stopped.
 
 CONFIG is any config of mmseg with its training data. Without a checkpoint of its network, a part of the time trains
 one on the source first. Without CONFIG, drawn streets are the source: photographs of streets are all that is needed.
