@@ -75,7 +75,7 @@ def agreement_by_loops(model, step):
     """Pixel by pixel at the resolution of the student's logits; `regions` are those of the target only."""
     agreed = compared = 0
     regions = dict(mixed=lambda mask: ~mask, camix=lambda mask: mask, cut=lambda mask: mask,
-                   mixed_target=lambda mask: ~mask, strong=lambda mask: mask | True)
+                   mixed_target=lambda mask: ~mask, strong=lambda mask: mask | True, masked=lambda mask: mask | True)
     masks = dict(mixed='classes', cut='square', mixed_target='patch')
     for name, item in step.passes.items():
         if name not in regions or item.logits is None:
@@ -94,7 +94,7 @@ def agreement_by_loops(model, step):
     return agreed, compared
 
 
-@pytest.mark.parametrize('method', ['DACS', 'RCCR', 'MeanTeacher', 'CutMix'])
+@pytest.mark.parametrize('method', ['DACS', 'RCCR', 'MeanTeacher', 'CutMix', 'MIC'])
 def test_counts(method):
     model, step = model_and_step(method, masks=dict(region=dict(type='ClassMask'))) if method == 'CutMix' else \
         model_and_step(method)
@@ -119,6 +119,9 @@ def test_only_pixels_of_the_target_alone_are_compared():
     model, step = model_and_step('iDACS', views=dict(mixed=dict(opacity=0.5)))
     assert measure(step, model.views, 0.9)[-2:].tolist() == [0, 0]
     model, step = model_and_step('iDACS')
+    assert measure(step, model.views, 0.9)[-1] > 100
+    model, step = model_and_step('CAMix', masks=dict(context=dict(prior=None, groups=None)), views=dict(
+        relabelled=dict(type='Relabelled'), camix=dict(donor='relabelled')))
     assert measure(step, model.views, 0.9)[-1] > 100
     model, step = model_and_step('DACS', objectives=dict(mixed=None))
     actual = Reading.of(measure(step, model.views, 0.9))

@@ -95,7 +95,7 @@ def target_pixels(step: Step, views: Mapping[str, nn.Module], name: str) -> tupl
     parts = [target_pixels(step, views, part) for part in builder.reads_at(step.progress)]
     if all(part is None for part in parts):
         return None
-    if builder.mask is None:  # images may have been permuted, but only together with their labels
+    if len(parts) == 1:  # images may have been permuted, but only together with their labels
         return parts[0][0], view.targets[0].label
     mask = step.masks[builder.mask][:, 0]
     nothing = torch.zeros_like(mask), torch.full_like(mask, step.ignore_index, dtype=torch.long)
