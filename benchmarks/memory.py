@@ -144,7 +144,7 @@ def main() -> None:
     """Print the table of a config."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='file of the config')
-    parser.add_argument('--options', nargs='+', default=[''], help="options of tools/train.py --speed, a set in one "
+    parser.add_argument('--options', nargs='+', default=[''], help="options of mmseg-camix train --speed, a set in one "
                         "argument; '' is none")
     parser.add_argument('--images', type=int, help='images of each branch (default: those of the config)')
     cli.add_config_options(parser)

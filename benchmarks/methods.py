@@ -110,7 +110,7 @@ def find_data(suite: Suite, data_root: str | None) -> str:
         return root
     drawn = suite.data_root == DATA_ROOT
     raise SystemExit(f'error: no data at {root}; ' + (
-        f'draw it: python tools/dataset/make_mini.py --out {root}' if drawn else
+        f'draw it: mmseg-camix draw --out {root}' if drawn else
         f"give --data-root FOLDER; docs/{suite.page} names the suite's data"))
 
 

@@ -5,7 +5,7 @@ which the test tool writes (several files of one row, for several seeds, are ave
 around the tables from docs/results/page.md.
 
 examples:
-  python tools/test.py CONFIG CHECKPOINT --paper camix-gta-sp --json docs/results/camix-gta-sp.json
+  mmseg-camix test CONFIG CHECKPOINT --paper camix-gta-sp --json docs/results/camix-gta-sp.json
   python -m benchmarks.results_page            # write the page
   python -m benchmarks.results_page --check    # exit 1 if the page is out of date
 """
@@ -43,7 +43,7 @@ def read_results(folder: Path) -> dict[str, list[dict]]:
         row = rows().get(result.get('row') or '')
         if row is None:
             raise SystemExit(f'{path}: row {result.get("row")!r} is not reported by any paper; write the file with '
-                             'tools/test.py --paper ROW --json FILE')
+                             'mmseg-camix test --paper ROW --json FILE')
         if not is_comparable(result):
             data = result['data']
             raise SystemExit(f'{path}: measured on {data["images"]} images of {data["type"]} ({data["size"]}), not on '
@@ -149,8 +149,8 @@ def commands(row: Row) -> list[str]:
     options = ' --cfg-options ' + ' '.join(shlex.quote(f'{key}={_shell(value)}') for key, value in row.options.items())
     options = options if row.options else ''
     checkpoint = f'{work_dir}/' + ('best_mIoU_iter_*.pth' if row.best_of else f'iter_{_length(row.config)}.pth')
-    train = f'python tools/train.py {row.config} --work-dir {work_dir}{options}'
-    test = (f'python tools/test.py {row.config} {checkpoint} --paper {row.id} --json docs/results/{row.id}.json'
+    train = f'mmseg-camix train {row.config} --work-dir {work_dir}{options}'
+    test = (f'mmseg-camix test {row.config} {checkpoint} --paper {row.id} --json docs/results/{row.id}.json'
             f'{options}')
     return [test] if row.best_of else [train, test]
 

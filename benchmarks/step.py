@@ -90,7 +90,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--warmup', type=int, default=3, help='steps before them (default: %(default)s)')
     parser.add_argument('--threads', type=int, help='threads of torch on a CPU')
     parser.add_argument('--most-gib', type=float, metavar='GIB', help='fail if the peak memory is above this')
-    parser.add_argument('--speed', nargs='+', default=[], metavar='OPTION', help='options of tools/train.py --speed')
+    parser.add_argument('--speed', nargs='+', default=[], metavar='OPTION', help='options of mmseg-camix train --speed')
     parser.add_argument('--clock', choices=list(CLOCKS), default='wall', help="'thread' counts the time of the "
                         "training's own thread: with --threads 1, for a busy CPU (default: wall)")
     parser.add_argument('--json', type=Path, help='also write the numbers to this file')

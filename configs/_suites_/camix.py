@@ -1,5 +1,5 @@
 # CAMix and the rows of its papers' Tables IV to VII; run by benchmarks/methods.py.
-# The prior comes first: python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py
+# The prior comes first: mmseg-camix prior configs/camix/mini_gta2cs_tiny.py
 title = 'CAMix and its parts, miniature GTA -> Cityscapes'
 _once = dict(seeds=1, curve=False)  # ablations
 _camix = 'configs/camix/mini_gta2cs_tiny.py'

@@ -1,6 +1,6 @@
 # DAFormer's parts and CAMix on them; run by benchmarks/methods.py. First:
-#   python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
-#   python tools/train.py configs/source_only/mini_gta2cs_tiny.py   # the encoder of the rows with FD
+#   mmseg-camix prior configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
+#   mmseg-camix train configs/source_only/mini_gta2cs_tiny.py   # the encoder of the rows with FD
 # The feature distance needs a pretrained encoder, and no ImageNet weights exist for this network: in the last two rows
 # it is an encoder trained on the source, from which the student starts, too. These two compare only with each other;
 # all other rows start from scratch, without the feature distance.

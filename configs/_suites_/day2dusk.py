@@ -1,5 +1,5 @@
 # All methods on photographs, from day to dusk; run by benchmarks/methods.py (docs/real_photographs.md).
-# The prior comes first: python tools/dataset/build_spatial_prior.py configs/camix/day2dusk_lite.py \
+# The prior comes first: mmseg-camix prior configs/camix/day2dusk_lite.py \
 #     --out data/priors/camvid_day.npz
 title = 'CamVid, day -> dusk'
 page = 'real_photographs.md'

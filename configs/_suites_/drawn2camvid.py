@@ -1,7 +1,7 @@
 # All methods on photographs, from drawings; run by benchmarks/methods.py (docs/real_photographs.md).
 # Drawings and prior come first:
-#   python tools/dataset/make_mini.py --out data/drawn --sets gta --height 256 --train 500 --val 0
-#   python tools/dataset/build_spatial_prior.py configs/camix/drawn2camvid_lite.py \
+#   mmseg-camix draw --out data/drawn --sets gta --height 256 --train 500 --val 0
+#   mmseg-camix prior configs/camix/drawn2camvid_lite.py \
 #     --out data/priors/drawn.npz
 title = 'Drawn streets -> CamVid'
 page = 'real_photographs.md'

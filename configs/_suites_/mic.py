@@ -1,5 +1,5 @@
 # MIC and HRDA beside the methods that they are added to; run by benchmarks/methods.py. First:
-#   python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
+#   mmseg-camix prior configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
 title = 'MIC and HRDA, miniature GTA -> Cityscapes'
 rows = [
     dict(name='DACS', config='configs/dacs/mini_gta2cs_tiny.py'),

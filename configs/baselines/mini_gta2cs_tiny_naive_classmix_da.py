@@ -1,6 +1,6 @@
 # Naive ClassMix with distribution alignment. As in the DACS paper, the prior is the target's ground truth, which is not
 # available in practice: an upper bound for a good prior. Count it first:
-#   python tools/dataset/class_stats.py cityscapes data/mini/cityscapes --split train
+#   mmseg-camix stats cityscapes data/mini/cityscapes --split train
 _base_ = [
     '../_base_/models/resnet_mini.py',
     '../_base_/datasets/mini_gta2cs.py',

@@ -1,6 +1,6 @@
 # CAMix with DAFormer's network, Cityscapes -> Dark Zurich: night. No publication reports this combination.
 # Streets keep their layout in any weather, so the spatial prior applies. Count it first:
-#   python tools/dataset/build_spatial_prior.py configs/camix/cityscapes2dark_zurich_daformer.py \
+#   mmseg-camix prior configs/camix/cityscapes2dark_zurich_daformer.py \
 #       --out data/priors/cityscapes.npz
 _base_ = [
     '../_base_/models/daformer_mitb5.py',

@@ -1,6 +1,6 @@
 # CAMix on photographs, CamVid by day -> dusk, as published, except that the significance is measured with
 # three passes of the teacher, one of them the clean one, instead of eight. Build its prior first:
-#   python tools/dataset/build_spatial_prior.py configs/camix/day2dusk_lite.py --out data/priors/camvid_day.npz
+#   mmseg-camix prior configs/camix/day2dusk_lite.py --out data/priors/camvid_day.npz
 _base_ = [
     '../_base_/models/lite_segformer.py',
     '../_base_/datasets/day2dusk.py',

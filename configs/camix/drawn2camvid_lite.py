@@ -1,6 +1,6 @@
 # CAMix on photographs, drawn streets -> CamVid, as published, except that the significance is measured with
 # three passes of the teacher, one of them the clean one, instead of eight. Build its prior first:
-#   python tools/dataset/build_spatial_prior.py configs/camix/drawn2camvid_lite.py --out data/priors/drawn.npz
+#   mmseg-camix prior configs/camix/drawn2camvid_lite.py --out data/priors/drawn.npz
 _base_ = [
     '../_base_/models/lite_segformer.py',
     '../_base_/datasets/drawn2camvid.py',

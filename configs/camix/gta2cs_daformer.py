@@ -1,6 +1,6 @@
 # CAMix on DAFormer, GTA -> Cityscapes: the best numbers of the paper. Count first:
-#   python tools/dataset/class_stats.py gta data/gta
-#   python tools/dataset/build_spatial_prior.py configs/camix/gta2cs_daformer.py --out data/priors/gta.npz
+#   mmseg-camix stats gta data/gta
+#   mmseg-camix prior configs/camix/gta2cs_daformer.py --out data/priors/gta.npz
 # From DAFormer: network, optimiser, rare-class sampling, feature distance, rows without labels. From CAMix: mixing,
 # loss, alpha .99 and 90k iterations (section IV-B), and the augmentation of DACS.
 _base_ = [

@@ -1,7 +1,7 @@
 # CAMix on DAFormer with MIC's masked view, GTA -> Cityscapes: configs/camix/gta2cs_daformer.py and one entry in each
 # table. No publication has this combination; CAMix alone has 70.0, MIC on DAFormer 70.6. Count first, as there:
-#   python tools/dataset/class_stats.py gta data/gta
-#   python tools/dataset/build_spatial_prior.py configs/camix/gta2cs_daformer_mic.py --out data/priors/gta.npz
+#   mmseg-camix stats gta data/gta
+#   mmseg-camix prior configs/camix/gta2cs_daformer_mic.py --out data/priors/gta.npz
 _base_ = [
     '../_base_/models/daformer_mitb5.py',
     '../_base_/datasets/gta2cs_512_flip.py',

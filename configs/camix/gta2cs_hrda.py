@@ -1,7 +1,7 @@
 # CAMix on HRDA, GTA -> Cityscapes: gta2cs_daformer.py at two scales and full resolution, as ../hrda/gta2cs_hrda.py is
 # DAFormer. No publication has this combination; CAMix on DAFormer has 70.0, HRDA 73.8. Count first:
-#   python tools/dataset/class_stats.py gta data/gta
-#   python tools/dataset/build_spatial_prior.py configs/camix/gta2cs_hrda.py --out data/priors/gta.npz
+#   mmseg-camix stats gta data/gta
+#   mmseg-camix prior configs/camix/gta2cs_hrda.py --out data/priors/gta.npz
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
     '../_base_/datasets/gta2cs_1024.py',

@@ -1,5 +1,5 @@
 # CAMix as published, on the miniature benchmark. Build its prior first:
-#   python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
+#   mmseg-camix prior configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
 _base_ = [
     '../_base_/models/resnet_mini.py',
     '../_base_/datasets/mini_gta2cs.py',

@@ -1,6 +1,6 @@
 # CAMix on DAFormer, as in gta2cs_daformer.py, on the miniature benchmark and without the feature distance; the scaled
 # numbers are explained in ../daformer/mini_gta2cs_tiny.py. Build the prior first:
-#   python tools/dataset/build_spatial_prior.py configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
+#   mmseg-camix prior configs/camix/mini_gta2cs_tiny.py --out data/mini/priors/gta.npz
 _base_ = [
     '../_base_/models/resnet_mini.py',
     '../_base_/datasets/mini_gta2cs.py',

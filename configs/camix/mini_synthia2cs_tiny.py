@@ -1,5 +1,5 @@
 # CAMix as published, from SYNTHIA. Build its prior first:
-#   python tools/dataset/build_spatial_prior.py configs/camix/mini_synthia2cs_tiny.py
+#   mmseg-camix prior configs/camix/mini_synthia2cs_tiny.py
 _base_ = [
     '../_base_/models/resnet_mini.py',
     '../_base_/datasets/mini_synthia2cs.py',

@@ -1,6 +1,6 @@
 # CAMix on DAFormer, SYNTHIA -> Cityscapes: the best numbers of the paper. Count first:
-#   python tools/dataset/class_stats.py synthia data/synthia
-#   python tools/dataset/build_spatial_prior.py configs/camix/synthia2cs_daformer.py --out data/priors/synthia.npz
+#   mmseg-camix stats synthia data/synthia
+#   mmseg-camix prior configs/camix/synthia2cs_daformer.py --out data/priors/synthia.npz
 # From DAFormer: network, optimiser, rare-class sampling, feature distance, rows without labels. From CAMix: mixing,
 # loss, alpha .99 and 90k iterations (section IV-B), and the augmentation of DACS.
 _base_ = [

@@ -1,5 +1,5 @@
 # CAMix with DeepLabV2, SYNTHIA -> Cityscapes (TCSVT paper, section IV-B). Count its spatial prior first:
-#   python tools/dataset/build_spatial_prior.py configs/camix/synthia2cs_deeplabv2.py --out data/priors/synthia.npz
+#   mmseg-camix prior configs/camix/synthia2cs_deeplabv2.py --out data/priors/synthia.npz
 # The paper does not state the head's learning rate: ten times the backbone's, as in the released code.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',

@@ -1,5 +1,5 @@
 # DAFormer with DeepLabV2: its rare-class sampling, losses and teacher; network, optimiser and data of the DACS family.
-# Count first: python tools/dataset/class_stats.py gta data/gta
+# Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/gta2cs_512.py',

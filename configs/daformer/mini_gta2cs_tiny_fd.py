@@ -2,7 +2,7 @@
 # student and frozen encoder start from an encoder that was trained on the source, for 1200 iterations. It therefore
 # compares only with `--cfg-options model.objectives.features=None`, which has the same start. All seeds share the
 # encoder (as all share ImageNet's). Train it first, from the repository's root:
-#   python tools/train.py configs/source_only/mini_gta2cs_tiny.py
+#   mmseg-camix train configs/source_only/mini_gta2cs_tiny.py
 # The other scaled numbers are explained in mini_gta2cs_tiny.py.
 _base_ = [
     '../_base_/models/resnet_mini.py',

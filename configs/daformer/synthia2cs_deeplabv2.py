@@ -1,5 +1,5 @@
 # DAFormer with DeepLabV2: its rare-class sampling, losses and teacher; network, optimiser and data of the DACS family.
-# Count first: python tools/dataset/class_stats.py synthia data/synthia
+# Count first: mmseg-camix stats synthia data/synthia
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/synthia2cs_512.py',

@@ -1,5 +1,5 @@
 # DSP as published, GTA -> Cityscapes. Count the source's classes first:
-#   python tools/dataset/class_stats.py gta data/gta
+#   mmseg-camix stats gta data/gta
 # The paper seems to have exchanged the learning rates of backbone and head. As printed:
 #   --cfg-options optim_wrapper.optimizer.lr=2.5e-3 optim_wrapper.paramwise_cfg.custom_keys.decode_head.lr_mult=0.1
 _base_ = [

@@ -1,6 +1,6 @@
 # DSP as published, on the miniature benchmark. It has two further branches: template images (`donor`) and patches of
 # long-tail classes (`rare`), which are counted when training starts. For a large data set, count once with
-# tools/dataset/class_stats.py and set `stats`.
+# mmseg-camix stats and set `stats`.
 _base_ = [
     '../_base_/models/resnet_mini.py',
     '../_base_/datasets/mini_gta2cs.py',

@@ -1,5 +1,5 @@
 # DSP with the network and schedule of DAFormer, and none of its other parts. Count the source's classes first:
-#   python tools/dataset/class_stats.py synthia data/synthia
+#   mmseg-camix stats synthia data/synthia
 # The features of stride 8, as in the paper's DeepLabV2, are the second of four maps. For the last, 512 channels of
 # stride 32: model.objectives.align_patch.features=3 model.objectives.align_global.features=3
 _base_ = [

@@ -1,5 +1,5 @@
 # DSP as published, SYNTHIA -> Cityscapes; see gta2cs_deeplabv2.py. Count the source's classes first:
-#   python tools/dataset/class_stats.py synthia data/synthia
+#   mmseg-camix stats synthia data/synthia
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/synthia2cs_512.py',

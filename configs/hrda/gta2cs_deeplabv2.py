@@ -1,6 +1,6 @@
 # HRDA with DAFormer's recipe and DeepLabV2, GTA -> Cityscapes: 63.0 mIoU as reported with MIC, where the recipe alone
 # has 56.0. All but the network is that of gta2cs_hrda.py.
-# Count first: python tools/dataset/class_stats.py gta data/gta
+# Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/hrda_deeplabv2_r101.py',
     '../_base_/datasets/gta2cs_1024.py',

@@ -1,7 +1,7 @@
 # HRDA with DAFormer's recipe, GTA -> Cityscapes: 73.8 mIoU in the paper, where DAFormer at half the resolution has
 # 68.3. From ../daformer/gta2cs_daformer.py differ the network (two scales), the resolution and what follows from it:
 # larger crops, more pixels of a rare class, margins of the image without labels, one backward pass for each view.
-# Count first: python tools/dataset/class_stats.py gta data/gta
+# Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
     '../_base_/datasets/gta2cs_1024.py',

@@ -1,6 +1,6 @@
 # HRDA with DAFormer's recipe and DeepLabV2, SYNTHIA -> Cityscapes, of which no publication has a number. All but the
 # network is that of synthia2cs_hrda.py.
-# Count first: python tools/dataset/class_stats.py synthia data/synthia
+# Count first: mmseg-camix stats synthia data/synthia
 _base_ = [
     '../_base_/models/hrda_deeplabv2_r101.py',
     '../_base_/datasets/synthia2cs_1024.py',

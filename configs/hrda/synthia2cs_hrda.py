@@ -2,7 +2,7 @@
 # resolution has 60.9. From ../daformer/synthia2cs_daformer.py differ the network (two scales), the resolution and what
 # follows from it: larger crops, more pixels of a rare class, margins of the image without labels, one backward pass for
 # each view.
-# Count first: python tools/dataset/class_stats.py synthia data/synthia
+# Count first: mmseg-camix stats synthia data/synthia
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
     '../_base_/datasets/synthia2cs_1024.py',

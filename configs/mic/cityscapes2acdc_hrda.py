@@ -1,7 +1,7 @@
 # MIC on HRDA, Cityscapes -> ACDC: adaptation to adverse weather and night. HRDA has 68.0 mIoU on the test images, whose
 # labels only the benchmark's server has. Between real domains the masked view is not augmented, and images have no
 # margins without labels. The released code also masks one source image of each batch, in the place of a target image.
-# Count first: python tools/dataset/class_stats.py cityscapes data/cityscapes --split train
+# Count first: mmseg-camix stats cityscapes data/cityscapes --split train
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
     '../_base_/datasets/cityscapes2acdc_1024.py',

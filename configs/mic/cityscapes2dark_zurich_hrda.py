@@ -1,6 +1,6 @@
 # MIC on HRDA, Cityscapes -> Dark Zurich: adaptation to night. HRDA has 55.9 mIoU on the test images, whose labels only
 # the benchmark's server has. All but the data is that of cityscapes2acdc_hrda.py.
-# Count first: python tools/dataset/class_stats.py cityscapes data/cityscapes --split train
+# Count first: mmseg-camix stats cityscapes data/cityscapes --split train
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
     '../_base_/datasets/cityscapes2dark_zurich_1024.py',

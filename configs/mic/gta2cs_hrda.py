@@ -1,6 +1,6 @@
 # MIC on HRDA, GTA -> Cityscapes: 75.9 mIoU in the paper (Table 2), where HRDA has 73.8. From ../hrda/gta2cs_hrda.py
 # differs the masked view, with blocks of 64 pixels (a sixteenth of the crop).
-# Count first: python tools/dataset/class_stats.py gta data/gta
+# Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
     '../_base_/datasets/gta2cs_1024.py',

@@ -1,6 +1,6 @@
 # MIC on HRDA with DeepLabV2, GTA -> Cityscapes: 64.2 mIoU in the paper (Table 1), where HRDA has 63.0. All but the
 # network is that of gta2cs_hrda.py.
-# Count first: python tools/dataset/class_stats.py gta data/gta
+# Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/hrda_deeplabv2_r101.py',
     '../_base_/datasets/gta2cs_1024.py',

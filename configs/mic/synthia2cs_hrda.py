@@ -1,6 +1,6 @@
 # MIC on HRDA, SYNTHIA -> Cityscapes: 67.3 mIoU over 16 classes in the paper (Table 2), where HRDA has 65.8. From
 # ../hrda/synthia2cs_hrda.py differs the masked view, with blocks of 64 pixels (a sixteenth of the crop).
-# Count first: python tools/dataset/class_stats.py synthia data/synthia
+# Count first: mmseg-camix stats synthia data/synthia
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
     '../_base_/datasets/synthia2cs_1024.py',

@@ -1,6 +1,6 @@
 # VFM-UDA++ with DINOv2-B, GTA -> Cityscapes: as gta2cs_dinov2_l.py, which says what differs from the paper, with the
 # smaller encoder and the learning rate of the code's configuration for it. Its frozen encoder is DINOv2-L, too.
-# Count first: python tools/dataset/class_stats.py gta data/gta
+# Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/daformer_dinov2_b.py',
     '../_base_/datasets/gta2cs_1024_vfm.py',

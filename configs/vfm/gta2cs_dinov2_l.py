@@ -2,7 +2,7 @@
 # 2 + 2 images on each of four GPUs (tools/dist_train.sh); on one: train_dataloader.batch_size=8. Decoder: a simple
 # feature pyramid and DAFormer's head, where the paper has a pyramid of convolutions on a ViT adapter, which needs
 # compiled deformable attention and separate pretraining. Images are 1036 pixels wide for the ViT, there 1120.
-# Count first: python tools/dataset/class_stats.py gta data/gta
+# Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/daformer_dinov2_b.py',
     '../_base_/datasets/gta2cs_1024_vfm.py',

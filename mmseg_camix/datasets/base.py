@@ -25,7 +25,7 @@ class RawSegDataset(BaseSegDataset):
         pipeline: transforms.
         skip: list of defects that `mmseg-camix prepare` has written, below `data_root` ('defects.json'); its
             samples are left out. Without it they are errors.
-        cache: folder of caches below `data_root` ('cache') that `prepare.py` or `build_cache.py` has built: images
+        cache: folder of caches below `data_root` ('cache') that `mmseg-camix prepare` or `cache` has built: images
             are read from there, loaded and resized. The samples are identical.
         ids: encoding of the labels: 'cityscapes', 'synthia' or 'train'; None takes the family's raw ids.
         img_suffix: end of an image's file name; None takes the family's.

@@ -5,10 +5,10 @@ them is the network before adaptation. What a folder lacks is listed in the repo
 started, so that the paths of their configs are found.
 
 examples:
-  python tools/report.py work_dirs/camix/mini_gta2cs_tiny --out report.html
-  python tools/report.py work_dirs/source_only/mini_gta2cs_tiny work_dirs/camix/mini_gta2cs_tiny --out report.html
-  python tools/report.py WORK_DIR --images 0 --out report.html      # from the logs alone, no network runs
-  python tools/report.py WORK_DIR --target my_photographs --baseline source_only.pth --out report.html
+  mmseg-camix report work_dirs/camix/mini_gta2cs_tiny --out report.html
+  mmseg-camix report work_dirs/source_only/mini_gta2cs_tiny work_dirs/camix/mini_gta2cs_tiny --out report.html
+  mmseg-camix report WORK_DIR --images 0 --out report.html      # from the logs alone, no network runs
+  mmseg-camix report WORK_DIR --target my_photographs --baseline source_only.pth --out report.html
 """
 
 from __future__ import annotations

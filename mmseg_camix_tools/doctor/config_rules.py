@@ -164,7 +164,7 @@ def _prior(cfg: Config, parts: Parts, samples: Samples) -> list[Finding]:
     findings = []
     if source and prior.num_images != len(source.dataset):
         findings.append(Finding('warning', 'config', f'{path} was counted from {prior.num_images} labels, the source '
-                                f'has {len(source.dataset)}', 'count it again (build_spatial_prior.py)'))
+                                f'has {len(source.dataset)}', 'count it again (mmseg-camix prior)'))
     if any(sample.crop_box is None and sample.error is None for sample in target):
         findings.append(Finding('error', 'target', 'the pipeline does not record the place of the crop, which the '
                                 'spatial prior needs', 'use RecordedRandomCrop instead of RandomCrop, and '

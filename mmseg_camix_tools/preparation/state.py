@@ -1,4 +1,4 @@
-"""Whether everything is unchanged since the last run of prepare.py; answered within a second.
+"""Whether everything is unchanged since the last run of `prepare`; answered within a second.
 
 This file imports only the standard library: the tool loads it before it imports torch and mmseg, which takes seconds.
 """

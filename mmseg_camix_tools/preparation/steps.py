@@ -31,7 +31,7 @@ class NotReady(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """What prepare.py is to do."""
+    """What `prepare` has to do."""
 
     # a config that trains on the family; prior and cache are built for its pipeline and its list
     config: str | None = None

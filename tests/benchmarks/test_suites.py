@@ -162,7 +162,7 @@ def test_data_of_a_suite(tmp_path):
     assert suite[2:] == ('real_photographs.md', 'data/camvid')
     with pytest.raises(SystemExit, match='no data at .*/none; give --data-root FOLDER; docs/real_photographs.md names'):
         methods.find_data(suite, f'{tmp_path}/none')
-    with pytest.raises(SystemExit, match='no data at .*/none; draw it: python tools/dataset/make_mini.py --out'):
+    with pytest.raises(SystemExit, match='no data at .*/none; draw it: mmseg-camix draw --out'):
         methods.find_data(Suite('T', []), f'{tmp_path}/none')
     assert methods.find_data(suite, str(tmp_path)) == str(tmp_path)
     described = []

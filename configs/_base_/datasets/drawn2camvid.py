@@ -1,6 +1,6 @@
 # Drawn streets -> CamVid: 500 labelled drawings in the style of GTA, 468 unlabelled photographs by day and at dusk,
 # tested on the 233 others. The drawings, made by
-#   python tools/dataset/make_mini.py --out data/drawn --sets gta --height 256 --train 500 --val 0
+#   mmseg-camix draw --out data/drawn --sets gta --height 256 --train 500 --val 0
 # at 640x360, are squeezed to the format of the photographs, on which the prior of CAMix is laid.
 data_root = 'data/camvid'
 drawn_root = 'data/drawn'

@@ -1,5 +1,5 @@
 # GTA -> Cityscapes in miniature: the layout and encoding of the real sets at 0.1875 times their training size (make it
-# with tools/dataset/make_mini.py).
+# with mmseg-camix draw).
 data_root = 'data/mini'
 crop_size = (96, 96)
 
@@ -60,7 +60,7 @@ val_dataloader = dict(
         test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-# Held-out images of the source: `python tools/test.py CONFIG CHECKPOINT --dataloader source_val_dataloader`.
+# Held-out images of the source: `mmseg-camix test CONFIG CHECKPOINT --dataloader source_val_dataloader`.
 source_val_dataloader = dict(
     batch_size=1,
     num_workers=1,

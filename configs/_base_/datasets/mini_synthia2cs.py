@@ -1,5 +1,5 @@
 # SYNTHIA -> Cityscapes in miniature: the layout and encoding of the real sets at 0.1875 times their training size
-# (make it with tools/dataset/make_mini.py). 16 of the 19 classes have labels, and only they are averaged.
+# (make it with mmseg-camix draw). 16 of the 19 classes have labels, and only they are averaged.
 data_root = 'data/mini'
 crop_size = (96, 96)
 

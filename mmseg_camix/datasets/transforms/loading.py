@@ -22,7 +22,7 @@ META_KEYS: tuple[str, ...] = ('img_path', 'seg_map_path', 'ori_shape', 'img_shap
 
 @contextmanager
 def file_hint(label_ids: str | Encoding | None) -> Iterator[None]:
-    """Append the remedy to errors about damaged files; `prepare.py` and `skip` exist only for public families."""
+    """Append the remedy to errors about damaged files; `prepare` and `skip` exist only for public families."""
     try:
         yield
     except OSError as error:
