@@ -18,11 +18,12 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -35,7 +36,7 @@ from mmseg_camix.files import atomic_write
 from .accelerator_page import write_page
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = {  # name: config and the entries in which it differs
+CONFIGS = {  # name: config and the options in which it differs
     'DACS, DeepLabV2-R101': ['configs/dacs/gta2cs_deeplabv2.py'],
     'CAMix, DeepLabV2-R101': ['configs/camix/gta2cs_deeplabv2.py'],
     'CAMix fast, DeepLabV2-R101': ['configs/camix/gta2cs_deeplabv2.py',
@@ -51,14 +52,18 @@ CONFIGS = {  # name: config and the entries in which it differs
 MINIATURE = {'CAMix, miniature': ['configs/camix/mini_gta2cs_tiny.py']}
 HEADLINE, PHOTOGRAPHS = (ROOT / f'configs/_suites_/{name}.py' for name in ('headline', 'headline_photographs'))
 
+RESULTS = 'results'  # folder of the part that runs
+
 
 @dataclass(frozen=True)
 class Part:
-    """One measurement: a command whose results are in a JSON file, and the seconds that it may take."""
+    """One measurement: a command, and the seconds that it may take."""
 
     name: str
     command: list[str]
     limit_s: float
+    read: Callable[[Path], dict]
+    """The results that the command has left, finished or not, from the folder of logs."""
 
 
 def plan(args: argparse.Namespace, work_dir: Path) -> list[Part]:
@@ -67,18 +72,31 @@ def plan(args: argparse.Namespace, work_dir: Path) -> list[Part]:
     worker = [sys.executable, '-m', 'benchmarks.accelerator_parts']
     common = [*data, '--device', args.device]
     configs = MINIATURE if tiny else {**CONFIGS, **MINIATURE}
-    steps = [Part(f'step: {name}', [*worker, 'steps', *common, '--config', *config], 45)
-             for name, config in configs.items()]
+    steps = [own_part(f'step: {name}', [*worker, 'steps', *common, '--config', config,
+                                        *(['--cfg-options', *options] if options else [])], 45)
+             for name, (config, *options) in configs.items()]
     tests = ['tests/ops/test_paste.py'] if tiny else ['-k', 'cuda', '-n', str(min(8, os.cpu_count() or 1))]
-    single = [Part(name, [*worker, name.replace(' ', '-'), *common], limit) for name, limit in
+    single = [own_part(name, [*worker, name.replace(' ', '-'), *common], limit) for name, limit in
               (('agreement', 60), ('synchronisation', 40), ('float16', 60), ('trace', 40), ('loading', 60),
                ('two processes', 90))]
     suites = [trainings('headline', rehearsal_suite(work_dir) if tiny else HEADLINE, args.data_root, work_dir)]
     if args.photographs is not None:
         suites.append(trainings('photographs', PHOTOGRAPHS, args.photographs, work_dir))
     pytest = Part('tests', [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-m', 'not slow', *tests,
-                            f'--junitxml={work_dir / "tests.xml"}'], 120)
+                            f'--junitxml={work_dir / RESULTS / "tests.xml"}'], 120,
+                  lambda folder: junit_results(folder / RESULTS / 'tests.xml'))
     return [pytest, *steps[:2], *single[:3], *steps[2:], *single[3:], *suites]
+
+
+def own_part(name: str, command: list[str], limit_s: float) -> Part:
+    """A part of accelerator_parts.py, which writes its results to the file that it is given."""
+    file = re.sub(r'\W+', '_', name) + '.json'
+    return Part(name, [*command, '--results', file], limit_s, lambda folder: read_json(folder / RESULTS / file))
+
+
+def read_json(path: Path) -> dict:
+    """The contents of a file; nothing where it is missing."""
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def trainings(name: str, suite: Path, data_root: str, work_dir: Path) -> Part:
@@ -89,7 +107,8 @@ def trainings(name: str, suite: Path, data_root: str, work_dir: Path) -> Part:
         (docs / page).write_text(f'<!-- begin {suite.stem} -->\n<!-- end {suite.stem} -->\n')
     return Part(name, [sys.executable, '-m', 'benchmarks.methods', str(suite), '--data-root', data_root, '--docs',
                        str(docs), '--work-dir', str(work_dir / 'trainings'), '--processes',
-                       str(min(8, os.cpu_count() or 1))], 200)
+                       str(min(8, os.cpu_count() or 1))], 200,
+                lambda folder: read_json(folder / name / 'benchmark' / f'{suite.stem}.json'))
 
 
 def rehearsal_suite(work_dir: Path) -> Path:
@@ -128,10 +147,10 @@ def run_tool(name: str, *arguments: str) -> None:
 
 def measure(part: Part, limit_s: float, work_dir: Path) -> dict:
     """Run a part; return its status, seconds, results, and the end of its output where it did not succeed."""
-    slug = re.sub(r'\W+', '_', part.name)
-    results, log, start = work_dir / f'{slug}.json', work_dir / f'{slug}.log', time.monotonic()
-    results.unlink(missing_ok=True)
-    environment = {**os.environ, 'ACCELERATOR_RESULTS': str(results), 'PYTHONPATH': str(ROOT)}
+    log, start = work_dir / (re.sub(r'\W+', '_', part.name) + '.log'), time.monotonic()
+    shutil.rmtree(work_dir / RESULTS, ignore_errors=True)  # those of an earlier part are in the record
+    (work_dir / RESULTS).mkdir()
+    environment = {**os.environ, 'ACCELERATOR_FOLDER': str(work_dir / RESULTS), 'PYTHONPATH': str(ROOT)}
     with log.open('w') as file:
         process = subprocess.Popen(part.command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment,
                                    start_new_session=True)
@@ -143,14 +162,7 @@ def measure(part: Part, limit_s: float, work_dir: Path) -> dict:
             end(process)
             raise
         end(process)  # and the processes that it has started
-    entry: dict = dict(status=status, seconds=round(time.monotonic() - start, 1))
-    if results.is_file():
-        entry['results'] = json.loads(results.read_text())
-    if part.name == 'tests':
-        entry['results'] = junit_results(work_dir / 'tests.xml')
-    if part.name in ('headline', 'photographs'):
-        recorded = list((work_dir / part.name / 'benchmark').glob('*.json'))
-        entry['results'] = json.loads(recorded[0].read_text()) if recorded else {}
+    entry: dict = dict(status=status, seconds=round(time.monotonic() - start, 1), results=part.read(work_dir))
     if status != 'done':
         entry['output'] = without_folders(log.read_text(errors='replace').splitlines()[-12:])
     return entry
@@ -191,6 +203,16 @@ def describe(device: str) -> dict:
     return facts
 
 
+def continued(out: Path, facts: dict) -> dict:
+    """The record at `out` with these facts, to which results are added; one of another device is refused."""
+    record = read_json(out) or dict(parts={})
+    for fact in ('device', 'rehearsal'):
+        if record.get(fact, facts[fact]) != facts[fact]:
+            raise SystemExit(f'{out} is the record of another run ({fact}: {record[fact]}, here {facts[fact]}); '
+                             'name another file with --out')
+    return record | facts
+
+
 def ordered(parts: Sequence[Part], record: dict) -> list[Part]:
     """What is left to do: parts that were not tried, then those that ran out of time, then those that failed."""
     rank = {None: 0, 'timed out': 1, 'failed': 2}
@@ -205,7 +227,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='the record (default: docs/accelerators/<device>.json)')
     parser.add_argument('--device', choices=['cuda', 'cpu'], default='cuda' if torch.cuda.is_available() else None)
     parser.add_argument('--only', nargs='+', metavar='PART', help='these parts')
-    parser.add_argument('--data-root', default='data/mini', help='the miniature benchmark, drawn if it is missing')
+    parser.add_argument('--data-root', help='the miniature benchmark, drawn if it is missing (default: data/mini, in a '
+                                            'rehearsal a few images in the work folder)')
     parser.add_argument('--photographs', metavar='FOLDER', help='CamVid: also train the main rows on photographs')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/accelerator'), help='logs and trainings')
     parser.add_argument('--page-only', action='store_true', help='measure nothing, render the page')
@@ -233,13 +256,12 @@ def main() -> int:
     out = (args.out or folder / f'{re.sub(r"[^a-z0-9]+", "_", facts["device"].lower())}.json').absolute()
     work_dir = (args.work_dir / out.stem).absolute()
     work_dir.mkdir(parents=True, exist_ok=True)
-    args.data_root = str(Path(args.data_root).absolute())
+    record = continued(out, facts)
+    args.data_root = str(Path(args.data_root or (work_dir / 'mini' if facts['rehearsal'] else 'data/mini')).absolute())
     prepare_data(args.data_root, args.device == 'cpu')
     if args.photographs is not None:
         args.photographs = str(Path(args.photographs).absolute())
         count_prior('configs/camix/day2dusk_lite.py', 'data/priors/camvid_day.npz', args.photographs)
-    record = json.loads(out.read_text()) if out.is_file() else dict(parts={})
-    record.update(facts)
     parts = plan(args, work_dir)
     names = [part.name for part in parts]
     if unknown := sorted(set(args.only or ()) - set(names)):

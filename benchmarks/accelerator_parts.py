@@ -1,6 +1,6 @@
 """The measurements of benchmarks/accelerator.py, each run in a separate process.
 
-Results are written to the file named by ACCELERATOR_RESULTS after each measurement, so that they survive a time limit.
+Results are written to a file in ACCELERATOR_FOLDER after each measurement, so that they survive a time limit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -41,16 +41,15 @@ MODES = {'fp32': [], 'TF32': [], 'bf16': ['amp=bf16'], 'bf16, channels_last': ['
          'bf16, checkpointing': ['amp=bf16', 'checkpointing']}
 
 
-def save(results: object) -> None:
+def save(args: argparse.Namespace, results: object) -> None:
     """Write the results so far."""
-    atomic_write(Path(os.environ['ACCELERATOR_RESULTS']), json.dumps(results) + '\n')
+    atomic_write(Path(os.environ['ACCELERATOR_FOLDER']) / args.results, json.dumps(results) + '\n')
 
 
-def configured(path: str, data_root: str, *options: str, speed: list[str] | None = None) -> Config:
+def configured(path: str, data_root: str, options: Mapping[str, Any] | None = None,
+               speed: Sequence[str] = ()) -> Config:
     """A config on the miniature data, with random weights."""
-    entries: dict[str, Any] = dict(option.split('=', 1) for option in options)
-    cfg = load_config(path, {'data_root': data_root, **{key: json.loads(value.lower()) for key, value in
-                                                        entries.items()}})
+    cfg = load_config(path, {'data_root': data_root, **(options or {})})
     cfg.model.segmentor.backbone.init_cfg = None
     source = cfg.train_dataloader.dataset.source
     if 'stats' in source:  # of the full data set
@@ -64,7 +63,7 @@ def configured(path: str, data_root: str, *options: str, speed: list[str] | None
         height, width = cfg.crop_size
         target.pipeline.insert(1, dict(type='Resize', scale=(2 * width, height)))
     cfg.train_dataloader.num_workers, cfg.train_dataloader.persistent_workers = min(8, os.cpu_count() or 1), True
-    apply_options(cfg, speed or [])
+    apply_options(cfg, speed)
     return cfg
 
 
@@ -77,12 +76,12 @@ def steps(args: argparse.Namespace) -> None:
             continue
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = mode != 'fp32'
         try:
-            cfg = configured(*args.config[:1], args.data_root, *args.config[1:], speed=speed)
+            cfg = configured(args.config, args.data_root, args.cfg_options, speed)
             training = Training.of(cfg)
             results[mode] = speed_of(training, 2 * cfg.train_dataloader.batch_size, *((10, 4) if cuda else (1, 1)))
         except Exception as error:  # out of memory, or a compiler that fails: the other modes count
             results[mode] = dict(error=f'{type(error).__name__}: {error}'[:300])
-        save(results)
+        save(args, results)
         training = None
         gc.collect()
         torch.cuda.empty_cache()
@@ -123,7 +122,7 @@ def agreement(args: argparse.Namespace) -> None:
             losses[device, len(losses)] = [float(training.step(index)) for index in range(count)]
     (first, second) = losses.values()
     differences = [abs(a - b) / max(abs(a), 1e-12) for a, b in zip(first, second)]
-    save(dict(steps=count, largest_relative_difference=max(differences), agrees=max(differences) < 1e-4,
+    save(args, dict(steps=count, largest_relative_difference=max(differences), agrees=max(differences) < 1e-4,
               per_step=[float(f'{value:.3g}') for value in differences]))
 
 
@@ -155,7 +154,7 @@ def synchronisation(args: argparse.Namespace) -> None:
         finally:
             if args.device == 'cuda':
                 torch.cuda.set_sync_debug_mode('default')
-        save(results)
+        save(args, results)
 
 
 def float16(args: argparse.Namespace) -> None:
@@ -167,7 +166,7 @@ def float16(args: argparse.Namespace) -> None:
         training.watch.device = torch.device('cpu')
         losses = [float(training.step(index)) for index in range(count)]
         results[name] = dict(first=losses[0], last=sum(losses[-20:]) / len(losses[-20:]))
-        save(results)
+        save(args, results)
 
 
 def trace(args: argparse.Namespace) -> None:
@@ -191,7 +190,7 @@ def trace(args: argparse.Namespace) -> None:
     busy_s = covered([(event.time_range.start, event.time_range.end) for event in of_device]) / 1e6
     key = 'self_device_time_total' if cuda else 'self_cpu_time_total'
     table = sorted(profile.key_averages(), key=lambda row: -getattr(row, key))[:10]
-    save(dict(config=config, step_ms=1000 * seconds / count, device_busy=busy_s / seconds if cuda else None,
+    save(args, dict(config=config, step_ms=1000 * seconds / count, device_busy=busy_s / seconds if cuda else None,
               operators=[[row.key[:80], round(getattr(row, key) / 1000 / count, 3)] for row in table]))
 
 
@@ -228,7 +227,7 @@ def loading(args: argparse.Namespace) -> None:
             images = count * 2 * cfg.train_dataloader.batch_size
             results[f'{workers} workers, {"cache" if cached else "no cache"}'] = round(
                 images / (time.perf_counter() - start), 1)
-            save(results)
+            save(args, results)
             del batches, loader
 
 
@@ -247,7 +246,7 @@ def two_processes(args: argparse.Namespace) -> None:
                                      *options], env=environment, capture_output=True, text=True, check=False)
         errors = re.findall(r'^(?:\[rank\d\]: )?((?:\w+\.)*\w*Error: .*)', result.stderr, re.MULTILINE)
         results[backend] = 'trains' if result.returncode == 0 else (errors or ['failed'])[0][:300]
-        save(results)
+        save(args, results)
 
 
 PARTS = {function.__name__.replace('_', '-'): function for function in
@@ -258,10 +257,11 @@ def main() -> None:
     """Run a part."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('part', choices=list(PARTS))
-    parser.add_argument('--config', nargs='+', default=[MINIATURE], help='of `steps`: a file, then KEY=VALUE')
+    parser.add_argument('--config', default=MINIATURE, help='of `steps` (default: %(default)s)')
     parser.add_argument('--device', choices=['cuda', 'cpu'], required=True)
     parser.add_argument('--data-root', required=True)
-    cli.add_debug(parser)
+    parser.add_argument('--results', required=True, metavar='FILE', help='name of the file in ACCELERATOR_FOLDER')
+    cli.add_config_options(parser)
     args = parser.parse_args()
     PARTS[args.part](args)
 

@@ -1,5 +1,6 @@
 """The measurement of an accelerator: its order, limits, records and page; the whole command in its rehearsal."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -9,7 +10,17 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from benchmarks.accelerator import CONFIGS, MINIATURE, Part, junit_results, measure, ordered, without_folders
+from benchmarks.accelerator import (
+    CONFIGS,
+    MINIATURE,
+    Part,
+    continued,
+    junit_results,
+    measure,
+    ordered,
+    read_json,
+    without_folders,
+)
 from benchmarks.accelerator_page import NONE, write_page
 from benchmarks.accelerator_parts import configured, covered, drawn_on_host
 from drawn_streets.writer import write_benchmark
@@ -24,18 +35,28 @@ def command(code: str) -> list[str]:
 
 
 def test_untried_parts_come_first_and_finished_ones_not_again():
-    parts = [Part(name, [], 1) for name in ('failed', 'done', 'timed out', 'new')]
+    parts = [Part(name, [], 1, read_json) for name in ('failed', 'done', 'timed out', 'new')]
     record = dict(parts={name: dict(status=name) for name in ('failed', 'done', 'timed out')})
     assert [part.name for part in ordered(parts, record)] == ['new', 'timed out', 'failed']
 
 
+def test_a_record_continues_on_the_same_device_only(tmp_path):
+    out, facts = tmp_path / 'x.json', dict(device='card', rehearsal=False, torch='2')
+    assert continued(out, facts) == dict(facts, parts={})
+    out.write_text(json.dumps(dict(device='card', rehearsal=False, torch='1', parts=dict(a=dict(status='done')))))
+    assert continued(out, facts) == dict(facts, parts=dict(a=dict(status='done')))
+    for other in (dict(facts, device='another'), dict(facts, rehearsal=True)):
+        with pytest.raises(SystemExit, match='record of another run .* name another file with --out'):
+            continued(out, other)
+
+
 def test_results_survive_a_time_limit_that_ends_all_processes(tmp_path):
     code = ('import os, pathlib, subprocess, sys, time\n'
-            'pathlib.Path(os.environ["ACCELERATOR_RESULTS"]).write_text("{\\"steps\\": 3}")\n'
+            'pathlib.Path(os.environ["ACCELERATOR_FOLDER"], "a.json").write_text("{\\"steps\\": 3}")\n'
             'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])\n'
             f'pathlib.Path({str(tmp_path / "child")!r}).write_text(str(child.pid))\ntime.sleep(60)')
     start = time.monotonic()
-    entry = measure(Part('a part', command(code), 60), 3, tmp_path)
+    entry = measure(Part('a part', command(code), 60, lambda folder: read_json(folder / 'results/a.json')), 3, tmp_path)
     assert time.monotonic() - start < 30
     assert entry['status'] == 'timed out'
     assert entry['results'] == dict(steps=3)
@@ -45,7 +66,8 @@ def test_results_survive_a_time_limit_that_ends_all_processes(tmp_path):
 
 
 def test_a_failure_is_recorded_with_the_end_of_its_output_and_without_folders(tmp_path):
-    entry = measure(Part('a part', command(f'raise SystemExit("cannot read {ROOT}/data")'), 60), 60, tmp_path)
+    code = f'raise SystemExit("cannot read {ROOT}/data")'
+    entry = measure(Part('a part', command(code), 60, lambda folder: {}), 60, tmp_path)
     assert entry['status'] == 'failed'
     assert entry['output'] == ['cannot read data']
     assert without_folders([f'{ROOT}/x']) == ['x']
@@ -124,7 +146,8 @@ def test_each_measured_config_gives_a_batch_of_its_size(tmp_path):
     write_benchmark(tmp_path, ('gta', 'cityscapes'), seed=1, train=13, val=1)
     assert call('dataset/class_stats.py', 'gta', tmp_path / 'gta', '--jobs', 1) == 0
     for config, *options in {**CONFIGS, **MINIATURE}.values():
-        cfg = configured(config, str(tmp_path), *options, speed=['amp=bf16', 'channels_last'])
+        values = {key: ast.literal_eval(value) for key, value in (option.split('=') for option in options)}
+        cfg = configured(config, str(tmp_path), values, ['amp=bf16', 'channels_last'])
         check_model_config(cfg.model)
         cfg.train_dataloader.update(num_workers=0, persistent_workers=False, pin_memory=False)
         batch = next(iter(Runner.build_dataloader(cfg.train_dataloader, seed=0)))
