@@ -169,10 +169,24 @@ def measure(part: Part, limit_s: float, work_dir: Path) -> dict:
 
 
 def end(process: subprocess.Popen) -> None:
-    """Kill a process and all that it has started."""
+    """Kill a process and all that it has started, also in other process groups, as torchrun starts its workers."""
+    started = descendants(process.pid)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    for pid in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process and its descendants have started, while their parents run."""
+    lines = subprocess.run(['ps', '-e', '-o', 'pid=,ppid='], capture_output=True, text=True, check=True).stdout
+    parents = [tuple(map(int, line.split())) for line in lines.splitlines()]
+    pids = [pid]
+    for parent in pids:  # grows while it is walked
+        pids += [child for child, started_by in parents if started_by == parent]
+    return pids[1:]
 
 
 def without_folders(lines: Sequence[str]) -> list[str]:

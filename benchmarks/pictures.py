@@ -1,6 +1,7 @@
 """Draw the pictures of docs/benchmark.md.
 
-mixes         source, target, DACS's mix and CAMix's mix, with their labels; white lines enclose what was pasted
+mixes         source, target, DACS's mix and CAMix's mix, with their labels; white lines enclose what was pasted;
+              with a config of CAMix with MIC, also MIC's masked view
 significance  target crops at several checkpoints of one training: dropped pixels in red, below them the entropy
 patches       DSP's templates, long-tail pixels, patches and both pastes
 predictions   validation images, ground truth, and the prediction of each checkpoint (source only, adapted, ...)
@@ -49,8 +50,9 @@ from mmseg_camix_tools.export.plain import plain_network
 
 from .timing import Training
 
-MIXES = {'DACS: source over target': ('classmix', 'classes'), 'CAMix: target over source': ('camix', 'context')}
-# Titles of DSP's views; those that a variant of the method lacks are left out.
+# Titles -> view and mask. Views that a method lacks are left out, here and below.
+MIXES = {'DACS: source over target': ('classmix', 'classes'), 'CAMix: target over source': ('camix', 'context'),
+         'MIC: target with blanked blocks': ('masked', 'blocks')}
 PASTES = {'source': 'source', 'pasted on the source': 'mixed_source', 'target': 'target',
           'pasted on the target': 'mixed_target'}
 
@@ -85,17 +87,18 @@ def prepared_step(model: nn.Module, batch: dict, iteration: int) -> Step:
 @torch.no_grad()
 def draw_mixes(cfg: Config, checkpoint: str | None, path: Path, count: int = 4, width: int = 240,
                start: int = 0) -> None:
-    """Write a picture of `count` pairs of images and both of their mixes; without a checkpoint nothing is learned."""
+    """Write a picture of `count` pairs of images and their mixes; without a checkpoint nothing is learned."""
     training = training_of(cfg, count, checkpoint)
     model, info = training.model, training.metainfo
     step = prepared_step(model, batch_at(training, start), start)
-    for view, mask in MIXES.values():
+    mixes = {title: names for title, names in MIXES.items() if names[0] in model.views}
+    for view, mask in mixes.values():
         step.masks.setdefault(mask, model.masks[mask](step))
         step.views.setdefault(view, model.views[view](step))
     columns: dict[str, list] = {}
     present: set[int] = set()
     for title, (name, mask) in {'source, ground truth': ('source', None), 'target, pseudo-label': ('target', None),
-                                **MIXES}.items():
+                                **mixes}.items():
         view, columns[title] = step.views[name], []
         labels = view.target.label.cpu().numpy()
         present.update(np.unique(labels).tolist())

@@ -53,7 +53,7 @@ def test_a_record_continues_on_the_same_device_only(tmp_path):
 def test_results_survive_a_time_limit_that_ends_all_processes(tmp_path):
     code = ('import os, pathlib, subprocess, sys, time\n'
             'pathlib.Path(os.environ["ACCELERATOR_FOLDER"], "a.json").write_text("{\\"steps\\": 3}")\n'
-            'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])\n'
+            'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)\n'
             f'pathlib.Path({str(tmp_path / "child")!r}).write_text(str(child.pid))\ntime.sleep(60)')
     start = time.monotonic()
     entry = measure(Part('a part', command(code), 60, lambda folder: read_json(folder / 'results/a.json')), 3, tmp_path)
@@ -62,7 +62,7 @@ def test_results_survive_a_time_limit_that_ends_all_processes(tmp_path):
     assert entry['results'] == dict(steps=3)
     state = subprocess.run(['ps', '-o', 'stat=', '-p', (tmp_path / 'child').read_text()],
                            capture_output=True, text=True)
-    assert state.stdout.strip() in ('', 'Z')
+    assert state.stdout.strip()[:1] in ('', 'Z')
 
 
 def test_a_failure_is_recorded_with_the_end_of_its_output_and_without_folders(tmp_path):

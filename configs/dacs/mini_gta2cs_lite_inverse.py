@@ -1,0 +1,9 @@
+# iDACS on the miniature benchmark, from ImageNet weights: predicted classes of a target image over a source image.
+_base_ = [
+    '../_base_/models/lite_segformer_mini.py',
+    '../_base_/datasets/mini_gta2cs.py',
+    '../_base_/schedules/adamw_600.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+model = dict(_delete_=True, type='iDACS', segmentor=_base_.model, acceleration=_base_.acceleration)

@@ -1,0 +1,24 @@
+# The upper bound on the miniature benchmark: supervised by the labels of the target's training
+# images; from ImageNet weights.
+_base_ = [
+    '../_base_/models/lite_segformer_mini.py',
+    '../_base_/datasets/mini_gta2cs.py',
+    '../_base_/schedules/adamw_600.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+train_dataloader = dict(
+    dataset=dict(
+        source=dict(
+            _delete_=True,
+            type='RawCityscapesDataset',
+            data_root=_base_.data_root + '/cityscapes',
+            pipeline=[
+                dict(type='LoadImage'),
+                dict(type='LoadIdLabels'),
+                dict(type='Resize', scale=(192, 96)),
+                dict(type='RecordedRandomCrop', crop_size=_base_.crop_size, cat_max_ratio=0.75),
+                dict(type='RandomFlip', prob=0.5),
+                dict(type='PackUDAInputs'),
+            ])))
+model = dict(_delete_=True, type='SourceOnly', segmentor=_base_.model, acceleration=_base_.acceleration)
