@@ -35,26 +35,37 @@ TOOLS = Path(__file__).parents[1] / 'tools'
 
 def run_missing(runs: list[Run], results: Results, work_dir: Path, processes: int, threads: int,
                 data_root: str) -> Iterator[tuple[Run, dict | subprocess.CalledProcessError]]:
-    """Train what is not recorded, several at once; yield each result or error as it comes."""
+    """Train what is not recorded, several at once; yield each result or error as it comes.
+
+    Trainings from which others begin come first, also where their results are recorded but their checkpoints are gone.
+    """
     missing = [run for run in runs if results.get(run) is None]
-    with ThreadPoolExecutor(processes) as pool:
-        futures = {pool.submit(execute, run, work_dir, threads, data_root): run for run in missing}
-        for future in as_completed(futures):
-            run = futures[future]
-            try:
-                entry = future.result()
-            except subprocess.CalledProcessError as error:
-                yield run, error
-                continue
-            results.add(run, entry)
-            yield run, entry
+    begun = [run for run in missing if run.start is not None]
+    first = {run.key: run for run in missing if run.start is None}
+    first |= {run.start.key: run.start for run in begun
+              if run.start and not read_record(work_dir / run.start.folder)['finished']}
+    for wave in (list(first.values()), begun):
+        with ThreadPoolExecutor(processes) as pool:
+            futures = {pool.submit(execute, run, work_dir, threads, data_root): run for run in wave}
+            for future in as_completed(futures):
+                run = futures[future]
+                try:
+                    entry = future.result()
+                except subprocess.CalledProcessError as error:
+                    yield run, error
+                    continue
+                if results.get(run) is None:
+                    results.add(run, entry)
+                yield run, entry
 
 
 def execute(run: Run, work_dir: Path, threads: int, data_root: str) -> dict:
     """Train one run in a separate process, resuming it if possible, and return its numbers."""
-    folder = work_dir / run.row.name.replace(' ', '_').replace('/', '_') / f'{run.protocol}_seed{run.seed}'
+    folder = work_dir / run.folder
     folder.mkdir(parents=True, exist_ok=True)
     options, start = {**run.row.options, 'data_root': data_root}, time.time()
+    if run.start is not None:
+        options['load_from'] = last_checkpoint(work_dir / run.start.folder)
     if not read_record(folder)['finished']:
         call([TOOLS / 'train.py', run.row.config, '--seed', run.seed, '--resume', '--work-dir', folder],
              {**options, 'train_dataloader.num_workers': 1, 'default_hooks.checkpoint.save_best': None}, threads,
@@ -66,11 +77,16 @@ def execute(run: Run, work_dir: Path, threads: int, data_root: str) -> dict:
                                                  if key.endswith('mIoU')}] for validation in validations]
     entry['metrics'] = validations[-1]['metrics']
     if run.row.source_val:
-        checkpoint, out = (folder / 'last_checkpoint').read_text().strip(), folder / 'source_val'
+        checkpoint, out = last_checkpoint(folder), folder / 'source_val'
         call([TOOLS / 'test.py', run.row.config, checkpoint, '--work-dir', out, '--dataloader',
               'source_val_dataloader'], options, threads, folder / 'source_val.txt')
         entry['source_val'] = read_record(out)['test']['mIoU']
     return entry
+
+
+def last_checkpoint(folder: Path) -> str:
+    """Path of the last checkpoint of a finished training."""
+    return (folder / 'last_checkpoint').read_text().strip()
 
 
 def call(command: list, options: dict, threads: int, log: Path) -> None:

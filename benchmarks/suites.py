@@ -30,6 +30,7 @@ class Row:
     seeds: int = 3
     options: dict = field(default_factory=dict)
     source_val: bool = False  # also test the trained network on held-out source images
+    start: str | None = None  # name of the row from whose last checkpoint, of the same seed, the training begins
     curve: bool = True  # plot the row; a plot is readable with up to about ten curves
 
 
@@ -40,6 +41,12 @@ class Run:
     row: Row
     seed: int
     protocol: str  # digest of all that determines the result except the seed
+    start: Run | None = None  # the training from whose last checkpoint this one begins
+
+    @property
+    def folder(self) -> str:
+        """Name of its work folder, below that of all trainings."""
+        return f'{self.row.name.replace(" ", "_").replace("/", "_")}/{self.protocol}_seed{self.seed}'
 
     @property
     def key(self) -> str:
@@ -65,6 +72,11 @@ def load_suite(path: str | Path) -> Suite:
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
         raise ValueError(f'{path}: row names must differ, but {duplicates} occur twice')
+    starts = {row.name: row for row in rows if row.start is None}
+    for row in rows:
+        if row.start is not None and (row.start not in starts or starts[row.start].seeds < row.seeds):
+            raise ValueError(f"{path}: row '{row.name}' starts from '{row.start}', which must be a row without start, "
+                             f'of at least {row.seeds} seeds')
     return Suite(suite.title, rows, **{key: suite[key] for key in ('page', 'data_root') if key in suite})
 
 
@@ -98,9 +110,17 @@ def protocol_digest(row: Row, data_root: str | Path = DATA_ROOT) -> str:
 def runs_of(rows: list[Row], data_root: str | Path = DATA_ROOT, max_seeds: int | None = None) -> list[Run]:
     """All runs of a suite, ordered by seed, so that an interrupted suite has results for all rows."""
     digests = {row.name: protocol_digest(row, data_root) for row in rows}
+    by_name = {row.name: row for row in rows}
+
+    def run_of(row: Row, seed: int) -> Run:
+        if row.start is None:
+            return Run(row, seed, digests[row.name])
+        start = run_of(by_name[row.start], seed)
+        both = hashlib.sha256(f'{digests[row.name]} from {start.protocol}'.encode()).hexdigest()[:12]
+        return Run(row, seed, both, start)
+
     seeds = max((row.seeds for row in rows), default=0)
-    return [Run(row, seed, digests[row.name]) for seed in range(min(seeds, max_seeds or seeds))
-            for row in rows if seed < row.seeds]
+    return [run_of(row, seed) for seed in range(min(seeds, max_seeds or seeds)) for row in rows if seed < row.seeds]
 
 
 class Results:

@@ -86,6 +86,8 @@ def test_one_iteration(path, prepared, tmp_path):
     cfg.val_dataloader.dataset.indices = 1
     if 'init_cfg' in cfg.model.segmentor.backbone:
         cfg.model.segmentor.backbone.init_cfg.checkpoint = str(prepared / 'source_only.pth')
+    if cfg.load_from:
+        cfg.load_from = str(prepared / 'source_only.pth')
     cfg.experiment_name = f'{tmp_path.name}_{path.stem}'
     runner = Runner.from_cfg(cfg)
     assert isinstance(runner.model, UDASegmentor)
@@ -105,6 +107,14 @@ def protocol(cfg):
     for key in ('model', 'filename', 'custom_hooks', 'dsp_released'):  # the last a part of models
         shared.pop(key, None)
     branches = shared['train_dataloader']['dataset']
+    if '/source_free/' in cfg.filename:  # begins with the source-only network, and moves less
+        given = Config.fromfile(MINI[0])
+        assert branches.pop('source') is None
+        assert shared.pop('load_from').startswith('work_dirs/source_only/')
+        rate, usual = shared['optim_wrapper']['optimizer'], given.optim_wrapper.optimizer.lr
+        assert rate['lr'] == pytest.approx(0.1 * usual)
+        rate['lr'], shared['load_from'] = usual, None
+        branches['source'] = given.train_dataloader.dataset.source.to_dict()
     if cfg.filename.endswith('_oracle.py'):  # the target with its labels, in the place of the source
         assert branches.pop('source')['data_root'] == branches['target']['data_root']
         branches['source'] = Config.fromfile(MINI[0]).train_dataloader.dataset.source.to_dict()

@@ -7,6 +7,7 @@ of its family (MiT-B0, ResNet-18), because the full ones take a gigabyte and sec
 import pytest
 import torch
 from mmengine.runner import Runner
+from mmseg.registry import MODELS
 
 from drawn_streets.writer import write_benchmark
 from mmseg_camix.engine.config import load_config
@@ -23,6 +24,7 @@ SMALLEST = dict(MiT=(dict(variant='b0'), [32, 64, 160, 256]), DeepLabResNet=(dic
                 TimmViT=(VIT, [24] * 4), ResNetV1c=(dict(depth=18), 512))
 VFM = sorted((ROOT / 'configs/vfm').glob('gta2cs*.py'))
 TWO_SCALES = [path for path in sorted((ROOT / 'configs').glob('*/*2cs_*.py')) if 'models/hrda_' in path.read_text()]
+SOURCE_FREE = sorted((ROOT / 'configs/source_free').glob('gta2cs*.py'))
 FAST = ('vfm/gta2cs_dinov2_l', 'mic/gta2cs_hrda', 'hrda/gta2cs_deeplabv2',
         'daformer/gta2cs_daformer_inverse', 'dacs/synthia2cs_deeplabv2')
 
@@ -66,7 +68,10 @@ def small_training(path, root, work_dir):
     if 'ignore_top' in (cfg.model.get('pseudo_labels') or {}) or 'DAFormer' in cfg.model.type:
         cfg.model.pseudo_labels = dict(cfg.model.get('pseudo_labels') or {}, ignore_top=2, ignore_bottom=8)
     cfg.train_cfg.max_iters = ITERATIONS
-    cfg.train_dataloader.update(batch_size=1, num_workers=0, persistent_workers=False)
+    if path in SOURCE_FREE:
+        torch.save(dict(state_dict=MODELS.build(segmentor).state_dict()), root / 'trained.pth')
+        cfg.load_from = str(root / 'trained.pth')
+    cfg.train_dataloader.update(batch_size=2 if path in SOURCE_FREE else 1, num_workers=0, persistent_workers=False)
     for part in ('cfg', 'dataloader', 'evaluator'):
         cfg[f'val_{part}'] = cfg[f'test_{part}'] = None
     cfg.default_hooks.checkpoint = None
@@ -76,7 +81,7 @@ def small_training(path, root, work_dir):
 
 @pytest.mark.parametrize('path', [
     pytest.param(path, id=name(path), marks=[] if name(path) in FAST else pytest.mark.slow)
-    for path in REAL + VFM + TWO_SCALES])
+    for path in REAL + VFM + TWO_SCALES + SOURCE_FREE])
 def test_three_iterations(path, prepared, tmp_path):
     runner = Runner.from_cfg(small_training(path, prepared, tmp_path / 'run'))
     before = [p.clone() for p in runner.model.student.decode_head.parameters()]

@@ -19,5 +19,8 @@ rows = [
     dict(name='RCCR', config='configs/rccr/drawn2camvid_lite.py'),
     dict(name='Mean teacher', config='configs/baselines/drawn2camvid_lite_mean_teacher.py', seeds=1),
     dict(name='CutMix', config='configs/baselines/drawn2camvid_lite_cutmix.py', seeds=1),
+    dict(name='Source-free', config='configs/source_free/drawn2camvid_lite.py', start='Source only'),
+    dict(name='Target statistics only', config='configs/source_free/drawn2camvid_lite.py', start='Source only', seeds=1,
+         options={'optim_wrapper.optimizer.lr': 0.0}),
     dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),
 ]

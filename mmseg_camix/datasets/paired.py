@@ -54,7 +54,7 @@ class PairedDataset(Dataset):
     Use with `sampler=dict(type='PairedSampler')`.
 
     Args:
-        source: config of the labelled source dataset, or the dataset.
+        source: config of the labelled source dataset, or the dataset; None for an adaptation without source.
         target: config of the target dataset, or the dataset.
         seed: seed for plain integer indices (inspection, tests); the sampler has its own.
         skip_unreadable: replace a sample whose file cannot be read by another one, which follows from the position;
@@ -62,10 +62,10 @@ class PairedDataset(Dataset):
         branches: further datasets by name, for example `donor`.
     """
 
-    def __init__(self, source: dict | Dataset, target: dict | Dataset, seed: int | None = None,
-                 skip_unreadable: bool = False, **branches: dict | Dataset) -> None:
+    def __init__(self, source: dict | Dataset | None = None, target: dict | Dataset | None = None,
+                 seed: int | None = None, skip_unreadable: bool = False, **branches: dict | Dataset) -> None:
         self.seed, self.skip_unreadable = seed, skip_unreadable
-        branches = dict(source=source, target=target, **branches)
+        branches = dict(target=target, **branches) if source is None else dict(source=source, target=target, **branches)
         self.datasets = {name: _build(name, cfg) for name, cfg in branches.items()}
         self._refuse_other_classes()
         _refuse_missing_target_labels(self.datasets['target'])
@@ -75,8 +75,8 @@ class PairedDataset(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """The source's: classes and palette are those that the network learns."""
-        return self.datasets['source'].metainfo
+        """The first branch's, the source if there is one: classes and palette are those that the network learns."""
+        return getattr(next(iter(self.datasets.values())), 'metainfo', {})
 
     def __len__(self) -> int:
         """Length of the longest branch; positions continue beyond it."""
@@ -142,13 +142,13 @@ class PairedDataset(Dataset):
         return key
 
     def _refuse_other_classes(self) -> None:
-        expected = self.metainfo.get('classes')
+        first, expected = next(iter(self.datasets)), self.metainfo.get('classes')
         for name, dataset in self.datasets.items():
             classes = getattr(dataset, 'metainfo', {}).get('classes')
             if expected is None or classes is None or tuple(classes) == tuple(expected):
                 continue
             differ = sorted(set(classes) ^ set(expected)) or 'the same classes in another order'
-            raise ValueError(f'branches source and {name} have different classes: {differ}; give both the same '
+            raise ValueError(f'branches {first} and {name} have different classes: {differ}; give both the same '
                              '`metainfo=dict(classes=...)`')
 
 

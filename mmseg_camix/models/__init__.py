@@ -1,6 +1,7 @@
 """Models: importing this registers networks, masks, views, objectives, pseudo-labellers and methods."""
 
 from . import (  # noqa: F401
+    anchoring,
     backbones,
     context_mask,
     contrast,

@@ -58,7 +58,7 @@ class FeatureDistillation(FeatureDistance):
     def bind(self, model: AdaptedModel) -> None:
         """Build the frozen encoder and the head."""
         super().bind(model)
-        self.branches = tuple(_origin(name, model.views) for name in self.reads)
+        self.branches = tuple(origin_of(name, model.views) for name in self.reads)
         channels, _ = adapter.feature_shape(model.student, model.crop_size, self.index)
         with torch.no_grad():
             probe = torch.zeros(1, 3, PROBE, PROBE)
@@ -82,12 +82,12 @@ class FeatureDistillation(FeatureDistance):
         return losses
 
 
-def _origin(name: str, views: Mapping[str, Any]) -> str:
+def origin_of(name: str, views: Mapping[str, Any]) -> str:
     """The branch of which a view is an augmentation."""
     while name in views:
         if not isinstance(views[name], Augmented):
             valid = [other for other, view in views.items() if isinstance(view, Augmented)]
-            raise ValueError(f"'{name}' is no augmentation of one image; distillation compares branches of the data "
-                             f'set and views of type Augmented{choices(name, valid)}')
+            raise ValueError(f"'{name}' is no augmentation of one image; give a branch of the data set or a view of "
+                             f'type Augmented{choices(name, valid)}')
         name = views[name].reads[0]
     return name

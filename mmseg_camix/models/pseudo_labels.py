@@ -43,11 +43,13 @@ class PseudoLabels(nn.Module):
             shares of its height, ``left`` and ``right`` of its width.
         align: arguments of :class:`DistributionAlignment`; None leaves predictions as they are.
         significance: arguments of :class:`SignificanceMask` (CAMix); None takes every pixel as significant.
+        quota: arguments of :class:`ClassQuota`; None keeps all pixels.
     """
 
     def __init__(self, threshold: float = 0.968, per: str = 'batch', scope: str = 'target', weighted: bool = True,
                  ignore_top: int = 0, ignore_bottom: int = 0, margins: Mapping[str, float] | None = None,
-                 align: Mapping[str, Any] | None = None, significance: Mapping[str, Any] | None = None) -> None:
+                 align: Mapping[str, Any] | None = None, significance: Mapping[str, Any] | None = None,
+                 quota: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         for argument, value, valid in (('per', per, ops.SHARES), ('scope', scope, SCOPES)):
             if value not in valid:
@@ -60,6 +62,7 @@ class PseudoLabels(nn.Module):
         self.align = construct('align', DistributionAlignment, align) if align else None
         self.significance = (None if significance is None else
                              construct('significance', SignificanceMask, significance))
+        self.quota = None if quota is None else construct('quota', ClassQuota, quota)
         self.keep_probs = False
         """Set by the wrapper where an objective compares distributions."""
 
@@ -67,6 +70,8 @@ class PseudoLabels(nn.Module):
         """Set the number of classes; the wrapper calls it when it is built."""
         if self.align is not None:
             self.align.set_num_classes(num_classes)
+        if self.quota is not None:
+            self.quota.set_num_classes(num_classes)
 
     def set_normalisation(self, std: Sequence[float], channel_order: str) -> None:
         """Set the normalisation of images, which is the unit of noise; the wrapper calls it when it is built."""
@@ -89,6 +94,10 @@ class PseudoLabels(nn.Module):
             weight = weight * self._margin_weight(step, image)
         if valid is not None:
             weight, label = weight * valid, label.masked_fill(~valid, step.ignore_index)
+        if self.quota is not None:
+            kept = self.quota(confidence, label, step.processes.average)
+            weight = weight * kept
+            step.statistics['pseudo/kept'] = kept.float().mean()
         if self.scope == 'target':
             weight = weight * scale
         step.statistics['pseudo/q'] = share.mean()
@@ -176,6 +185,45 @@ class DistributionAlignment(nn.Module):
         self.running.copy_(torch.where(self.running.sum() > 0, self.running, self.prior))
         ops.update_running_(self.running, probs, self.momentum, average)
         return ops.align_distribution(probs, self.prior, self.running)
+
+
+class ClassQuota(nn.Module):
+    """The most confident share of each predicted class, by running histograms of the confidence.
+
+    One threshold for all classes keeps those that the network is sure of already, so that rare ones die out in
+    self-training; a share of each class keeps them (CBST: Zou et al., Unsupervised Domain Adaptation for Semantic
+    Segmentation via Class-Balanced Self-Training, ECCV 2018).
+
+    Deviations:
+        CBST: thresholds from the labels of the whole target set, once per round, with a growing share. Ours: from a
+        running histogram, in each step.
+
+    Args:
+        share: of the pixels of each class, in (0, 1].
+        momentum: share of the old counts in the running histogram.
+        bins: of the histogram; pixels of one bin are kept or left out together.
+    """
+
+    counts: Tensor
+
+    def __init__(self, share: float = 0.5, momentum: float = 0.95, bins: int = 200) -> None:
+        super().__init__()
+        if not 0 < share <= 1 or not 0 <= momentum < 1 or bins < 2:
+            raise ValueError(f'share={share} must lie in (0, 1], momentum={momentum} in [0, 1), bins={bins} must be at '
+                             'least 2')
+        self.share, self.momentum, self.bins = share, momentum, bins
+        self.register_buffer('counts', None)
+
+    def set_num_classes(self, num_classes: int) -> None:
+        """Allocate the histograms, which are part of checkpoints."""
+        self.counts = torch.zeros(num_classes, self.bins)
+
+    def forward(self, confidence: Tensor, label: Tensor, average: Average = identity) -> Tensor:
+        """Pixels that are kept, (B, H, W) bool; the batch is counted first."""
+        batch = average(ops.confidence_histogram(confidence, label, len(self.counts), self.bins))
+        self.counts.mul_(self.momentum).add_(batch, alpha=1 - self.momentum)
+        thresholds = ops.class_thresholds(self.counts, self.share)
+        return confidence >= thresholds[label.clamp(0, len(self.counts) - 1)]
 
 
 def _read_frequencies(path: str) -> Sequence[float]:

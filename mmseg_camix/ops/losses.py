@@ -57,6 +57,20 @@ def probability_mse(logits: Tensor, target_probs: Tensor, weight: Tensor | None 
     return (loss if weight is None else loss * weight.float()).mean()
 
 
+def probability_divergence(logits: Tensor, target_probs: Tensor, weight: Tensor | None = None,
+                           align_corners: bool = False) -> Tensor:
+    """Weighted KL(target || prediction) of every pixel, averaged over the pixels: a scalar of at least fp32.
+
+    Args:
+        logits: (B, C, h, w), upsampled to the targets' size before the softmax.
+        target_probs: (B, C, H, W) probabilities; receive no gradient.
+        weight: (B, H, W), or broadcastable to it; default 1.
+    """
+    logs = upsample(logits, target_probs.shape[-2:], align_corners).log_softmax(1)
+    loss = F.kl_div(logs, target_probs.detach().to(logs), reduction='none').sum(1)
+    return (loss if weight is None else loss * weight.float()).mean()
+
+
 def _divide(total: Tensor, divisor: Tensor) -> Tensor:
     """total / divisor, and 0 where the divisor is 0: `total` is 0 there, so that any other divisor gives 0."""
     return total / torch.where(divisor == 0, torch.ones_like(divisor), divisor)

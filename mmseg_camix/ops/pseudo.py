@@ -42,6 +42,32 @@ def confident_share(confidence: Tensor, threshold: float, per: str = 'batch', va
     return count / torch.where(total > 0, total, 1)
 
 
+def confidence_histogram(confidence: Tensor, label: Tensor, num_classes: int, bins: int) -> Tensor:
+    """Pixels of each class by their confidence, (C, bins) fp32, in equal bins of [0, 1].
+
+    Args:
+        confidence: (B, H, W) in [0, 1].
+        label: (B, H, W) long; values outside of [0, C) are not counted.
+    """
+    cell = label * bins + (confidence * bins).long().clamp(0, bins - 1)
+    cell = torch.where((label >= 0) & (label < num_classes), cell, num_classes * bins).flatten()
+    counts = torch.zeros(num_classes * bins + 1, device=label.device)
+    return counts.scatter_add_(0, cell, torch.ones_like(cell, dtype=counts.dtype))[:-1].view(num_classes, bins)
+
+
+def class_thresholds(histogram: Tensor, share: float) -> Tensor:
+    """The confidence (C,) that `share` of each class's pixels reach: the lower edge of a bin; 0 without pixels.
+
+    Args:
+        histogram: (C, bins), as of :func:`confidence_histogram`.
+        share: in (0, 1].
+    """
+    bins = histogram.shape[1]
+    above = histogram.flip(1).cumsum(1).flip(1)  # pixels from the lower edge of each bin on
+    enough = above >= share * above[:, :1]
+    return (enough.sum(1) - 1) / bins
+
+
 def row_weight(height: int, top: int = 0, bottom: int = 0, device: torch.device | str | None = None) -> Tensor:
     """(H, 1) fp32: 0 on the first `top` and the last `bottom` rows, 1 between.
 

@@ -28,6 +28,7 @@ class Request:
     source: Path | None = None  # folder of labelled images instead of the config's training data
     classes: Classes | None = None  # of the labels of `source`
     few_labels: Path | None = None  # folder of a few labelled target images
+    source_free: bool = False  # whether no labelled source is used
     drawn: bool = False  # whether the source is drawn first, into `out`
     options: dict[str, Any] | None = None  # --cfg-options
 

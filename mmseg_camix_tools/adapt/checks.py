@@ -36,7 +36,7 @@ def check_checkpoint(draft: Draft, checkpoint: Path) -> None:
     named = mapping(mapping(mapping(content).get('meta')).get('dataset_meta')).get('classes')
     if named and tuple(named) != draft.classes:
         raise AdaptError(f'{checkpoint} was trained on the classes {", ".join(map(str, named))}, but those of the '
-                         f'source are {", ".join(draft.classes)}; give the source the same classes in the same order')
+                         f'data are {", ".join(draft.classes)}; give them the same classes in the same order')
 
 
 def check_disk(out: Path, parameters: int) -> None:

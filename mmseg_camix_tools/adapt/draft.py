@@ -13,10 +13,12 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
+from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.datasets.folders import IMAGE_SUFFIXES
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.type_names import loads_label, type_name
 from mmseg_camix_tools.doctor.sample import ORIENTATION
+from mmseg_camix_tools.export.metainfo import dataset_meta, mapping
 from mmseg_camix_tools.export.segmentor import as_dict, plain_segmentor
 
 from . import AdaptError
@@ -36,8 +38,8 @@ class Draft:
 
     cfg: Config  # the user's
     segmentor: dict[str, Any]  # config of the plain network
-    source: dict[str, Any]  # config of the labelled data set; without crop, flip and packing
-    dataset: Any  # the built source
+    source: dict[str, Any] | None  # config of the labelled data set; without crop, flip and packing
+    metainfo: Mapping[str, Any]  # names of the classes, and possibly their colours
     target: Path
     target_sizes: list[Size]  # of the image files, upright
     source_size: Size  # median of the resized images
@@ -50,7 +52,7 @@ class Draft:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
-        return tuple(self.dataset.metainfo['classes'])
+        return tuple(self.metainfo['classes'])
 
     @property
     def held_out(self) -> list[int]:
@@ -69,6 +71,8 @@ def make_draft(request: Request) -> Draft:
     cfg = load_config(request.config, request.options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     segmentor = plain_segmentor(cfg)
+    if request.source_free:
+        return source_free_draft(request, cfg, segmentor, target_sizes)
     source = labelled_folder(request.source, '--source', request.classes) if request.source else \
         source_of(cfg, request.config)
     if request.source and request.checkpoint is None:
@@ -89,8 +93,36 @@ def make_draft(request: Request) -> Draft:
     targets = [_with_short_side(size, short) for size in target_sizes]
     crop = largest_crop(_crop_of(cfg, segmentor, short), [*source_sizes, *targets])
     few, few_count = few_labels(request, names, short)
-    return Draft(cfg, segmentor, source, dataset, request.target, target_sizes, source_sizes[len(native) // 2], short,
-                 crop, max(2, (cfg.get('train_dataloader') or {}).get('batch_size') or 2), few, few_count)
+    return Draft(cfg, segmentor, source, dataset.metainfo, request.target, target_sizes,
+                 source_sizes[len(native) // 2], short, crop, _batch_of(cfg), few, few_count)
+
+
+def source_free_draft(request: Request, cfg: Config, segmentor: dict[str, Any], target_sizes: list[Size]) -> Draft:
+    """The draft of an adaptation without source: classes of the checkpoint or the config, sizes of the target.
+
+    Nothing of the config's data sets is read but their text.
+    """
+    heads = segmentor['decode_head']
+    number = (heads[-1] if isinstance(heads, (list, tuple)) else heads)['num_classes']
+    meta = mapping(mapping(read_checkpoint(request.checkpoint, 'cpu')).get('meta'))
+    metainfo = dataset_meta(meta, cfg.to_dict(), number)
+    size = target_sizes[len(target_sizes) // 2]
+    short = _evaluated_side(cfg) or min(resized(_training_pipeline(cfg), size))
+    targets = [_with_short_side(other, short) for other in target_sizes]
+    few, few_count = few_labels(request, metainfo['classes'], short)
+    return Draft(cfg, segmentor, None, metainfo, request.target, target_sizes, _with_short_side(size, short), short,
+                 largest_crop(_crop_of(cfg, segmentor, short), targets), _batch_of(cfg), few, few_count)
+
+
+def _training_pipeline(cfg: Mapping) -> list[dict]:
+    """The pipeline of the config's labelled training data, as text; [] where it has none."""
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    dataset = as_dict(copy.deepcopy(dataset.get('source') or dataset.get('target') or dataset))
+    return plain_dataset(dataset).get('pipeline') or []
+
+
+def _batch_of(cfg: Mapping) -> int:
+    return max(2, (cfg.get('train_dataloader') or {}).get('batch_size') or 2)
 
 
 # ------------------------------------------------------------------ source
@@ -101,6 +133,9 @@ def source_of(cfg: Mapping, name: str) -> dict[str, Any]:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if not dataset:
         raise AdaptError(f'{name} has no train_dataloader; give the labelled data with --source FOLDER --classes ...')
+    if dataset.get('target') and not dataset.get('source'):
+        raise AdaptError(f'{name} trains without a source; adapt it with --source-free --checkpoint FILE, or give '
+                         'labelled data with --source FOLDER --classes NAME=NUMBER ...')
     dataset = as_dict(copy.deepcopy(dataset.get('source', dataset)))
     if type_name(dataset) == 'RepeatDataset':
         dataset = dataset['dataset']

@@ -13,6 +13,7 @@ from mmseg.registry import DATASETS, MODELS
 
 from mmseg_camix.datasets.encodings import CLASSES
 from mmseg_camix.engine.speed import apply_options
+from mmseg_camix.models.uda.wrapper import BRANCHES
 from mmseg_camix.selection import RECOMMENDED
 from mmseg_camix.type_names import type_name
 
@@ -21,6 +22,7 @@ from .draft import Draft, Size, plain_dataset, resize_to, spread
 VALIDATIONS = 6  # during the adaptation
 WARM_UP = 0.05  # share of the iterations, where the config has a warm-up
 CHECKPOINT_SECONDS = 120.0  # between two checkpoints, the most that a kill costs
+RATE_WITHOUT_SOURCE = 0.1  # of the config's learning rate: nothing but its own predictions corrects the network
 MAX_STRETCH = 1.25  # of aspects, within which CAMix's prior fits
 SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBatchNorm')
 # Entries that are copied from the user's config.
@@ -46,19 +48,27 @@ class Plan:
 
 
 def unadapted_config(draft: Draft, fit: Fit, plan: Plan, checkpoint: str | None) -> Config:
-    """The config of the network without adaptation."""
-    return _config(draft, fit, 'SourceOnly', {}, max(plan.unadapted, 1), plan, checkpoint, 'unadapted')
+    """The config of the network without adaptation; without a source it only tests."""
+    config = _config(draft, fit, 'SourceOnly', {}, max(plan.unadapted, 1), plan, checkpoint, 'unadapted')
+    if draft.source is None:
+        config.update({key: None for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')})
+    return config
 
 
 def adapted_config(draft: Draft, fit: Fit, plan: Plan, method: str, checkpoint: str, prior: str | None) -> Config:
     """The config of the adaptation, which starts from a checkpoint of the plain network."""
-    changes = {}
+    changes: dict[str, Any] = {}
+    objectives: dict[str, Any] = {}
     if method == 'CAMix':
         groups = {} if draft.classes == CLASSES else dict(groups='auto' if prior else None)
         changes = dict(masks=dict(context=dict(prior=prior, **groups)))
     if draft.few:
-        given = MODELS.get(method).defaults.get('branches', ('source', 'target'))
-        changes.update(branches=[*given, 'few'], objectives=dict(few=dict(type='SupervisedLoss', view='few')))
+        changes['branches'] = [*branches_of(method), 'few']
+        objectives['few'] = dict(type='SupervisedLoss', view='few')
+    if draft.source is None and fit.batch == 1:  # there is no other target image to mix with
+        objectives['mixed'] = None
+    if objectives:
+        changes['objectives'] = objectives
     return _config(draft, fit, method, changes, plan.adapted, plan, checkpoint, 'adapted')
 
 
@@ -66,7 +76,7 @@ def _config(draft: Draft, fit: Fit, method: str, changes: dict, iterations: int,
             checkpoint: str | None, role: str) -> Config:
     cfg = draft.cfg
     every = max(1, math.ceil(iterations / VALIDATIONS))
-    saved = min(every, max(1, round(CHECKPOINT_SECONDS / fit.seconds[role])))
+    saved = min(every, max(1, round(CHECKPOINT_SECONDS / fit.seconds.get(role, 1.0))))
     validated = role == 'adapted'
     content = {key: copy.deepcopy(cfg[key]) for key in KEPT if key in cfg} | dict(
         default_scope=cfg.get('default_scope', 'mmseg'), custom_imports=_imports(cfg),
@@ -78,7 +88,7 @@ def _config(draft: Draft, fit: Fit, method: str, changes: dict, iterations: int,
             sampler=dict(type='PairedSampler'), collate_fn=dict(type='branch_collate'),
             dataset=dict(type='PairedDataset', **branches(draft, fit.crop, method))),
         **_evaluation(draft, plan, validated),
-        optim_wrapper=copy.deepcopy(cfg.get('optim_wrapper') or _default_optimiser()),
+        optim_wrapper=_optimiser(draft),
         param_scheduler=rescaled(cfg, iterations),
         train_cfg=dict(type='ResumableTrainLoop', max_iters=iterations,
                        val_interval=every if validated else iterations),
@@ -130,19 +140,24 @@ def score_of(draft: Draft) -> str:
 def branches(draft: Draft, crop: Size, method: str) -> dict[str, Any]:
     """The data sets of a training by branch."""
     varied = dict(type='RecordedRandomCrop', crop_size=crop, cat_max_ratio=0.75)
-    source = with_crop(draft.source, draft.source_size, varied)
     crop_of_target = [resize_to(draft.short_side), dict(type='RecordedRandomCrop', crop_size=crop),
                       dict(type='RandomFlip', prob=0.5)]
-    sets = dict(source=source, target=target_images(draft, crop_of_target))
+    sets = {} if draft.source is None else dict(source=with_crop(draft.source, draft.source_size, varied))
+    sets['target'] = target_images(draft, crop_of_target)
     if draft.few and method != 'SourceOnly':
         trained = [index for index in range(draft.few_count) if index not in draft.held_out]
         sets['few'] = dict(with_crop(draft.few, draft.source_size, varied), indices=trained)
     if method == 'DSP':
-        sets['donor'] = copy.deepcopy(source)
+        sets['donor'] = copy.deepcopy(sets['source'])
         sets['rare'] = dict(type='LongTailDataset', classes=max(2, len(draft.classes) // 4), k=2,
                             dataset=with_crop(draft.source, draft.source_size,
                                               dict(type='CropWithClass', crop_size=crop)))
     return sets
+
+
+def branches_of(method: str) -> tuple[str, ...]:
+    """Branches of data that a method reads."""
+    return tuple(MODELS.get(method).defaults.get('branches', BRANCHES))
 
 
 def with_crop(dataset: dict[str, Any], size: Size, crop: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +181,7 @@ def with_crop(dataset: dict[str, Any], size: Size, crop: dict[str, Any]) -> dict
 
 def target_images(draft: Draft, transforms: list[dict], **options: Any) -> dict[str, Any]:
     """The unlabelled target images as a data set with the source's classes."""
-    palette = draft.dataset.metainfo.get('palette')
+    palette = draft.metainfo.get('palette')
     return dict(type='FolderDataset', data_root=str(draft.target.absolute()), images='', labels=None,
                 classes=list(draft.classes), palette=palette and [list(colour) for colour in palette],
                 pipeline=[dict(type='LoadImage'), *transforms, dict(type='PackUDAInputs')], **options)
@@ -232,8 +247,13 @@ def rescaled(cfg: Mapping, iterations: int) -> list[dict[str, Any]]:
     return result
 
 
-def _default_optimiser() -> dict[str, Any]:
-    return dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=6e-5, weight_decay=0.01))
+def _optimiser(draft: Draft) -> dict[str, Any]:
+    """The config's optimiser or a usual one; slower where there is no source."""
+    wrapper = copy.deepcopy(draft.cfg.get('optim_wrapper') or
+                            dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=6e-5, weight_decay=0.01)))
+    if draft.source is None and 'lr' in wrapper['optimizer']:
+        wrapper['optimizer']['lr'] *= RATE_WITHOUT_SOURCE
+    return wrapper
 
 
 def _set_precision(config: Config) -> None:

@@ -33,7 +33,7 @@ from .fitting import Candidate, Measured
 from .probe import OUT_OF_MEMORY
 from .stages import Stages, claim_folder, verify_folder
 from .text import config_text
-from .training import VALIDATIONS, Fit, Plan, adapted_config, needs_prior, score_of, unadapted_config
+from .training import VALIDATIONS, Fit, Plan, adapted_config, needs_prior, score_of, target_images, unadapted_config
 
 UNADAPTED_SHARE = 0.25  # of the time of training, where no checkpoint is given
 VALIDATION_SHARE = 0.1  # of the time
@@ -61,6 +61,7 @@ class Workflow:
         """Verify network, checkpoint, disk and data; returns the report on the data."""
         draft, request = self.draft, self.request
         config = self._adapted(self._assumed, Plan(1, 1, 1), prior=None)
+        config.load_from = self._initial
         check_disk(request.out, check_network(config))
         if request.checkpoint:
             check_checkpoint(draft, request.checkpoint)
@@ -139,8 +140,9 @@ class Workflow:
         with tempfile.TemporaryDirectory() as folder:
             fit = replace(self._assumed, crop=size.crop, batch=size.batch)
             plan = Plan(1, 1, IMAGES[0])  # the adapted network first: memory is that of the largest step so far
-            configs = dict(adapted=self._adapted(fit, plan, self._prior_path, start=self._initial),
-                           unadapted=self._unadapted_config(fit, plan))
+            configs = dict(adapted=self._adapted(fit, plan, self._prior_path, start=self._initial))
+            if self.draft.source is not None:
+                configs['unadapted'] = self._unadapted_config(fit, plan)
             paths = [Path(folder, f'{name}.py') for name in configs]
             for path, config in zip(paths, configs.values()):
                 path.write_text(config_text(config.to_dict()))
@@ -163,7 +165,8 @@ class Workflow:
 
     def _plan(self) -> Plan:
         request, measured = self.request, self.stages.result('size') or {}
-        source, adapted = (measured['steps'][name] for name in ('unadapted', 'adapted'))
+        adapted = measured['steps']['adapted']
+        source = measured['steps'].get('unadapted', adapted)  # not trained where there is no source
         if request.iterations:
             return Plan(0 if request.checkpoint else request.iterations, request.iterations, IMAGES[1] // 2)
         trainings = 1 if request.checkpoint else 2  # besides: this process, and that of the first scores
@@ -258,12 +261,13 @@ class Workflow:
         """A config as a file, which says what it is."""
         what = f'{self.request.method}, an adaptation' if name == 'adapted' else 'The network before its adaptation'
         lines = [f'{what} to the images in {self.request.target}. Written by mmseg-camix adapt.']
-        if measured := self.stages.result('size'):
+        if (measured := self.stages.result('size')) and name in measured['steps']:
             lines.append(f'A step took {measured["steps"][name]:.2f} s when measured; the adaptation needed '
                          f'{measured["peak"] // 2**20} MiB of memory.')
-        header = [*lines, 'Train it again:', f'  mmseg-camix train {self.out / name}.py --work-dir FOLDER']
-        target = config.train_dataloader.dataset.target
-        return config_text(config.to_dict(), header, dict(classes=target.classes, palette=target.palette))
+        if config.train_dataloader:
+            lines += ['Train it again:', f'  mmseg-camix train {self.out / name}.py --work-dir FOLDER']
+        target = target_images(self.draft, [])
+        return config_text(config.to_dict(), lines, dict(classes=target['classes'], palette=target['palette']))
 
 
 def command(name: str) -> list[str]:

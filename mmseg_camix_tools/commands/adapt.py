@@ -5,7 +5,8 @@ configs that it trains, trains, compares with the unadapted network on target im
 Killed at any moment, the same command continues where it stopped.
 
 CONFIG is any config of mmseg with its training data. Without a checkpoint of its network, a part of the time trains
-one on the source first. Without CONFIG, drawn streets are the source: photographs of streets are all that is needed.
+one on the source first; with --source-free the checkpoint and the target images are all
+that is used. Without CONFIG, drawn streets are the source: photographs of streets are all that is needed.
 
 examples:
   mmseg-camix adapt CONFIG --target photographs --checkpoint trained.pth --time 2h --out adapted
@@ -13,6 +14,7 @@ examples:
   mmseg-camix adapt --target photographs --time 20m --out adapted
   mmseg-camix adapt CONFIG --source simulator --classes road=1 grass=2,3 sky=4 --target photographs \\
       --out adapted
+  mmseg-camix adapt CONFIG --source-free --checkpoint trained.pth --target photographs --out adapted
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from mmseg_camix.models.uda.wrapper import methods
 
 from mmseg_camix_tools.adapt.arguments import Request, class_list, duration
 from mmseg_camix_tools.adapt.drawn import drawn_request
+from mmseg_camix_tools.adapt.training import branches_of
 from mmseg_camix_tools.adapt.workflow import Workflow
 
 NOT_ADAPTED = ('UDASegmentor', 'SourceOnly')
+DEFAULTS = {False: 'CAMix', True: 'SourceFree'}  # methods, by whether there is no source
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple[Request, bool]:
@@ -43,7 +47,8 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Request, bool]:
                         help='unlabelled images, at any depth below the folder')
     parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='where all results go')
     parser.add_argument('--checkpoint', type=Path, metavar='FILE', help="trained weights of the config's network")
-    parser.add_argument('--method', default='CAMix', metavar='NAME', help='(default: %(default)s)')
+    parser.add_argument('--method', metavar='NAME',
+                        help=f'(default: {DEFAULTS[False]}; without source {DEFAULTS[True]})')
     length = parser.add_mutually_exclusive_group()
     length.add_argument('--time', type=duration, default=3600.0, metavar='DURATION',
                         help='for everything together: 2h, 90m, 1h30m (default: 1h)')
@@ -52,34 +57,58 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Request, bool]:
     source.add_argument('--source', type=Path, metavar='FOLDER', help='it holds images/ and labels/ (PNGs)')
     source.add_argument('--classes', nargs='+', metavar='NAME=NUMBER',
                         help="classes of the labels, in the order of the network's outputs, or 'cityscapes' (raw ids)")
+    source.add_argument('--source-free', action='store_true',
+                        help='no labelled source: the target images and --checkpoint only')
     parser.add_argument('--few-labels', type=Path, metavar='FOLDER',
                         help='a few labelled target images: images/ and labels/, with the numbers of --classes, or '
                              "those of the network's outputs")
     parser.add_argument('--dry-run', action='store_true', help='check the data, and print what would be done')
     add_config_options(parser)
     args = parser.parse_args(argv)
-    valid = [name for name in methods() if name not in NOT_ADAPTED]
-    if args.method not in valid:
-        parser.error(f"--method {args.method}: there is no such method{did_you_mean(args.method, valid)}; there are "
-                     + ', '.join(valid))
+    method = _method(parser, args)
     try:
         classes = class_list(args.classes) if args.classes else None
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
-    if bool(args.source) != bool(classes):
-        parser.error('--source and --classes belong together: a folder with images/ and labels/, and what the numbers '
-                     'in its labels mean')
-    if args.checkpoint and not args.checkpoint.is_file():
-        parser.error(f'--checkpoint: no file at {args.checkpoint}')
-    request = Request(args.config or '', args.target, args.out, args.method, args.checkpoint, args.time, args.iters,
-                      args.source, classes, args.few_labels, options=args.cfg_options)
+    _check_data(parser, args)
+    request = Request(args.config or '', args.target, args.out, method, args.checkpoint, args.time, args.iters,
+                      args.source, classes, args.few_labels, args.source_free, options=args.cfg_options)
     if args.config is None:
-        if args.source or args.checkpoint or args.dry_run:
-            parser.error('--source, --checkpoint and --dry-run need a CONFIG')
+        if args.source or args.checkpoint or args.dry_run or args.source_free:
+            parser.error('--source, --source-free, --checkpoint and --dry-run need a CONFIG')
         request = drawn_request(request)
     elif not Path(args.config).is_file():
         parser.error(f'no config at {args.config}')
     return request, args.dry_run
+
+
+def _method(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
+    """The given method or the default one; refuse an unknown one, and one that does not suit the data."""
+    valid = [name for name in methods() if name not in NOT_ADAPTED]
+    method = args.method or DEFAULTS[args.source_free]
+    if method not in valid:
+        parser.error(f"--method {method}: there is no such method{did_you_mean(method, valid)}; there are "
+                     + ', '.join(valid))
+    suitable = [name for name in valid if ('source' not in branches_of(name)) == args.source_free]
+    if method not in suitable:
+        parser.error(f'--method {method} ' + ('needs a source; remove --source-free, or choose one of: '
+                                              if args.source_free else
+                                              'trains without a source; add --source-free, or choose one of: ')
+                     + ', '.join(suitable))
+    return method
+
+
+def _check_data(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse options on source and checkpoint that exclude or lack each other."""
+    if args.source_free and args.source:
+        parser.error('--source-free and --source exclude each other: with a source, leave out --source-free')
+    if args.source_free and not args.checkpoint:
+        parser.error('--source-free adapts a trained network: give its weights with --checkpoint FILE')
+    if bool(args.source) != bool(args.classes):
+        parser.error('--source and --classes belong together: a folder with images/ and labels/, and what the numbers '
+                     'in its labels mean')
+    if args.checkpoint and not args.checkpoint.is_file():
+        parser.error(f'--checkpoint: no file at {args.checkpoint}')
 
 
 def main(argv: Sequence[str] | None = None) -> None:

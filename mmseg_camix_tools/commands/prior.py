@@ -27,6 +27,9 @@ def source_config(cfg: Config) -> ConfigDict:
     if not cfg.get('train_dataloader'):
         raise SystemExit('the config has no train_dataloader; give one that trains, such as those of configs/camix/')
     dataset = cfg.train_dataloader.dataset
+    if 'target' in dataset and not dataset.get('source'):
+        raise SystemExit('the config trains without a source, whose labels a prior is counted from; give a config with '
+                         'a labelled source')
     while 'source' in dataset or 'dataset' in dataset:
         dataset = dataset['source'] if 'source' in dataset else dataset['dataset']
     if 'pipeline' not in dataset:

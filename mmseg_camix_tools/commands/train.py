@@ -18,6 +18,7 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmseg_camix.checkpoint.latest import find_latest_checkpoint
 from mmseg_camix.cli import add_config_options
 from mmseg_camix.engine.config import complete_for_adaptation, load_config, prepare_work_dir
 from mmseg_camix.engine.monitoring import add_backends
@@ -51,6 +52,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def _resume(cfg: Config, checkpoint: str) -> None:
+    """Continue from a checkpoint, or from the last one ('auto'); without one begin with the config's load_from."""
+    if checkpoint == 'auto' and cfg.get('load_from') and find_latest_checkpoint(cfg.work_dir) is None:
+        return
+    cfg.resume = True
+    cfg.load_from = None if checkpoint == 'auto' else checkpoint
+
+
 def main(argv: list[str] | None = None) -> None:
     """Build the runner from the config and train."""
     args = parse_args(argv)
@@ -66,8 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.resume != 'auto' and '://' not in args.resume and not os.path.isfile(args.resume):
             raise SystemExit(f'no checkpoint at {args.resume}; --resume without a file continues from the last one '
                              'of the work folder')
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        _resume(cfg, args.resume)
     given = Config(cfg.to_dict())
     complete_for_adaptation(cfg)
     runner = Runner.from_cfg(cfg)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from mmseg.registry import MODELS
 
+from mmseg_camix.models.uda.wrapper import BRANCHES
 from mmseg_camix.ops.context import relation_matrix
 from mmseg_camix.spatial_prior import load_spatial_prior
 from mmseg_camix.type_names import type_name
@@ -35,9 +37,10 @@ Samples = Mapping[str, Sequence[Sample]]
 def check_config(cfg: Config, parts: Parts, samples: Samples, complete: bool) -> list[Finding]:
     """All findings about the config and the built parts; `complete` tells whether every file was opened."""
     classes = next((part.classes for part in parts.values() if part.classes), None)
-    return [*_class_lists(parts), *_heads(cfg, classes), *_weights(cfg), *_loop(cfg, parts), *_sampling(cfg, parts),
-            *_normalisation(cfg), *_crops(cfg, parts, samples), *_groups(cfg, classes), *_prior(cfg, parts, samples),
-            *_aspects(samples), *_colours(samples), *_overlaps(parts), *_frequencies(parts, samples, complete)]
+    return [*_class_lists(parts), *_heads(cfg, classes), *_weights(cfg), *_without_source(cfg, parts),
+            *_loop(cfg, parts), *_sampling(cfg, parts), *_normalisation(cfg), *_crops(cfg, parts, samples),
+            *_groups(cfg, classes), *_prior(cfg, parts, samples), *_aspects(samples),
+            *_colours(samples), *_overlaps(parts), *_frequencies(parts, samples, complete)]
 
 
 def _segmentor(cfg: Config) -> dict:
@@ -68,6 +71,21 @@ def _weights(cfg: Config) -> Iterator[Finding]:
         elif isinstance(path, str) and path and '://' not in path and not os.path.isfile(path):
             yield Finding('error', 'config', f'{place}: there is no file {path}',
                           f'{weights_remedy(path)}; or set {place}=None')
+
+
+def _without_source(cfg: Config, parts: Parts) -> Iterator[Finding]:
+    """Without labelled data a training needs a method without source, and a trained network to begin with."""
+    data = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if not data.get('target') or data.get('source'):
+        return
+    model = cfg.get('model') or {}
+    method = MODELS.get(model.get('type', ''))
+    if 'source' in (model.get('branches') or getattr(method, 'defaults', {}).get('branches', BRANCHES)):
+        yield Finding('error', 'config', f'{model.get("type")} needs a source, but train_dataloader.dataset has none',
+                      "add source=dict(...), or choose a method without source: type='SourceFree'")
+    if not cfg.get('load_from') and not any(part.labelled for part in parts.values() if not part.evaluates):
+        yield Finding('error', 'config', 'no training data have labels, and load_from names no trained network',
+                      "load_from='CHECKPOINT', trained on the source")
 
 
 def _checkpoints(node: Any, place: str) -> Iterator[tuple[str, Any]]:
@@ -206,14 +224,14 @@ def _sampling(cfg: Config, parts: Parts) -> Iterator[Finding]:
 
 
 def _class_lists(parts: Parts) -> Iterator[Finding]:
-    source = parts.get('source')
-    expected = source.classes if source else None
+    first = next((name for name in ('source', 'target') if name in parts), None)
+    expected = parts[first].classes if first else None
     for name, part in parts.items():
         if expected is None or part.classes is None or part.classes == expected:
             continue
         differ = sorted(set(part.classes) ^ set(expected))
-        text = f'classes differ from those of source: {", ".join(differ)}' if differ else \
-            'the classes of source in another order'
+        text = f'classes differ from those of {first}: {", ".join(differ)}' if differ else \
+            f'the classes of {first} in another order'
         yield Finding('error', name, text, 'define the same classes in the same order for every dataset (`classes` of '
                                            'FolderDataset, or `metainfo=dict(classes=...)`)')
 

@@ -66,7 +66,7 @@ def find_parts(cfg: Config) -> list[Part]:
 
 def _datasets(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
     train = (cfg.get('train_dataloader') or {}).get('dataset')
-    if train is not None and 'source' in train:
+    if train is not None and ('source' in train or 'target' in train):
         yield from ((name, value) for name, value in train.items() if isinstance(value, dict))
     elif train is not None:
         yield 'source', train

@@ -51,4 +51,4 @@ def _candidates(meta: Mapping, cfg: Mapping) -> Iterator[Mapping]:
             yield dataset  # of a FolderDataset, which has them as arguments
             cls = DATASETS.module_dict.get(str(dataset.get('type')))
             yield getattr(cls, 'METAINFO', {})
-            dataset = dataset.get('dataset') or dataset.get('source')
+            dataset = dataset.get('dataset') or dataset.get('source') or dataset.get('target')

@@ -238,12 +238,14 @@ class Report:
             try:
                 checkpoint = read_checkpoint(file, 'cpu')
                 hub = mapping(mapping(checkpoint.get('message_hub')).get('runtime_info'))
-                counts = np.array((hub.get(KEY) or {}).get('mean'), float)
+                record = hub.get(KEY) or {}
+                counts = np.array(record.get('mean'), float)
             except (ValueError, TypeError, AttributeError, OSError, RuntimeError):
                 continue
             size = (counts.size - SCALARS) // 2
             if counts.ndim == 1 and size > 0:
-                shares = {'source labels': counts[size:2 * size], 'pseudo-labels': counts[:size]}
+                reference = 'first pseudo-labels' if record.get('first') else 'source labels'
+                shares = {reference: counts[size:2 * size], 'pseudo-labels': counts[:size]}
                 meta = dataset_meta(mapping(checkpoint.get('meta')), self.training.config, size)
                 return meta['classes'], {name: share / max(share.sum(), 1e-9) for name, share in shares.items()}
         return (), {}

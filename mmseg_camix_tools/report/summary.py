@@ -97,7 +97,8 @@ def facts(training: Training) -> dict[str, str]:
     config, logs = training.config, training.logs
     model, loader = mapping(config.get('model')), mapping(config.get('train_dataloader'))
     data = mapping(loader.get('dataset'))
-    source, target = data.get('source', data), data.get('target')
+    target = data.get('target')
+    source = data.get('source', None if target else data)
     validation = mapping(config.get('val_dataloader')).get('dataset')
     optimizer = mapping(mapping(config.get('optim_wrapper')).get('optimizer'))
     last = max((entry['step'] for entry in (*training.steps, *training.validations)), default=0)

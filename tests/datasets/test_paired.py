@@ -192,6 +192,19 @@ def test_different_classes(cfg):
         DATASETS.build(cfg)
 
 
+def test_a_target_without_source(cfg):
+    """It has the target's classes; its samples are those of the target in a pair."""
+    alone, pairs = DATASETS.build(dict(cfg, source=None)), DATASETS.build(cfg)
+    assert (len(alone), alone.metainfo['classes']) == (5, pairs.metainfo['classes'])
+    key = Position(3, 7)
+    assert list(alone[key]) == ['target']
+    assert torch.equal(alone[key]['target']['inputs'], pairs[key]['target']['inputs'])
+    with pytest.raises(TypeError, match="branch 'target' of PairedDataset must be a dataset config or a dataset"):
+        PairedDataset()
+    with pytest.raises(ValueError, match='branches target and donor have different classes'):
+        DATASETS.build(dict(cfg, source=None, donor=dict(cfg['source'], metainfo=dict(classes=('road', 'car')))))
+
+
 @pytest.mark.parametrize('loader', ['LoadIdLabels', 'LoadAnnotations'])
 def test_a_target_that_loads_labels_it_lacks(cfg, loader):
     cfg['target']['pipeline'] = [dict(type='LoadImage'), dict(type=loader), dict(type='PackUDAInputs')]

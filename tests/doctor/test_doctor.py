@@ -376,6 +376,22 @@ def test_priors_and_groups(data, tmp_path):
     assert has(cfg, 'note', None, 'name no two classes of the data')
 
 
+def test_a_config_without_source(data, tmp_path):
+    model = dict(type='SourceFree', segmentor=tiny.small(num_classes=3))
+    cfg = config(data, model)
+    cfg.train_dataloader.dataset.source = None
+    assert has(cfg, 'error', 'config', 'no training data have labels, and load_from names no trained network')
+    (tmp_path / 'trained.pth').touch()
+    cfg.load_from = str(tmp_path / 'trained.pth')
+    examination = examine(cfg)
+    assert set(examination.samples) == {'target', 'val'}
+    assert not examination.findings
+    cfg.train_dataloader.dataset.target.classes = ['road', 'pole', 'grass']
+    assert has(cfg, 'error', 'val', 'classes differ from those of target')
+    cfg.model.type = 'DACS'
+    assert has(cfg, 'error', 'config', 'DACS needs a source, but train_dataloader.dataset has none')
+
+
 def test_a_config_without_adaptation(data):
     cfg = config(data)
     cfg.model = cfg.model.segmentor

@@ -151,7 +151,7 @@ SOURCE = [30, 8, 18, 2, 2, 2, 1, 1, 10, 3, 12, 1, 1, 6, 1, 1, 0, 0, 0]
 ONE = [97] + [0] * 18
 
 
-def watch(monkeypatch, series, **arguments):
+def watch(monkeypatch, series, branches=('source', 'target'), **arguments):
     """What the hook says about a series of counts, as (iteration, warning)."""
     warnings, queue = [], iter(series)
     monkeypatch.setattr(collapse_hook, 'print_log', lambda text, *args: warnings.append((runner.iter, text)))
@@ -164,7 +164,7 @@ def watch(monkeypatch, series, **arguments):
     hook.before_train(runner)
     for runner.iter in range(len(series) * hook.interval):
         hook.before_train_iter(runner, runner.iter)
-        hook._tap._step = SimpleNamespace() if hook._tap._requested else None
+        hook._tap._step = SimpleNamespace(views=branches) if hook._tap._requested else None
         hook.after_train_iter(runner, runner.iter)
     return warnings, runner, hook
 
@@ -189,6 +189,17 @@ def test_no_warning_in_a_healthy_training(monkeypatch):
     """Single batches of one class are smoothed."""
     series = ([counts(PREDICTED)] * 8 + [counts(ONE)] * 2) * 20
     assert watch(monkeypatch, series)[0] == []
+
+
+def test_without_source_the_first_pseudo_labels_are_the_reference(monkeypatch):
+    healthy, collapsed = [[*PREDICTED, *[0] * 19, 40, 97, 30, 40]], [[*ONE, *[0] * 19, 97, 97, 40, 40]]
+    warnings, runner, hook = watch(monkeypatch, healthy * 20 + collapsed * 40, ('target',))
+    assert len(warnings) == 1
+    assert 200 < warnings[0][0] < 350
+    assert 'effective classes where the first ones had 5.' in warnings[0][1]
+    assert runner.message_hub.get_scalar('train/pseudo/source_classes').current() == pytest.approx(
+        effective_classes(torch.tensor(PREDICTED, dtype=torch.float64)))
+    assert hook._state['first'] == [5.0 * count for count in PREDICTED]
 
 
 def test_readings_are_smoothed_across_a_resume(monkeypatch):

@@ -45,6 +45,10 @@ def training(world, folder, method='DACS', workers=0, **changes):
         cfg.model.pseudo_labels = dict(significance=dict(passes=2))
     if method == 'DSP':
         _add_long_tail(cfg, world)
+    if method == 'SourceFree':
+        cfg.train_dataloader.dataset.source = None
+        torch.save(dict(state_dict=tiny.build(cfg.model.segmentor).state_dict()), folder / 'trained.pth')
+        cfg.model.init_cfg = dict(type='Pretrained', checkpoint=str(folder / 'trained.pth'))
     return with_workers(cfg, workers)
 
 
@@ -97,8 +101,9 @@ def transformer():
     ('DSP', 0, 2, {}),
     ('RCCR', 2, 0, {}),
     ('MIC', 0, 0, {}),
+    ('SourceFree', 0, 0, {}),
     ('DACS', 0, 0, dict(segmentor=transformer())),
-], ids=['DACS, validated', 'CAMix', 'DSP, more workers', 'RCCR, fewer workers', 'MIC', 'drop path'])
+], ids=['DACS, validated', 'CAMix', 'DSP, more workers', 'RCCR, fewer workers', 'MIC', 'SourceFree', 'drop path'])
 def test_three_and_three_are_six(world, tmp_path, method, workers, later, changes):
     cfg = training(world, tmp_path, method, workers, **changes)
     train(cfg, tmp_path / 'whole')

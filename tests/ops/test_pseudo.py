@@ -4,7 +4,9 @@ import torch.nn.functional as F
 
 from mmseg_camix.ops.pseudo import (
     align_distribution,
+    class_thresholds,
     confidence_and_label,
+    confidence_histogram,
     confident_share,
     row_weight,
     update_running_,
@@ -115,11 +117,27 @@ def test_running_average(device):
 def test_nothing_synchronises():
     logits, running = random_logits(2), torch.full((5,), .2)
     with no_sync():
-        confidence, _ = confidence_and_label(logits, (8, 11))
+        confidence, label = confidence_and_label(logits, (8, 11))
         confident_share(confidence, .968, valid=confidence > .1)
         confidence * row_weight(8, 1, 2)
         align_distribution(logits.softmax(1), running, running)
         update_running_(running, logits.softmax(1))
+        class_thresholds(confidence_histogram(confidence, label, 5, 10), .5)
+
+
+@on_devices
+@pytest.mark.parametrize('share', [.1, .5, 1.])
+def test_thresholds_keep_a_share_of_each_class(share, device):
+    """Against sorted confidences, within a bin; class 3 has no pixel, and label 255 no class."""
+    bins, label = 1000, torch.randint(3, (2, 40, 50), generator=seeded(0)).to(device)
+    confidence = torch.rand(2, 40, 50, generator=seeded(1)).to(device) * (1 + label) / 3
+    label[:, :5] = 255
+    thresholds = class_thresholds(confidence_histogram(confidence, label, 4, bins), share)
+    for index in range(3):
+        values = confidence[label == index].sort(descending=True).values
+        last = values[max(0, round(share * len(values)) - 1)].item()
+        assert last - 2 / bins <= thresholds[index].item() <= last + 1e-6
+    assert 0 <= thresholds[3].item() <= 1
 
 
 @pytest.mark.parametrize('device', DEVICES)

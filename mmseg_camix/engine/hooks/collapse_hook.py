@@ -118,7 +118,7 @@ class Reading:
     classes: float
     """Effective number of classes in the pseudo-labels."""
     source_classes: float
-    """Likewise in the source's ground truth of the same batches."""
+    """Likewise in the source's ground truth of the same batches; without source, in the first pseudo-labels."""
     confident: float
     """Share of pixels whose confidence reaches the threshold."""
     agreement: float
@@ -146,7 +146,8 @@ class CollapseHook(Hook):
     Every ``interval`` iterations, smoothed, and summed over all processes:
 
     - ``pseudo/classes``: effective number of classes, exp(entropy of their frequencies);
-    - ``pseudo/source_classes``: the same of the source's ground truth, for comparison;
+    - ``pseudo/source_classes``: the same of the source's ground truth, for comparison; without source, of the
+      pseudo-labels of the first ``patience`` measurements;
     - ``pseudo/confident``: share of pixels whose confidence reaches the pseudo-labeller's threshold;
     - ``pseudo/agreement``: share of the target pixels in the student's (augmented) views where its class is the
       teacher's.
@@ -183,7 +184,8 @@ class CollapseHook(Hook):
         model = unwrap_model(runner.model)
         if getattr(model, 'pseudo_labels', None) is not None:
             self._tap.attach(model)
-        self._state = dict(mean=None, suspicious=0, healthy=0, warned=False) | (runner.message_hub.get_info(KEY) or {})
+        self._state = dict(mean=None, suspicious=0, healthy=0, warned=False, first=None, measured=0) | (
+            runner.message_hub.get_info(KEY) or {})
 
     def after_train(self, runner: Runner) -> None:
         self._tap.close()
@@ -199,12 +201,21 @@ class CollapseHook(Hook):
         model = unwrap_model(runner.model)
         counts = measure(step, model.views, model.pseudo_labels.threshold)
         all_reduce(counts)
-        reading = self._smooth(counts.cpu())
+        counts = counts.cpu()
+        reading = self._smooth(counts if 'source' in step.views else self._compared_with_first(counts))
         for name in ('classes', 'source_classes', 'confident', 'agreement'):
             if not math.isnan(value := getattr(reading, name)):
                 runner.message_hub.update_scalar(f'train/pseudo/{name}', value)
         self._judge(runner, reading)
         runner.message_hub.update_info(KEY, dict(self._state))
+
+    def _compared_with_first(self, counts: Tensor) -> Tensor:
+        """The counts, with those of the first pseudo-labels in the place of the source's."""
+        state, size = self._state, (len(counts) - SCALARS) // 2
+        if state['measured'] < self.patience:
+            state['measured'] += 1
+            state['first'] = [old + new for old, new in zip(state['first'] or [0.0] * size, counts[:size].tolist())]
+        return torch.cat([counts[:size], torch.tensor(state['first'], dtype=torch.float64), counts[2 * size:]])
 
     def _smooth(self, counts: Tensor) -> Reading:
         mean = self._state['mean']
@@ -233,14 +244,16 @@ class CollapseHook(Hook):
             state['warned'] = False
         if state['suspicious'] >= self.patience and not state['warned']:
             state['warned'] = True
-            print_log(_warning(runner, reading, symptoms), 'current', logging.WARNING)
+            print_log(_warning(runner, reading, symptoms, 'the source has' if state['first'] is None else
+                               'the first ones had'), 'current', logging.WARNING)
 
 
-def _warning(runner: Runner, reading: Reading, symptoms: list[str]) -> str:
+def _warning(runner: Runner, reading: Reading, symptoms: list[str], reference: str) -> str:
     classes = (getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
     name = classes[reading.top_class] if classes else f'class {reading.top_class}'
     agreement = '' if math.isnan(reading.agreement) else f', student and teacher agree on {reading.agreement:.0%}'
     return (
         f'iteration {runner.iter}: the pseudo-labels seem to collapse ({"; ".join(symptoms)}). {name} makes up '
-        f'{reading.top_share:.0%} of them, they have {reading.classes:.1f} effective classes where the source '
-        f'has {reading.source_classes:.1f}, {reading.confident:.0%} of the pixels are confident{agreement}. {ADVICE}')
+        f'{reading.top_share:.0%} of them, they have {reading.classes:.1f} effective classes where '
+        f'{reference} {reading.source_classes:.1f}, {reading.confident:.0%} of the pixels are confident{agreement}. '
+        f'{ADVICE}')

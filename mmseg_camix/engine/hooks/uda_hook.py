@@ -59,6 +59,7 @@ class UDAHook(Hook):
         self._unlabelled = UnlabelledBatches(main_head(model.student).ignore_index)
         # Resumed weights, unlike loaded ones, may come with gradients for the first step.
         states, self._rank_states = self._rank_states, None
+        _check_initial_weights(model, loaded=states is not None)
         has_gradients = states is not None and runner.iter > 0 and restore_rank_state(runner, states)
         if model.teacher is not None and model.teacher.steps_made == 0 and not has_gradients:
             model.teacher.copy_student(model.student)
@@ -98,10 +99,11 @@ def _check_loop(runner: Runner) -> None:
     loop, loader = runner.train_loop, runner.train_dataloader
     if isinstance(loop, EpochBasedTrainLoop) and isinstance(loader.sampler, PairedSampler):
         # An epoch of paired data would never end.
-        per_epoch = -(-len(loader.dataset.datasets['source']) // (loader.batch_size * get_world_size()))
+        branch, dataset = next(iter(loader.dataset.datasets.items()))
+        per_epoch = -(-len(dataset) // (loader.batch_size * get_world_size()))
         raise ValueError(
             f'{type(loop).__name__} counts epochs, but PairedDataset has no end: count iterations. {loop.max_epochs} '
-            "epochs of the source are train_cfg = dict(_delete_=True, type='ResumableTrainLoop', max_iters="
+            f"epochs of the {branch} are train_cfg = dict(_delete_=True, type='ResumableTrainLoop', max_iters="
             f'{loop.max_epochs * per_epoch}, val_interval={loop.val_interval * per_epoch}); hooks, schedulers and '
             'log_processor need by_epoch=False')
     if runner.max_iters < 1:
@@ -114,6 +116,13 @@ def _check_classes(model: nn.Module, runner: Runner) -> None:
         raise ValueError(
             f'the segmentor predicts {model.num_classes} classes, but the data set has {len(classes)} '
             f'({", ".join(classes)}); set num_classes of decode_head (and auxiliary_head) to {len(classes)}')
+
+
+def _check_initial_weights(model: nn.Module, loaded: bool) -> None:
+    if model.needs_checkpoint and not (loaded or model.init_cfg or model.student.init_cfg):
+        raise ValueError(
+            f'{type(model).__name__} learns from its own predictions only, so that it must begin with a trained '
+            "network, but no checkpoint was loaded; set load_from='CHECKPOINT' (of a training on the source)")
 
 
 COUNTS = 'unreadable_samples'

@@ -186,6 +186,11 @@ class UDAAlgorithm(BaseModel):
             read.add('target')
         return [name for name in self.branches if name in read]
 
+    @property
+    def needs_checkpoint(self) -> bool:
+        """Whether it learns from pseudo-labels only, so that it must begin with a trained network."""
+        return self._branches_read() == ['target']
+
     def _check_branches(self, given: Iterable[str]) -> None:
         if missing := [name for name in self._branches_read() if name not in given]:
             needed = ', '.join(f'{name}=...' for name in self.branches)

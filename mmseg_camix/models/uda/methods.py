@@ -271,6 +271,43 @@ class RCCR(UDASegmentor):
 
 
 @MODELS.register_module()
+class SourceFree(UDASegmentor):
+    """Self-training on the target only, from a trained network (``load_from``): no source is read.
+
+    L = L_CE(f(X_M), Y_M) + L_CE(f(B X_T'), Y_T), with X_M predicted classes of a target image over another one of the
+    batch (:class:`NaiveClassMix`) and B X_T' the masked view of :class:`MIC`. Only the most confident half of the
+    pixels of each class has a label of the teacher. The teacher is tested.
+
+    Without labels nothing corrects an error that the network confirms to itself. What is known to prevent that:
+
+    - statistics of the target in the normalisation layers, here of each batch: most of the gain where domains differ in
+      style (AdaBN: Li et al. 2017; TENT, Wang et al., ICLR 2021, trains nothing but these layers);
+    - a slow teacher and few updates: without the source's loss, online self-training loses stability (Zhao et al.,
+      Towards Better Stability and Adaptability, CVPR 2023). Train with a tenth of the usual learning rate;
+    - a share of each class instead of one threshold, which rare classes never reach (:class:`ClassQuota`);
+    - predictions that must not change under augmentation, mixing and masking, so that a copy of the teacher is no
+      solution;
+    - agreement with the initial network, or with earlier ones (Huang et al., Historical Contrastive Learning, NeurIPS
+      2021): ``objectives=dict(anchor=dict(type='InitialDivergence', view='masked'))``.
+
+    Deviations:
+        It is no published method but a composition of parts of others; q of the family is left out, because it
+        scales the only loss there is.
+    """
+
+    defaults = family(
+        masks=dict(classes=dict(type='ClassMask', of='target'), blocks=dict(type='BlockMask', of='target', ratio=0.7)),
+        views=dict(
+            others=dict(type='Shuffled', of='target'),
+            mixed=dict(type='Paste', donor='target', over='others', mask='classes'),
+            masked=dict(type='Masked', of='target', mask='blocks')),
+        objectives=dict(mixed=consistency('mixed'), masked=consistency('masked')),
+        branches=('target',),
+        pseudo_labels=dict(type='PseudoLabels', weighted=False, quota=dict(share=0.5)),
+        predict_with='teacher')
+
+
+@MODELS.register_module()
 class SourceOnly(UDASegmentor):
     """No adaptation: the segmentor trained on the source; the floor of every table."""
 

@@ -1,0 +1,12 @@
+# Without source on photographs, drawn streets -> CamVid.
+_base_ = [
+    '../_base_/models/lite_segformer.py',
+    '../_base_/datasets/drawn2camvid.py',
+    '../_base_/schedules/adamw_600.py',
+    '../_base_/default_runtime.py',
+    '../_base_/uda.py',
+]
+load_from = 'work_dirs/source_only/drawn2camvid_lite/iter_600.pth'
+optim_wrapper = dict(optimizer=dict(lr=4e-5))  # a tenth of the rate with a source
+train_dataloader = dict(dataset=dict(source=None))
+model = dict(_delete_=True, type='SourceFree', segmentor=_base_.model, acceleration=_base_.acceleration)
