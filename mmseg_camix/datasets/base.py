@@ -12,6 +12,11 @@ from .encodings import CLASSES, PALETTE, get_encoding
 from .fixed_part import use_cache
 
 
+def spread_indices(count: int, limit: int) -> list[int]:
+    """Up to `limit` indices below `count`, evenly spread from the first to the last."""
+    return sorted({index * (count - 1) // max(min(count, limit) - 1, 1) for index in range(min(count, limit))})
+
+
 class RawSegDataset(BaseSegDataset):
     """A segmentation dataset read as it was downloaded.
 
@@ -32,6 +37,7 @@ class RawSegDataset(BaseSegDataset):
         seg_map_suffix: end of its label's; None takes the family's.
         metainfo: overrides of METAINFO, for example `classes` for training on fewer.
         indices: use only the first n samples, or these.
+        spread: use only n samples, evenly spread over the sorted list; `indices` then counts among them.
         test_mode: as in mmseg.
         lazy_init: do not look for files yet.
         serialize_data: keep the list in one block of memory that workers share.
@@ -53,8 +59,11 @@ class RawSegDataset(BaseSegDataset):
     def __init__(self, data_root: str = '', data_prefix: dict[str, str] | None = None, ann_file: str = '',
                  pipeline: Sequence[dict | Callable] = (), skip: str = '', cache: str = '', ids: str | None = None,
                  img_suffix: str | None = None, seg_map_suffix: str | None = None, metainfo: dict | None = None,
-                 indices: int | Sequence[int] | None = None, test_mode: bool = False, lazy_init: bool = False,
-                 serialize_data: bool = True, backend_args: dict | None = None) -> None:
+                 indices: int | Sequence[int] | None = None, spread: int | None = None, test_mode: bool = False,
+                 lazy_init: bool = False, serialize_data: bool = True, backend_args: dict | None = None) -> None:
+        if spread is not None and spread < 1:
+            raise ValueError(f'spread={spread} must be at least 1, a number of samples, or None for all')
+        self.spread = spread
         self.ids = get_encoding(ids or self.IDS).name
         self.skip = os.path.join(data_root, skip) if skip else ''
         # For checks: drop samples with missing files, and record these by kind, 'image' or 'label'.
@@ -86,6 +95,10 @@ class RawSegDataset(BaseSegDataset):
             labels = {label.removesuffix(self.seg_map_suffix)
                       for label in self._files('seg_map_path', self.seg_map_suffix)}
             names = self._complete(names, labels, 'seg_map_path', self.seg_map_suffix, self.label_name)
+        if self.spread is not None:
+            if len(names) < self.spread:
+                raise ValueError(f'spread={self.spread}: {self.data_prefix["img_path"]} has only {len(names)} samples')
+            names = [names[index] for index in spread_indices(len(names), self.spread)]
         return [self._sample(name, images[name], labelled) for name in names]
 
     def is_included(self, name: str) -> bool:
