@@ -85,4 +85,5 @@ def test_from_an_empty_folder_to_a_trained_and_exported_network(shell):
     assert 'run/iter_3.pth' in shell('python', mim / 'tools/test.py', mim / 'configs/dacs/mini_gta2cs_tiny.py',
                                      'run/iter_3.pth', '--work-dir', 'test', *options)
     assert len(list(shell.folder.glob('predicted/**/*.png'))) == 2
-    assert {path.name for path in shell.folder.glob('exported/*')} == {'config.py', 'model.pth', 'model.safetensors'}
+    assert {path.name for path in shell.folder.glob('exported/*')} == {
+        'card.md', 'config.py', 'model.pth', 'model.safetensors'}

@@ -1,6 +1,7 @@
-"""The files of pretrained weights that configs name: where they come from, and how a copy is checked.
+"""Files of weights: those that configs start from, and released networks; where they come from, how a copy is checked.
 
-Checksums are the first digits of the SHA-256 that the publishers put into the names of their files.
+Checksums are the first digits of the SHA-256 that the publishers put into the names of their files, and the whole
+SHA-256 of released networks (``docs/models.md``).
 """
 
 import hashlib
@@ -23,12 +24,14 @@ _HASH = re.compile(r'-([0-9a-f]{8,64})\.pth$')
 
 @dataclass(frozen=True)
 class Source:
-    """One file of pretrained weights, ``pretrained/<name>.pth``."""
+    """One file of weights, ``pretrained/<name>.pth``."""
 
     name: str
     content: str
     address: str | None
     note: str = ''
+    digest: str = ''
+    """SHA-256, where the address does not end with its first digits."""
 
     @property
     def path(self) -> Path:
@@ -37,8 +40,8 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        """The first digits of the file's SHA-256."""
-        return _HASH.search(self.address)[1]
+        """The first digits of the file's SHA-256, or all."""
+        return self.digest or _HASH.search(self._published_address())[1]
 
     def fetch(self) -> None:
         """Download the file to its place; raise WeightsError where it is not reachable or not the published one."""
@@ -56,12 +59,11 @@ class Source:
 
     def adopt(self, file: str | os.PathLike) -> None:
         """Copy a file that was downloaded by other means to its place; raise WeightsError if it is another one."""
-        address = self._published_address()
-        data = Path(file).read_bytes()
+        expected, data = self.sha256, Path(file).read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        if not digest.startswith(self.sha256):
+        if not digest.startswith(expected):
             raise WeightsError(f'{file} is not the published file: its SHA-256 begins with {digest[:8]}, that of '
-                               f'{address} with {self.sha256}. Download it again')
+                               f'{self.address or self.name} with {expected[:8]}. Download it again')
         atomic_write(self.path, data)
 
     @property
@@ -85,6 +87,14 @@ SOURCES = {source.name: source for source in (
            'Use the weights of deeplabv2_r101_coco, or those of torchvision as configs/_base_/models/deeplabv2_r101.py '
            'describes'),
 )}
+"""Files that configs start from."""
+
+RELEASED = {source.name: source for source in (
+    Source('drawn2camvid_dacs_lite0', 'EfficientNet-Lite0, drawn streets -> CamVid', None,
+           'Make it with the commands of docs/models/drawn2camvid_dacs_lite0.md',
+           '0315ae245557c94ffd55bf889ae0c1a74a32d194a85d16603a0a903889b88705'),
+)}
+"""Networks that were trained and exported with this package; each has a card in docs/models/."""
 
 
 def source_of(path: str | os.PathLike) -> Source | None:

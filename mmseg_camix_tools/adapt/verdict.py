@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmseg_camix.engine.hooks.record_hook import read_record
+from mmseg_camix_tools.export.card import CARD, write_card
 from mmseg_camix_tools.export.files import ONNX, open_network, staged, write_mmseg, write_safetensors
 from mmseg_camix_tools.export.onnx import write_onnx
 
@@ -53,4 +54,5 @@ def export(checkpoint: Path, config: Path, folder: Path) -> list[str]:
                 lines.append(name)
             except Exception as error:  # an optional format: torch's exporter raises errors of many kinds
                 lines.append(f'{name}: not written ({type(error).__name__}: {str(error).splitlines()[0][:200]})')
-    return lines
+        write_card(network, checkpoint, partial)
+    return [*lines, CARD]

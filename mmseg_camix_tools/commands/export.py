@@ -5,6 +5,7 @@ Writes the teacher, or the student, without the method around it, into a folder:
                          the network is mmseg's own (see the last line)
   model.safetensors      the weights, with classes and colours in the metadata
   model.onnx             compared with PyTorch by onnxruntime
+  card.md                the model card: training, data, scores, checksums, limits, commands
 
 examples:
   mmseg-camix export work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth
@@ -21,6 +22,7 @@ from pathlib import Path
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
 from mmseg_camix.cli import add_debug
+from mmseg_camix_tools.export.card import CARD, write_card
 from mmseg_camix_tools.export.files import (ONNX, SAFETENSORS, WEIGHTS, open_network, staged, write_mmseg,
                                             write_safetensors)
 from mmseg_camix_tools.export.onnx import write_onnx
@@ -42,6 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, metavar='FOLDER',
                         help='where to write (default: export_<network> beside the checkpoint)')
     parser.add_argument('--formats', nargs='+', choices=FORMATS, default=['mmseg'], help='default: mmseg')
+    parser.add_argument('--terms', metavar='TEXT', help='for the card: licence of the weights, and terms of the data')
     onnx = parser.add_argument_group('ONNX')
     onnx.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
                       help='size of the images (default: any; the batch may always be any)')
@@ -65,6 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     print(network.description)
     with staged(folder) as partial:
         lines = [line for name in dict.fromkeys(args.formats) for line in write(name, network, partial, args)]
+        write_card(network, args.checkpoint, partial, args.terms)
+    lines.append(f'{folder / CARD}: the model card')
     print('\n'.join(line.replace(str(partial), str(folder)) for line in lines))
 
 

@@ -1,7 +1,8 @@
-"""Download the pretrained weights that configs name, and check them.
+"""Download pretrained weights that configs name, and released networks (docs/models.md), and check them.
 
 Files go to pretrained/ below the working directory, where the configs expect them. Their SHA-256 must begin with
-the digits that their publishers put into the names. Without names the command lists all files and what is there.
+the digits that their publishers put into the names, or be that of the release. Without names the command lists all
+files and what is there. A released network is complete: mmseg-camix predict pretrained/NAME.pth IMAGES --out FOLDER.
 
 examples:
   mmseg-camix weights
@@ -15,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from mmseg_camix.cli import add_debug, did_you_mean
-from mmseg_camix.weights.sources import SOURCES, Source
+from mmseg_camix.weights.sources import RELEASED, SOURCES, Source
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,10 +26,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--from', dest='file', metavar='FILE', type=Path, help='use this downloaded file')
     add_debug(parser)
     args = parser.parse_args(argv)
+    known = SOURCES | RELEASED
     for name in args.names:
-        if name not in SOURCES:
+        if name not in known:
             parser.error(f"there are no weights '{name}'"
-                         + (did_you_mean(name, SOURCES) or f'; there are: {", ".join(SOURCES)}'))
+                         + (did_you_mean(name, known) or f'; there are: {", ".join(known)}'))
     if args.file and len(args.names) != 1:
         parser.error('--from FILE needs the name of one file of weights')
     return args
@@ -37,16 +39,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def list_line(source: Source) -> str:
     """One line of the list."""
     state = 'there' if source.path.is_file() else 'missing'
-    return f'{source.name:<20} {state:<8} {source.content:<46} {source.address or "no public address"}'
+    return f'{source.name:<24} {state:<8} {source.content:<46} {source.address or "no public address"}'
 
 
 def main(argv: list[str] | None = None) -> None:
     """List, download or adopt."""
     args = parse_args(argv)
     if not args.names:
-        print('\n'.join(map(list_line, SOURCES.values())))
+        print('\n'.join(map(list_line, (SOURCES | RELEASED).values())))
         return
-    for source in (SOURCES[name] for name in args.names):
+    for source in ((SOURCES | RELEASED)[name] for name in args.names):
         if args.file:
             source.adopt(args.file)
         elif source.path.is_file():

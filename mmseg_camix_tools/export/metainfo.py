@@ -1,12 +1,15 @@
-"""Names and colours of the classes, from wherever a training stored them."""
+"""Names and colours of the classes, and what else is known about a training, from wherever it stored them."""
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from mmseg.registry import DATASETS
 
 from mmseg_camix.datasets.folders import class_colours
 from mmseg_camix.files import printable
+from mmseg_camix.type_names import type_name
 
 
 def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any]:
@@ -26,6 +29,26 @@ def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any
     if len(palette) < num_classes or None in palette:
         palette = class_colours(names)
     return dict(classes=names, palette=[list(colour) for colour in palette])
+
+
+def training_facts(meta: Mapping, cfg: Mapping) -> dict[str, Any]:
+    """What a checkpoint records about its training: ``config``, ``seed``, and ``data``, role -> data set."""
+    facts = dict(config=re.sub(r'_\d{8}_\d{6}$', '', str(meta.get('experiment_name', ''))), seed=meta.get('seed'))
+    trained = mapping(mapping(cfg.get('train_dataloader')).get('dataset'))
+    validated = mapping(mapping(cfg.get('val_dataloader')).get('dataset'))
+    roles = (trained if 'source' in trained else dict(training=trained)) | dict(validation=validated)
+    data = {str(role): _described(dataset) for role, dataset in roles.items()
+            if isinstance(dataset, Mapping) and isinstance(dataset.get('type'), (str, type))}
+    return {name: value for name, value in (*facts.items(), ('data', data)) if value not in (None, '', {})}
+
+
+def _described(dataset: Mapping) -> str:
+    """A data set in one line: its reader, its folder without those above it, and which part it is."""
+    while isinstance(inner := dataset.get('dataset'), Mapping) and isinstance(inner.get('type'), (str, type)):
+        dataset = inner
+    folder = PurePath(str(dataset.get('data_root') or '')).name
+    part = [f'{name} {dataset[name]}' for name in ('conditions', 'split') if dataset.get(name)]
+    return ', '.join([type_name(dataset), *([folder] if folder else []), *part])
 
 
 def _colour(values: Any) -> list[int] | None:

@@ -1,7 +1,7 @@
 """One network of a training, as the plain segmentor that it is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mmseg_camix.weights import WeightsError, fit, unwrap_weights
 
 from . import ExportError
 from .embedded import AllocationLimit, accept_network, accept_pipeline
-from .metainfo import dataset_meta, mapping
+from .metainfo import dataset_meta, mapping, training_facts
 from .segmentor import as_dict, for_inference, plain_segmentor, registered, types_in
 
 PREFIXES = {'teacher': 'teacher.model.', 'student': 'student.'}
@@ -48,6 +48,8 @@ class PlainNetwork:
     """'teacher', 'student', or 'segmentor' where the checkpoint has only one network."""
     origin: dict[str, Any]
     """Where it comes from: method, iteration, which network the method is tested with."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """What the checkpoint records about its training, for the model card."""
 
     @property
     def crop(self) -> tuple[int, int]:
@@ -105,7 +107,9 @@ def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str =
         tested = _tested(config['model'])
         name, state = _state(weights, tested if choice == 'tested' else choice)
         model = built(segmentor, state, source)
-        described = dataset_meta(mapping(checkpoint.get('meta')), config, adapter.main_head(model).num_classes)
+        meta = mapping(checkpoint.get('meta'))
+        described = dataset_meta(meta, config, adapter.main_head(model).num_classes)
+        training = training_facts(meta, config)
     except ExportError as error:
         raise ExportError(f'{source}: {error}') from error
     except WeightsError:
@@ -115,11 +119,11 @@ def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str =
             raise
         raise ExportError(f'{source}: its config does not describe a segmentor ({type(error).__name__}: {error}). '
                           'Give the config as a file, with --config') from error
-    iteration = mapping(checkpoint.get('meta')).get('iter')
+    iteration = meta.get('iter')
     origin = dict(method=None if tested is None else type_name(config['model']), tested=tested,
                   iteration=iteration if isinstance(iteration, int) else None, checkpoint=Path(source).name)
     return PlainNetwork(segmentor, model.state_dict(), pipeline, described['classes'], described['palette'], name,
-                        origin)
+                        origin, training)
 
 
 def _refuse_imports(config: Mapping) -> None:

