@@ -79,8 +79,8 @@ def class_list(items: Sequence[str]) -> Classes:
     if len(items) == 1 and items[0] in ENCODINGS:
         encoding = ENCODINGS[items[0]]
         if encoding.bits != 8:
-            raise ArgumentTypeError(f'--classes {items[0]}: labels of {encoding.bits} bits need a config (README, '
-                                    '"In your own project")')
+            raise ArgumentTypeError(f'--classes {items[0]}: labels of {encoding.bits} bits need a config '
+                                    '(docs/own_data.md)')
         return [(name, as_tuple(encoding.raw_ids[name])) for name in encoding.classes]
     if len(items) < 2:
         raise ArgumentTypeError('--classes needs at least two classes, NAME=NUMBER of the label files, or one of '
