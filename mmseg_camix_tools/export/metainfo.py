@@ -24,7 +24,8 @@ def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any
             break
     else:
         names, palette = [f'class {i}' for i in range(num_classes)], None
-    names = tuple(printable(name) for name in names)
+    # FolderDataset's classes may be (name, numbers in the label files).
+    names = tuple(printable(name[0] if isinstance(name, (list, tuple)) and name else name) for name in names)
     palette = [_colour(colour) for colour in palette[:num_classes]] if isinstance(palette, (list, tuple)) else []
     if len(palette) < num_classes or None in palette:
         palette = class_colours(names)

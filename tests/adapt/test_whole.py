@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
 
 from drawn_streets.writer import write_benchmark
 from tests.adapt.test_units import wait_for
@@ -109,3 +111,21 @@ def test_the_written_config_is_a_config_of_its_own(adapted, tmp_path):
     done = subprocess.run(train, cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True,
                           text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_without_source(tmp_path):
+    """From a checkpoint and target images only: the training data of the config do not exist here."""
+    write_benchmark(tmp_path / 'drawn', ('cityscapes',), train=4, val=0)
+    config = ROOT / 'configs/source_only/mini_gta2cs_tiny.py'
+    torch.save(dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict()), tmp_path / 'trained.pth')
+    arguments = ['-m', 'mmseg_camix', 'adapt', config, '--source-free', '--checkpoint', 'trained.pth', '--target',
+                 'drawn/cityscapes/leftImg8bit', '--iters', '2', '--out', 'out']
+    assert start([sys.executable, *arguments], tmp_path, 'log.txt').wait(900) == 0, (tmp_path / 'log.txt').read_text()
+    stages = {file.stem: json.loads(file.read_text()) for file in (tmp_path / 'out/stages').glob('*.json')}
+    assert set(stages) == {'check', 'size', 'plan', 'unadapted', 'adapted', 'export', 'report', 'summary'}
+    assert (stages['plan']['unadapted'], stages['plan']['adapted']) == (0, 2)
+    assert set(stages['check']['parts']) == {'target'}
+    assert stages['report']['line'].endswith('report.html: the report')
+    assert (tmp_path / 'out/export/model.pth').is_file()
+    adapted = Config.fromfile(tmp_path / 'out/adapted.py')
+    assert (adapted.model.type, 'source' in adapted.train_dataloader.dataset) == ('SourceFree', False)

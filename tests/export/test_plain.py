@@ -412,6 +412,8 @@ ABC = dict(classes=('a', 'b', 'c'), palette=[[1, 2, 3], [4, 5, 6], [7, 8, 9]])
      ABC['classes'], ABC['palette']),
     ({}, dict(test_dataloader=dict(dataset=dict(type='FolderDataset', classes=dict(a=1, b=[2, 3], c=4)))),
      ABC['classes'], None),
+    ({}, dict(train_dataloader=dict(dataset=dict(type='PairedDataset', source=None, target=dict(
+        type='FolderDataset', classes=[('a', 1), ('b', [2, 3]), ('c', 4)])))), ABC['classes'], None),
     (dict(dataset_meta=dict(ABC, palette=[])), {}, ABC['classes'], None),
     (dict(dataset_meta=dict(classes=CLASSES, palette=PALETTE)), {}, ('class 0', 'class 1', 'class 2'), None),
     ({}, dict(test_dataloader=dict(dataset=dict(type='CityscapesDataset'))), ('class 0', 'class 1', 'class 2'), None),
