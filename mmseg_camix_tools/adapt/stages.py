@@ -48,7 +48,12 @@ class Stages:
 
 
 def verify_folder(request: Request) -> None:
-    """Refuse a folder of results that belongs to another adaptation, or to something else."""
+    """Refuse a folder of results that belongs to another adaptation or to something else, and folders in the target's."""
+    target = request.target.resolve()
+    for option, folder in (('--out', request.out), ('--few-labels', request.few_labels), ('--source', request.source)):
+        if folder and target in (folder.resolve(), *folder.resolve().parents):
+            raise AdaptError(f'{option} {folder} is in the folder of --target, so that its pictures would be read as '
+                             'target images; choose a folder outside')
     file = request.out / IDENTITY
     if file.is_file():
         recorded = json.loads(file.read_text())

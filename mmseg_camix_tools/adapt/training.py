@@ -11,13 +11,14 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
+from mmseg_camix.datasets.base import spread_indices
 from mmseg_camix.datasets.encodings import CLASSES
 from mmseg_camix.engine.speed import apply_options
 from mmseg_camix.models.uda.wrapper import BRANCHES
 from mmseg_camix.selection import RECOMMENDED
 from mmseg_camix.type_names import type_name
 
-from .draft import Draft, Size, plain_dataset, resize_to, spread
+from .draft import Draft, Size, plain_dataset, resize_to
 
 VALIDATIONS = 6  # during the adaptation
 WARM_UP = 0.05  # share of the iterations, where the config has a warm-up
@@ -86,7 +87,7 @@ def _config(draft: Draft, fit: Fit, method: str, changes: dict, iterations: int,
         train_dataloader=dict(
             batch_size=fit.batch, num_workers=_workers(cfg), persistent_workers=_workers(cfg) > 0,
             sampler=dict(type='PairedSampler'), collate_fn=dict(type='branch_collate'),
-            dataset=dict(type='PairedDataset', **branches(draft, fit.crop, method))),
+            dataset=dict(type='PairedDataset', skip_unreadable=True, **branches(draft, fit.crop, method))),
         **_evaluation(draft, plan, validated),
         optim_wrapper=_optimiser(draft),
         param_scheduler=rescaled(cfg, iterations),
@@ -117,7 +118,7 @@ def _evaluation(draft: Draft, plan: Plan, validated: bool) -> dict[str, Any]:
             dict(type='LoadImage'), load, resize, at_resized, dict(type='PackUDAInputs')])
     else:
         dataset = target_images(draft, [resize, at_resized], test_mode=True,
-                                indices=spread(target_count(draft), plan.images))
+                                indices=spread_indices(target_count(draft), plan.images))
     loader = dict(batch_size=1, num_workers=min(1, _workers(draft.cfg)),
                   sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset)
     evaluator = dict(type='SubsetIoUMetric') if draft.held_out else \

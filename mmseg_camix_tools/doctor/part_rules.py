@@ -135,7 +135,9 @@ def _labels(part: Part, samples: Sequence[Sample]) -> list[Finding]:
     findings += _select(part, samples, lambda sample: len(sample.label_shape or (0, 0)) != 2, 'error',
                         'labels have several channels: they are pictures, not class numbers',
                         'convert each colour to its class number (docs/own_data.md)', labels=True)
-    void = _select(part, counted, lambda sample: sample.counts[IGNORE] == sample.counts.sum(), 'warning',
+    def is_void(sample: Sample) -> bool:
+        return sample.counts[IGNORE] == sample.counts.sum()
+    void = _select(part, counted, is_void, 'error' if all(map(is_void, counted)) else 'warning',
                    'labels in which every pixel is ignored',
                    'leave them out by an `ann_file`, or check the numbers of the classes', labels=True)
     share = ignored_share(counted)

@@ -187,6 +187,35 @@ def unreadable_target(request, cfg, tmp_path):
     return dict(target=tmp_path / 'photos')
 
 
+def results_among_the_images(request, cfg, tmp_path):
+    write(tmp_path / 'a.png', SIZE)
+    return dict(target=tmp_path)
+
+
+def labels_among_the_images(request, cfg, tmp_path):
+    few_labels_of_other_numbers(request, cfg, tmp_path)
+    return dict(target=tmp_path / 'few', few_labels=tmp_path / 'few')
+
+
+def truncated_checkpoint(request, cfg, tmp_path):
+    torch.save(dict(state_dict=tiny.build(cfg.model).state_dict()), tmp_path / 'whole.pth')
+    (tmp_path / 'part.pth').write_bytes((tmp_path / 'whole.pth').read_bytes()[:-2000])
+    return dict(checkpoint=tmp_path / 'part.pth')
+
+
+def few_labels_of_other_numbers(request, cfg, tmp_path):
+    for index in range(3):
+        write(tmp_path / f'few/images/{index}.png', SIZE)
+        write_grey_label(tmp_path / f'few/labels/{index}.png', blocks(index, 19) + 100)
+    return dict(few_labels=tmp_path / 'few')
+
+
+def few_labels_without_one(request, cfg, tmp_path):
+    few_labels_of_other_numbers(request, cfg, tmp_path)
+    (tmp_path / 'few/labels/1.png').unlink()
+    return dict(few_labels=tmp_path / 'few')
+
+
 def other_network(request, cfg, tmp_path):
     other = tiny.small(num_classes=19)
     other['decode_head']['channels'] = 12
@@ -226,6 +255,12 @@ def wrong_source(request, cfg, tmp_path):
     (lambda *_: dict(target=__import__('pathlib').Path('nowhere')), 'there is no such folder'),
     (no_target, 'no image is in this folder'),
     (unreadable_target, r'target: .*b\.png'),
+    (lambda *arguments: dict(target=no_target(*arguments)['target'] / 'x.png'), 'there is no such folder'),
+    (results_among_the_images, '--out .* is in the folder of --target.* choose a folder outside'),
+    (labels_among_the_images, '--few-labels .* is in the folder of --target'),
+    (truncated_checkpoint, r'part\.pth'),
+    (few_labels_of_other_numbers, 'few: labels in which every pixel is ignored.*check the numbers of the classes'),
+    (few_labels_without_one, r'labels/1\.png'),
     (other_network, r'other\.pth: it is of another network|other\.pth.*decode_head'),
     (other_classes, r'classes\.pth was trained on the classes c0, .* but those of the data are road'),
     (unknown_head, 'MaskFormerHead .*cannot be adapted'),
@@ -303,6 +338,14 @@ def record(flow, **measured):
     flow.stages.run('size', lambda: dict(measured, crop=[32, 32], batch=2, peak=1))
     file = flow.stages.folder / 'size.json'
     file.write_text(file.read_text().replace('"seconds": ', '"seconds": 0.0, "was": '))
+
+
+def test_too_little_memory_is_told_before_anything_is_trained(request_of, monkeypatch):
+    flow = Workflow(request_of())
+    monkeypatch.setattr(flow, '_probe', lambda size: None)
+    with pytest.raises(AdaptError, match='too little memory: even crops of 32x32, 1 per batch'):
+        flow.run()
+    assert not flow.stages.result('plan')
 
 
 def test_the_data_are_checked_as_they_are_trained(request_of):

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmseg_camix.datasets.base import spread_indices
 from mmseg_camix_tools.adapt import AdaptError, fitting, training
 from mmseg_camix_tools.adapt.arguments import Request, class_list, duration, format_duration
-from mmseg_camix_tools.adapt.draft import STEP, largest_crop, resized, spread
+from mmseg_camix_tools.adapt.draft import STEP, largest_crop, resized
 from mmseg_camix_tools.adapt.fitting import Candidate, Measured, candidates, choose
 from mmseg_camix_tools.adapt.stages import Stages, claim_folder, verify_folder
 from mmseg_camix_tools.adapt.text import WIDTH, config_text
@@ -50,7 +51,7 @@ def test_class_lists():
 
 @given(st.integers(1, 300), st.integers(1, 60))
 def test_spread_takes_both_ends_and_even_steps(count, limit):
-    indices = spread(count, limit)
+    indices = spread_indices(count, limit)
     assert len(indices) == min(count, limit)
     assert indices[0] == 0
     assert limit == 1 or indices[-1] == count - 1
@@ -201,7 +202,7 @@ def test_another_adaptation_is_refused(tmp_path):
     verify_folder(request)
     claim_folder(request)
     verify_folder(request)
-    for change in (dict(method='DACS'), dict(seconds=60.0), dict(iterations=5), dict(target=tmp_path)):
+    for change in (dict(method='DACS'), dict(seconds=60.0), dict(iterations=5), dict(target=tmp_path / 'x')):
         name = list(change)[0].replace('seconds', 'time')
         with pytest.raises(AdaptError, match=f'another adaptation .*{name} was'):
             verify_folder(Request(**{**vars(request), **change}))

@@ -37,6 +37,18 @@ def test_every_layout_has_the_same_frames_and_labels(layout, tmp_path):
     assert target.metainfo['palette'][8] == [64, 0, 128]
 
 
+def test_evenly_spread_samples(tmp_path):
+    root = str(make_camvid(tmp_path))
+    every = frames(CamVidDataset(root))
+    for count, places in ((1, [0]), (2, [0, 4]), (3, [0, 2, 4]), (4, [0, 1, 2, 4]), (5, range(5))):
+        assert frames(CamVidDataset(root, spread=count)) == [every[place] for place in places]
+    assert frames(CamVidDataset(root, spread=3, indices=[1])) == every[2:3]
+    with pytest.raises(ValueError, match='spread=6: .* has only 5 samples'):
+        CamVidDataset(root, spread=6)
+    with pytest.raises(ValueError, match='spread=0 must be at least 1'):
+        CamVidDataset(root, spread=0)
+
+
 def test_the_32_colours():
     names = list(CAMVID_COLOURS)
     table = {rgb: names.index(name) for name, colours in CAMVID_COLOURS.items() for rgb in colours.values()}

@@ -35,7 +35,7 @@ def checkpoints(every=3, **options):
                 checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=every, **options))
 
 
-def training(world, folder, method='DACS', workers=0, **changes):
+def training(world, folder, method='DACS', workers=0, few=0, **changes):
     """Six iterations, with dropout unless another network is given."""
     cfg = config(world, folder / 'x', method, changes.pop('segmentor', None), 6,
                  **{'default_hooks': checkpoints(), **changes})
@@ -49,6 +49,11 @@ def training(world, folder, method='DACS', workers=0, **changes):
         cfg.train_dataloader.dataset.source = None
         torch.save(dict(state_dict=tiny.build(cfg.model.segmentor).state_dict()), folder / 'trained.pth')
         cfg.model.init_cfg = dict(type='Pretrained', checkpoint=str(folder / 'trained.pth'))
+    if few:
+        source = cfg.train_dataloader.dataset.source
+        cfg.train_dataloader.dataset.few = dict(source, ann_file='', spread=few)
+        cfg.model.update(backward='each', branches=['source', 'target', 'few'],
+                         objectives=dict(few=dict(type='SupervisedLoss', view='few')))
     return with_workers(cfg, workers)
 
 
@@ -103,7 +108,9 @@ def transformer():
     ('MIC', 0, 0, {}),
     ('SourceFree', 0, 0, {}),
     ('DACS', 0, 0, dict(segmentor=transformer())),
-], ids=['DACS, validated', 'CAMix', 'DSP, more workers', 'RCCR, fewer workers', 'MIC', 'SourceFree', 'drop path'])
+    ('DACS', 2, 0, dict(few=2)),
+], ids=['DACS, validated', 'CAMix', 'DSP, more workers', 'RCCR, fewer workers', 'MIC', 'SourceFree', 'drop path',
+        'few labels'])
 def test_three_and_three_are_six(world, tmp_path, method, workers, later, changes):
     cfg = training(world, tmp_path, method, workers, **changes)
     train(cfg, tmp_path / 'whole')
