@@ -48,7 +48,7 @@ class Stages:
 
 
 def verify_folder(request: Request) -> None:
-    """Refuse a folder of results that belongs to another adaptation or to something else, and folders in the target's."""
+    """Refuse a folder of results of another adaptation or of something else, and folders inside the target's."""
     target = request.target.resolve()
     for option, folder in (('--out', request.out), ('--few-labels', request.few_labels), ('--source', request.source)):
         if folder and target in (folder.resolve(), *folder.resolve().parents):
