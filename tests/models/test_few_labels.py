@@ -38,21 +38,21 @@ def test_the_gradient_is_that_of_the_method_plus_that_of_the_labels(name, backwa
     plain = tiny.build(dict(type='SourceOnly', segmentor=jobs.normless()))
     plain.student.load_state_dict(jobs.model_of(name).student.state_dict())
     plain.set_progress(0, 100)
-    labels, logged_alone = gradients(plain, dict(source=few_batch(name)['few']))
+    labels, logged_plain = gradients(plain, dict(source=few_batch(name)['few']))
     assert max(g.abs().max() for g in labels.values()) > 1e-3
     torch.testing.assert_close(combined, {key: without[key] + weight * labels[key] for key in without},
                                atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(logged['few.loss_ce'], weight * logged_alone['source.loss_ce'])
+    torch.testing.assert_close(logged['few.decode.loss_ce'], weight * logged_plain['source.decode.loss_ce'])
 
 
 @pytest.mark.parametrize('iteration', [0, 50, 99])
 def test_the_weight_may_be_a_schedule(iteration):
     model = jobs.model_of('DACS', **few_options('DACS', RAMP))
     model.set_progress(iteration, 100)
-    loss = gradients(model, few_batch('DACS'))[1]['few.loss_ce']
+    loss = gradients(model, few_batch('DACS'))[1]['few.decode.loss_ce']
     model.objectives['few'].weight = build_schedule(1.0)
-    whole = gradients(model, few_batch('DACS'))[1]['few.loss_ce']
-    assert loss == pytest.approx(float(whole) * 2 * iteration / 100, abs=1e-6)
+    whole = gradients(model, few_batch('DACS'))[1]['few.decode.loss_ce']
+    assert loss.item() == pytest.approx(whole.item() * 2 * iteration / 100, abs=1e-6)
 
 
 def test_a_batch_without_the_labels_is_refused():
