@@ -97,7 +97,7 @@ def test_a_folder_as_the_source(request_of, world):
     assert 'ready to train' in flow.check()
 
 
-def test_a_few_labels(request_of, world, tmp_path):
+def test_a_few_labels(request_of, world, tmp_path, trained):
     few = tmp_path / 'few'
     for index in range(13):
         write(few / f'images/{index:02}.png', SIZE)
@@ -112,6 +112,10 @@ def test_a_few_labels(request_of, world, tmp_path):
     model = tiny.build(cfg.model)
     assert model.branches == ('source', 'target', 'few')
     assert 'few' in model._branches_read()
+    flow = Workflow(request_of(few_labels=few, method='SourceFree', source_free=True, checkpoint=trained))
+    model = tiny.build(flow._adapted(flow._assumed, Plan(1, 1, 1), None).model)
+    assert (model.branches, model.needs_checkpoint) == (('target', 'few'), False)
+    assert 'ready to train' in flow.check()
     shutil.rmtree(few / 'labels')
     with pytest.raises(AdaptError, match='--few-labels .* there is no folder .*labels'):
         Workflow(request_of(few_labels=few))

@@ -22,6 +22,7 @@ from mmseg_camix.engine import processes
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.loops import VALIDATED
 from mmseg_camix.engine.processes import prepare_launch
+from mmseg_camix_tools.commands import train as train_command
 from tests.gloo import run_in_pair
 from tests.models import tiny
 from tests.models.camix_tiny import save_prior
@@ -98,6 +99,17 @@ def transformer():
     cfg = tiny.segmentors()['SegFormer']
     return dict(cfg, backbone=dict(cfg['backbone'], drop_path_rate=0.5),
                 decode_head=dict(cfg['decode_head'], num_classes=19, dropout_ratio=0.5))
+
+
+def test_without_a_checkpoint_to_resume_the_given_weights_are_loaded(tmp_path):
+    for checkpoint, expected in (('auto', (False, 'given.pth')), ('other.pth', (True, 'other.pth'))):
+        cfg = Config(dict(work_dir=str(tmp_path), load_from='given.pth', resume=False))
+        train_command._resume(cfg, checkpoint)
+        assert (cfg.resume, cfg.load_from) == expected
+    cfg.load_from = 'given.pth'
+    torch.save({}, tmp_path / 'iter_3.pth')
+    train_command._resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (True, None)
 
 
 @pytest.mark.parametrize(('method', 'workers', 'later', 'changes'), [
