@@ -112,7 +112,7 @@ def protocol(cfg):
         assert branches.pop('source') is None
         assert shared.pop('load_from').startswith('work_dirs/source_only/')
         rate, usual = shared['optim_wrapper']['optimizer'], given.optim_wrapper.optimizer.lr
-        assert rate['lr'] == pytest.approx(0.1 * usual)
+        assert rate['lr'] == pytest.approx(0.01 * usual)
         rate['lr'], shared['load_from'] = usual, None
         branches['source'] = given.train_dataloader.dataset.source.to_dict()
     if cfg.filename.endswith('_oracle.py'):  # the target with its labels, in the place of the source

@@ -68,7 +68,7 @@ def test_methods_share_one_protocol(data, count):
             usual = Config.fromfile(ROOT / f'configs/dacs/{data}_lite.py')
             assert cfg.load_from == f'work_dirs/source_only/{data}_lite/iter_600.pth'
             assert cfg.train_dataloader.dataset.source is None
-            assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.1 * usual.optim_wrapper.optimizer.lr)
+            assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.01 * usual.optim_wrapper.optimizer.lr)
             cfg.merge_from_dict(dict(load_from=None, optim_wrapper=usual.optim_wrapper))
             cfg.train_dataloader.dataset.source = usual.train_dataloader.dataset.source
         source = cfg.train_dataloader.dataset.source

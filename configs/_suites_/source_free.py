@@ -16,5 +16,5 @@ rows = [
     dict(name='Source-free without masking', **_once, options={'model.objectives.masked': None}),
     dict(name='Source-free with anchor', **_once,
          options={'model.objectives.anchor.type': 'InitialDivergence', 'model.objectives.anchor.view': 'masked'}),
-    dict(name='Source-free, ten times the rate', **_once, options={'optim_wrapper.optimizer.lr': 5e-3}),
+    dict(name='Source-free, ten times the rate', **_once, options={'optim_wrapper.optimizer.lr': 5e-4}),
 ]

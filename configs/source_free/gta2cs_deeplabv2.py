@@ -7,6 +7,6 @@ _base_ = [
     '../_base_/uda.py',
 ]
 load_from = 'work_dirs/source_only/gta2cs_deeplabv2/iter_250000.pth'
-optim_wrapper = dict(optimizer=dict(lr=2.5e-5))  # a tenth of the rate with a source
+optim_wrapper = dict(optimizer=dict(lr=2.5e-6))  # a hundredth of the rate with a source
 train_dataloader = dict(dataset=dict(source=None))
 model = dict(_delete_=True, type='SourceFree', segmentor=_base_.model)

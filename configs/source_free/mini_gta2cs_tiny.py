@@ -7,6 +7,6 @@ _base_ = [
     '../_base_/uda.py',
 ]
 load_from = 'work_dirs/source_only/mini_gta2cs_tiny/iter_1200.pth'
-optim_wrapper = dict(optimizer=dict(lr=5e-4))  # a tenth of the rate with a source
+optim_wrapper = dict(optimizer=dict(lr=5e-5))  # a hundredth of the rate with a source
 train_dataloader = dict(dataset=dict(source=None))
 model = dict(_delete_=True, type='SourceFree', segmentor=_base_.model)

@@ -23,7 +23,7 @@ from .draft import Draft, Size, plain_dataset, resize_to
 VALIDATIONS = 6  # during the adaptation
 WARM_UP = 0.05  # share of the iterations, where the config has a warm-up
 CHECKPOINT_SECONDS = 120.0  # between two checkpoints, the most that a kill costs
-RATE_WITHOUT_SOURCE = 0.1  # of the config's learning rate: nothing but its own predictions corrects the network
+RATE_WITHOUT_SOURCE = 0.01  # of the config's learning rate: nothing but its own predictions corrects the network
 MAX_STRETCH = 1.25  # of aspects, within which CAMix's prior fits
 SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBatchNorm')
 # Entries that are copied from the user's config.

@@ -141,7 +141,7 @@ def test_without_source(request_of, plain, world, tmp_path, trained):
     cfg = flow._adapted(flow._assumed, Plan(1, 1, 1), None, start=str(trained))
     assert [name for name in cfg.train_dataloader.dataset if name not in ('type', 'skip_unreadable')] == ['target']
     assert cfg.load_from == str(trained)
-    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.1 * plain[0].optim_wrapper.optimizer.lr)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.01 * plain[0].optim_wrapper.optimizer.lr)
     assert 'objectives' not in cfg.model
     single = flow._adapted(Fit((32, 32), 1, {}), Plan(1, 1, 1), None)
     assert list(tiny.build(single.model).objectives) == ['masked']

@@ -278,12 +278,13 @@ class SourceFree(UDASegmentor):
     batch (:class:`NaiveClassMix`) and B X_T' the masked view of :class:`MIC`. Only the most confident half of the
     pixels of each class has a label of the teacher. The teacher is tested.
 
-    Without labels nothing corrects an error that the network confirms to itself. What is known to prevent that:
+    Without labels nothing corrects an error that the network confirms to itself: trained too long or too fast, it gains
+    first and then loses classes (docs/benchmark.md). What is known against that:
 
     - statistics of the target in the normalisation layers, here of each batch: most of the gain where domains differ in
       style (AdaBN: Li et al. 2017; TENT, Wang et al., ICLR 2021, trains nothing but these layers);
     - a slow teacher and few updates: without the source's loss, online self-training loses stability (Zhao et al.,
-      Towards Better Stability and Adaptability, CVPR 2023). Train with a tenth of the usual learning rate;
+      Towards Better Stability and Adaptability, CVPR 2023). Train with a hundredth of the usual learning rate;
     - a share of each class instead of one threshold, which rare classes never reach (:class:`ClassQuota`);
     - predictions that must not change under augmentation, mixing and masking, so that a copy of the teacher is no
       solution;
