@@ -39,7 +39,7 @@ $(READY): setup.py pyproject.toml
 demo: setup
 ifdef PHOTOS
 	@$(PIP) -e '.[lite]'
-	$(BIN)/mmseg-camix adapt --target '$(PHOTOS)' --time '$(or $(TIME),1h)' --out '$(or $(OUT),work_dirs/photos)'
+	$(BIN)/python -m mmseg_camix adapt --target '$(PHOTOS)' --time '$(or $(TIME),1h)' --out '$(or $(OUT),work_dirs/photos)'
 else
 	$(BIN)/python tools/demo.py
 endif
