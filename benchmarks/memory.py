@@ -87,6 +87,7 @@ def need_of(cfg: Config, images: int = 2) -> Need:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if 'init_cfg' in cfg.model.segmentor.backbone:  # no file of weights is needed
         cfg.model.segmentor.backbone.init_cfg = None
+    cfg.model.get('pseudo_labels', {}).pop('margins', None)  # need the place of a crop in its image
     model = MODELS.build(cfg.model)
     for mask in model.masks.values():
         mask.prior_file = None  # the prior's map is small
