@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # One test process per core; one thread each, so that they do not compete.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: help setup demo test test-slow test-all lint wheel docs gpu-check clean
+.PHONY: help setup demo test test-slow test-all lint wheel docs notebook gpu-check clean
 
 help:
 	@echo "make demo       draw the miniature benchmark, train, evaluate, show a table and a picture"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint       check style, types and the layers of the package"
 	@echo "make wheel      build the packages in dist/, and check them"
 	@echo "make docs       build the documentation site in site/"
+	@echo "make notebook   execute docs/first_network.ipynb and keep its outputs (10 minutes)"
 	@echo "make gpu-check  measure an accelerator in 9 minutes and record it in docs/accelerators/"
 	@echo "make setup      install only"
 	@echo "make clean      remove $(VENV), site, data/mini and work_dirs/demo"
@@ -64,8 +65,16 @@ wheel: setup
 	$(BIN)/twine check --strict dist/*
 
 docs: setup
-	@$(BIN)/python -c "import mkdocstrings, material" 2>/dev/null || $(PIP) -e '.[docs]'
+	@$(BIN)/python -c "import mkdocstrings, material, nbconvert" 2>/dev/null || $(PIP) -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+
+# Executed in a folder of its own, so that the paths in its outputs are those that a reader gets, too.
+notebook: setup
+	@$(BIN)/python -c "import nbconvert, ipykernel" 2>/dev/null || $(PIP) -e '.[docs]'
+	rm -rf work_dirs/notebook && mkdir -p work_dirs/notebook && cp docs/first_network.ipynb work_dirs/notebook
+	$(BIN)/python -m nbconvert --to notebook --execute --output-dir docs work_dirs/notebook/first_network.ipynb \
+	    --ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.coalesce_streams=True \
+	    --ExecutePreprocessor.record_timing=False
 
 gpu-check: setup
 	$(BIN)/python -m benchmarks.accelerator --minutes 9
