@@ -10,15 +10,33 @@ STATS_FILE = 'sample_class_stats.json'  # of mmseg-camix stats
 
 
 def class_counts(dataset: Dataset, stats: str = '') -> np.ndarray:
-    """(N, C) int64 pixels of each class in each image, before any resizing; from all labels, or from `stats`."""
+    """(N, C) int64 pixels of each class in each image, before any resizing; from all labels, or from `stats`.
+
+    Args:
+        dataset: a labelled data set.
+        stats: JSON of `mmseg-camix stats`, or this table as a .npy file.
+    """
+    if stats.endswith('.npy'):
+        return counts_from_table(dataset, stats)
     return counts_from_stats(dataset, stats) if stats else count_pixels(dataset)
 
 
 def count_pixels(dataset: Dataset) -> np.ndarray:
     """The counts from the labels as the pipeline loads them."""
-    counts = np.zeros((len(dataset), len(dataset.metainfo['classes'])), np.int64)
-    for index, row in enumerate(counts):
-        row += np.bincount(_label(dataset, index).ravel(), minlength=256)[:len(row)]
+    return np.stack([pixels_of_image(dataset, index) for index in range(len(dataset))])
+
+
+def pixels_of_image(dataset: Dataset, index: int) -> np.ndarray:
+    """(C,) int64 pixels of each class in one image."""
+    return np.bincount(_label(dataset, index).ravel(), minlength=256)[:len(dataset.metainfo['classes'])]
+
+
+def counts_from_table(dataset: Dataset, path: str) -> np.ndarray:
+    """The counts from a .npy file."""
+    counts, expected = np.load(path, allow_pickle=False), (len(dataset), len(dataset.metainfo['classes']))
+    if counts.shape != expected:
+        raise ValueError(f'{path}: a table of {counts.shape}, but the dataset has (images, classes) {expected}; count '
+                         'again')
     return counts
 
 

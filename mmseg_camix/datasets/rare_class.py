@@ -25,8 +25,8 @@ class RareClassDataset(Dataset):
 
     Args:
         dataset: config of a labelled mmseg dataset, or the dataset; its pipeline crops at random.
-        stats: JSON of `mmseg-camix stats`. Without it all labels are read when the dataset is built, which
-            is slow for the full GTA.
+        stats: JSON of `mmseg-camix stats`, or a .npy file of (images, classes). Without it all labels are read when
+            the dataset is built, which is slow for the full GTA.
         temperature: T; the smaller, the more rare classes are preferred.
         min_pixels: an image has a class if it has more pixels of it than this (before any resizing).
         crop_share: a crop is taken if it has more than this share of `min_pixels`.

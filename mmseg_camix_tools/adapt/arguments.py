@@ -21,7 +21,7 @@ class Request:
     config: str  # file of a config
     target: Path  # folder of unlabelled images
     out: Path  # folder of all results
-    method: str = 'CAMix'
+    method: str = 'DAFormer'
     checkpoint: Path | None = None  # of the plain network; None trains one on the source first
     seconds: float = 3600.0  # of everything together
     iterations: int | None = None  # of the adaptation, instead of `seconds`

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from mmseg_camix.models.uda.wrapper import BRANCHES
 from mmseg_camix.selection import RECOMMENDED
 from mmseg_camix.type_names import type_name
 
+from . import recipe
 from .draft import Draft, Size, plain_dataset, resize_to
 
 VALIDATIONS = 6  # during the adaptation
@@ -56,10 +58,17 @@ def unadapted_config(draft: Draft, fit: Fit, plan: Plan, checkpoint: str | None)
     return config
 
 
-def adapted_config(draft: Draft, fit: Fit, plan: Plan, method: str, checkpoint: str, prior: str | None) -> Config:
-    """The config of the adaptation, which starts from a checkpoint of the plain network."""
+def adapted_config(draft: Draft, fit: Fit, plan: Plan, method: str, checkpoint: str, prior: str | None,
+                   counts: Path | None = None) -> Config:
+    """The config of the adaptation, which starts from a checkpoint of the plain network.
+
+    `prior` and `counts` are files that are counted from the source; without them the method trains without.
+    """
     changes: dict[str, Any] = {}
     objectives: dict[str, Any] = {}
+    if method in recipe.METHODS:
+        changes = recipe.model_changes()
+        objectives['features'] = recipe.feature_distance(draft)
     if method == 'CAMix':
         groups = {} if draft.classes == CLASSES else dict(groups='auto' if prior else None)
         changes = dict(masks=dict(context=dict(prior=prior, **groups)))
@@ -70,7 +79,11 @@ def adapted_config(draft: Draft, fit: Fit, plan: Plan, method: str, checkpoint: 
         objectives['mixed'] = None
     if objectives:
         changes['objectives'] = objectives
-    return _config(draft, fit, method, changes, plan.adapted, plan, checkpoint, 'adapted')
+    config = _config(draft, fit, method, changes, plan.adapted, plan, checkpoint, 'adapted')
+    if counts and recipe.samples_rare_classes(draft, method):
+        sets = config.train_dataloader.dataset
+        sets.source = recipe.sampled_by_class(sets.source.to_dict(), counts, draft.source_size)
+    return config
 
 
 def _config(draft: Draft, fit: Fit, method: str, changes: dict, iterations: int, plan: Plan,

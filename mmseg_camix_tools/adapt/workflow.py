@@ -1,5 +1,6 @@
 """The stages of an adaptation, in their order."""
 
+import io
 import json
 import os
 import tempfile
@@ -9,13 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_camix.checkpoint.latest import find_latest_checkpoint
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.hooks.run_folder_hook import lock_folder
-from mmseg_camix.files import write_output
+from mmseg_camix.files import atomic_write, write_output
 from mmseg_camix.type_names import loads_label
 from mmseg_camix_tools.doctor import report
 from mmseg_camix_tools.doctor.pictures import draw_samples
@@ -31,6 +33,7 @@ from .draft import make_draft, plain_dataset
 from .drawn import draw_source
 from .fitting import Candidate, Measured
 from .probe import OUT_OF_MEMORY
+from .recipe import count_classes, samples_rare_classes
 from .stages import Stages, claim_folder, verify_folder
 from .text import config_text
 from .training import VALIDATIONS, Fit, Plan, adapted_config, needs_prior, score_of, target_images, unadapted_config
@@ -93,6 +96,8 @@ class Workflow:
         try:
             if needs_prior(self.draft, self.request.method):
                 self.stages.run('prior', self._count_prior)
+            if samples_rare_classes(self.draft, self.request.method):
+                self.stages.run('classes', self._count_classes)
             self.stages.run('size', self._choose_size)
             self.stages.run('plan', self._write_configs)
             unadapted = self.stages.run('unadapted', self._unadapted)
@@ -125,6 +130,18 @@ class Workflow:
         partial.unlink(missing_ok=True)
         self.log(f'prior: counted {prior.num_images} labels of the source')
         return dict(labels=prior.num_images, file=str(self._prior_path))
+
+    def _count_classes(self) -> dict[str, Any]:
+        """Count the pixels of each class in each label of the source, from which rare classes are drawn."""
+        dataset = DATASETS.build(self.draft.source)
+        counts, unreadable = count_classes(dataset, os.cpu_count() or 1)
+        table = io.BytesIO()
+        np.save(table, counts)
+        atomic_write(self._counts_path, table.getvalue())
+        rarest = [self.draft.classes[index] for index in np.argsort(counts.sum(0)) if counts[:, index].any()][:3]
+        self.log(f'classes: counted {len(counts)} labels of the source; the rarest are {", ".join(rarest)}' +
+                 (f'; {unreadable} cannot be read' if unreadable else ''))
+        return dict(labels=len(counts), file=str(self._counts_path))
 
     def _choose_size(self) -> dict[str, Any]:
         """Measure which crop and batch fit memory and time."""
@@ -246,6 +263,10 @@ class Workflow:
         return (self.out / 'prior.npz').absolute()
 
     @property
+    def _counts_path(self) -> Path:
+        return (self.out / 'classes.npy').absolute()
+
+    @property
     def _initial(self) -> str | None:
         """The given checkpoint of the unadapted network."""
         return str(self.request.checkpoint.absolute()) if self.request.checkpoint else None
@@ -255,7 +276,8 @@ class Workflow:
 
     def _adapted(self, fit: Fit, plan: Plan, prior: Path | None, start: str | None = None) -> Config:
         path = str(prior) if prior and needs_prior(self.draft, self.request.method) else None
-        return adapted_config(self.draft, fit, plan, self.request.method, start, path)
+        counts = self._counts_path if self._counts_path.is_file() else None
+        return adapted_config(self.draft, fit, plan, self.request.method, start, path, counts)
 
     def _text(self, config: Config, name: str) -> str:
         """A config as a file, which says what it is."""

@@ -1,7 +1,7 @@
 """Adapt a network to a folder of unlabelled images, and hand back the better one.
 
-Examines source and target, counts the spatial prior, measures which crop and batch fit memory and time, writes the
-configs that it trains, trains, compares with the unadapted network on target images without labels, and exports.
+Examines source and target, counts the classes of the source, measures which crop and batch fit memory and time, writes
+the configs that it trains, trains, compares with the unadapted network on target images without labels, and exports.
 Killed at any moment, the same command continues where it stopped.
 
 CONFIG is any config of mmseg with its training data. Without a checkpoint of its network, a part of the time trains
@@ -34,7 +34,7 @@ from mmseg_camix_tools.adapt.training import branches_of
 from mmseg_camix_tools.adapt.workflow import Workflow
 
 NOT_ADAPTED = ('UDASegmentor', 'SourceOnly')
-DEFAULTS = {False: 'CAMix', True: 'SourceFree'}  # methods, by whether there is no source
+DEFAULTS = {False: 'DAFormer', True: 'SourceFree'}  # methods, by whether there is no source
 
 
 def parse_args(argv: Sequence[str] | None = None) -> tuple[Request, bool]:

