@@ -90,9 +90,9 @@ SOURCES = {source.name: source for source in (
 """Files that configs start from."""
 
 RELEASED = {source.name: source for source in (
-    Source('drawn2camvid_dacs_lite0', 'EfficientNet-Lite0, drawn streets -> CamVid', None,
-           'Make it with the commands of docs/models/drawn2camvid_dacs_lite0.md',
-           '0315ae245557c94ffd55bf889ae0c1a74a32d194a85d16603a0a903889b88705'),
+    Source('drawn2camvid_daformer_lite0', 'EfficientNet-Lite0, drawn streets -> CamVid', None,
+           'Make it with the commands of docs/models/drawn2camvid_daformer_lite0.md',
+           'e5686d17ddf1fc93308442b264fe74142d15cbee3290a66960f5fdd34403635d'),
 )}
 """Networks that were trained and exported with this package; each has a card in docs/models/."""
 
