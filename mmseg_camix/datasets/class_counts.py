@@ -9,16 +9,16 @@ from torch.utils.data import Dataset
 STATS_FILE = 'sample_class_stats.json'  # of mmseg-camix stats
 
 
-def class_counts(dataset: Dataset, stats: str = '') -> np.ndarray:
-    """(N, C) int64 pixels of each class in each image, before any resizing; from all labels, or from `stats`.
+def class_counts(dataset: Dataset, stats: str | None = '') -> np.ndarray:
+    """(N, C) int64 pixels of each class in each image, before any resizing.
 
     Args:
         dataset: a labelled data set.
-        stats: JSON of `mmseg-camix stats`, or this table as a .npy file.
+        stats: JSON of `mmseg-camix stats`, or this table as a .npy file; without it all labels are read.
     """
-    if stats.endswith('.npy'):
-        return counts_from_table(dataset, stats)
-    return counts_from_stats(dataset, stats) if stats else count_pixels(dataset)
+    if not stats:
+        return count_pixels(dataset)
+    return (counts_from_table if stats.endswith('.npy') else counts_from_stats)(dataset, stats)
 
 
 def count_pixels(dataset: Dataset) -> np.ndarray:
