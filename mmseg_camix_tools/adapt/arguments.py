@@ -38,7 +38,7 @@ class Request:
         return dict(
             **files, target=str(self.target.resolve()), method=self.method,
             time=None if self.iterations else self.seconds, iterations=self.iterations,
-            source=self.source and str(self.source.resolve()),
+            source=self.source and str(self.source.resolve()), source_free=self.source_free or None,
             few_labels=self.few_labels and str(self.few_labels.resolve()), classes=self.classes and repr(self.classes),
             options=repr(sorted((self.options or {}).items())))
 

@@ -46,15 +46,18 @@ class Measured:
 Probe = Callable[[Candidate], Measured | None]
 
 
-def candidates(crop: Size, batch: int) -> list[Candidate]:
-    """Sizes to choose from, the largest first: fewer images first, then smaller crops."""
+def candidates(crop: Size, batch: int, fewest: int = 1) -> list[Candidate]:
+    """Sizes to choose from, the largest first: fewer images first, then smaller crops.
+
+    `fewest` images per batch, 1 or 2, are what the method needs; one image is only for the smallest crop.
+    """
     sizes = []
     for scale in SCALES:
         height, width = (side if scale == 1 or side < STEP else int(side * scale) // STEP * STEP for side in crop)
         if scale == 1 or min(height, width) >= min(SMALLEST, *crop):
             sizes.append((height, width))
     listed = [Candidate(crop, batch), *(Candidate(size, min(batch, 2)) for size in sizes),
-              Candidate(sizes[-1], 1)]
+              Candidate(sizes[-1], fewest)]
     return sorted(dict.fromkeys(listed), key=lambda candidate: -candidate.pixels)
 
 
@@ -62,8 +65,8 @@ def choose(sizes: Sequence[Candidate], probe: Probe, free: int | None, seconds: 
                                                                                                        Measured]:
     """The largest size that fits, with its measurement.
 
-    The second smallest is measured first (the smallest, one image per batch, is the last resort); memory and time of
-    the others are extrapolated from it by their pixels, and the chosen one is measured, too.
+    The smallest of several images per batch is measured first (one image is the last resort); memory and time of the
+    others are extrapolated from it by their pixels, and the chosen one is measured, too.
 
     Args:
         sizes: from large to small.
@@ -71,9 +74,9 @@ def choose(sizes: Sequence[Candidate], probe: Probe, free: int | None, seconds: 
         free: bytes of memory; None where unknown.
         seconds: for steps; None where iterations are given.
     """
-    base = sizes[-2:][0]
+    base = sizes[-1] if sizes[-1].batch > 1 else sizes[-2:][0]
     measured = probe(base)
-    if measured is None:
+    if measured is None and base != sizes[-1]:
         base = sizes[-1]
         measured = probe(base)
     if measured is None:

@@ -35,7 +35,8 @@ def feature_distance(draft: Draft) -> dict[str, Any] | None:
     things = [name for name in draft.classes if name in (*THINGS, *OTHER_THINGS)]
     if not weights.startswith(PACKAGE) or not things or draft.segmentor.get('neck'):
         return None
-    return dict(type='FeatureDistance', encoder=backbone, things=things, index=-1 if draft.short_side >= WIDE else -2)
+    last = draft.short_side >= WIDE or len(backbone.get('out_indices', (0, 1))) == 1
+    return dict(type='FeatureDistance', encoder=backbone, things=things, index=-1 if last else -2)
 
 
 def samples_rare_classes(draft: Draft, method: str) -> bool:

@@ -174,6 +174,16 @@ def branches_of(method: str) -> tuple[str, ...]:
     return tuple(MODELS.get(method).defaults.get('branches', BRANCHES))
 
 
+def fewest_images(method: str) -> int:
+    """Images per batch that a method needs: 2 where target images are mixed with each other.
+
+    Without a source, that mixing is left out instead (:func:`adapted_config`).
+    """
+    defaults = MODELS.get(method).defaults
+    mixes = any(view['type'] == 'Shuffled' for view in defaults.get('views', {}).values())
+    return 2 if mixes and 'source' in branches_of(method) else 1
+
+
 def with_crop(dataset: dict[str, Any], size: Size, crop: dict[str, Any]) -> dict[str, Any]:
     """A data set with a crop after its last resize (to `size`), flips, and packing.
 

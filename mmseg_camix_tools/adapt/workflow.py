@@ -36,7 +36,17 @@ from .probe import OUT_OF_MEMORY
 from .recipe import count_classes, samples_rare_classes
 from .stages import Stages, claim_folder, verify_folder
 from .text import config_text
-from .training import VALIDATIONS, Fit, Plan, adapted_config, needs_prior, score_of, target_images, unadapted_config
+from .training import (
+    VALIDATIONS,
+    Fit,
+    Plan,
+    adapted_config,
+    fewest_images,
+    needs_prior,
+    score_of,
+    target_images,
+    unadapted_config,
+)
 
 UNADAPTED_SHARE = 0.25  # of the time of training, where no checkpoint is given
 VALIDATION_SHARE = 0.1  # of the time
@@ -56,7 +66,7 @@ class Workflow:
             draw_source(request)
         self.draft = make_draft(request)
         self.stages = Stages(request.out)
-        self.sizes = fitting.candidates(self.draft.crop, self.draft.batch)
+        self.sizes = fitting.candidates(self.draft.crop, self.draft.batch, fewest_images(request.method))
 
     # ---------------------------------------------------------------- before training
 
@@ -80,6 +90,9 @@ class Workflow:
         plan = Plan(self.request.iterations or 1000, self.request.iterations or 1000, IMAGES[1])
         config = self._adapted(self._assumed, plan, self._prior_path)
         self.log('\nThe config of the adaptation, with the first size:\n\n' + self._text(config, 'adapted'))
+        if samples_rare_classes(self.draft, self.request.method):
+            self.log('Its source will be sampled by class (RareClassDataset), from counts of its labels that the dry '
+                     f'run does not make ({self._counts_path.name}).\n')
         names = ['adapted'] if self.request.checkpoint else ['unadapted', 'adapted']
         self.log('\n'.join(['Commands:', *(f'  mmseg-camix train {self.out / name}.py --work-dir {self.out / name}'
                                            for name in names),

@@ -177,6 +177,8 @@ def test_without_a_config_the_source_is_drawn(tmp_path, monkeypatch):
     assert distance['encoder']['init_cfg']['checkpoint'].startswith('package://')
     assert distance['things'] == ['sign', 'car', 'pedestrian', 'bicyclist']
     assert distance['index'] == -2
+    flow.draft.segmentor['backbone']['out_indices'] = (4,)
+    assert recipe.feature_distance(flow.draft)['index'] == -1
 
 
 def test_daformers_recipe_for_any_network(request_of, tmp_path):
@@ -349,6 +351,7 @@ def test_a_dry_run_writes_nothing(request_of, tmp_path, capsys):
     assert 'crops of 32x32, 2 per batch' in text
     assert "type='DAFormer'" in text
     assert 'max_iters=7' in text
+    assert 'will be sampled by class (RareClassDataset)' in text
     assert not (tmp_path / 'out').exists()
 
 

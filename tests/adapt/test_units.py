@@ -149,6 +149,15 @@ def test_candidates_shrink():
     assert candidates((40, 40), 2) == [Candidate((40, 40), 2), Candidate((40, 40), 1)]
 
 
+def test_a_method_that_mixes_targets_never_has_one_image_per_batch():
+    assert [training.fewest_images(name) for name in ('NaiveClassMix', 'DAFormer', 'SourceFree')] == [2, 1, 1]
+    assert candidates((40, 40), 2, 2) == [Candidate((40, 40), 2)]
+    probe, calls = measured_by(1.0, 50)
+    with pytest.raises(AdaptError, match='even crops of 40x40, 2 per batch'):
+        choose(candidates((40, 40), 2, 2), probe, 50 * 2**20, None)
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize('free', [3e4, 1e5, 3e5, 1e6, 1e7])
 @pytest.mark.parametrize('seconds', [None, 1e7, 1e8, 1e12])
 def test_the_largest_size_that_fits_memory_and_time(free, seconds):
