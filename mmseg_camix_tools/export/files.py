@@ -110,8 +110,18 @@ def write_safetensors(network: PlainNetwork, folder: Path) -> None:
     meta = dict(classes=network.classes, palette=network.palette)
     # Each tensor in its own memory: safetensors refuses shared ones.
     state = {name: value.detach().clone().contiguous() for name, value in network.state.items()}
-    atomic_write(folder / SAFETENSORS, save(state, metadata=dict(
-        format='pt', dataset_meta=json.dumps(meta), cfg=format_config(mmseg_config(network)[0]))))
+    atomic_write(folder / SAFETENSORS, with_sorted_metadata(save(state, metadata=dict(
+        format='pt', dataset_meta=json.dumps(meta), cfg=format_config(mmseg_config(network)[0])))))
+
+
+def with_sorted_metadata(file: bytes) -> bytes:
+    """A safetensors file with its metadata in the order of their names, so that equal networks are equal files."""
+    length = int.from_bytes(file[:8], 'little')
+    header = json.loads(file[8:8 + length])
+    header['__metadata__'] = dict(sorted(header['__metadata__'].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, 'little') + text + file[8 + length:]
 
 
 @torch.no_grad()

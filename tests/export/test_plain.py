@@ -100,6 +100,18 @@ def test_the_files_of_an_export(deeplab, tmp_path):
         assert_same(network, model.network(name))
 
 
+def test_equal_networks_are_equal_safetensors_files(deeplab, tmp_path):
+    plain = open_network(deeplab[0])
+    classes = ('Gehweg, für Fußgänger', '空', *plain.classes[2:])
+    network = dataclasses.replace(plain, classes=classes)
+    written = set()
+    for _ in range(8):  # the library's own order of the metadata is random
+        write_safetensors(network, tmp_path)
+        written.add((tmp_path / 'model.safetensors').read_bytes())
+    assert len(written) == 1
+    assert open_network(tmp_path / 'model.safetensors').classes == network.classes
+
+
 @pytest.mark.parametrize('name', tiny.segmentors())
 def test_any_segmentor(name, tmp_path):
     """All kinds of heads: exported and original agree bit for bit, or the export raises."""
