@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
+from mmseg_camix import package_configs
 from mmseg_camix.cli import add_config_options, did_you_mean, positive_int
 from mmseg_camix.models.uda.wrapper import methods
 
@@ -71,14 +72,15 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Request, bool]:
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
     _check_data(parser, args)
-    request = Request(args.config or '', args.target, args.out, method, args.checkpoint, args.time, args.iters,
+    config = package_configs.resolve(args.config or '')
+    request = Request(config, args.target, args.out, method, args.checkpoint, args.time, args.iters,
                       args.source, classes, args.few_labels, args.source_free, options=args.cfg_options)
     if args.config is None:
         if args.source or args.checkpoint or args.dry_run or args.source_free:
             parser.error('--source, --source-free, --checkpoint and --dry-run need a CONFIG')
         request = drawn_request(request)
-    elif not Path(args.config).is_file():
-        parser.error(f'no config at {args.config}')
+    elif not Path(config).is_file():
+        parser.error(f'no config at {config}')
     return request, args.dry_run
 
 

@@ -187,7 +187,7 @@ def test_daformers_recipe_for_any_network(request_of, tmp_path):
     dataset = DATASETS.build(flow.draft.source)
     np.testing.assert_array_equal(np.load(result['file']), count_pixels(dataset))
     cfg = flow._adapted(flow._assumed, Plan(1, 1, 1), None)
-    assert cfg.model.type == 'DAFormer'
+    assert (cfg.model.type, cfg.model.predict_with) == ('DAFormer', 'teacher')
     assert cfg.model.objectives.features is None  # no weights are installed for this network
     assert (cfg.model.pseudo_labels.ignore_top, cfg.model.pseudo_labels.ignore_bottom) == (0, 0)
     source = cfg.train_dataloader.dataset.source
@@ -342,6 +342,13 @@ def test_refused_arguments(arguments, message, request_of, capsys):
     with pytest.raises(SystemExit):
         parse_args([request.config, '--target', str(request.target), '--out', 'out', *arguments])
     assert message in capsys.readouterr().err
+
+
+def test_the_config_may_be_one_of_the_package(world, tmp_path):
+    arguments = ['--target', str(world / 'cityscapes/leftImg8bit/train'), '--out', str(tmp_path / 'out')]
+    request, _ = parse_args(['mmseg_camix::source_only/mini_gta2cs_tiny.py', *arguments])
+    assert request.config.endswith('source_only/mini_gta2cs_tiny.py')
+    assert request.identity()['config'].startswith('/')
 
 
 def test_a_dry_run_writes_nothing(request_of, tmp_path, capsys):
