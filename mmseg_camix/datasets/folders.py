@@ -3,6 +3,7 @@
 import colorsys
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from mmseg.registry import DATASETS
 
@@ -72,10 +73,12 @@ class FolderDataset(RawSegDataset):
             return super()._images()
         images: dict[str, str] = {}
         for path in sorted(self._files('img_path', '')):
-            name, suffix = os.path.splitext(path)
-            if suffix.lower() not in IMAGE_SUFFIXES or self._is_label(path):
+            name = os.path.splitext(path)[0]
+            if not is_visible_image(path) or self._is_label(path):
                 continue
-            if name in images:
+            if name in images and 'seg_map_path' not in self.data_prefix and not self.ann_file:
+                name = path
+            elif name in images:
                 raise ValueError(f'{self.data_prefix["img_path"]} holds {images[name]} and {path}, two images for the '
                                  f'label {name}{self.seg_map_suffix}; remove one of them, or set `img_suffix`')
             images[name] = path
@@ -95,6 +98,12 @@ class FolderDataset(RawSegDataset):
 
     def _unlabelled_hint(self, key: str) -> str:
         return '. For an unlabelled target set, give labels=None' if key == 'seg_map_path' else ''
+
+
+def is_visible_image(path: str) -> bool:
+    """Whether a path below a folder has the suffix of an image, and no part of it is hidden (.thumbnails/a.jpg)."""
+    visible = not any(part.startswith('.') for part in Path(path).parts)
+    return visible and os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
 def custom_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str | tuple],

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from mmengine import fileio
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -15,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.datasets.base import spread_indices
-from mmseg_camix.datasets.folders import IMAGE_SUFFIXES
+from mmseg_camix.datasets.folders import IMAGE_SUFFIXES, is_visible_image
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.type_names import loads_label, type_name
 from mmseg_camix_tools.doctor.sample import ORIENTATION
@@ -88,11 +89,11 @@ def make_draft(request: Request) -> Draft:
     pipeline = plain_dataset(source)['pipeline']
     short = _evaluated_side(cfg) or min(resized(pipeline, native[len(native) // 2]))
     if request.source:
-        short = min(short, *map(min, native))
+        short = min(short, int(median(map(min, native))))
         pipeline.append(resize_to(short))
     source_sizes = [resized(pipeline, size) for size in native]
     targets = [_with_short_side(size, short) for size in target_sizes]
-    crop = largest_crop(_crop_of(cfg, segmentor, short), [*source_sizes, *targets])
+    crop = largest_crop(_crop_of(cfg, segmentor, short), [common_size(source_sizes), *targets])
     few, few_count = few_labels(request, names, short)
     return Draft(cfg, segmentor, source, dataset.metainfo, request.target, target_sizes,
                  source_sizes[len(native) // 2], short, crop, _batch_of(cfg), few, few_count)
@@ -204,7 +205,8 @@ def image_sizes(folder: Path) -> list[Size]:
     """Sizes of images spread over a folder; raise if it has none."""
     if not folder.is_dir():
         raise AdaptError(f'--target {folder}: there is no such folder; give a folder of images')
-    files = sorted(file for file in folder.rglob('*') if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(folder / path for path in fileio.list_dir_or_file(folder, list_dir=False, recursive=True)
+                   if is_visible_image(path))  # as FolderDataset lists them
     if not files:
         raise AdaptError(f'--target {folder}: no image is in this folder or below it (known are '
                          f'{", ".join(IMAGE_SUFFIXES)})')
@@ -212,6 +214,12 @@ def image_sizes(folder: Path) -> list[Size]:
     if not sizes:
         raise AdaptError(f'--target {folder}: none of its images can be read; the first is {files[0].name}')
     return sizes
+
+
+def common_size(sizes: Sequence[Size]) -> Size:
+    """Height and width that nine of ten sizes reach; a few thumbnails do not make all crops small."""
+    height, width = (sorted(sides)[len(sizes) // 10] for sides in zip(*sizes))
+    return height, width
 
 
 def largest_crop(wanted: Size, sizes: list[Size]) -> Size:
@@ -228,8 +236,9 @@ def _upright_size(path: str | os.PathLike) -> Size | None:
     """(height, width) of an image file as it is loaded; None where it cannot be read."""
     try:
         with Image.open(path) as image:
-            size = image.size
-            return size if image.getexif().get(ORIENTATION) in ROTATED else size[::-1]
+            width, height = image.size
+            turned = image.format != 'TIFF' and image.getexif().get(ORIENTATION) in ROTATED  # TIFFs open upright
+            return (width, height) if turned else (height, width)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
 
@@ -243,7 +252,14 @@ def resized(pipeline: list[dict], size: Size) -> Size:
     """Size of an image after the resizes of a pipeline; without the random part of their scale."""
     for transform in pipeline:
         scale, name = transform.get('scale') or transform.get('scales'), type_name(transform)
+        if name == 'Resize' and (factor := transform.get('scale_factor')):
+            factors = factor if isinstance(factor, (list, tuple)) else (factor, factor)  # of width and height
+            size = (round(size[0] * factors[1]), round(size[1] * factors[0]))
+            continue
         if not name.endswith('Resize') or not isinstance(scale, (list, tuple)):
+            continue
+        if transform.get('scales') and not isinstance(scale[0], (list, tuple)):  # lengths of the shorter side
+            size = _with_short_side(size, min(scale))
             continue
         scale = min(scale) if isinstance(scale[0], (list, tuple)) else scale
         if transform.get('keep_ratio') or name == 'ResizeShortestEdge':

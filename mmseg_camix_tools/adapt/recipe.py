@@ -10,14 +10,17 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mmseg_camix.datasets.class_counts import pixels_of_image
+from mmseg_camix.datasets.rare_class import rare_class_probabilities
 from mmseg_camix.models.feature_losses import THINGS
+from mmseg_camix_tools.export.metainfo import mapping
 
 from .draft import Draft
 
 METHODS = ('DAFormer', 'iDAFormer')
 MIN_PIXELS = 3000 / (1280 * 720)  # of a class, as a share of the image; DAFormer's for GTA
 CROP_SHARE = 0.5  # of these pixels that must be in a crop
-TEMPERATURE = 0.01
+TEMPERATURE = 0.01  # DAFormer's; doubled until the images that are drawn are as good as EFFECTIVE of all
+EFFECTIVE = 0.25
 OTHER_THINGS = ('pedestrian', 'bicyclist', 'cyclist', 'sign', 'vehicle')  # as other data sets name them
 WIDE = 512  # rows from which features are compared at the last stride, as DAFormer does
 PACKAGE = 'package://'  # weights that are installed, so that nothing is fetched
@@ -31,7 +34,7 @@ def model_changes() -> dict[str, Any]:
 def feature_distance(draft: Draft) -> dict[str, Any] | None:
     """The config of the feature distance; None where its weights are not installed, or no class is a thing."""
     backbone = copy.deepcopy(draft.segmentor['backbone'])
-    weights = (backbone.get('init_cfg') or {}).get('checkpoint') or ''
+    weights = mapping(backbone.get('init_cfg')).get('checkpoint') or ''
     things = [name for name in draft.classes if name in (*THINGS, *OTHER_THINGS)]
     if not weights.startswith(PACKAGE) or not things or draft.segmentor.get('neck'):
         return None
@@ -66,7 +69,34 @@ def sampled_by_class(dataset: dict[str, Any], counts: Path, size: Sequence[int])
         counts: file of its pixels by image and class.
         size: (height, width) of its resized images.
     """
-    pixels = float(np.median(np.load(counts).sum(1)))  # of a label before any resizing
-    return dict(type='RareClassDataset', stats=str(counts), temperature=TEMPERATURE,
-                min_pixels=int(MIN_PIXELS * pixels),
+    table = np.load(counts)
+    pixels = float(np.median(table.sum(1)))  # of a label before any resizing
+    least = int(MIN_PIXELS * pixels)
+    return dict(type='RareClassDataset', stats=str(counts), temperature=temperature_for(table, least),
+                min_pixels=least,
                 crop_share=round(CROP_SHARE * size[0] * size[1] / max(pixels, 1), 3), dataset=dataset)
+
+
+def temperature_for(table: np.ndarray, least: int) -> float:
+    """The temperature of rare-class sampling, with which enough different images are drawn.
+
+    With few classes DAFormer's draws only the rarest, so that images without it would hardly ever be used.
+
+    Args:
+        table: (N, C) pixels of each class in each image.
+        least: pixels from which an image counts as one of a class.
+    """
+    has = table > least
+    occurring = has.any(0)
+    if not occurring.any():
+        return TEMPERATURE  # RareClassDataset says what is wrong
+    drawn = has[:, occurring] / has[:, occurring].sum(0)  # of each class, a distribution over the images
+    temperature = TEMPERATURE
+    while temperature < 1:
+        chances = rare_class_probabilities(table.sum(0), temperature)[occurring]
+        images = drawn @ (chances / chances.sum())
+        entropy = -(images * np.log(np.maximum(images, 1e-300))).sum()
+        if np.exp(entropy) >= EFFECTIVE * has.any(1).sum():
+            break
+        temperature *= 2
+    return temperature

@@ -24,6 +24,7 @@ from .draft import Draft, Size, plain_dataset, resize_to
 
 VALIDATIONS = 6  # during the adaptation
 WARM_UP = 0.05  # share of the iterations, where the config has a warm-up
+SCALED = {'milestones', 'periods', 'T_max', 'step_size', 'total_steps'}  # lengths of schedulers, besides begin and end
 CHECKPOINT_SECONDS = 120.0  # between two checkpoints, the most that a kill costs
 RATE_WITHOUT_SOURCE = 0.01  # of the config's learning rate: nothing but its own predictions corrects the network
 MAX_STRETCH = 1.25  # of aspects, within which CAMix's prior fits
@@ -105,7 +106,7 @@ def _config(draft: Draft, fit: Fit, method: str, changes: dict, iterations: int,
             dataset=dict(type='PairedDataset', skip_unreadable=True, **branches(draft, fit.crop, method))),
         **_evaluation(draft, plan, validated),
         optim_wrapper=_optimiser(draft),
-        param_scheduler=rescaled(cfg, iterations),
+        param_scheduler=rescaled(cfg, iterations, rate_of(draft)),
         train_cfg=dict(type='ResumableTrainLoop', max_iters=iterations,
                        val_interval=every if validated else iterations),
         default_hooks=dict(
@@ -257,33 +258,62 @@ def _without_sync(node: Any) -> Any:
     return [_without_sync(item) for item in node] if isinstance(node, list) else node
 
 
-def rescaled(cfg: Mapping, iterations: int) -> list[dict[str, Any]]:
-    """The schedulers of a config, compressed from its length to this number of iterations."""
+def rescaled(cfg: Mapping, iterations: int, rate: float = 1.0) -> list[dict[str, Any]]:
+    """The schedulers of a config, compressed from its length to this number of iterations.
+
+    `rate` multiplies the rates that they end with, as the optimiser's own.
+    """
     given = cfg.get('param_scheduler') or [dict(type='PolyLR', eta_min=0.0, power=0.9)]
-    loop = cfg.get('train_cfg') or {}
-    length = loop.get('max_iters') or loop.get('max_epochs') or iterations
-    result = []
-    for scheduler in given if isinstance(given, (list, tuple)) else [given]:
-        begin, end = scheduler.get('begin', 0), scheduler.get('end') or length
-        warms_up = type_name(scheduler) in ('LinearLR', 'ConstantLR') and end < length / 2
-        share = max(WARM_UP, end / length) if warms_up else end / length
-        scaled = {key: value for key, value in scheduler.items() if key != 'convert_to_iter_based'}
-        result.append(dict(scaled, by_epoch=False, begin=round(begin / length * iterations),
-                           end=max(1, round(share * iterations))))
-    return result
+    return [_rescaled(scheduler, cfg.get('train_cfg') or {}, iterations, rate)
+            for scheduler in (given if isinstance(given, (list, tuple)) else [given])]
+
+
+def _rescaled(scheduler: Mapping, loop: Mapping, iterations: int, rate: float) -> dict[str, Any]:
+    epochs = loop.get('max_epochs') if scheduler.get('by_epoch', True) else None
+    known = epochs or loop.get('max_iters')  # in the scheduler's unit
+    end = scheduler.get('end') or math.inf
+    length = known or (end if end < math.inf else iterations)
+    begin, end = scheduler.get('begin', 0), min(end, length)
+    share = end / length
+    if type_name(scheduler) in ('LinearLR', 'ConstantLR') and (share < 0.5 or not known):  # a warm-up
+        share = max(WARM_UP, share) if known else WARM_UP
+    scaled = {key: value for key, value in scheduler.items() if key != 'convert_to_iter_based'}
+    for key in SCALED & scheduler.keys():
+        value = scheduler[key]
+        scaled[key] = [_rounded(part / length * iterations) for part in value] if isinstance(value, (list, tuple)) \
+            else _rounded(value / length * iterations)
+    if 'eta_min' in scheduler:
+        scaled['eta_min'] = scheduler['eta_min'] * rate
+    if type_name(scheduler) == 'ExponentialLR':
+        scaled['gamma'] = scheduler['gamma'] ** (length / iterations)
+    return dict(scaled, by_epoch=False, begin=round(begin / length * iterations),
+                end=_rounded(share * iterations))
+
+
+def _rounded(steps: float) -> int:
+    return max(1, round(steps))
 
 
 def _optimiser(draft: Draft) -> dict[str, Any]:
     """The config's optimiser or a usual one; slower where there is no source."""
     wrapper = copy.deepcopy(draft.cfg.get('optim_wrapper') or
                             dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=6e-5, weight_decay=0.01)))
-    if draft.source is None and 'lr' in wrapper['optimizer']:
-        wrapper['optimizer']['lr'] *= RATE_WITHOUT_SOURCE
+    if 'lr' in wrapper['optimizer']:
+        wrapper['optimizer']['lr'] *= rate_of(draft)
     return wrapper
 
 
+def rate_of(draft: Draft) -> float:
+    """The learning rate as a share of the config's."""
+    return RATE_WITHOUT_SOURCE if draft.source is None else 1.0
+
+
 def _set_precision(config: Config) -> None:
-    """Mixed precision on a GPU, with the config's own kind of wrapper elsewhere."""
+    """Mixed precision on a GPU, with the config's own kind of wrapper elsewhere; none without a GPU."""
+    wrapper = config.optim_wrapper
+    if type_name(wrapper) == 'AmpOptimWrapper' and not torch.cuda.is_available():
+        config.optim_wrapper = dict({key: wrapper[key] for key in wrapper.keys() - {'loss_scale', 'dtype', 'use_fsdp'}},
+                                    type='OptimWrapper')
     if torch.cuda.is_available() and config.optim_wrapper.get('type', 'OptimWrapper') == 'OptimWrapper':
         apply_options(config, ['amp=bf16' if torch.cuda.is_bf16_supported() else 'amp=fp16'])
 

@@ -12,11 +12,14 @@ from PIL import Image
 
 from mmseg_camix.datasets.class_counts import count_pixels
 from mmseg_camix.datasets.encodings import CLASSES
-from mmseg_camix_tools.adapt import AdaptError, checks, drawn, recipe, workflow
+from mmseg_camix.datasets.transforms import LoadImage
+from mmseg_camix_tools.adapt import AdaptError, checks, drawn, recipe, training, workflow
 from mmseg_camix_tools.adapt.arguments import Request
+from mmseg_camix_tools.adapt.draft import image_sizes
 from mmseg_camix_tools.adapt.training import Fit, Plan
 from mmseg_camix_tools.adapt.workflow import Workflow
 from mmseg_camix_tools.commands.adapt import parse_args
+from mmseg_camix_tools.doctor.sample import ORIENTATION
 from tests.datasets.tiny import write_grey_label
 from tests.models import tiny
 from tests.world import SIZE, blocks, config
@@ -360,6 +363,51 @@ def test_a_dry_run_writes_nothing(request_of, tmp_path, capsys):
     assert 'max_iters=7' in text
     assert 'will be sampled by class (RareClassDataset)' in text
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_thumbnail_in_the_source_does_not_shrink_the_network(request_of, plain, tmp_path):
+    for index in range(20):
+        size = (40, 40) if index == 7 else (96, 160)
+        write(tmp_path / f'source/images/{index:02}.png', size)
+        write_grey_label(tmp_path / f'source/labels/{index:02}.png', np.zeros(size, np.uint8))
+    plain[0].test_dataloader.dataset.pipeline[1]['scale'] = (200, 150)
+    draft = Workflow(request_of(source=tmp_path / 'source', classes=[('road', (0,)), ('sky', (1,))])).draft
+    assert (draft.short_side, draft.source_size) == (96, (96, 160))
+
+
+def test_hidden_images_and_linked_folders_of_the_target(request_of, tmp_path):
+    write(tmp_path / 'real/IMG_1.jpg', (96, 160))
+    write(tmp_path / 'real/IMG_1.png', (96, 160))
+    write(tmp_path / 'real/.thumbnails/IMG_1.jpg', (20, 20))
+    (tmp_path / 'photos').mkdir()
+    (tmp_path / 'photos/linked').symlink_to(tmp_path / 'real')
+    draft = Workflow(request_of(target=tmp_path / 'photos')).draft
+    assert draft.target_sizes == [(96, 160)] * 2
+    assert training.target_count(draft) == 2  # two images with one stem: there is no label to confuse
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'tif'])
+def test_sizes_of_turned_images(suffix, tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.new('RGB', (64, 48)).save(tmp_path / f'a.{suffix}', exif=exif)
+    sample = LoadImage().transform(dict(img_path=str(tmp_path / f'a.{suffix}')))
+    assert image_sizes(tmp_path) == [sample['img'].shape[:2]] == [(64, 48)]
+
+
+def test_a_config_for_mixed_precision_without_a_gpu(request_of, plain):
+    plain[0].optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16',
+                                  optimizer=dict(type='SGD', lr=0.01))
+    flow = Workflow(request_of())
+    wrapper = flow._adapted(flow._assumed, Plan(1, 1, 1), None).optim_wrapper
+    if not torch.cuda.is_available():
+        assert wrapper == dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))
+
+
+def test_initial_weights_may_be_a_list(request_of, plain):
+    flow = Workflow(request_of())
+    flow.draft.segmentor['backbone']['init_cfg'] = [dict(type='Kaiming', layer='Conv2d')]
+    assert recipe.feature_distance(flow.draft) is None
 
 
 # ------------------------------------------------------------------ the plan

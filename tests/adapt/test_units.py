@@ -7,12 +7,16 @@ import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mmengine.registry import PARAM_SCHEDULERS
 
 from mmseg_camix.datasets.base import spread_indices
-from mmseg_camix_tools.adapt import AdaptError, fitting, training
+from mmseg_camix.datasets.rare_class import rare_class_probabilities
+from mmseg_camix_tools.adapt import AdaptError, fitting, recipe, training
 from mmseg_camix_tools.adapt.arguments import Request, class_list, duration, format_duration
 from mmseg_camix_tools.adapt.draft import STEP, largest_crop, resized
 from mmseg_camix_tools.adapt.fitting import Candidate, Measured, candidates, choose
@@ -117,6 +121,43 @@ def test_schedules_are_compressed(iterations, length, warm_up):
     assert last['begin'] == pytest.approx(warm_up / length * iterations, abs=1)
     assert not last['by_epoch']
     assert 'convert_to_iter_based' not in last
+
+
+@pytest.mark.parametrize(('loop', 'scheduler', 'expected'), [
+    (dict(max_iters=80000), dict(type='MultiStepLR', milestones=[60000, 72000], by_epoch=False),
+     dict(milestones=[750, 900], end=1000)),
+    (dict(max_iters=80000), dict(type='CosineAnnealingLR', T_max=80000, begin=0, end=float('inf'), by_epoch=False),
+     dict(T_max=1000, end=1000)),
+    (dict(max_epochs=12), dict(type='MultiStepLR', milestones=[8, 11]), dict(milestones=[667, 917], end=1000)),
+    (dict(max_epochs=12), dict(type='LinearLR', start_factor=0.1, end=500, by_epoch=False), dict(begin=0, end=50)),
+    (dict(max_epochs=12), dict(type='StepLR', step_size=3, by_epoch=True), dict(step_size=250)),
+    (dict(max_epochs=100), dict(type='ExponentialLR', gamma=0.9), dict(gamma=0.9 ** 0.1, end=1000)),
+    (dict(max_iters=10), dict(type='PolyLR', eta_min=1e-4, by_epoch=False), dict(eta_min=1e-6, end=1000))])
+def test_all_lengths_and_rates_of_a_schedule_are_scaled(loop, scheduler, expected):
+    scaled, = training.rescaled(dict(train_cfg=loop, param_scheduler=[scheduler]), 1000, rate=0.01)
+    assert all(scaled[key] == pytest.approx(value) for key, value in expected.items())
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
+    PARAM_SCHEDULERS.build(dict(scaled, optimizer=optimiser))
+
+
+@pytest.mark.parametrize(('pipeline', 'size'), [
+    ([dict(type='Resize', scale_factor=0.5)], (50, 100)),
+    ([dict(type='Resize', scale_factor=(0.5, 2.0))], (200, 100)),
+    ([dict(type='RandomChoiceResize', scales=[60, 50, 80], resize_type='ResizeShortestEdge')], (50, 100)),
+    ([dict(type='Resize', scale=(40, 30)), dict(type='LoadAnnotations')], (30, 40))])
+def test_sizes_after_the_resizes(pipeline, size):
+    assert resized(pipeline, (100, 200)) == size
+
+
+def test_rare_classes_are_not_all_that_is_drawn():
+    streets = np.tile([900, 80, 20], (40, 1))
+    assert recipe.temperature_for(streets, 10) == recipe.TEMPERATURE  # all images have the rarest class
+    table = np.tile([1000, 0], (100, 1))
+    table[:3] = 500, 500
+    temperature = recipe.temperature_for(table, 10)
+    common, rare = rare_class_probabilities(table.sum(0), temperature)
+    assert common > 0.05 < rare
+    assert recipe.temperature_for(table * 0, 10) == recipe.TEMPERATURE
 
 
 def test_synchronised_normalisation_is_replaced_everywhere():
