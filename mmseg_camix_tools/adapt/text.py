@@ -1,9 +1,12 @@
 """A config as a file for people: what it is, sections with titles, and entries that fill their lines."""
 
 import keyword
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from mmseg_camix.files import printable
 
 WIDTH = 112
 SHORT = 40  # of an entry of a list; several of these share a line
@@ -30,7 +33,7 @@ def config_text(content: Mapping[str, Any], header: Sequence[str] = (),
     names = {name: value for name, value in (names or {}).items() if value}
     listed = [key for _, keys in SECTIONS for key in keys]
     others = [key for key in content if key not in listed]
-    text = ''.join(f'# {line}\n' for line in header)
+    text = ''.join(f'# {printable(line)}\n' for line in header)
     text += ''.join(f'{name} = {literal(value, {})}\n' for name, value in names.items())
     for title, keys in (*SECTIONS, ('Logging, checkpoints, and the rest.', others)):
         lines = []
@@ -69,4 +72,6 @@ def _entries(value: Any, names: Mapping[str, Any], indent: int) -> tuple[str, li
     if isinstance(value, (list, tuple)):
         entries = [literal(item, names, indent) for item in value]
         return ('[', entries, ']') if isinstance(value, list) else ('(', entries, ',)' if len(value) == 1 else ')')
+    if isinstance(value, float) and not math.isfinite(value):  # repr gives inf and nan, which no name defines
+        return f"float('{value}')", [], ''
     return repr(value), [], ''

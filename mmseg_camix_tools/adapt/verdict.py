@@ -8,19 +8,25 @@ from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix_tools.export.card import CARD, write_card
 from mmseg_camix_tools.export.files import ONNX, open_network, staged, write_mmseg, write_safetensors
 from mmseg_camix_tools.export.onnx import write_onnx
+from mmseg_camix_tools.report.training import iteration_of
 
 from . import AdaptError
 
 
 def best_of(folder: Path, score: str) -> dict[str, Any]:
-    """The best checkpoint of a training by the score, with its iteration and all scores."""
-    files = sorted(folder.glob('best_*.pth'), key=lambda file: file.stat().st_mtime)
-    entries = [entry for entry in read_record(folder)['val'] if score in entry['metrics']]
-    if not files or not entries:
-        raise AdaptError(f'{folder}: no validation has given a score ({score}); see its log for the reason')
-    best = max(entries, key=lambda entry: entry['metrics'][score])
-    return dict(checkpoint=str(files[-1]), iteration=best['iteration'], score=best['metrics'][score],
-                course=[[entry['iteration'], entry['metrics'][score]] for entry in entries])
+    """The best checkpoint of a training by the score, with its iteration and all scores.
+
+    Iterations that scored higher but whose checkpoint could not be written are passed over.
+    """
+    course = [[entry['iteration'], entry['metrics'][score]] for entry in read_record(folder)['val']
+              if score in entry['metrics']]
+    files = {iteration_of(file): file for file in folder.glob('best_*.pth')}
+    saved = [(iteration, value) for iteration, value in course if iteration in files]
+    if not saved:
+        raise AdaptError(f'{folder}: no validation has given a checkpoint with a score ({score}); see its log for the '
+                         'reason')
+    iteration, value = max(saved, key=lambda pair: pair[1])
+    return dict(checkpoint=str(files[iteration]), iteration=iteration, score=value, course=course)
 
 
 def choose(unadapted: Mapping[str, Any], adapted: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -39,9 +45,12 @@ def choose(unadapted: Mapping[str, Any], adapted: Mapping[str, Any], name: str) 
                 checkpoint=(adapted if better else unadapted)['checkpoint'])
 
 
-def export(checkpoint: Path, config: Path, folder: Path) -> list[str]:
-    """Write a network as plain mmseg, and as safetensors and ONNX where that is possible; returns a line for each."""
-    network = open_network(checkpoint, str(config), 'tested')
+def export(checkpoint: Path, config: Path, folder: Path, trained_with_config: bool = True) -> list[str]:
+    """Write a network as plain mmseg, and as safetensors and ONNX where that is possible; returns a line for each.
+
+    Without `trained_with_config`, what the card states about the training comes from the checkpoint only.
+    """
+    network = open_network(checkpoint, str(config), 'tested', trained_with_config)
     lines = []
     with staged(folder) as partial:
         stock = write_mmseg(network, partial)
@@ -53,6 +62,13 @@ def export(checkpoint: Path, config: Path, folder: Path) -> list[str]:
                 write()
                 lines.append(name)
             except Exception as error:  # an optional format: torch's exporter raises errors of many kinds
-                lines.append(f'{name}: not written ({type(error).__name__}: {str(error).splitlines()[0][:200]})')
+                lines.append(f'{name}: not written ({_reason(error)})')
+                (folder / name).unlink(missing_ok=True)  # of an interrupted export
         write_card(network, checkpoint, partial)
     return [*lines, CARD]
+
+
+def _reason(error: Exception) -> str:
+    """Kind of an error and the first line of its message, if it has any."""
+    line = next(filter(None, map(str.strip, str(error).splitlines())), '')
+    return f'{type(error).__name__}: {line[:200]}' if line else type(error).__name__

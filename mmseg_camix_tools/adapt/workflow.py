@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -88,14 +89,13 @@ class Workflow:
         self.log('\n'.join([f'\nMeasured steps choose the first of these sizes that fits {limits}:',
                             *(f'  {size}' for size in self.sizes)]))
         plan = Plan(self.request.iterations or 1000, self.request.iterations or 1000, IMAGES[1])
-        config = self._adapted(self._assumed, plan, self._prior_path)
+        config = self._adapted(self._assumed, plan, self._prior_path, self._start(plan))
         self.log('\nThe config of the adaptation, with the first size:\n\n' + self._text(config, 'adapted'))
         if samples_rare_classes(self.draft, self.request.method):
             self.log('Its source will be sampled by class (RareClassDataset), from counts of its labels that the dry '
                      f'run does not make ({self._counts_path.name}).\n')
         names = ['adapted'] if self.request.checkpoint else ['unadapted', 'adapted']
-        self.log('\n'.join(['Commands:', *(f'  mmseg-camix train {self.out / name}.py --work-dir {self.out / name}'
-                                           for name in names),
+        self.log('\n'.join(['Commands:', *(f'  {self._train_command(name, str(self.out / name))}' for name in names),
                             f'Results: {self.out}/export, {self.out}/summary.txt, {self.out}/report.html']))
 
     # ---------------------------------------------------------------- the stages
@@ -184,9 +184,8 @@ class Workflow:
     def _write_configs(self) -> dict[str, Any]:
         """Decide on iterations, and write the two configs."""
         plan, fit = self._plan(), self._fit
-        start = self._initial or str((self.out / f'unadapted/iter_{plan.unadapted}.pth').absolute())
-        prior = self._prior_path if needs_prior(self.draft, self.request.method) else None
-        configs = dict(unadapted=self._unadapted_config(fit, plan), adapted=self._adapted(fit, plan, prior, start))
+        configs = dict(unadapted=self._unadapted_config(fit, plan),
+                       adapted=self._adapted(fit, plan, self._prior_path, self._start(plan)))
         for name, config in configs.items():
             write_output(self.out / f'{name}.py', self._text(config, name))
         self.log(f'plan: {f"{plan.unadapted} iterations on the source, then " if plan.unadapted else ""}{plan.adapted} '
@@ -238,7 +237,9 @@ class Workflow:
 
     def _export(self, unadapted: dict[str, Any], adapted: dict[str, Any]) -> dict[str, Any]:
         decision = verdict.choose(unadapted, adapted, score_of(self.draft))
-        lines = verdict.export(Path(decision['checkpoint']), self.out / f'{decision["chosen"]}.py', self.out / 'export')
+        trained_here = decision['chosen'] == 'adapted' or self._initial is None
+        lines = verdict.export(Path(decision['checkpoint']), self.out / f'{decision["chosen"]}.py',
+                               self.out / 'export', trained_here)
         return dict(decision, files=lines)
 
     def _report(self, unadapted: dict[str, Any], decision: dict[str, Any]) -> dict[str, Any]:
@@ -254,7 +255,7 @@ class Workflow:
     def _summary(self, decision: dict[str, Any], report_line: str) -> dict[str, Any]:
         lines = [decision['text'], f'{self.out}/export:', *(f'  {line}' for line in decision['files']), report_line,
                  f'in all: {format_duration(self.stages.seconds())}',
-                 f'label images with it: mmseg-camix predict {self.out}/export IMAGES --out LABELLED']
+                 f'label images with it: mmseg-camix predict {shlex.quote(f"{self.out}/export")} IMAGES --out LABELLED']
         text = '\n'.join(lines)
         write_output(self.out / 'summary.txt', text + '\n')
         return dict(text=text)
@@ -284,6 +285,13 @@ class Workflow:
         """The given checkpoint of the unadapted network."""
         return str(self.request.checkpoint.absolute()) if self.request.checkpoint else None
 
+    def _start(self, plan: Plan) -> str:
+        """The checkpoint from which the adaptation starts."""
+        return self._initial or str((self.out / f'unadapted/iter_{plan.unadapted}.pth').absolute())
+
+    def _train_command(self, name: str, folder: str) -> str:
+        return shlex.join(['mmseg-camix', 'train', f'{self.out / name}.py', '--work-dir', folder])
+
     def _unadapted_config(self, fit: Fit, plan: Plan) -> Config:
         return unadapted_config(self.draft, fit, plan, self._initial)
 
@@ -300,7 +308,7 @@ class Workflow:
             lines.append(f'A step took {measured["steps"][name]:.2f} s when measured; the adaptation needed '
                          f'{measured["peak"] // 2**20} MiB of memory.')
         if config.train_dataloader:
-            lines += ['Train it again:', f'  mmseg-camix train {self.out / name}.py --work-dir FOLDER']
+            lines += ['Train it again:', f'  {self._train_command(name, "FOLDER")}']
         target = target_images(self.draft, [])
         return config_text(config.to_dict(), lines, dict(classes=target['classes'], palette=target['palette']))
 

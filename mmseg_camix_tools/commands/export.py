@@ -23,12 +23,10 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
 from mmseg_camix.cli import add_debug
 from mmseg_camix_tools.export.card import CARD, write_card
-from mmseg_camix_tools.export.files import (ONNX, SAFETENSORS, WEIGHTS, open_network, staged, write_mmseg,
-                                            write_safetensors)
+from mmseg_camix_tools.export.files import (FORMATS, ONNX, SAFETENSORS, WEIGHTS, open_network, refuse_leftovers,
+                                            staged, write_mmseg, write_safetensors)
 from mmseg_camix_tools.export.onnx import write_onnx
 from mmseg_camix_tools.export.plain import PlainNetwork
-
-FORMATS = ('mmseg', 'safetensors', 'onnx')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -65,6 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     network = open_network(args.checkpoint, args.config, args.choice)
     folder = args.out or args.checkpoint.with_name(f'export_{network.name}')
+    refuse_leftovers(folder, args.formats)
     print(network.description)
     with staged(folder) as partial:
         lines = [line for name in dict.fromkeys(args.formats) for line in write(name, network, partial, args)]

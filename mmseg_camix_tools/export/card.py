@@ -2,8 +2,9 @@
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
@@ -18,9 +19,9 @@ from .plain import PlainNetwork
 CARD = 'card.md'
 NO_TERMS = 'not stated: `--terms` does, and is due before the network is published'
 LEARNED = 1.0  # IoU in percent below which a class counts as not learned
-_COMMAND = re.compile(r'Command \(mmseg_camix (\S+)\): (.+)')
-_PROGRAM = re.compile(r"^\S+ (?:\S*\btrain\.py|'mmseg-camix train')")
-_FOLDERS = re.compile(r'(?<![\w.])/(?:[^\s=/]+/)+')  # above the last part of an absolute path
+_COMMAND = re.compile(r'Command \(mmseg_camix ([\w.+-]+)\): (.+)')
+# Above the last part of an absolute path; a comma before another path separates them.
+_FOLDERS = re.compile(r"""(?<![\w.])/(?:(?:[^=/,]|,(?! *['"]?/))+/)+(?=[^'"\])},])""")
 
 
 def write_card(network: PlainNetwork, checkpoint: Path, folder: Path, terms: str | None = None) -> None:
@@ -65,15 +66,28 @@ def scores(network: PlainNetwork, work_dir: Path) -> dict[str, float]:
 def commands(network: PlainNetwork, checkpoint: Path) -> list[str]:
     """The recorded command of the training, without absolute folders, and those of the export and of its use."""
     option = f'--{network.name} ' if network.name == 'student' else ''
-    return [*_recorded_command(checkpoint.parent), f'mmseg-camix export {checkpoint.name} {option}--out exported',
+    return [*_recorded_command(checkpoint.parent),
+            f'mmseg-camix export {shlex.quote(checkpoint.name)} {option}--out exported',
             'mmseg-camix predict exported IMAGES --out labelled']
 
 
 def _recorded_command(work_dir: Path) -> list[str]:
+    """The first command of a training in the logs, with what it was run by, quoted for a shell; [] without one."""
     logs = sorted(work_dir.glob('*/*.log'))
-    matches = [match for log in logs for match in _COMMAND.finditer(log.read_text(errors='replace'))]
-    return [f'{_FOLDERS.sub("", _PROGRAM.sub("mmseg-camix train", match[2]))}  # mmseg_camix {match[1]}'
-            for match in matches[:1]]
+    matches = (match for log in logs for match in _COMMAND.finditer(log.read_text(errors='replace')))
+    commands = ((_training_command(match[2]), match[1]) for match in matches)
+    return [f'{command}  # mmseg_camix {version}' for command, version in commands if command][:1]
+
+
+def _training_command(line: str) -> str | None:
+    """A logged command line, each word quoted and without absolute folders; None where it is not of a training."""
+    try:
+        _, program, *arguments = shlex.split(line)
+    except ValueError:  # quotes that do not match, or no program
+        return None
+    if program != 'mmseg-camix train' and PurePath(program).name != 'train.py':
+        return None
+    return shlex.join(['mmseg-camix', 'train', *(_FOLDERS.sub('', word) for word in arguments)])
 
 
 def _network_line(network: PlainNetwork) -> str:
@@ -98,10 +112,11 @@ def _score_lines(network: PlainNetwork, metrics: Mapping[str, float]) -> list[st
 
 def _limits(network: PlainNetwork, metrics: Mapping[str, float]) -> list[str]:
     weak = [name.removeprefix('IoU.') for name, value in metrics.items() if name.startswith('IoU.') and value < LEARNED]
-    height, width = network.crop
+    crop = network.training.get('crop')
+    trained = f'Trained on crops of {crop[0]}x{crop[1]}, and scored' if crop else 'Scored'
     return [*([f'Not learned (IoU below {LEARNED:g} %): {", ".join(weak)}.'] if weak else []),
-            f'Trained on crops of {height}x{width}, and scored on the data above only: measure before you use it with '
-            'another camera, in another place or weather.',
+            f'{trained} on the data above only: measure before you use it with another camera, in another place or '
+            'weather.',
             'Scores are those of one training; trainings with other seeds differ.']
 
 

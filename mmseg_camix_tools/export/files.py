@@ -1,7 +1,7 @@
 """The files of an export, and how to open them again."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,20 @@ from .plain import PlainNetwork, built, plain_network
 from .segmentor import foreign_modules, in_stock_terms
 
 CONFIG, WEIGHTS, SAFETENSORS, ONNX = 'config.py', 'model.pth', 'model.safetensors', 'model.onnx'
+FORMATS = dict(mmseg=(CONFIG, WEIGHTS), safetensors=(SAFETENSORS,), onnx=(ONNX,))
 # How far logits may differ between two programs of the same mathematics, as a share of the largest.
 TOLERANCE = 1e-4
+
+
+def refuse_leftovers(folder: Path, formats: Collection[str]) -> None:
+    """Raise where a folder has files of an export that one in these formats would not replace."""
+    left = {file: name for name, files in FORMATS.items() if name not in formats
+            for file in files if (folder / file).exists()}
+    if left:
+        every = ' '.join(name for name in FORMATS if name in formats or name in left.values())
+        raise ExportError(f'{folder} has {" and ".join(left)}, which this export would not replace, so that the folder '
+                          'could mix two networks; choose another --out, remove that folder, or write all formats: '
+                          f'--formats {every}')
 
 
 @contextmanager
@@ -146,14 +158,15 @@ def _seeded_logits(model: torch.nn.Module, image: Tensor) -> Tensor:
         return adapter.decode(model, adapter.extract(model, image))
 
 
-def open_network(path: Path, config: str | None = None, choice: str = 'teacher') -> PlainNetwork:
+def open_network(path: Path, config: str | None = None, choice: str = 'teacher',
+                 trained_with_config: bool = True) -> PlainNetwork:
     """One network of a checkpoint, or of a folder that an export has written.
 
     Args:
         path: a checkpoint, a file of safetensors that was exported, or the folder of an export.
         config: file of its config, which is trusted; None takes the one in the checkpoint or in the folder, which is
             read as data.
-        choice: as in :func:`plain_network`.
+        choice, trained_with_config: as in :func:`plain_network`.
     """
     file = _file_in(path, config) if path.is_dir() else path
     if not file.is_file():
@@ -162,7 +175,7 @@ def open_network(path: Path, config: str | None = None, choice: str = 'teacher')
     if path.is_dir() and not config:
         text = (path / CONFIG).read_text(errors='replace')
         checkpoint = {**checkpoint, 'meta': {**mapping(checkpoint.get('meta')), 'cfg': text}}
-    return plain_network(checkpoint, load_config(config) if config else None, choice, str(file))
+    return plain_network(checkpoint, load_config(config) if config else None, choice, str(file), trained_with_config)
 
 
 def _file_in(folder: Path, config: str | None) -> Path:

@@ -33,14 +33,39 @@ def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any
 
 
 def training_facts(meta: Mapping, cfg: Mapping) -> dict[str, Any]:
-    """What a checkpoint records about its training: ``config``, ``seed``, and ``data``, role -> data set."""
+    """What a checkpoint records about its training.
+
+    ``config`` and ``seed``; ``data``, role -> data set, without those that the method loads and does not train on;
+    ``crop``, [height, width].
+    """
     facts = dict(config=re.sub(r'_\d{8}_\d{6}$', '', str(meta.get('experiment_name', ''))), seed=meta.get('seed'))
     trained = mapping(mapping(cfg.get('train_dataloader')).get('dataset'))
     validated = mapping(mapping(cfg.get('val_dataloader')).get('dataset'))
-    roles = (trained if 'source' in trained else dict(training=trained)) | dict(validation=validated)
+    roles = trained if 'source' in trained or 'target' in trained else dict(training=trained)
+    if method_of(cfg) == 'SourceOnly':
+        roles = {role: dataset for role, dataset in roles.items() if role != 'target'}
+    roles = {**roles, 'validation': validated}
     data = {str(role): _described(dataset) for role, dataset in roles.items()
             if isinstance(dataset, Mapping) and isinstance(dataset.get('type'), (str, type))}
-    return {name: value for name, value in (*facts.items(), ('data', data)) if value not in (None, '', {})}
+    facts |= dict(data=data, crop=_crop(cfg))
+    return {name: value for name, value in facts.items() if value not in (None, '', {})}
+
+
+def method_of(config: Mapping) -> str | None:
+    """The method around the segmentor of a config; None for a plain one."""
+    model = mapping(config.get('model'))
+    kind = model.get('type')
+    return type_name(kind) if 'segmentor' in model and isinstance(kind, (str, type)) else None
+
+
+def _crop(cfg: Mapping) -> list[int] | None:
+    """[height, width] to which a training pads its crops; None where the config does not state it."""
+    model = mapping(cfg.get('model'))
+    for part in (mapping(model.get('segmentor')), model, cfg):
+        size = mapping(part.get('data_preprocessor')).get('size')
+        if isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(side, int) for side in size):
+            return list(size)
+    return None
 
 
 def _described(dataset: Mapping) -> str:

@@ -10,16 +10,16 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.checkpoint.config_text import checkpoint_config
 from mmseg_camix.models import adapter
 from mmseg_camix.models.uda.inference import inference_pipeline
 from mmseg_camix.models.uda.loading import OWN_PARTS
-from mmseg_camix.type_names import type_name
 from mmseg_camix.weights import WeightsError, fit, unwrap_weights
 
 from . import ExportError
 from .embedded import AllocationLimit, accept_network, accept_pipeline
-from .metainfo import dataset_meta, mapping, training_facts
+from .metainfo import dataset_meta, mapping, method_of, training_facts
 from .segmentor import as_dict, for_inference, plain_segmentor, registered, types_in
 
 PREFIXES = {'teacher': 'teacher.model.', 'student': 'student.'}
@@ -53,7 +53,7 @@ class PlainNetwork:
 
     @property
     def crop(self) -> tuple[int, int]:
-        """(height, width) that it was trained on."""
+        """(height, width) that the config expects in training, for comparisons of logits."""
         size = self.segmentor['data_preprocessor'].get('size')
         return tuple(size) if size else (adapter.PROBE_SIZE, adapter.PROBE_SIZE)
 
@@ -84,7 +84,7 @@ def built(segmentor: Mapping, state: Mapping[str, Tensor], source: str = 'the ch
 
 
 def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str = 'teacher',
-                  source: str = 'the checkpoint') -> PlainNetwork:
+                  source: str = 'the checkpoint', trained_with_config: bool = True) -> PlainNetwork:
     """Take one network out of a checkpoint. The method around it is not built: files that it names may be gone.
 
     Args:
@@ -94,9 +94,13 @@ def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str =
         choice: 'teacher' (the student, where there is none), 'student', or 'tested', the one that the
             method is tested with. A plain checkpoint has only one network.
         source: what errors call the checkpoint.
+        trained_with_config: whether `cfg` is that of the training; otherwise nothing is taken from it that describes
+            the training.
     """
     weights = unwrap_weights(checkpoint, source)
     config = checkpoint_config(checkpoint, source) if cfg is None else as_dict(cfg)
+    recorded = config if cfg is None else _recorded_config(checkpoint)
+    described_by = config if trained_with_config else recorded
     try:
         segmentor, pipeline = for_inference(plain_segmentor(config)), _pipeline(config)
         if cfg is None:
@@ -109,7 +113,7 @@ def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str =
         model = built(segmentor, state, source)
         meta = mapping(checkpoint.get('meta'))
         described = dataset_meta(meta, config, adapter.main_head(model).num_classes)
-        training = training_facts(meta, config)
+        training = training_facts(meta, recorded or described_by)
     except ExportError as error:
         raise ExportError(f'{source}: {error}') from error
     except WeightsError:
@@ -120,10 +124,18 @@ def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str =
         raise ExportError(f'{source}: its config does not describe a segmentor ({type(error).__name__}: {error}). '
                           'Give the config as a file, with --config') from error
     iteration = meta.get('iter')
-    origin = dict(method=None if tested is None else type_name(config['model']), tested=tested,
+    origin = dict(method=method_of(described_by), tested=tested if trained_with_config else None,
                   iteration=iteration if isinstance(iteration, int) else None, checkpoint=Path(source).name)
     return PlainNetwork(segmentor, model.state_dict(), pipeline, described['classes'], described['palette'], name,
                         origin, training)
+
+
+def _recorded_config(checkpoint: Mapping) -> Mapping:
+    """The config inside a checkpoint; an empty one where there is none that can be read as data."""
+    try:
+        return checkpoint_config(checkpoint)
+    except CheckpointError:
+        return {}
 
 
 def _refuse_imports(config: Mapping) -> None:

@@ -354,15 +354,17 @@ def test_the_config_may_be_one_of_the_package(world, tmp_path):
     assert request.identity()['config'].startswith('/')
 
 
-def test_a_dry_run_writes_nothing(request_of, tmp_path, capsys):
-    flow = Workflow(request_of(iterations=7))
+def test_a_dry_run_writes_nothing(request_of, trained, tmp_path, capsys):
+    flow = Workflow(request_of(iterations=7, checkpoint=trained, out=tmp_path / 'the out'))
     flow.dry_run()
     text = capsys.readouterr().out
     assert 'crops of 32x32, 2 per batch' in text
     assert "type='DAFormer'" in text
     assert 'max_iters=7' in text
     assert 'will be sampled by class (RareClassDataset)' in text
-    assert not (tmp_path / 'out').exists()
+    assert f"load_from = '{trained}'" in text
+    assert f"mmseg-camix train '{tmp_path}/the out/adapted.py' --work-dir '{tmp_path}/the out/adapted'" in text
+    assert not (tmp_path / 'the out').exists()
 
 
 def test_a_thumbnail_in_the_source_does_not_shrink_the_network(request_of, plain, tmp_path):

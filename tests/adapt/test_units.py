@@ -1,11 +1,13 @@
 """Parts of an adaptation that need no training."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from argparse import ArgumentTypeError
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +18,12 @@ from mmengine.registry import PARAM_SCHEDULERS
 
 from mmseg_camix.datasets.base import spread_indices
 from mmseg_camix.datasets.rare_class import rare_class_probabilities
-from mmseg_camix_tools.adapt import AdaptError, fitting, recipe, training
+from mmseg_camix_tools.adapt import AdaptError, fitting, recipe, training, verdict
 from mmseg_camix_tools.adapt.arguments import Request, class_list, duration, format_duration
 from mmseg_camix_tools.adapt.draft import STEP, largest_crop, resized
 from mmseg_camix_tools.adapt.fitting import Candidate, Measured, candidates, choose
 from mmseg_camix_tools.adapt.stages import Stages, claim_folder, verify_folder
-from mmseg_camix_tools.adapt.text import WIDTH, config_text
+from mmseg_camix_tools.adapt.text import WIDTH, config_text, literal
 from mmseg_camix_tools.processes import CommandError, run_logged
 from tests.tools_runner import ROOT
 
@@ -86,7 +88,8 @@ def test_sizes_after_resizing(pipeline, size):
 
 # ------------------------------------------------------------------ configs
 
-PLAIN = st.recursive(st.none() | st.booleans() | st.integers() | st.text('ab =,\n"\'', max_size=30) | st.floats(-9, 9),
+PLAIN = st.recursive(st.none() | st.booleans() | st.integers() | st.text('ab =,\n"\'', max_size=30) | st.floats(-9, 9)
+                     | st.sampled_from([float('inf'), -float('inf')]),
                      lambda inner: st.lists(inner, max_size=30) | st.lists(inner, max_size=3).map(tuple)
                      | st.dictionaries(st.sampled_from(['type', 'a', 'lambda', 'x y', 'b']), inner), max_leaves=30)
 
@@ -95,8 +98,9 @@ PLAIN = st.recursive(st.none() | st.booleans() | st.integers() | st.text('ab =,\
 def test_a_written_config_reads_back(content, shared):
     content = dict(content, shares=dict(a=[shared], b=shared))
     values: dict = {}
-    exec(config_text(content, ['A header.'], dict(named=shared)), values)
+    exec(config_text(content, ['A header.\nimport nothing'], dict(named=shared)), values)
     assert {key: values[key] for key in content} == content
+    assert literal(float('nan'), {}) == "float('nan')"
 
 
 def test_a_written_config_is_readable():
@@ -225,6 +229,41 @@ def test_too_little_memory_is_told():
 
 def test_free_memory_is_plausible():
     assert 2**20 < fitting.free_memory() < 2**50
+
+
+# ------------------------------------------------------------------ the verdict
+
+
+def test_the_best_checkpoint_that_exists(tmp_path):
+    """That of iteration 300 could not be written, that of 100 was not removed, by a kill."""
+    course = [[100, 0.5], [200, 0.6], [300, 0.7]]
+    record = dict(val=[dict(iteration=iteration, metrics=dict(a=value)) for iteration, value in course])
+    (tmp_path / 'metrics.json').write_text(json.dumps(record))
+    with pytest.raises(AdaptError, match='no validation has given a checkpoint'):
+        verdict.best_of(tmp_path, 'a')
+    for iteration in (200, 100):
+        (tmp_path / f'best_a_iter_{iteration}.pth').touch()
+    assert verdict.best_of(tmp_path, 'a') == dict(
+        checkpoint=str(tmp_path / 'best_a_iter_200.pth'), iteration=200, score=0.6, course=course)
+
+
+def test_formats_that_cannot_be_written_are_left_out(tmp_path, monkeypatch):
+    def raising(error):
+        def write(*_):
+            raise error
+        return write
+
+    monkeypatch.setattr(verdict, 'open_network', lambda *_: SimpleNamespace(crop=(8, 8)))
+    monkeypatch.setattr(verdict, 'write_mmseg', lambda _, folder: (folder / 'model.pth').touch()
+                        or SimpleNamespace(foreign={}))
+    monkeypatch.setattr(verdict, 'write_card', lambda *_: None)
+    monkeypatch.setattr(verdict, 'write_safetensors', raising(AssertionError()))
+    monkeypatch.setattr(verdict, 'write_onnx', raising(RuntimeError('\nno operator\nat x')))
+    (tmp_path / 'model.onnx').touch()  # of an interrupted export
+    lines = verdict.export(tmp_path / 'x.pth', tmp_path / 'x.py', tmp_path)
+    assert lines[1:3] == ['model.safetensors: not written (AssertionError)',
+                          'model.onnx: not written (RuntimeError: no operator)']
+    assert [file.name for file in tmp_path.iterdir()] == ['model.pth']
 
 
 # ------------------------------------------------------------------ stages and processes

@@ -127,5 +127,8 @@ def test_without_source(tmp_path):
     assert set(stages['check']['parts']) == {'target'}
     assert stages['report']['line'].endswith('report.html: the report')
     assert (tmp_path / 'out/export/model.pth').is_file()
+    is_adapted = stages['export']['chosen'] == 'adapted'
+    card = (tmp_path / 'out/export/card.md').read_text()
+    assert ('data, target' in card, 'Trained on crops' in card) == (is_adapted, is_adapted)
     adapted = Config.fromfile(tmp_path / 'out/adapted.py')
     assert (adapted.model.type, 'source' in adapted.train_dataloader.dataset) == ('SourceFree', False)

@@ -2,12 +2,17 @@
 
 import hashlib
 import json
+import shlex
+from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.config import Config
 
-from mmseg_camix_tools.export.card import CARD
-from tests.export.networks import deeplab, trained
+from mmseg_camix_tools.export.card import CARD, commands, write_card
+from mmseg_camix_tools.export.files import open_network
+from tests.export.networks import deeplab, trained, without_weights
+from tests.models import tiny
 from tests.tools_runner import call
 
 CLASSES = ('road', 'sky|line\nbreak\x1b', *(f'class {index}' for index in range(17)))
@@ -59,3 +64,47 @@ def test_a_card_states_what_is_not_known(tmp_path):
     assert card.startswith('# iter_7: teacher of DACS')
     assert 'No scores were recorded at this iteration.' in card
     assert '| terms | not stated' in card
+
+
+OWN = dict(model=deeplab(), train_dataloader=dict(dataset=dict(type='MyData', data_root='/home/somebody/photos')))
+
+
+@pytest.mark.parametrize(('own', 'given', 'expected'), [
+    (None, False, {}),
+    (OWN, False, dict(data=dict(training='MyData, photos'), crop=[64, 48])),
+    (None, True, dict(data=dict(source='GTADataset, gta', validation='RawCityscapesDataset, cityscapes'),
+                      crop=[64, 48]))], ids=['nothing is known', 'the checkpoint has a config', 'the given config'])
+def test_only_the_config_of_its_training_describes_a_network(tmp_path, own, given, expected):
+    """A config of SourceOnly with a target, and a plain network; the method loads the target without training on it."""
+    trained(tmp_path, deeplab(), method='SourceOnly')
+    if own:
+        own = Config(own)
+        own.model.data_preprocessor.size = (64, 48)
+    path = tmp_path / 'given.pth'
+    torch.save(dict(state_dict=tiny.build(without_weights(deeplab())).state_dict(),
+                    meta=dict(cfg=own.pretty_text) if own else {}), path)
+    config = Config.fromfile(tmp_path / 'config.py')
+    config.model.segmentor.data_preprocessor.size = (64, 48)
+    config.dump(str(tmp_path / 'config.py'))
+    network = open_network(path, str(tmp_path / 'config.py'), 'tested', trained_with_config=given)
+    assert network.training == expected
+    assert network.origin['method'] == ('SourceOnly' if given else None)
+    write_card(network, path, tmp_path)
+    assert ('Trained on crops of 64x48' in (tmp_path / CARD).read_text()) == bool(expected)
+
+
+@pytest.mark.parametrize(('logged', 'words'), [
+    (['/x/tools/train.py', '/home/somebody/secret client/own.py', '--work-dir=/home/somebody/w/'],
+     ['own.py', '--work-dir=w/']),
+    (['mmseg-camix train', 'a.py', '--cfg-options', "roots=['/home/somebody/a, b/x','/home/somebody/y']", 'n=/a/b/c'],
+     ['a.py', '--cfg-options', "roots=['x','y']", 'n=c']),
+    (['train.py', 'a.py; rm -rf $HOME', '`id`'], ['a.py; rm -rf $HOME', '`id`']),
+    (['/bin/other.py', 'a.py'], None), ([], None)])
+def test_recorded_commands_are_quoted_words_without_folders(tmp_path, logged, words):
+    (tmp_path / '1').mkdir()
+    head = 'x - INFO - Command (mmseg_camix 1.0): '
+    (tmp_path / '1/1.log').write_text(f"{head}python 'train.py\n{head}{shlex.join(['python', *logged])}\n")
+    *training, export, _ = commands(SimpleNamespace(name='student'), tmp_path / 'the best; rm -rf $HOME.pth')
+    expected = [] if words is None else [['mmseg-camix', 'train', *words]]
+    assert [shlex.split(line, comments=True) for line in training] == expected
+    assert shlex.split(export)[2:] == ['the best; rm -rf $HOME.pth', '--student', '--out', 'exported']

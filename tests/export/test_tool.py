@@ -72,6 +72,15 @@ def test_mistakes(checkpoint, tmp_path, export, arguments, error):
     assert error in export(*(word.format(folder=tmp_path, checkpoint=checkpoint) for word in arguments))
 
 
+def test_a_folder_with_another_export(checkpoint, tmp_path, export):
+    (tmp_path / 'model.pth').touch()
+    printed = export(checkpoint, '--out', tmp_path, '--formats', 'safetensors')
+    assert f'{tmp_path} has model.pth, which this export would not replace' in printed
+    assert '--formats mmseg safetensors' in printed
+    assert [file.name for file in tmp_path.iterdir()] == ['model.pth']
+    assert 'stock: mmseg alone loads it' in export(checkpoint, '--out', tmp_path)
+
+
 def test_onnx_with_an_old_torch(checkpoint, tmp_path, monkeypatch, export):
     monkeypatch.setattr(torch, '__version__', '2.7.1+cpu')
     printed = export(checkpoint, '--formats', 'onnx', '--out', tmp_path / 'out')
