@@ -9,7 +9,7 @@ import numpy as np
 
 from ..export.metainfo import mapping
 from .examine import Examination
-from .training import SCORE, Training, name_of
+from .training import SCORE, Training, iteration_of, name_of
 
 # Points of mIoU; trainings that differ in their seeds alone differ by one or two.
 CLEAR = 2.0
@@ -101,7 +101,8 @@ def facts(training: Training) -> dict[str, str]:
     source = data.get('source', None if target else data)
     validation = mapping(config.get('val_dataloader')).get('dataset')
     optimizer = mapping(mapping(config.get('optim_wrapper')).get('optimizer'))
-    last = max((entry['step'] for entry in (*training.steps, *training.validations)), default=0)
+    last = max((*(entry['step'] for entry in (*training.steps, *training.validations)),
+                *map(iteration_of, training.checkpoints)), default=0)
     total = mapping(config.get('train_cfg')).get('max_iters')
     times, memory = training.curve('time')[1], training.curve('memory')[1]
     entries = {

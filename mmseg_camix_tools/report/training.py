@@ -129,9 +129,13 @@ def iteration_of(file: Path) -> int:
 
 
 def _config(folder: Path, runs: list[Path]) -> tuple[str, dict[str, Any]]:
-    """Name and content of the config, as mmengine has written it; ('', {}) where it cannot be read as data."""
+    """Name and content of the config, as mmengine has written it; ('', {}) where it cannot be read as data.
+
+    Runs that only tested come last: they load the network that was trained.
+    """
     names = sorted(file.stem for file in folder.glob('*.py') if file.name != RESOLVED)
-    files = [*(run / 'vis_data/config.py' for run in reversed(runs)), *(folder / f'{name}.py' for name in names)]
+    latest = sorted(reversed(runs), key=lambda run: not (run / 'vis_data/scalars.json').is_file())
+    files = [*(run / 'vis_data/config.py' for run in latest), *(folder / f'{name}.py' for name in names)]
     for file in files:
         try:
             return names[0] if names else '', parse_config(file.read_text(errors='replace'), str(file))

@@ -157,7 +157,7 @@ def test_folders_are_named_by_their_last_parts():
     source, target = (dict(type='FolderDataset', data_root=f'/home/me/{root}') for root in ('drawn/gta', 'day/train'))
     config = dict(train_dataloader=dict(dataset=dict(source=source, target=target)))
     named = facts(SimpleNamespace(config=config, logs=SimpleNamespace(facts={}, seconds=None), method='DACS', steps=[],
-                                  validations=[], curve=lambda name: ([], [])))
+                                  validations=[], checkpoints=[], curve=lambda name: ([], [])))
     assert named['Source'] == 'drawn/gta (/home/me/drawn/gta)'
     assert named['Target'] == 'day/train (/home/me/day/train)'
 

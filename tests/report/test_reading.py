@@ -3,6 +3,7 @@
 import pytest
 
 from mmseg_camix_tools.report.logs import read_logs
+from mmseg_camix_tools.report.summary import facts
 from mmseg_camix_tools.report.training import ReportError, iteration_of, read_training
 from tests.report.work_dirs import ENVIRONMENT, HEAD, step, validation, write_run, write_training
 
@@ -37,6 +38,18 @@ def test_a_later_run_replaces_what_it_repeats(tmp_path, second, steps, validated
     assert [entry['step'] for entry in training.steps] == steps
     assert [entry['step'] for entry in training.validations] == validated
     assert training.curve('x')[1] == [entry['x'] for entry in training.steps if 'x' in entry]
+
+
+def test_a_later_test_in_the_same_folder_is_not_the_training(tmp_path, world):
+    folder = write_training(tmp_path, world)
+    (folder / 'iter_7.pth').rename(folder / 'iter_8.pth')  # one step after the last that was logged
+    tested = write_run(folder, '20260103_000000')
+    (tested / 'vis_data/scalars.json').unlink()
+    (tested / 'vis_data/config.py').write_text("load_from = 'iter_8.pth'\ntrain_cfg = None\n")
+    training = read_training(folder)
+    assert training.method == 'DACS'
+    assert 'Initial weights' not in facts(training)
+    assert facts(training)['Iterations'].startswith('8')
 
 
 def test_values_that_cannot_be_drawn_are_left_out(tmp_path):
