@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import CheckpointError
+from .errors import CheckpointError, describe
 from .unpickler import Builder, Global, Placeholder, checked_keys
 
 # torch's types of numbers, as files name them: `torch.float32`.
@@ -22,17 +22,23 @@ _NUMBERS_AND_TEXT = re.compile(r'[<|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU][1-9]\d{
 _COMPUTABLE = re.compile(r'torch\.(bool|u?int(8|16|32|64)|b?float(8_\w+|16|32|64)|complex\d+)')
 # A view may repeat the elements of its storage (stride 0); copying it then takes more memory than the file.
 _MOST_REPEATED = 2**16
+_MOST_DIMENSIONS = 64  # of torch
 
 
 def _tensor(flat: Tensor, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     """A tensor on its storage; gradients' hooks, which a file may also name, are left out."""
-    numbers = (offset, *size, *stride)
-    if type(flat) is not Tensor or any(type(number) is not int for number in numbers):
+    if type(flat) is not Tensor or not (_is_shape(size) and _is_shape(stride) and _is_shape((offset, ))):
         raise CheckpointError('it contains a tensor without a storage or a shape')
     if math.prod(size) > max(flat.numel(), _MOST_REPEATED):
         raise CheckpointError(f'it contains a tensor of the shape {size}, larger than its storage')
     # torch checks that the view stays inside the storage.
     return flat.as_strided(size, stride, offset + flat.storage_offset())
+
+
+def _is_shape(value: Any) -> bool:
+    """Whether these are few numbers of few bits; the product of thousands of large ones takes minutes."""
+    return (type(value) in (tuple, list, torch.Size) and len(value) <= _MOST_DIMENSIONS
+            and all(type(number) is int and 0 <= number < 2**62 for number in value))
 
 
 def _typed_tensor(flat: Tensor, offset: int, size: tuple, stride: tuple, requires_grad: bool,
@@ -62,7 +68,8 @@ def _dtype(name: Any) -> torch.dtype:
 
 
 def _ordered_dict(pairs: Any = ()) -> OrderedDict:
-    pairs = [(key, value) for key, value in _items(pairs)]
+    if any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in _items(pairs)):
+        raise CheckpointError('it contains a dict made of something other than pairs')
     checked_keys([key for key, _ in pairs])
     return OrderedDict(pairs)
 
@@ -106,6 +113,8 @@ def _complex(real: float, imaginary: float) -> complex:
 
 
 def _device(kind: str, index: int | None = None) -> torch.device:
+    if type(kind) is not str or type(index) not in (int, type(None)):
+        raise CheckpointError('it contains a device without a name')
     return torch.device(kind) if index is None else torch.device(kind, index)
 
 
@@ -116,7 +125,7 @@ def _reconstructed(cls: Any, base: Any, state: Any) -> Placeholder:
 
 def _array_dtype(code: str, *_: Any) -> np.dtype:
     if type(code) is not str or not _NUMBERS_AND_TEXT.fullmatch(code):
-        raise CheckpointError(f'it contains an array of {code!r}, which is neither number nor text')
+        raise CheckpointError(f'it contains an array of {describe(code)}, which is neither number nor text')
     return np.dtype(code)
 
 

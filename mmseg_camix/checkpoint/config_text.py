@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pprint import pformat
 from typing import Any
 
-from .errors import CheckpointError
+from .errors import CheckpointError, describe, describe_error
 
 _NUMBERS = {'inf': float('inf'), 'nan': float('nan')}
 _ADVICE = 'If you trust it, give the config as a file, with --config'
@@ -49,8 +49,7 @@ def parse_config(text: str, name: str = 'the config') -> dict[str, Any]:
     except _NotData as error:
         raise CheckpointError(f'the config in {name} is more than data: {error}. {_ADVICE}') from None
     except (SyntaxError, TypeError, ValueError, KeyError, RecursionError, MemoryError) as error:
-        raise CheckpointError(f'the config in {name} cannot be read ({type(error).__name__}: {str(error)[:200]}). '
-                              f'{_ADVICE}') from None
+        raise CheckpointError(f'the config in {name} cannot be read ({describe_error(error)}). {_ADVICE}') from None
 
 
 def format_config(config: Mapping[str, Any]) -> str:
@@ -70,7 +69,7 @@ def _refuse_other_keys(node: Any) -> None:
     if isinstance(node, Mapping):
         for key in node:
             if not isinstance(key, str) or not key.isidentifier() or keyword.iskeyword(key):
-                raise CheckpointError(f'the config has the key {key!r}, which is no identifier')
+                raise CheckpointError(f'the config has the key {describe(key)}, which is no identifier')
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for item in node:

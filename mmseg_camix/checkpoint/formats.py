@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .builders import BUILDERS
-from .errors import CheckpointError, DamagedCheckpointError
-from .unpickler import BROKEN, Budget, Global, Unpickler
+from .errors import CheckpointError, DamagedCheckpointError, describe, describe_error, shortened
+from .unpickler import BROKEN, Budget, Global, Unpickler, is_tuple_of
 
 # The first number of the older format (torch < 1.6).
 LEGACY_MAGIC = 0x1950a86a20f9469cfc6c
@@ -24,6 +24,7 @@ _STORAGE_TYPES = {
     'ShortStorage': torch.int16, 'CharStorage': torch.int8, 'ByteStorage': torch.uint8,
     'BoolStorage': torch.bool, 'ComplexFloatStorage': torch.complex64,
     'ComplexDoubleStorage': torch.complex128, 'UntypedStorage': torch.uint8}
+_LONGEST_KEY = 1000  # characters; torch counts storages, or takes their addresses
 _SMALL = 2**27  # bytes that any file may take in memory, besides twice its size for the objects in its pickle
 LARGEST_DIRECTORY = 2**23  # bytes; of some 70,000 tensors
 
@@ -46,15 +47,15 @@ def read_restricted(file: BinaryIO) -> Any:
             raise
         raise DamagedCheckpointError(f'it is damaged or cut short ({error})') from error
     except (*BROKEN, zipfile.BadZipFile, struct.error, NotImplementedError) as error:
-        raise DamagedCheckpointError(
-            f'it is damaged or cut short ({type(error).__name__}: {str(error)[:200]})') from error
+        raise DamagedCheckpointError(f'it is damaged or cut short ({describe_error(error)})') from error
 
 
 def _storage_type(name: Any) -> torch.dtype:
     """FloatStorage and its like, as the file names them, to the type of their numbers."""
     kind = name.path.rsplit('.', 1)[-1] if type(name) is Global else None
     if kind not in _STORAGE_TYPES:
-        raise CheckpointError(f'it contains a storage of the unknown type {name}')
+        kind = shortened(name.path) if type(name) is Global else describe(name)
+        raise CheckpointError(f'it contains a storage of the unknown type {kind}')
     return _STORAGE_TYPES[kind]
 
 
@@ -112,8 +113,10 @@ def _read_zip(file: BinaryIO, size: int) -> Any:
 
 def _storage_identity(identity: Any) -> tuple:
     """What follows 'storage' in a persistent id: type, key, location, number of elements, ..."""
-    if type(identity) is not tuple or len(identity) < 5 or identity[0] != 'storage' or type(identity[2]) is not str:
+    if not is_tuple_of((5, 6), identity) or type(identity[0]) is not str or identity[0] != 'storage':
         raise CheckpointError('it refers to something outside itself that is not a storage')
+    if type(identity[2]) is not str or len(identity[2]) > _LONGEST_KEY:
+        raise CheckpointError('it contains a storage whose key is not a short text')
     return identity[1:]
 
 
@@ -131,10 +134,7 @@ def _read_legacy(file: BinaryIO, size: int) -> Any:
             room.spend(length * dtype.itemsize)
             # The numbers follow after the pickle, so that they are filled in later.
             known[key] = torch.zeros(length, dtype=dtype)
-        if view and view[0] is not None:
-            _, offset, length = view[0]
-            return known[key][offset:offset + length]
-        return known[key]
+        return known[key] if not view or view[0] is None else known[key][_part(view[0])]
 
     def load() -> Any:
         return Unpickler(file, BUILDERS, storage, budget).load()
@@ -144,19 +144,32 @@ def _read_legacy(file: BinaryIO, size: int) -> Any:
     load()
     if not load().get('little_endian', True):
         raise CheckpointError('it was written on a big-endian machine')
-    content = load()
-    for key in load():
-        flat = known[key]
-        length, = struct.unpack('<q', file.read(8))
-        if length != flat.numel():
-            raise DamagedCheckpointError('it is damaged: a storage has another length than announced')
-        flat.view(torch.uint8).copy_(_filled(file.read, flat.numel() * flat.element_size()))
+    content, keys = load(), load()
+    if type(keys) is not list or any(type(key) is not str for key in keys):
+        raise DamagedCheckpointError('it is damaged: the keys of its storages are not text')
+    for key in keys:
+        _fill(known[key], file)
     return content
 
 
-def _first_number(load: Callable[[], Any]) -> Any:
+def _part(view: Any) -> slice:
+    """The part of a storage that `view` names: (its own key, offset, length)."""
+    if not is_tuple_of((3, ), view) or any(type(number) is not int for number in view[1:]):
+        raise DamagedCheckpointError('it is damaged: a part of a storage has no place in it')
+    return slice(view[1], view[1] + view[2])
+
+
+def _fill(flat: Tensor, file: BinaryIO) -> None:
+    length, = struct.unpack('<q', file.read(8))
+    if length != flat.numel():
+        raise DamagedCheckpointError('it is damaged: a storage has another length than announced')
+    flat.view(torch.uint8).copy_(_filled(file.read, flat.numel() * flat.element_size()))
+
+
+def _first_number(load: Callable[[], Any]) -> int | None:
     try:
-        return load()
+        number = load()
+        return number if type(number) is int else None
     except BROKEN as error:
         if isinstance(error, CheckpointError) and 'call' in str(error):
             raise

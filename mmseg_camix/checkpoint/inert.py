@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .builders import DTYPES
-from .errors import CheckpointError
+from .errors import CheckpointError, shortened
 from .unpickler import HISTORY_BUFFER, Global, Placeholder
 
 # Without all of these no training can continue and no network can run.
@@ -51,37 +51,43 @@ class _Walk:
 
     def __init__(self) -> None:
         self.left_out: list[str] = []
-        self.known: dict[tuple, tuple] = {}
         self.entries = 0
+        # By the id of a container, which all are alive during the walk: its plain form, where parts are `needed` (1) or
+        # not (0), and its number of entries if these are many. Millions of small ones must take little memory.
+        self.known: tuple[dict[int, Any], dict[int, Any]] = ({}, {})
+        self.sizes: dict[int, int] = {}
+        self.temporary: list[dict] = []
 
     def plain(self, value: Any, place: str, needed: bool) -> Any:
         """Plain data of `value`, which stands at `place`; `needed` if no part of it may be left out."""
         self.entries += 1
         if isinstance(value, Placeholder) and value.path == HISTORY_BUFFER:
             value = history_state(value)
+            self.temporary.append(value)
         if isinstance(value, Global) and value.path in DTYPES:
             return DTYPES[value.path]
         if isinstance(value, Placeholder) or not isinstance(value, _PLAIN):
             kind = getattr(value, 'path', type(value).__name__)
             if needed:
-                raise CheckpointError(f'`{place or "the file itself"}` is an object of the class '
+                raise CheckpointError(f'`{shortened(place) or "the file itself"}` is an object of the class '
                                       f'`{kind}`, where weights or a state of the training belong')
             if len(self.left_out) < _MOST_NAMED:
-                self.left_out.append(f'{place} ({kind})')
+                self.left_out.append(f'{shortened(place)} ({kind})')
             return _ABSENT
         if not isinstance(value, (dict, list, tuple, set, frozenset)):
             return value
-        # The same list in two places stays one list. (The value is kept, or its id could be reused.)
-        key = id(value), needed
-        if key not in self.known:
+        # The same list in two places stays one list.
+        known = self.known[needed]
+        if id(value) not in known:
             before = self.entries
-            result = self._container(value, place, needed)
-            self.known[key] = value, result, self.entries - before
+            known[id(value)] = self._container(value, place, needed)
+            if self.entries - before > _FEW_ENTRIES:
+                self.sizes[id(value)] = self.entries - before
         else:
-            self.entries += self.known[key][2]
+            self.entries += self.sizes.get(id(value), _FEW_ENTRIES)
         if self.entries > _MOST_ENTRIES:
             raise CheckpointError(f'its lists share so many parts that they have over {_MOST_ENTRIES} entries')
-        return self.known[key][1]
+        return known[id(value)]
 
     def _container(self, value: Any, place: str, needed: bool) -> Any:
         if isinstance(value, dict):
@@ -107,6 +113,7 @@ class _Walk:
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, Tensor, torch.device, np.ndarray, dict,
           list, tuple, set, frozenset)
 _MOST_ENTRIES = 5_000_000
+_FEW_ENTRIES = 4
 _MOST_NAMED = 20
 
 

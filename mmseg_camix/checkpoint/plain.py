@@ -159,4 +159,9 @@ def _history_buffer(value: Any) -> Any:
 
 
 def _numbers(value: Any) -> np.ndarray:
-    return value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    """The array of a history. Not of text: an array of it takes the length of the longest for each entry."""
+    if isinstance(value, Tensor):
+        return value.cpu().numpy()
+    if isinstance(value, np.ndarray) or (isinstance(value, list) and all(type(item) in (int, float) for item in value)):
+        return np.asarray(value)
+    raise TypeError('a history is a list of numbers')

@@ -66,12 +66,18 @@ def _read(file: BinaryIO, name: str, map_location: MapLocation) -> Any:
 
 
 def _moved(value: Any, device: torch.device, moved: dict[int, tuple]) -> Any:
-    """`value` with its tensors on `device`; a tensor in several places stays one."""
+    """`value` with its tensors on `device`; a tensor or container in several places stays one."""
+    if not isinstance(value, (Tensor, dict, list, tuple)):
+        return value
+    if id(value) not in moved:
+        # (The value is kept with the result, or its id could be reused.)
+        moved[id(value)] = value, _copied(value, device, moved)
+    return moved[id(value)][1]
+
+
+def _copied(value: Any, device: torch.device, moved: dict[int, tuple]) -> Any:
     if isinstance(value, Tensor):
-        # (The tensor is kept with the result, or its id could be reused.)
-        if id(value) not in moved:
-            moved[id(value)] = value, value.to(device)
-        return moved[id(value)][1]
+        return value.to(device)
     if isinstance(value, dict):
         for key in value:
             value[key] = _moved(value[key], device, moved)

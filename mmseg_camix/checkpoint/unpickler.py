@@ -7,7 +7,7 @@ and time are limited, since a few bytes of a pickle can ask for gigabytes.
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -27,10 +27,19 @@ _HARMLESS = frozenset({
 HISTORY_BUFFER = 'mmengine.logging.history_buffer.HistoryBuffer'
 _MOST_OPCODES = 2_000_000  # some five seconds
 _MOST_BITS = 3200  # of an integer: a thousand decimal digits
-_MOST_KEY_BITS = 60  # larger integers can be chosen so that all have the same hash, and so can long tuples
-# Bytes that an opcode takes in memory, where that is more than _BYTES: containers with room to grow, the memo.
-_BYTES_OF = {'EMPTY_SET': 256, 'EMPTY_DICT': 192, 'EMPTY_LIST': 120, 'MARK': 120, 'SETITEM': 120, 'BINPUT': 120,
-             'LONG_BINPUT': 120, 'PUT': 120, 'MEMOIZE': 120, 'BINPERSID': 512}
+_LONGEST_NAME = 1000  # characters of the name of a class
+# The hashes of numbers are the same in every process, so that a file can choose keys that collide: numbers in the slots
+# that a dict tries in turn, tuples even in their hashes. In containers of this many keys it costs some 3 us a key at
+# most. Integers that count the entries, as in the state of an optimiser, do not collide, however many they are.
+_MOST_KEY_BITS = 60  # no two integers up to this size have one hash
+_MOST_NUMBERS, _MOST_TUPLES = 5000, 256
+_LARGEST_GAP = 1000
+_LONGEST_KEY = 10_000  # characters; equal texts are compared as a whole
+# Bytes that an opcode takes in memory, where that is more than _BYTES: containers with room to grow and their plain
+# copies, the memo.
+_BYTES_OF = {'EMPTY_SET': 360, 'FROZENSET': 240, 'EMPTY_DICT': 192, 'EMPTY_LIST': 180, 'MARK': 120, 'TUPLE1': 100,
+             'TUPLE2': 100, 'TUPLE3': 100, 'SETITEM': 120, 'BINPUT': 120, 'LONG_BINPUT': 120, 'PUT': 120,
+             'MEMOIZE': 120, 'BINPERSID': 512}
 _BYTES = 48
 _BYTES_OF_CALL = 512  # a tensor, or another small object
 
@@ -53,10 +62,10 @@ class Placeholder:
 
 
 class Budget:
-    """Bytes that one file may still take in memory."""
+    """Bytes that one file may still take in memory, and the instructions of all its pickles so far."""
 
     def __init__(self, size: int) -> None:
-        self.left = size
+        self.left, self.instructions = size, 0
 
     def spend(self, size: int) -> None:
         """Take `size` bytes, or raise CheckpointError where fewer are left."""
@@ -78,9 +87,8 @@ class Unpickler(pickle._Unpickler):
     def __init__(self, file: BinaryIO, builders: Mapping[str, Builder], storage: Callable[[tuple], Any],
                  budget: Budget) -> None:
         super().__init__(file, encoding='latin1')
-        self._file_read = self._read
+        self._file_read, self._file_readline = self._read, self._read_line
         self._file, self._builders, self._storage, self._budget = file, builders, storage, budget
-        self._opcodes = 0
 
     def _read(self, size: int) -> bytes:
         """`file.read`, for which a size that is announced costs memory before it is allocated."""
@@ -89,11 +97,16 @@ class Unpickler(pickle._Unpickler):
         self._budget.spend(4 * size + _BYTES)  # as text, up to four bytes for each
         return self._file.read(size)
 
+    def _read_line(self) -> bytes:
+        line = self._file.readline()
+        self._budget.spend(4 * len(line))
+        return line
+
     def step(self, key: int) -> None:
         """Interpret one opcode."""
-        self._opcodes += 1
-        if self._opcodes > _MOST_OPCODES:
-            raise CheckpointError(f'its pickle has more than {_MOST_OPCODES} instructions')
+        self._budget.instructions += 1
+        if self._budget.instructions > _MOST_OPCODES:
+            raise CheckpointError(f'it has more than {_MOST_OPCODES} instructions')
         self._budget.spend(_COSTS.get(key, _BYTES))
         handler = _ALLOWED.get(key)
         if handler is None:
@@ -104,6 +117,8 @@ class Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Global:
         """The name, not the class. Up to protocol 2, Python writes names of Python 2, such as `commands.Popen`."""
+        if len(module) + len(name) > _LONGEST_NAME:
+            raise CheckpointError(f'it names a class with more than {_LONGEST_NAME} characters')
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         return Global(f'{module}.{name}')
 
@@ -124,7 +139,7 @@ class Unpickler(pickle._Unpickler):
 
     def load_newobj_ex(self) -> None:
         kwargs, args, cls = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        if kwargs:
+        if type(args) is tuple and type(kwargs) is dict and kwargs:
             args = (*args, kwargs)
             cls = Global(f'{cls.path} with keywords') if isinstance(cls, Global) else cls
         self.append(self._build_object(cls, args))
@@ -136,13 +151,14 @@ class Unpickler(pickle._Unpickler):
         """The answer to a call: by our builder for that name, else a placeholder, else an error."""
         if type(function) is not Global or type(args) is not tuple:
             raise CheckpointError('it asks to call something that it computes itself')
-        self._budget.spend(_BYTES_OF_CALL + sum(map(_bytes_of_copy, args)))
+        self._budget.spend(_BYTES_OF_CALL + _bytes_of_copy(args))
+        self._budget.spend(sum(map(_bytes_of_copy, args)))
         if function.path in self._builders:
             return self._builders[function.path](*args)
         root, name = function.path.split('.', 1)[0], function.path.rsplit('.', 1)[-1]
         is_method_of_buffer = (  # how mmengine's HistoryBuffer pickles its table of statistics
             function.path == 'builtins.getattr' and len(args) == 2
-            and args[0] == Global(HISTORY_BUFFER) and type(args[1]) is str)
+            and type(args[0]) is Global and args[0].path == HISTORY_BUFFER and type(args[1]) is str)
         is_class = name.lstrip('_')[:1].isupper() and root not in _NEVER
         if not (is_class or is_method_of_buffer or function.path in _HARMLESS):
             raise CheckpointError(f'it asks to call `{function.path}`, which is not data')
@@ -156,10 +172,10 @@ class Unpickler(pickle._Unpickler):
             # A state dict carries the versions of its modules as an attribute.
             if type(state) is dict and isinstance(state.get('_metadata'), dict):
                 target._metadata = state['_metadata']
-        elif type(target) is np.ndarray:
+        elif type(target) is np.ndarray and is_tuple_of((5, ), state):
             self._budget.spend(sum(map(_bytes_of_copy, state)))
             _fill_array(target, state)
-        elif isinstance(target, np.dtype):
+        elif isinstance(target, np.dtype) and type(state) is tuple:
             if state[1] not in ('<', '=', '|') or any(part is not None for part in state[2:5]):
                 raise CheckpointError('it holds an array of records or of foreign byte order')
         elif type(target) is not dict:  # a dict stands for a config, whose attributes are lost
@@ -184,7 +200,7 @@ class Unpickler(pickle._Unpickler):
         items = self.pop_mark()
         if type(self.stack[-1]) is not set:
             raise TypeError('only a set takes set items')
-        self.stack[-1].update(checked_keys(items))
+        self.stack[-1].update(checked_keys(items, len(self.stack[-1])))
 
     def load_frozenset(self) -> None:
         items = checked_keys(self.pop_mark())
@@ -196,7 +212,15 @@ class Unpickler(pickle._Unpickler):
         self._update(list(zip(items[::2], items[1::2])))
 
     def load_put(self) -> None:
-        number, = checked_keys([int(self.readline()[:-1])])
+        self._memoize(int(self.readline()[:-1]))
+
+    def load_long_binput(self) -> None:
+        self._memoize(int.from_bytes(self.read(4), 'little'))
+
+    def _memoize(self, number: int) -> None:
+        """Keep the last value under a number; picklers count from 0 or 1."""
+        if not 0 <= number <= len(self.memo) + _LARGEST_GAP:
+            raise CheckpointError('its pickle numbers its objects with gaps, which picklers do not')
         self.memo[number] = self.stack[-1]
 
     def load_setitem(self) -> None:
@@ -213,7 +237,7 @@ class Unpickler(pickle._Unpickler):
         if isinstance(target, Placeholder):
             target.items.extend(pairs)
         elif type(target) in (dict, OrderedDict):
-            checked_keys([key for key, _ in pairs])
+            checked_keys([key for key, _ in pairs], len(target))
             target.update(pairs)
         else:
             raise TypeError(f'a {type(target).__name__} takes no keys')
@@ -234,14 +258,41 @@ def _fill_array(array: np.ndarray, state: tuple) -> None:
     array.__setstate__((version, shape, dtype, is_fortran, data))
 
 
-def checked_keys(keys: list) -> list:
-    """The keys, or an error if one could be made to collide with many others, so that a dict takes hours."""
-    for key in keys:
-        for part in key if type(key) is tuple and len(key) <= 4 else [key]:
-            is_small = type(part) is int and part.bit_length() <= _MOST_KEY_BITS
-            if not (is_small or part is None or type(part) in (bool, float, str, bytes, Global, Placeholder)):
-                raise CheckpointError(f'it uses a {type(part).__name__} as a key')
+def is_tuple_of(lengths: Container[int], value: Any) -> bool:
+    """Whether `value` can be unpacked. A tensor would be, too, but first made into a tensor for each of its numbers."""
+    return type(value) is tuple and len(value) in lengths
+
+
+def checked_keys(keys: list, present: int = 0) -> list:
+    """The keys, or an error if they could be made to collide with one another, so that a dict takes hours.
+
+    Args:
+        keys: of one dict or set.
+        present: number of keys that it has already.
+    """
+    for entries, key in enumerate(keys, present):
+        parts = key if type(key) is tuple and len(key) <= 4 else (key, )
+        _check_parts(parts)
+        if all(type(part) in _UNPREDICTABLE for part in parts):
+            continue
+        if entries >= (_MOST_TUPLES if type(key) is tuple else _MOST_NUMBERS) and not (
+                type(key) is int and 0 <= key <= entries + _LARGEST_GAP):
+            raise CheckpointError(f'it has over {entries} keys in one place, and a {type(key).__name__} as one of them')
     return keys
+
+
+# Hashes that a file cannot choose, because they are of random seeds or of addresses, and those of single values.
+_UNPREDICTABLE = (str, bytes, Global, Placeholder, type(None), bool)
+
+
+def _check_parts(parts: tuple) -> None:
+    """Raise unless a key consists of short text and numbers."""
+    for part in parts:
+        if type(part) in (str, bytes) and len(part) > _LONGEST_KEY:
+            raise CheckpointError(f'it has a key of {len(part)} characters, more than {_LONGEST_KEY}')
+        is_number = type(part) is float or (type(part) is int and part.bit_length() <= _MOST_KEY_BITS)
+        if not (is_number or type(part) in _UNPREDICTABLE):
+            raise CheckpointError(f'it uses a {type(part).__name__} as a key')
 
 
 def _opcodes(names: str) -> list[int]:

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.checkpoint import hostile
@@ -33,11 +33,16 @@ def _integer(value: int) -> bytes:
     return b'\x8a' + bytes([(value.bit_length() + 8) // 8]) + pickle.encode_long(value)
 
 
-def _shared(depth: int, kind: type = list) -> bytes:
+def shared(depth: int, kind: type = list) -> list | tuple:
+    """A list of two references to a list of two references ...: 2**depth values for everyone who walks through them."""
     value = kind([1])
     for _ in range(depth):
         value = kind([value, value])
-    return pickle.dumps(value, 2)
+    return value
+
+
+def _shared(depth: int, kind: type = list) -> bytes:
+    return pickle.dumps(shared(depth, kind), 2)
 
 
 def _nested_key(depth: int) -> bytes:
@@ -59,12 +64,14 @@ def pickles() -> dict[str, bytes]:
         'announced bytes': b'\x80\x04\x8e' + (2**40).to_bytes(8, 'little') + b'x.',
         'an announced bytearray': b'\x80\x05\x96' + (2**33).to_bytes(8, 'little') + b'x.',
         'an announced frame': b'\x80\x04\x95' + (2**40).to_bytes(8, 'little') + b'N.',
-        'a distant memo': b'\x80\x02Nr' + (2**31 - 1).to_bytes(4, 'little') + b'.',
         'an array without size': b'\x80\x04' + _call('numpy.core.multiarray._reconstruct', b'N', b')', _text('b'))
                                  + b'(K\x01' + _integer(10**10) + b'\x85' + _call('numpy.dtype', _text('S0'))
                                  + b'\x89C\x00tb.',
         'many empty sets': b'\x80\x04](' + b'\x8f' * 10**7 + b'e.',
         'many marks': b'\x80\x04' + b'(' * 10**7 + b'.',
+        'many small lists': _pickled(b'(' + b']' * 700_000 + b'l'),
+        'many small sets': _pickled(b'(' + b'(\x91' * 350_000 + b'l'),
+        'many small tuples': _pickled(b'(' + b'N\x85' * 850_000 + b'l'),
         'shared lists': _shared(40),
         'shared tuples': _shared(40, tuple),
         'a nested key': _nested_key(250),
@@ -76,6 +83,49 @@ def pickles() -> dict[str, bytes]:
         'a repeated number': b'\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\n'
                              b'FloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01tQK\x00'
                              + b'J\x00\x00\x10\x00' * 2 + b'\x86K\x00K\x00\x86\x89NtR.',
+    }
+
+
+def _storage(kind: bytes, *more: bytes, count: int = 1) -> bytes:
+    return b'(' + _text('storage') + kind + _text('0') + _text('cpu') + _integer(count) + b''.join(more) + b'tQ'
+
+
+def _tensor(size: bytes, count: int = 1) -> bytes:
+    storage = _storage(b'ctorch\nByteStorage\n', count=count)
+    return _call('torch._utils._rebuild_tensor_v2', storage, b'K\0', size, b'K\1\x85', b'\x89', b'N')
+
+
+def _keys(keys: Iterable[bytes]) -> bytes:
+    return b'\x80\x04}(' + b''.join(key + b'N' for key in keys) + b'u.'
+
+
+def wide() -> dict[str, tuple[bytes, str]]:
+    """Pickles, and why each is refused: a larger one of its kind takes hours, or its message gigabytes."""
+    deep, text = _shared(16)[2:-1], _text('a' * 10_001)
+    many = b'(' + b'N' * 2000 + b't'
+    return {
+        'a deep storage type': (b'\x80\x02' + _storage(deep) + b'.', 'storage of the unknown type a list'),
+        'a deep array type': (b'\x80\x02' + _call('numpy.dtype', deep) + b'.', 'an array of a list, which'),
+        'tuples of numbers': (_keys(_integer(2**59 - i) + _integer(i) + b'\x86' for i in range(1, 300)),
+                              'over 256 keys in one place, and a tuple as one'),
+        'distant numbers': (_keys(_integer(i << 20) for i in range(1, 5100)), 'over 5000 keys in one place, and a int'),
+        'distant numbers in a set': (b'\x80\x02' + _call('builtins.set', b'](' + b''.join(
+            _integer(i << 20) for i in range(1, 5100)) + b'e') + b'.', 'over 5000 keys in one place, and a int'),
+        'numbers, one by one': (b'\x80\x02}' + b''.join(_integer(i << 20) + b'Ns' for i in range(1, 5100)) + b'.',
+                                'over 5000 keys in one place, and a int'),
+        'equal keys': (_keys([text, text]), 'a key of 10001 characters, more than 10000'),
+        'a distant memo': (b'\x80\x02Nr' + (1002).to_bytes(4, 'little') + b'.', 'numbers its objects with gaps'),
+        'a long name': (b'\x80\x04' + text + b'q\0h\0\x93.', 'a class with more than 1000 characters'),
+        'repeated arguments': (b'\x80\x02cargparse\nNamespace\nq\0' + many + b'q\1](' + b'h\0h\1R' * 1000 + b'e.',
+                               'far more memory than its size'),
+        'large sizes': (b'\x80\x02' + _tensor(_integer(2**1900) * 3 + b'\x87') + b'.', 'without a storage or a shape'),
+        'many sizes': (b'\x80\x02' + _tensor(b'(' + b'K\1' * 65 + b't') + b'.', 'without a storage or a shape'),
+        'pairs of tensors': (b'\x80\x02' + _call('collections.OrderedDict', b']' + _tensor(b'K\2\x85', 2) + b'a')
+                             + b'.', 'a dict made of something other than pairs'),
+        'a state of tensors': (b'\x80\x02' + _call('numpy.core.multiarray._reconstruct', b'N', b')', _text('b'))
+                               + _tensor(b'K\5\x85', 5) + b'b.', 'sets the state of a ndarray'),
+        'a wide storage': (b'\x80\x02' + _storage(b'ctorch\nByteStorage\n', *[b'N'] * 2000) + b'.',
+                           'outside itself that is not a storage'),
     }
 
 
@@ -106,7 +156,7 @@ def _zip(path: Path, names: list[str], **options: int) -> Path:
 
 def files(folder: Path) -> Iterator[Path]:
     """Every file of this module, written into `folder`."""
-    for name, data in pickles().items():
+    for name, data in (pickles() | {name: data for name, (data, _) in wide().items()}).items():
         yield hostile.write_zip(folder / f'{name}.pth', data, **{'data/0': b'\x00' * 4})
         yield hostile.write_legacy(folder / f'{name}, legacy.pth', data)
     yield _zip(folder / 'deflated members.pth', ['a/data.pkl', *(f'a/data/{i}' for i in range(300))],

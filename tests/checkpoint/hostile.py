@@ -44,10 +44,10 @@ def write_zip(path: Path, data: bytes, **members: bytes) -> Path:
     return path
 
 
-def write_legacy(path: Path, data: bytes) -> Path:
-    """A file in torch's older format whose pickle is `data`, without storages."""
+def write_legacy(path: Path, data: bytes, keys: tuple = ()) -> Path:
+    """A file in torch's older format whose pickle is `data`, without storages, but with these as their keys."""
     heads = (LEGACY_MAGIC, 1001, {'protocol_version': 1001, 'little_endian': True})
-    path.write_bytes(b''.join(pickle.dumps(head, 2) for head in heads) + data + pickle.dumps([], 2))
+    path.write_bytes(b''.join(pickle.dumps(head, 2) for head in heads) + data + pickle.dumps(list(keys), 2))
     return path
 
 

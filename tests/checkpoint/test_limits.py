@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmseg_camix.checkpoint import CheckpointError, read_checkpoint
+from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, unpickler
 from mmseg_camix.checkpoint.latest import is_whole
 from mmseg_camix.weights.initialiser import read_weights
 from mmseg_camix_tools.export.files import open_network
@@ -31,8 +31,8 @@ def assert_bounded(results, refused=True):
         assert len(error.splitlines()) <= 1
 
 
-# Checkpoints can announce a frame or a memo as they like: neither allocates anything here.
-HARMLESS = ('an announced frame', 'a distant memo')
+# Checkpoints can announce a frame as they like: it allocates nothing here. Small objects are read within the limits.
+HARMLESS = ('an announced frame', 'many small')
 
 
 @pytest.mark.slow
@@ -88,7 +88,46 @@ def test_a_memo_is_not_copied_for_free(tmp_path, kind):
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize('history', [torch.ones(2, dtype=torch.bfloat16), [[1], [1, 2, 3], 3]])
+@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
+@pytest.mark.parametrize('kind', bombs.wide())
+def test_objects_that_would_take_hours(tmp_path, kind, legacy):
+    data, reason = bombs.wide()[kind]
+    path = (hostile.write_legacy(tmp_path / 'a.pth', data) if legacy else
+            hostile.write_zip(tmp_path / 'a.pth', data, **{'data/0': bytes(5)}))
+    with pytest.raises(CheckpointError, match=rf'a\.pth was not opened: .*{reason}') as error:
+        read_checkpoint(path)
+    assert len(str(error.value)) < 400 + len(str(path))
+
+
+@pytest.mark.parametrize(('data', 'keys', 'reason'), [
+    (b'}.', [bombs.shared(16, tuple)], 'the keys of its storages are not text'),
+    (b'N0' * 30 + b'}.', [''] * 50, 'more than 100 instructions'),
+    (bombs._storage(b'ctorch\nByteStorage\n', b'](NK\0K\1e') + b'.', [], 'a part of a storage has no place in it'),
+], ids=['keys', 'instructions', 'parts'])
+def test_odd_parts_of_the_older_format(tmp_path, monkeypatch, data, keys, reason):
+    """Instructions of its five pickles count together."""
+    monkeypatch.setattr(unpickler, '_MOST_OPCODES', 100)
+    path = hostile.write_legacy(tmp_path / 'a.pth', b'\x80\x02' + data, keys)
+    with pytest.raises(CheckpointError, match=reason) as error:
+        read_checkpoint(path)
+    assert len(str(error.value)) < 400 + len(str(path))
+
+
+@pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
+def test_large_containers_of_sound_checkpoints(tmp_path, legacy):
+    content = {'optimizer': {'state': dict.fromkeys(range(20_000), 0.5)}, 'meta': {
+        'numbers': set(range(0, 4_000_000, 1000)), 'pairs': {(i, -i): i for i in range(200)},
+        'texts': {f'{i}': i for i in range(20_000)} | {('a', f'{i}'): i for i in range(1000)} | {None: 1, True: 2}}}
+    assert read_checkpoint(hostile.saved(content, tmp_path / 'a.pth', legacy)) == content
+
+
+def test_moved_containers_stay_shared(tmp_path):
+    torch.save({'a': bombs.shared(16), 'b': bombs.shared(16, tuple)}, tmp_path / 'a.pth')
+    for value in read_checkpoint(tmp_path / 'a.pth', 'cpu').values():
+        assert value[0] is value[1]
+
+
+@pytest.mark.parametrize('history', [['a', 'b'], torch.ones(2, dtype=torch.bfloat16), [[1], [1, 2, 3], 3]])
 def test_odd_histories(tmp_path, history):
     hub = {'log_scalars': {'loss': {'log_history': history, 'count_history': history, 'max_length': 5}}}
     torch.save({'state_dict': {'a': torch.ones(1)}, 'message_hub': hub}, tmp_path / 'a.pth')
