@@ -21,7 +21,7 @@ class InitialDivergence(Objective):
 
     KL(p_0(x) || p(x')), mean over the pixels, with p_0 on the target image x as the data set delivers it and the
     student's p on a view x' of it. The initial network is frozen, and part of checkpoints, so that a resumed training
-    has the same one.
+    has the same one; a new training from a checkpoint (``load_from``) begins with the student that it loads.
 
     Args:
         view: the target, or an :class:`Augmented` or :class:`Masked` view of it.
@@ -46,8 +46,12 @@ class InitialDivergence(Objective):
         self._student = [model.student]
         self.initial = EMATeacher(model.student, norm=self.norm)
 
+    def restart(self) -> None:
+        """Discard the initial network of a loaded training."""
+        self.begun.fill_(False)
+
     def prepare(self, metainfo: Mapping[str, Any]) -> None:
-        """Copy the student's weights, unless those of the initial network were in a checkpoint."""
+        """Copy the student's weights, unless the initial network was resumed."""
         if not self.begun:
             self.initial.copy_student(self._student[0])
             self.begun.fill_(True)

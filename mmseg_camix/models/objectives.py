@@ -54,6 +54,9 @@ class Objective(nn.Module):
     def bind(self, model: AdaptedModel) -> None:
         """Build what depends on the segmentor; called once, when the model is built."""
 
+    def restart(self) -> None:
+        """Discard loaded state of another training; called before :meth:`prepare` unless the training is resumed."""
+
     def prepare(self, metainfo: Mapping[str, Any]) -> None:
         """Read what is needed of the data set's metainfo (class names); called before training."""
 

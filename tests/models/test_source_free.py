@@ -85,6 +85,26 @@ def test_the_divergence_from_the_initial_network():
                  kind='SourceFree', objectives=dict(anchor=dict(anchor, view='mixed')))
 
 
+def test_the_anchor_of_a_training_is_where_it_began(world, tmp_path):
+    """Resuming keeps the initial network; a new training from the same checkpoint begins with its student."""
+    def train(name, iterations, **how):
+        cfg = config(world, tmp_path / name, max_iters=iterations, **how)
+        cfg.model.objectives = dict(anchor=dict(type='InitialDivergence', view='target'))
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        return runner.model
+
+    first = train('first', 1)
+    saved = str(tmp_path / 'first/iter_1.pth')
+    initial = first.objectives['anchor'].initial.model.state_dict()
+    resumed = train('resumed', 2, load_from=saved, resume=True).objectives['anchor'].initial.model
+    restarted = train('restarted', 1, load_from=saved).objectives['anchor'].initial.model
+    weight = 'decode_head.conv_seg.weight'
+    assert torch.equal(resumed.state_dict()[weight], initial[weight])
+    assert torch.equal(restarted.state_dict()[weight], first.student.state_dict()[weight])
+    assert not torch.equal(initial[weight], first.student.state_dict()[weight])
+
+
 def test_a_training_needs_a_trained_network(world, tmp_path):
     cfg = config(world, tmp_path, 'SourceFree', max_iters=1)
     cfg.train_dataloader.dataset.source = None

@@ -54,6 +54,8 @@ class UDAHook(Hook):
         refuse_sharding(runner)
         _check_loop(runner)
         _check_classes(model, runner)
+        if runner.iter == 0:
+            model.restart()
         model.prepare(getattr(runner.train_dataloader.dataset, 'metainfo', None) or {})
         model.loss_scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         self._unlabelled = UnlabelledBatches(main_head(model.student).ignore_index)

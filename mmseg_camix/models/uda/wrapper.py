@@ -185,6 +185,11 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
             return self.loss(inputs, data_samples)
         return self.network()(inputs, data_samples, mode)
 
+    def restart(self) -> None:
+        """Discard what objectives loaded of another training; the hook calls it unless the training is resumed."""
+        for objective in self.objectives.values():
+            objective.restart()
+
     def prepare(self, metainfo: Mapping[str, Any]) -> None:
         """Pass the data set's metainfo (class names) to every part; the hook calls it before training."""
         parts: list[Mask | Objective] = [*self.masks.values(), *self.objectives.values()]
