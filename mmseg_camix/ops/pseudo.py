@@ -64,8 +64,8 @@ def class_thresholds(histogram: Tensor, share: float) -> Tensor:
     """
     bins = histogram.shape[1]
     above = histogram.flip(1).cumsum(1).flip(1)  # pixels from the lower edge of each bin on
-    enough = above >= share * above[:, :1]
-    return (enough.sum(1) - 1) / bins
+    enough = (above >= share * above[:, :1]) & (above > 0)
+    return (enough.sum(1) - 1).clamp_min(0) / bins
 
 
 def row_weight(height: int, top: int = 0, bottom: int = 0, device: torch.device | str | None = None) -> Tensor:
