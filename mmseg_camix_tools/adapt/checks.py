@@ -59,6 +59,6 @@ def check_data(config: Config) -> Examination:
     errors = [finding for finding in examination.findings if finding.level == 'error']
     if errors:
         first, files = errors[0], ', '.join(errors[0].files[:2])
-        more = f'; and {len(errors) - 1} more errors' if errors[1:] else ''
+        more = f'; and {len(errors) - 1} more' if errors[1:] else ''
         raise AdaptError(f'{first.part}: {first.text}{f" ({files})" if files else ""}; {first.remedy}{more}')
     return examination

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def _evaluation(draft: Draft, plan: Plan, validated: bool) -> dict[str, Any]:
             dict(type='LoadImage'), load, resize, at_resized, dict(type='PackUDAInputs')])
     else:
         dataset = target_images(draft, [resize, at_resized], test_mode=True,
-                                indices=spread_indices(target_count(draft), plan.images))
+                                indices=list(readable_images(draft.target, plan.images)))
     loader = dict(batch_size=1, num_workers=min(1, _workers(draft.cfg)),
                   sampler=dict(type='DefaultSampler', shuffle=False), dataset=dataset)
     evaluator = dict(type='SubsetIoUMetric') if draft.held_out else \
@@ -214,9 +215,20 @@ def target_images(draft: Draft, transforms: list[dict], **options: Any) -> dict[
                 pipeline=[dict(type='LoadImage'), *transforms, dict(type='PackUDAInputs')], **options)
 
 
-def target_count(draft: Draft) -> int:
-    """Number of target images."""
-    return len(DATASETS.build(target_images(draft, [])))
+@lru_cache
+def readable_images(target: Path, number: int) -> tuple[int, ...]:
+    """Indices of images spread over a folder, less those that cannot be read: an evaluation replaces none."""
+    dataset = DATASETS.build(dict(type='FolderDataset', data_root=str(target.absolute()), images='', labels=None,
+                                  classes=['first', 'second'], pipeline=[dict(type='LoadImage')]))
+
+    def is_readable(index: int) -> bool:
+        try:
+            dataset[index]
+        except OSError:
+            return False
+        return True
+
+    return tuple(filter(is_readable, spread_indices(len(dataset), number)))
 
 
 def needs_prior(draft: Draft, method: str) -> bool:

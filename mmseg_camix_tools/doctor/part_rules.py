@@ -16,6 +16,7 @@ from .sample import Sample
 
 NEARLY_BLACK, NEARLY_CONSTANT = 8.0, 1.0  # grey levels of 255
 MAX_STRETCH = 1.25
+MAX_REPLACED = 0.1  # share of the samples
 MODES = {
     'L': ('note', 'grey images, which become three equal channels', 'nothing, if both domains are grey'),
     '1': ('warning', 'black-and-white images', 'check whether these are images and not masks'),
@@ -59,9 +60,18 @@ def _errors(part: Part, samples: Sequence[Sample]) -> list[Finding]:
     """Samples that the pipeline cannot load, grouped by message."""
     failed = [sample for sample in samples if sample.error is not None and os.path.isfile(sample.image)
               and (not sample.label or os.path.isfile(sample.label))]
-    messages = [(f'{sample.error[0]}: {_without_paths(sample)}',
-                 sample.label if 'Label' in sample.error[0] else sample.image) for sample in failed]
-    findings = group_messages('error', part.name, messages, 'training would stop at each of these files', len(samples))
+    few = sum(sample.unreadable for sample in failed) <= MAX_REPLACED * len(samples)
+    replaced = part.replaces_unreadable and few
+    findings = []
+    for level, group, remedy in (
+            ('warning', [sample for sample in failed if sample.unreadable and replaced],
+             'other samples replace them in the training; restore or remove them'),
+            ('error', [sample for sample in failed if not (sample.unreadable and replaced)],
+             f'{"too many to be replaced" if part.replaces_unreadable and not few else "training would stop at each"}; '
+             'restore or remove them')):
+        messages = [(f'{sample.error[0]}: {_without_paths(sample)}',
+                     sample.label if 'Label' in sample.error[0] else sample.image) for sample in group]
+        findings += group_messages(level, part.name, messages, remedy, len(samples))
     if any(sample.error is None and not {'inputs', 'data_samples'} <= set(sample.packed) for sample in samples):
         findings.append(Finding('error', part.name, 'the pipeline does not pack its samples',
                                 "end it with dict(type='PackUDAInputs'), or mmseg's PackSegInputs"))

@@ -25,6 +25,7 @@ class Part:
     wrappers: list[ConfigDict] = field(default_factory=list)  # configs of the datasets around it, outermost first
     dataset: Dataset | None = None  # the built dataset; None where it could not be built
     findings: list[Finding] = field(default_factory=list)  # errors of building it
+    replaces_unreadable: bool = False  # whether the training replaces samples whose files are damaged
 
     @property
     def pipeline(self) -> list[dict]:
@@ -59,7 +60,9 @@ def find_parts(cfg: Config) -> list[Part]:
     parts = [Part(name, *_unwrapped(dataset)) for name, dataset in _datasets(cfg)]
     if not parts:
         raise SystemExit('the config has no train_dataloader and no val_dataloader; there is nothing to check')
+    trained = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     for part in parts:
+        part.replaces_unreadable = bool(trained.get('skip_unreadable')) and not part.evaluates
         _build(part)
     return parts
 

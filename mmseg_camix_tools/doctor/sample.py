@@ -36,6 +36,7 @@ class Sample:
     packed: tuple[str, ...] = ()  # keys of the pipeline's result
     crop_box: tuple[int, int, int, int] | None = None  # (x1, y1, x2, y2) of RecordedRandomCrop, if there is one
     error: tuple[str, str] | None = None  # (transform, message) where the pipeline failed
+    unreadable: bool = False  # whether it failed on a damaged file
 
 
 class Examiner:
@@ -58,6 +59,7 @@ class Examiner:
                     results = transform(results)
                 except Exception as error:  # any error of a transform is a finding
                     sample.error = (kind, str(error) or type(error).__name__)
+                    sample.unreadable = isinstance(error, OSError)
                     return sample
                 if not isinstance(results, dict):
                     sample.error = (kind, 'it returned None: the sample is dropped')

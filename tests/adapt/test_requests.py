@@ -385,7 +385,23 @@ def test_hidden_images_and_linked_folders_of_the_target(request_of, tmp_path):
     (tmp_path / 'photos/linked').symlink_to(tmp_path / 'real')
     draft = Workflow(request_of(target=tmp_path / 'photos')).draft
     assert draft.target_sizes == [(96, 160)] * 2
-    assert training.target_count(draft) == 2  # two images with one stem: there is no label to confuse
+    assert training.readable_images(draft.target, 9) == (0, 1)  # two of one stem: there is no label to confuse
+
+
+def test_damaged_images_of_the_target_are_left_out(request_of, world, tmp_path):
+    shutil.copytree(world / 'cityscapes/leftImg8bit/train', tmp_path / 'photos')
+    files = sorted((tmp_path / 'photos').rglob('*.png'))
+    for index in range(12 - len(files)):
+        shutil.copy(files[0], tmp_path / f'photos/z{index}.png')
+    (tmp_path / 'photos/0.png').write_bytes(b'none')
+    flow = Workflow(request_of(target=tmp_path / 'photos'))
+    assert 'other samples replace them' in flow.check()
+    dataset = flow._adapted(flow._assumed, Plan(1, 1, 50), None).val_dataloader.dataset
+    assert dataset.indices == [*range(1, len(files) + max(0, 12 - len(files)) + 1)]
+    for file in (tmp_path / 'photos').glob('z*.png'):
+        file.write_bytes(b'none')
+    with pytest.raises(AdaptError, match='too many to be replaced; restore or remove them'):
+        Workflow(request_of(target=tmp_path / 'photos')).check()
 
 
 @pytest.mark.parametrize('suffix', ['jpg', 'tif'])
