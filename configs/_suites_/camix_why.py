@@ -24,7 +24,7 @@ rows = [
     dict(name='CAMix, Q below confidence .9', config=_camix, options={_context + 'below': 0.9}),
     # Parts: without the prior; without the significance mask; both are iDACS with relations.
     dict(name='CAMix without Q', config=_camix, options={_context + 'prior': None}, seeds=1),
-    dict(name='CAMix without significance', config=_camix, options=_plain, seeds=1),
+    dict(name='CAMix without significance', config=_camix, options=_plain),
     # Fewer classes in the draw
     dict(name='CAMix, classes drawn from P', config=_camix, options={_context + 'draw': 'own'}, seeds=1),
     dict(name='CAMix, classes drawn from P, labels from Q P', config=_camix, **_once,

@@ -30,5 +30,8 @@ rows = [
     dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),
     dict(name='CAMix, labels from Q P', config=_camix,
          options={'model.views.relabelled.type': 'Relabelled', 'model.views.camix.donor': 'relabelled'}),
+    dict(name='CAMix without significance', config=_camix,
+         options={'model.objectives.mixed.type': 'PixelCrossEntropy', 'model.objectives.mixed.view': 'mixed',
+                  'model.pseudo_labels.significance': None}),
     dict(name='CAMix, Q below confidence .9', config=_camix, options={'model.masks.context.below': 0.9}),
 ]
