@@ -81,12 +81,12 @@ class Training:
         watch = StopWatch(device, CLOCKS[clock])
         return cls(model, build_optim_wrapper(model, cfg.optim_wrapper), iter(loader), watch, loader.dataset.metainfo)
 
-    def step(self, index: int, max_iters: int = 100_000) -> Tensor:
+    def step(self, index: int) -> Tensor:
         """Train on the next batch and return its loss."""
         model, optimizer, watch = self.model, self.optimizer, self.watch
         with watch('data'):
             batch = model.data_preprocessor(next(self.batches), True)
-        model.set_progress(index, max_iters)
+        model.set_progress(index, 100_000)
         model.train()
         # The stop-watch replaces the profiler to which the model names its phases.
         with optimizer.optim_context(model), patch('torch.profiler.record_function', watch):

@@ -8,6 +8,7 @@ import numpy as np
 from .camera import NEAR, Camera, clip_near
 
 Colour = Sequence[float]
+OVERSAMPLE = 3  # canvas pixels per pixel of the finished picture, in each direction
 _SHIFT = 4  # sub-pixel bits of OpenCV's drawing functions
 _LIMIT = 1e5 * (1 << _SHIFT)  # coordinates are clipped to this
 HALVES = np.array([-0.5, 0.5])
@@ -19,10 +20,10 @@ class Canvas:
     A part is a label at a distance, listed in `labels` and `depths`. Points are in metres in the world.
     """
 
-    def __init__(self, camera: Camera, size: tuple[int, int], oversample: int = 3) -> None:
-        """size: (width, height) of the finished picture. oversample: canvas pixels per pixel."""
-        self.camera, self.size, self.oversample = camera, size, oversample
-        width, height = size[0] * oversample, size[1] * oversample
+    def __init__(self, camera: Camera, size: tuple[int, int]) -> None:
+        """size: (width, height) of the finished picture."""
+        self.camera, self.size = camera, size
+        width, height = size[0] * OVERSAMPLE, size[1] * OVERSAMPLE
         self.pixels = np.zeros((height, width, 4), np.uint8)
         # Scenes are laid out for the nominal aspect; a size that rounds it stretches them.
         self._scale = np.array([width / camera.aspect, height]) * (1 << _SHIFT)
@@ -113,8 +114,8 @@ class Canvas:
     def finish(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Picture (H, W, 3) float32 in 0..255, label (H, W) uint8, distance (H, W) float32."""
         image = cv2.resize(self.pixels[..., :3], self.size, interpolation=cv2.INTER_AREA)
-        middle = self.oversample // 2
-        parts = self.pixels[middle::self.oversample, middle::self.oversample, 3]
+        middle = OVERSAMPLE // 2
+        parts = self.pixels[middle::OVERSAMPLE, middle::OVERSAMPLE, 3]
         label = np.array(self.labels, np.uint8)[parts]
         depth = np.array(self.depths, np.float32)[parts]
         rows = self.camera.ground_depth(self.size[1]).astype(np.float32)[:, None]

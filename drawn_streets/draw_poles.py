@@ -13,11 +13,11 @@ def _at(thing: Thing, u: float, v: float) -> np.ndarray:
     return np.array([thing.x + u, v, thing.z])
 
 
-def disc(thing: Thing, u: float, v: float, radius: float, sides: int = 14, stretch: float = 1.) -> np.ndarray:
-    """A regular polygon that faces the camera, (sides, 3); stretch: its height / its width."""
+def disc(thing: Thing, u: float, v: float, radius: float, sides: int = 14) -> np.ndarray:
+    """A regular polygon that faces the camera: (sides, 3)."""
     angle = np.arange(sides) * 2 * np.pi / sides + np.pi / 2
     return np.column_stack([thing.x + u + radius * np.cos(angle),
-                            v + radius * stretch * np.sin(angle), np.full(sides, thing.z)])
+                            v + radius * np.sin(angle), np.full(sides, thing.z)])
 
 
 def box(thing: Thing, u0: float, u1: float, v0: float, v1: float) -> np.ndarray:

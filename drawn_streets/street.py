@@ -19,9 +19,9 @@ class _Places:
 
     taken: list[tuple[float, float, float]] = field(default_factory=list)  # x, z0, z1
 
-    def take(self, x: float, z: float, length: float, gap: float = 1.5) -> bool:
+    def take(self, x: float, z: float, length: float) -> bool:
         """Reserve the stretch around z; False if it overlaps an occupied one."""
-        start, end = z - length / 2 - gap, z + length / 2 + gap
+        start, end = z - length / 2 - 1.5, z + length / 2 + 1.5
         if any(abs(x - other) < 2.3 and start < hi and end > lo for other, lo, hi in self.taken):
             return False
         self.taken.append((x, start, end))

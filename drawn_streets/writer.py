@@ -216,7 +216,7 @@ def _row(pictures: list[np.ndarray]) -> np.ndarray:
     return np.hstack([cv2.copyMakeBorder(p, *border, value=(255, 255, 255)) for p in pictures])
 
 
-def write_preview(path: str | Path, sets: tuple[str, ...], seed: int = 0, height: int = 256) -> None:
+def write_preview(path: str | Path, sets: tuple[str, ...], seed: int = 0) -> None:
     """Write the contact sheet as an image file."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _cv2_write(Path(path), contact_sheet(sets, seed=seed, height=height)[..., ::-1])
+    _cv2_write(Path(path), contact_sheet(sets, seed=seed)[..., ::-1])

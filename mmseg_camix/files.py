@@ -98,6 +98,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class PrintableError(ValueError):
+    """An error whose message may quote names of files and their content; it is :func:`printable`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
 def printable(text: object) -> str:
     """Text in one line whose control characters, which a terminal would obey, are written as escapes."""
     return ''.join(c if c.isprintable() else ' ' if c in '\n\t' else repr(c)[1:-1] for c in str(text))

@@ -22,6 +22,9 @@ from .ops.relations import auto_relations, relation_strength
 
 VERSION = 1
 TOOL = 'mmseg-camix prior CONFIG --out FILE.npz'
+# Factor by which the aspects of a prior and of the images may differ. Street scenes tolerate small differences: GTA at
+# 1280x720 and SYNTHIA at 1280x760 differ from Cityscapes by 1.13 and 1.19. The square of a crop is refused.
+MAX_STRETCH = 1.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +80,13 @@ class SpatialPrior:
         write_output(Path(path), buffer.getvalue(), clean=True)
 
 
-def load_spatial_prior(path: str, class_names: Sequence[str] | None = None, aspect: float | None = None,
-                       max_stretch: float = 1.25) -> SpatialPrior:
+def load_spatial_prior(path: str, class_names: Sequence[str] | None = None,
+                       aspect: float | None = None) -> SpatialPrior:
     """Read a file of :meth:`SpatialPrior.save` and refuse one that does not fit.
 
     Args:
         class_names: what the network learns; None accepts any.
         aspect: width / height of the images on which the prior will be laid; None accepts any.
-        max_stretch: how far the two aspects may differ, as a factor. Street scenes tolerate small differences:
-            GTA at 1280x720 and SYNTHIA at 1280x760 differ from Cityscapes by 1.13 and 1.19. The
-            square of a crop, or another camera's format, does not pass.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: there is no spatial prior yet; build it by: {TOOL}')
@@ -98,7 +98,7 @@ def load_spatial_prior(path: str, class_names: Sequence[str] | None = None, aspe
     prior = SpatialPrior(**content)
     _refuse_other_classes(path, prior, class_names)
     if aspect is not None:
-        refuse_other_aspect(path, prior.size, aspect, max_stretch)
+        refuse_other_aspect(path, prior.size, aspect)
     return prior
 
 
@@ -123,11 +123,17 @@ def _refuse_other_classes(path: str, prior: SpatialPrior, expected: Sequence[str
                      f'{list(expected)} (different: {differ}); build it for this config: {TOOL}')
 
 
-def refuse_other_aspect(path: str, size: tuple[int, int], aspect: float, max_stretch: float = 1.25) -> None:
+def stretch(size: tuple[int, int], aspect: float) -> float:
+    """Factor, at least 1, between the aspect of ``size``, (height, width), and another, width / height."""
+    ratio = aspect * size[0] / size[1]
+    return max(ratio, 1 / ratio)
+
+
+def refuse_other_aspect(path: str, size: tuple[int, int], aspect: float) -> None:
     """Refuse a prior counted at ``size``, (height, width), for images of another aspect."""
     height, width = size
-    if max(aspect * height / width, width / height / aspect) <= max_stretch:
+    if stretch(size, aspect) <= MAX_STRETCH:
         return
     raise ValueError(f'{path} was counted at {width}x{height} (aspect {width / height:.3f}), but it is to be laid on '
-                     f'images of aspect {aspect:.3f}; they may differ by a factor of {max_stretch}. Build it for this '
+                     f'images of aspect {aspect:.3f}; they may differ by a factor of {MAX_STRETCH}. Build it for this '
                      f'format: {TOOL} --size WIDTH HEIGHT')

@@ -19,7 +19,6 @@ from tests.tools_runner import ROOT, call
 
 PAGE = (ROOT / 'docs/own_data.md').read_text()
 CLASSES = ('ground', 'grass', 'tree', 'house', 'sky')
-NUMBERS = (1, 2, 3, (4, 5), 10)
 COLOURS = np.array([(90, 90, 100), (60, 160, 60), (30, 80, 30), (60, 60, 170), (220, 180, 140)])
 HEIGHT, WIDTH, CROP = 48, 80, 32
 

@@ -61,10 +61,10 @@ def slide(cfg: Config, window: Sequence[int] | None = None, stride: Sequence[int
     segmentor.test_cfg = dict(mode='slide', crop_size=tuple(window), stride=tuple(stride))
 
 
-def augment(cfg: Config, scales: Sequence[float], flip: bool = True) -> None:
-    """Average predictions over scales, and over mirrored images."""
+def augment(cfg: Config, scales: Sequence[float]) -> None:
+    """Average predictions over scales and mirrored images."""
     cfg.test_dataloader.dataset.pipeline = [
-        dict(type='AugmentedViews', transforms=_pipeline(cfg), scales=tuple(scales), flip=flip)]
+        dict(type='AugmentedViews', transforms=_pipeline(cfg), scales=tuple(scales), flip=True)]
     cfg.model = dict(type='AveragedViews', module=cfg.model)
 
 

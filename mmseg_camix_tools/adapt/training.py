@@ -18,17 +18,16 @@ from mmseg_camix.datasets.encodings import CLASSES
 from mmseg_camix.engine.speed import apply_options
 from mmseg_camix.models.uda.wrapper import BRANCHES
 from mmseg_camix.selection import RECOMMENDED
+from mmseg_camix.spatial_prior import MAX_STRETCH, stretch
 from mmseg_camix.type_names import type_name
 
 from . import recipe
 from .draft import Draft, Size, plain_dataset, resize_to
+from .schedules import compress_schedulers
 
 VALIDATIONS = 6  # during the adaptation
-WARM_UP = 0.05  # share of the iterations, where the config has a warm-up
-SCALED = {'milestones', 'periods', 'T_max', 'step_size', 'total_steps'}  # lengths of schedulers, besides begin and end
 CHECKPOINT_SECONDS = 120.0  # between two checkpoints, the most that a kill costs
 RATE_WITHOUT_SOURCE = 0.01  # of the config's learning rate: nothing but its own predictions corrects the network
-MAX_STRETCH = 1.25  # of aspects, within which CAMix's prior fits
 SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBatchNorm')
 # Entries that are copied from the user's config.
 KEPT = ('default_scope', 'env_cfg', 'vis_backends', 'visualizer', 'log_level', 'launcher')
@@ -107,7 +106,7 @@ def _config(draft: Draft, fit: Fit, method: str, changes: dict, iterations: int,
             dataset=dict(type='PairedDataset', skip_unreadable=True, **branches(draft, fit.crop, method))),
         **_evaluation(draft, plan, validated),
         optim_wrapper=_optimiser(draft),
-        param_scheduler=rescaled(cfg, iterations, rate_of(draft)),
+        param_scheduler=compress_schedulers(cfg, iterations, rate_of(draft)),
         train_cfg=dict(type='ResumableTrainLoop', max_iters=iterations,
                        val_interval=every if validated else iterations),
         default_hooks=dict(
@@ -233,9 +232,7 @@ def readable_images(target: Path, number: int) -> tuple[int, ...]:
 
 def needs_prior(draft: Draft, method: str) -> bool:
     """Whether the method has a spatial prior, and that of the source fits the target's aspect."""
-    height, width = draft.source_size
-    stretch = draft.aspect * height / width
-    return method == 'CAMix' and max(stretch, 1 / stretch) <= MAX_STRETCH
+    return method == 'CAMix' and stretch(draft.source_size, draft.aspect) <= MAX_STRETCH
 
 
 def _workers(cfg: Mapping) -> int:
@@ -243,7 +240,7 @@ def _workers(cfg: Mapping) -> int:
     return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1)
 
 
-# ------------------------------------------------------------------ network and schedule
+# ------------------------------------------------------------------ network and optimiser
 
 
 def _segmentor(draft: Draft, fit: Fit, checkpoint: str | None) -> dict[str, Any]:
@@ -268,42 +265,6 @@ def _without_sync(node: Any) -> Any:
         return {key: 'BN' if key == 'type' and value in SYNCHRONISED else _without_sync(value)
                 for key, value in node.items()}
     return [_without_sync(item) for item in node] if isinstance(node, list) else node
-
-
-def rescaled(cfg: Mapping, iterations: int, rate: float = 1.0) -> list[dict[str, Any]]:
-    """The schedulers of a config, compressed from its length to this number of iterations.
-
-    `rate` multiplies the rates that they end with, as the optimiser's own.
-    """
-    given = cfg.get('param_scheduler') or [dict(type='PolyLR', eta_min=0.0, power=0.9)]
-    return [_rescaled(scheduler, cfg.get('train_cfg') or {}, iterations, rate)
-            for scheduler in (given if isinstance(given, (list, tuple)) else [given])]
-
-
-def _rescaled(scheduler: Mapping, loop: Mapping, iterations: int, rate: float) -> dict[str, Any]:
-    epochs = loop.get('max_epochs') if scheduler.get('by_epoch', True) else None
-    known = epochs or loop.get('max_iters')  # in the scheduler's unit
-    end = scheduler.get('end') or math.inf
-    length = known or (end if end < math.inf else iterations)
-    begin, end = scheduler.get('begin', 0), min(end, length)
-    share = end / length
-    if type_name(scheduler) in ('LinearLR', 'ConstantLR') and (share < 0.5 or not known):  # a warm-up
-        share = max(WARM_UP, share) if known else WARM_UP
-    scaled = {key: value for key, value in scheduler.items() if key != 'convert_to_iter_based'}
-    for key in SCALED & scheduler.keys():
-        value = scheduler[key]
-        scaled[key] = [_rounded(part / length * iterations) for part in value] if isinstance(value, (list, tuple)) \
-            else _rounded(value / length * iterations)
-    if 'eta_min' in scheduler:
-        scaled['eta_min'] = scheduler['eta_min'] * rate
-    if type_name(scheduler) == 'ExponentialLR':
-        scaled['gamma'] = scheduler['gamma'] ** (length / iterations)
-    return dict(scaled, by_epoch=False, begin=round(begin / length * iterations),
-                end=_rounded(share * iterations))
-
-
-def _rounded(steps: float) -> int:
-    return max(1, round(steps))
 
 
 def _optimiser(draft: Draft) -> dict[str, Any]:

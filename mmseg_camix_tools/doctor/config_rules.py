@@ -12,14 +12,13 @@ from mmseg.registry import MODELS
 
 from mmseg_camix.models.uda.wrapper import BRANCHES
 from mmseg_camix.ops.context import relation_matrix
-from mmseg_camix.spatial_prior import load_spatial_prior
+from mmseg_camix.spatial_prior import MAX_STRETCH, load_spatial_prior
 from mmseg_camix.type_names import type_name
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.weights.initialiser import PACKAGE, find_in_package
 from mmseg_camix.weights.sources import remedy as weights_remedy
 
 from .findings import Finding
-from .part_rules import MAX_STRETCH
 from .parts import Part
 from .sample import Sample
 
@@ -246,7 +245,8 @@ def _aspects(samples: Samples) -> list[Finding]:
         return []
     return [Finding('warning', 'config', f'after the pipelines, source images have aspect {aspect["source"]:.2f} and '
                     f'target images {aspect["target"]:.2f}', "positions differ between them, and CAMix's spatial prior "
-                    'refuses more than a factor of 1.25: resize both alike, or crop one to the aspect of the other')]
+                    f'refuses more than a factor of {MAX_STRETCH}: resize both alike, or crop one to the aspect of '
+                    'the other')]
 
 
 def _colours(samples: Samples) -> list[Finding]:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmseg_camix.datasets.encodings import IGNORE
+from mmseg_camix.spatial_prior import MAX_STRETCH, stretch
 
 from .findings import Finding, group_messages
 from .parts import Part, missing_files
 from .sample import Sample
 
 NEARLY_BLACK, NEARLY_CONSTANT = 8.0, 1.0  # grey levels of 255
-MAX_STRETCH = 1.25
 MAX_REPLACED = 0.1  # share of the samples
 MODES = {
     'L': ('note', 'grey images, which become three equal channels', 'nothing, if both domains are grey'),
@@ -129,8 +129,7 @@ def _sizes(part: Part, samples: Sequence[Sample]) -> list[Finding]:
 def _stretch(sample: Sample) -> float:
     if not sample.loaded or not sample.resized:
         return 1
-    ratio = (sample.loaded[1] / sample.loaded[0]) / (sample.resized[1] / sample.resized[0])
-    return max(ratio, 1 / ratio)
+    return stretch(sample.resized, sample.loaded[1] / sample.loaded[0])
 
 
 def _labels(part: Part, samples: Sequence[Sample]) -> list[Finding]:

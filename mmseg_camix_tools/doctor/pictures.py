@@ -24,6 +24,7 @@ from .parts import Part
 
 TILE_WIDTH = 3.4  # inches
 TILE_PIXELS = 340
+TINT = 0.62  # share of the label's colour in a picture
 
 
 def draw_samples(examination: Examination, path: Path, count: int = 4) -> bool:
@@ -113,19 +114,18 @@ def _open(part: Part, info: dict) -> _Tile:
     return tile
 
 
-def overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray, strength: float = 0.62) -> np.ndarray:
+def overlay(image: np.ndarray, label: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """An image with its label laid over: tinted classes, fine white borders, ignored pixels hatched.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         label: (h, w) train ids; scaled to the image.
         palette: (256, 3) uint8 RGB.
-        strength: of the tint.
     """
     height, width = image.shape[:2]
     ids = cv2.resize(label.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    tinted = strength * palette[ids] + (1 - strength) * (0.25 * image + 0.75 * grey)
+    tinted = TINT * palette[ids] + (1 - TINT) * (0.25 * image + 0.75 * grey)
     y, x = np.mgrid[:height, :width]
     hatch = np.where((x + y) // 5 % 2, 70, 105).astype(np.float32)[..., None]
     tinted = np.where((ids == IGNORE)[..., None], 0.8 * hatch + 0.2 * grey, tinted)

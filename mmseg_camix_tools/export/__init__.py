@@ -5,11 +5,8 @@ config that came inside a checkpoint, `metainfo` finds classes and colours, `fil
 a graph.
 """
 
-from mmseg_camix.files import printable
+from mmseg_camix.files import PrintableError
 
 
-class ExportError(ValueError):
-    """A network cannot be exported; says why and what to do."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(printable(message))  # names come from checkpoints
+class ExportError(PrintableError):
+    """A network cannot be exported; the message gives the reason and the remedy."""

@@ -23,7 +23,6 @@ from .metainfo import dataset_meta, mapping, method_of, training_facts
 from .segmentor import as_dict, for_inference, plain_segmentor, registered, types_in
 
 PREFIXES = {'teacher': 'teacher.model.', 'student': 'student.'}
-CHOICES = ('teacher', 'student', 'tested')
 # What code that expects a config raises where a checkpoint has something else in its place.
 _NOT_A_SEGMENTOR = (AssertionError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, RuntimeError,
                     TypeError, ValueError, ZeroDivisionError)

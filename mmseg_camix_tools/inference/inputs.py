@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from mmseg_camix.files import printable
+from mmseg_camix.files import PrintableError
 
 IMAGES = ('.png', '.jpg', '.jpeg', '.jpe', '.jp2', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm', '.pbm')
 VIDEOS = ('.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.wmv')
 
 
-class InputsError(ValueError):
-    """There is nothing to predict on, or no place for the results; says why and what to do."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(printable(message))  # names of files may contain anything
+class InputsError(PrintableError):
+    """There is nothing to predict on, or no place for the results; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)

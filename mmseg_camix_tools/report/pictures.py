@@ -24,9 +24,9 @@ def data_uri(content: bytes, kind: str) -> str:
     return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
 
 
-def webp(picture: np.ndarray, quality: int = QUALITY) -> str:
-    """A picture (H, W, 3) uint8 RGB."""
-    return data_uri(cv2.imencode('.webp', picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes(), 'webp')
+def webp(picture: np.ndarray) -> str:
+    """A picture (H, W, 3) uint8 RGB as the address of a WebP image."""
+    return data_uri(cv2.imencode('.webp', picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes(), 'webp')
 
 
 def thumb(picture: np.ndarray) -> str:

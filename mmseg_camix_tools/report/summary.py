@@ -148,11 +148,11 @@ def duration(seconds: float) -> str:
     return f'{hours} h {minutes:02} min' if hours else f'{minutes} min'
 
 
-def confusions(matrix: np.ndarray, classes: Sequence[str], count: int = 5) -> list[str]:
-    """The largest confusions as sentences, by their share of the true class."""
+def confusions(matrix: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """The five largest confusions as sentences, by their share of the true class."""
     rates = rates_of(matrix)
     np.fill_diagonal(rates, 0)
-    largest = np.argsort(-np.nan_to_num(rates), axis=None)[:count]
+    largest = np.argsort(-np.nan_to_num(rates), axis=None)[:5]
     pairs = [divmod(int(index), len(classes)) for index in largest]
     return [f'{rates[true, predicted]:.0%} of {classes[true]} is labelled {classes[predicted]}'
             for true, predicted in pairs if rates[true, predicted] > 0.05]

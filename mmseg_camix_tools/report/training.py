@@ -15,7 +15,7 @@ from mmseg_camix.checkpoint.config_text import parse_config
 from mmseg_camix.checkpoint.latest import POINTER
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.resolved_config import FILE as RESOLVED
-from mmseg_camix.files import printable
+from mmseg_camix.files import PrintableError
 from mmseg_camix.selection import RECOMMENDED
 from mmseg_camix.type_names import type_name
 
@@ -26,11 +26,8 @@ NUMBER = re.compile(r'(\d+)\.(?:pth|png)$')
 SCORE = 'unsupervised/'
 
 
-class ReportError(ValueError):
-    """There is nothing to report on, or no place for the report; says why and what to do."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(printable(message))  # names of files may contain anything
+class ReportError(PrintableError):
+    """There is nothing to report on, or no place for the report; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)

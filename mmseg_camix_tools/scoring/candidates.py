@@ -13,7 +13,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from tqdm import tqdm
 
-from mmseg_camix.files import printable
+from mmseg_camix.files import PrintableError, printable
 from mmseg_camix.selection import Scorer
 from mmseg_camix_tools.export.files import CONFIG, open_network
 from mmseg_camix_tools.export.plain import PlainNetwork
@@ -23,11 +23,8 @@ from mmseg_camix_tools.inference.predictor import Predictor
 NETWORKS = ('student', 'teacher')
 
 
-class ScoringError(ValueError):
-    """There is nothing to score, or it cannot be compared; says why and what to do."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(printable(message))  # names of files may contain anything
+class ScoringError(PrintableError):
+    """There is nothing to score, or scores cannot be compared; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +90,16 @@ def find_images(folder: str | Path, limit: int | None = None) -> list[Path]:
 
 
 def score(candidate: Candidate, images: Sequence[Path], scores: Sequence[str] | None = None, batch_size: int = 1,
-          device: torch.device | str = 'cpu', seed: int = 0) -> dict[str, float]:
+          device: torch.device | str = 'cpu') -> dict[str, float]:
     """Name -> score of the network on these images, which its own test pipeline reads.
 
     Args:
         scores: names; None takes all that can be computed for the network.
         batch_size: number of consecutive images of one size that pass through the network together.
-        seed: of the colour jitter.
     """
     network = candidate.network.build().to(device)
     other = None if candidate.other is None else candidate.other.build().to(device)
-    predictor, scorer = Predictor(network, candidate.network.pipeline), Scorer(network, other, scores, seed)
+    predictor, scorer = Predictor(network, candidate.network.pipeline), Scorer(network, other, scores)
     prepared = (predictor.prepare(predictor.read(str(path)), str(path))
                 for path in tqdm(images, desc=printable(candidate.name), unit='image', leave=False, disable=None))
     for _, same_size in groupby(prepared, lambda entry: entry['inputs'].shape):

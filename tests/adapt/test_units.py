@@ -22,6 +22,7 @@ from mmseg_camix_tools.adapt import AdaptError, fitting, recipe, training, verdi
 from mmseg_camix_tools.adapt.arguments import Request, class_list, duration, format_duration
 from mmseg_camix_tools.adapt.draft import STEP, largest_crop, resized
 from mmseg_camix_tools.adapt.fitting import Candidate, Measured, candidates, choose
+from mmseg_camix_tools.adapt.schedules import compress_schedulers
 from mmseg_camix_tools.adapt.stages import Stages, claim_folder, verify_folder
 from mmseg_camix_tools.adapt.text import WIDTH, config_text, literal
 from mmseg_camix_tools.processes import CommandError, run_logged
@@ -77,12 +78,14 @@ def test_every_image_fills_the_crop(wanted, sizes):
 @pytest.mark.parametrize(('pipeline', 'size'), [
     ([], (100, 200)),
     ([dict(type='Resize', scale=(64, 32))], (32, 64)),
+    ([dict(type='Resize', scale=(40, 30)), dict(type='LoadAnnotations')], (30, 40)),
     ([dict(type='Resize', scale=(8192, 50), keep_ratio=True)], (50, 100)),
+    ([dict(type='Resize', scale_factor=0.5)], (50, 100)),
+    ([dict(type='Resize', scale_factor=(0.5, 2.0))], (200, 100)),
     ([dict(type='RandomResize', scale=(400, 100), ratio_range=(0.5, 2.0), keep_ratio=True)], (100, 200)),
-    ([dict(type='ResizeShortestEdge', scale=[25, 50], max_size=999)], None)])
+    ([dict(type='RandomChoiceResize', scales=[(60, 30), (80, 40)], keep_ratio=True)], (30, 60)),
+    ([dict(type='RandomChoiceResize', scales=[60, 50, 80], resize_type='ResizeShortestEdge')], (50, 100))])
 def test_sizes_after_resizing(pipeline, size):
-    if size is None:
-        pipeline, size = [dict(type='RandomChoiceResize', scales=[(60, 30), (80, 40)], keep_ratio=True)], (30, 60)
     assert resized(pipeline, (100, 200)) == size
 
 
@@ -118,7 +121,7 @@ def test_schedules_are_compressed(iterations, length, warm_up):
     cfg = dict(train_cfg=dict(max_iters=length), param_scheduler=[
         dict(type='LinearLR', start_factor=1e-6, begin=0, end=warm_up or 1, by_epoch=False),
         dict(type='PolyLR', power=0.9, begin=warm_up, end=length, by_epoch=True, convert_to_iter_based=True)])
-    first, last = training.rescaled(cfg, iterations)
+    first, last = compress_schedulers(cfg, iterations)
     assert 1 <= first['end'] <= iterations
     assert last['end'] == iterations
     assert 0 <= last['begin'] <= iterations
@@ -138,19 +141,10 @@ def test_schedules_are_compressed(iterations, length, warm_up):
     (dict(max_epochs=100), dict(type='ExponentialLR', gamma=0.9), dict(gamma=0.9 ** 0.1, end=1000)),
     (dict(max_iters=10), dict(type='PolyLR', eta_min=1e-4, by_epoch=False), dict(eta_min=1e-6, end=1000))])
 def test_all_lengths_and_rates_of_a_schedule_are_scaled(loop, scheduler, expected):
-    scaled, = training.rescaled(dict(train_cfg=loop, param_scheduler=[scheduler]), 1000, rate=0.01)
+    scaled, = compress_schedulers(dict(train_cfg=loop, param_scheduler=[scheduler]), 1000, rate=0.01)
     assert all(scaled[key] == pytest.approx(value) for key, value in expected.items())
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
     PARAM_SCHEDULERS.build(dict(scaled, optimizer=optimiser))
-
-
-@pytest.mark.parametrize(('pipeline', 'size'), [
-    ([dict(type='Resize', scale_factor=0.5)], (50, 100)),
-    ([dict(type='Resize', scale_factor=(0.5, 2.0))], (200, 100)),
-    ([dict(type='RandomChoiceResize', scales=[60, 50, 80], resize_type='ResizeShortestEdge')], (50, 100)),
-    ([dict(type='Resize', scale=(40, 30)), dict(type='LoadAnnotations')], (30, 40))])
-def test_sizes_after_the_resizes(pipeline, size):
-    assert resized(pipeline, (100, 200)) == size
 
 
 def test_rare_classes_are_not_all_that_is_drawn():
@@ -173,15 +167,15 @@ def test_synchronised_normalisation_is_replaced_everywhere():
 # ------------------------------------------------------------------ fitting
 
 
-def measured_by(per_pixel: float, free: float, fixed: float = 100.0):
-    """A machine: memory is fixed plus a share per pixel, time is proportional; and the sizes that it measured."""
+def measured_by(per_pixel: float, free: float):
+    """The probe of a machine with 100 bytes plus some per pixel, time in proportion; and the sizes that it measured."""
     calls = []
 
     def probe(size: Candidate) -> Measured | None:
         calls.append(size)
-        peak = fixed + per_pixel * size.pixels
+        peak = 100 + per_pixel * size.pixels
         steps = dict(unadapted=size.pixels, adapted=3 * size.pixels)
-        return None if peak > free else Measured(steps, 1.0, 5.0, int(fixed), int(peak))
+        return None if peak > free else Measured(steps, 1.0, 5.0, 100, int(peak))
     return probe, calls
 
 

@@ -67,10 +67,6 @@ def test_buffers_batch_leaves_them_running_copies_them():
             assert teacher.model.norm.num_batches_tracked == 5
 
 
-def modes(teacher):
-    return {type(m).__name__: m.training for m in teacher.model.modules()}
-
-
 @pytest.mark.parametrize('norm', ['batch', 'running'])
 def test_the_mode_survives_what_the_train_loop_does(norm):
     """The loop calls `model.train()` before each iteration."""
