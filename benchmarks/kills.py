@@ -129,7 +129,7 @@ def run(arguments: list[str], work_dir: Path, iterations: int, interval: int, ki
         work_dir: folder of both trainings.
         kills: number of kills.
         seed: seed of their moments.
-        fresh_every: a new interpreter at every so many starts, otherwise forks; 0 always forks.
+        fresh_every: every N-th start is a new interpreter, the others are forks; 0 always forks.
         report: called with a line per event.
     """
     whole, folder = work_dir / 'undisturbed', work_dir / 'killed'

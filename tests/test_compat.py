@@ -63,14 +63,14 @@ def test_compiled_ops_are_left_alone():
 
 
 def test_with_compiled_ops_no_stand_in_is_made(monkeypatch):
-    seen = []
+    imported = []
     monkeypatch.delitem(sys.modules, 'mmcv.ops')
     monkeypatch.setattr(compat, 'find_spec', lambda name: object())
     monkeypatch.setattr(importlib, 'import_module',
-                        lambda name: seen.append((name, type(sys.modules.get('mmcv._ext')))))
+                        lambda name: imported.append((name, type(sys.modules.get('mmcv._ext')))))
     compat.import_mmcv_ops()
-    assert [name for name, _ in seen] == ['mmcv.ops']
-    assert seen[0][1] is not compat.MissingOps
+    assert [name for name, _ in imported] == ['mmcv.ops']
+    assert imported[0][1] is not compat.MissingOps
 
 
 def test_ops_compiled_for_another_torch(monkeypatch):

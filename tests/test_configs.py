@@ -115,7 +115,7 @@ def protocol(cfg):
         assert rate['lr'] == pytest.approx(0.01 * usual)
         rate['lr'], shared['load_from'] = usual, None
         branches['source'] = given.train_dataloader.dataset.source.to_dict()
-    if cfg.filename.endswith('_oracle.py'):  # the target with its labels, in the place of the source
+    if cfg.filename.endswith('_oracle.py'):  # the target with its labels, instead of the source
         assert branches.pop('source')['data_root'] == branches['target']['data_root']
         branches['source'] = Config.fromfile(MINI[0]).train_dataloader.dataset.source.to_dict()
     if branches['source']['type'] == 'RareClassDataset':  # the same images, drawn otherwise
@@ -130,7 +130,7 @@ def protocol(cfg):
     segmentor = segmentor.to_dict()
     if segmentor['type'] == 'HRDAEncoderDecoder':  # two scales of the same network
         segmentor['type'] = 'EncoderDecoder'
-    if cfg.filename.endswith('_fd.py'):  # starts from other weights, and says so
+    if cfg.filename.endswith('_fd.py'):  # starts from other weights, and names them
         assert segmentor['backbone'].pop('init_cfg')['prefix'] == 'student.backbone.'
     return dict(shared, segmentor=segmentor)
 

@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def build(cfg: Config) -> UDASegmentor:
-    """Build the model of a config, without files of weights, and MiT-B0 in the place of larger ones."""
+    """Build the model of a config, without files of weights, and MiT-B0 instead of larger ones."""
     cfg.model.segmentor.backbone.pop('init_cfg')
     if cfg.model.segmentor.backbone.type == 'MiT':
         cfg.model.segmentor.backbone.variant = 'b0'
@@ -110,7 +110,7 @@ def test_enough_entries_were_compared():
 
 @functools.cache
 def templates() -> list[str]:
-    """All texts of the code, with `...` in the place of values."""
+    """All texts of the code, with `...` instead of values."""
     files = [file for package in ('mmseg_camix', 'mmseg_camix_tools') for file in (ROOT / package).rglob('*.py')]
     nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text())))
     return [text for node in nodes if (text := template(node))]

@@ -33,7 +33,7 @@ FAST = ('vfm/gta2cs_dinov2_l', 'mic/gta2cs_hrda', 'hrda/gta2cs_deeplabv2',
 def prepared(tmp_path_factory):
     """A few images of the miniature benchmark, with what is counted beforehand."""
     root = tmp_path_factory.mktemp('real')
-    write_benchmark(root, seed=1, train=13, val=1)  # so many have all of DSP's rare classes
+    write_benchmark(root, seed=1, train=13, val=1)  # enough to contain all of DSP's rare classes
     for source in ('gta', 'synthia'):
         assert call('dataset/class_stats.py', source, root / source, '--jobs', 1) == 0
         cfg = load_config(str(ROOT / f'configs/camix/{source}2cs_deeplabv2.py'), dict(data_root=str(root)))

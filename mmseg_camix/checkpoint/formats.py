@@ -189,7 +189,7 @@ def is_whole_zip(file: BinaryIO) -> bool:
 def damaged_member(archive: zipfile.ZipFile) -> str | None:
     """The first member whose content is not that of its checksum."""
     for info in archive.infolist():
-        if info.CRC == 0:  # torch can be told to leave them out
+        if info.CRC == 0:  # torch can write files without them
             continue
         try:
             with archive.open(info) as member:

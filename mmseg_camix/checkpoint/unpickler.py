@@ -2,7 +2,7 @@
 
 A name in the file stays a name (`Global`). A call of it is looked up in a fixed table of our own builders; what is not
 in the table becomes a `Placeholder`, an inert record. Opcodes that checkpoints do not need are refused, and memory
-and time are limited, since a few bytes of a pickle can ask for gigabytes.
+and time are limited, since a few bytes of a pickle can allocate gigabytes.
 """
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING

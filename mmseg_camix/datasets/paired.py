@@ -20,7 +20,7 @@ from ..type_names import loads_label, type_name
 from .seeding import permutation, seed_words, seeded
 
 UNREADABLE = 'unreadable'  # metainfo key of a sample that replaces an unreadable one: the reason
-MAX_REPLACEMENTS = 10  # samples tried in the place of an unreadable one
+MAX_REPLACEMENTS = 10  # samples tried instead of an unreadable one
 
 
 class SampleError(RuntimeError):

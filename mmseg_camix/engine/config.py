@@ -97,7 +97,7 @@ def check_loops(cfg: Config) -> None:
 
 
 def apply_option(cfg: Config, key: str, value: Any) -> None:
-    """Set one entry of a config by its dotted key; refuse unknown entries, and text in the place of a number."""
+    """Set one entry of a config by its dotted key; refuse unknown entries, and text instead of a number."""
     entry = key.split('.')[0]
     known = {*cfg.keys(), *OPTIONAL_ENTRIES}
     if entry not in known:

@@ -39,7 +39,7 @@ HEADER = """# The resolved configuration of {}, with the origin of each value:
 """
 TABLES = ('masks', 'views', 'objectives')
 SINGLE = ('pseudo_labels', 'teacher', 'augment')
-# Arguments of an adapted model that are dicts without a type, and what takes them.
+# Arguments of an adapted model that are dicts without a type, and the class or function that receives them.
 UNTYPED: dict[tuple[str, ...], Callable] = {
     ('teacher',): EMATeacher, ('augment',): StrongAugment, ('acceleration',): accelerate,
     ('pseudo_labels', 'significance'): SignificanceMask, ('pseudo_labels', 'align'): DistributionAlignment}
@@ -61,8 +61,8 @@ def resolve(cfg: Config, options: Mapping[str, Any] | None = None) -> dict[str, 
     """The entries of a config as its training will use them.
 
     Args:
-        cfg: as load_config returns it; not changed.
-        options: what ``--cfg-options`` has set in it.
+        cfg: result of load_config; not changed.
+        options: entries set by ``--cfg-options``.
     """
     completed = Config(cfg.to_dict())
     complete_for_adaptation(completed)
@@ -82,8 +82,8 @@ class _Resolver:
         Args:
             path: keys that lead to it.
             value: as it will be used.
-            given: what the config has in its place, or _MISSING.
-            fallback: the origin of what the config does not have.
+            given: its value in the config, or _MISSING.
+            fallback: origin of values that the config does not have.
         """
         if isinstance(value, Mapping) and value:
             return Entry(self._arguments(path, value, given, fallback), fallback)
@@ -131,7 +131,7 @@ def merged_with_method(method: type[UDASegmentor], model: Mapping) -> dict[str, 
 
 
 def class_of(kind: Any, path: Sequence[str]) -> Any:
-    """What a type in a config names, or None where nothing of that name is registered."""
+    """The class or function that a `type` in a config names; None if none of that name is registered."""
     if not isinstance(kind, str):
         return kind
     name = kind.rsplit('.', 1)[-1]
@@ -158,9 +158,9 @@ def _registries(path: Sequence[str]) -> Iterator[Registry]:
 
 
 def default_arguments(cls: Any) -> Iterator[tuple[str, Any]]:
-    """Names and defaults of the arguments of a class or function, those that it passes on to its bases included.
+    """Names and defaults of the arguments of a class or function, including those that it passes to its bases.
 
-    A default of None of another package's class is left out: it mostly stands for "not used".
+    Defaults of None of other packages' classes are omitted: they usually mean "not used".
     """
     own = getattr(cls, '__module__', '').startswith('mmseg_camix')
     names: set[str] = set()
@@ -203,8 +203,8 @@ def render(entries: Mapping[str, Entry], name: str) -> str:
     """Entries as Python, the origin of each value in a comment.
 
     Args:
-        entries: of :func:`resolve`.
-        name: what the header calls the config.
+        entries: result of :func:`resolve`.
+        name: of the config, for the header.
     """
     lines = [HEADER.format(name)]
     for key, entry in entries.items():
@@ -247,9 +247,9 @@ def record(runner: Runner, cfg: Config, options: Mapping[str, Any] | None, name:
 
     Args:
         runner: of the training that is about to start.
-        cfg: as load_config returned it.
-        options: what ``--cfg-options`` has set in it.
-        name: what the header calls the config.
+        cfg: result of load_config.
+        options: entries set by ``--cfg-options``.
+        name: of the config, for the header.
     """
     if runner.rank != 0:
         return

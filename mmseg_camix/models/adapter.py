@@ -1,4 +1,4 @@
-"""The one file that touches mmseg's segmentors, heads and losses.
+"""The only module that accesses mmseg's segmentors, heads and losses.
 
 Everything else in the package uses a segmentor through these functions, so that a peculiarity of mmseg (heads that
 return tuples while training, cascades, losses that take weights only from a sampler) is handled once, here.
@@ -65,7 +65,7 @@ def decode_heads(segmentor: Any) -> list[Any]:
 
 
 def single_heads(segmentor: Any) -> list[Any]:
-    """The heads that map features to logits, those inside a head that fuses their outputs included."""
+    """The heads that map features to logits, including those inside a head that fuses their outputs."""
     return [inner for head in decode_heads(segmentor) for inner in getattr(head, 'single_heads', [head])]
 
 
@@ -220,7 +220,7 @@ def supervised_losses(segmentor: Any, features: Features, samples: list[Any],
                       computed: Sequence[Output] = ()) -> Losses:
     """The segmentor's own losses on labelled images, auxiliary heads included.
 
-    ``computed`` is what :func:`outputs` returned for the features, if that is known.
+    ``computed`` is the result of :func:`outputs` for the features, if available.
     """
     if hasattr(segmentor, 'outputs'):
         losses = _losses_of_outputs(segmentor, computed or outputs(segmentor, features), samples)
@@ -241,7 +241,7 @@ def _losses_of_outputs(segmentor: Any, outputs: Sequence[Output], samples: list[
 
 
 def scale_losses(losses: Losses, factor: float) -> Losses:
-    """The losses times a factor; what is no loss (an accuracy) stays."""
+    """The losses times a factor; other entries (an accuracy) are unchanged."""
     return {name: value if 'loss' not in name else
             [item * factor for item in value] if isinstance(value, list) else value * factor
             for name, value in losses.items()}
@@ -297,7 +297,7 @@ def check_crop(segmentor: Any, crop: tuple[int, int] | None) -> int:
 
 
 def feature_shape(segmentor: Any, crop: tuple[int, int] | None, index: int) -> tuple[int, int]:
-    """Channels of a feature map, and its stride in pixels; of a blank image as in :func:`check_crop`."""
+    """Channels of a feature map, and its stride in pixels; measured on a blank image as in :func:`check_crop`."""
     def run(image: Tensor) -> Tensor:
         return feature_map(extract(segmentor, image), index)
 
@@ -310,7 +310,7 @@ def feature_shape(segmentor: Any, crop: tuple[int, int] | None, index: int) -> t
 
 def run_blank(segmentor: Any, crop: tuple[int, int] | None,
               run: Callable[[Tensor], ResultT]) -> tuple[ResultT, tuple[int, int]]:
-    """``run`` of a blank image, and the image's size: a part of the crop, or all of it if that fails."""
+    """Result of ``run`` on a blank image, and the image's size: a part of the crop, or all of it if that fails."""
     whole = crop or (PROBE_SIZE, PROBE_SIZE)
     part = (min(whole[0], PROBE_SIZE), min(whole[1], PROBE_SIZE))
     with _evaluated(segmentor):

@@ -1,8 +1,8 @@
 """From a config and a folder of unlabelled images to an adapted network, in stages that a repeated command continues.
 
-`arguments` reads what the user gives, `draft` derives data and network from it, `training` writes the configs that
-are trained, `probe` measures which size fits memory and time, `stages` records what is done, `workflow` runs the
-stages, `verdict` compares the result with the unadapted network.
+`arguments` parses the request, `draft` derives data and network from it, `training` creates the configs (`schedules`
+compresses their learning-rate schedules), `fitting` chooses a size from the measurements of `probe`, `stages` records
+finished stages, `workflow` runs them, `verdict` compares the result with the unadapted network.
 """
 
 

@@ -1,4 +1,4 @@
-"""What the user gives: durations, classes, and the request as a whole."""
+"""Durations, classes, and the whole request, as parsed from the command line."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ Classes = list[tuple[str, tuple[int, ...]]]  # names with their numbers in the l
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be adapted to what."""
+    """Source, target and limits of an adaptation."""
 
     config: str  # file of a config
     target: Path  # folder of unlabelled images
@@ -33,7 +33,7 @@ class Request:
     options: dict[str, Any] | None = None  # --cfg-options
 
     def identity(self) -> dict[str, Any]:
-        """What must not change where a command is repeated; plain data."""
+        """The settings that a repeated command must share; plain data."""
         files = {name: _fingerprint(path) for name, path in (('config', self.config), ('checkpoint', self.checkpoint))}
         return dict(
             **files, target=str(self.target.resolve()), method=self.method,

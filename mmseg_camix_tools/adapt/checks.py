@@ -1,4 +1,4 @@
-"""What is verified before anything is trained: network, checkpoint, disk, data."""
+"""Checks before anything is trained: network, checkpoint, disk, data."""
 
 import os
 import shutil
@@ -22,13 +22,13 @@ OTHER_FILES = 100 * 2**20
 
 
 def check_network(config: Config) -> int:
-    """Build the adapted model, which raises where its head cannot be adapted; returns the student's parameters."""
+    """Number of parameters of the student; raise if the model of the config cannot be built."""
     model = MODELS.build(config.model)
     return sum(parameter.numel() for parameter in model.student.parameters())
 
 
 def check_checkpoint(draft: Draft, checkpoint: Path) -> None:
-    """Raise where a checkpoint is not of the config's network, or of other classes."""
+    """Raise if a checkpoint is of another network or of other classes."""
     if not checkpoint.is_file():
         raise AdaptError(f'no checkpoint at {checkpoint}')
     content = read_checkpoint(checkpoint, 'cpu')
@@ -40,7 +40,7 @@ def check_checkpoint(draft: Draft, checkpoint: Path) -> None:
 
 
 def check_disk(out: Path, parameters: int) -> None:
-    """Raise where the disk cannot hold the results."""
+    """Raise if the disk cannot hold the results."""
     needed = COPIES * 4 * parameters + OTHER_FILES
     place = next(path for path in (out.absolute(), *out.absolute().parents) if path.is_dir())
     if not os.access(place, os.W_OK):
@@ -52,7 +52,7 @@ def check_disk(out: Path, parameters: int) -> None:
 
 
 def check_data(config: Config) -> Examination:
-    """Open samples of source and target through the config's pipelines; raise where there are errors."""
+    """Open samples of source and target through the config's pipelines; raise if there are errors."""
     examined = Config(config.to_dict())
     examined.val_dataloader = examined.test_dataloader = None
     examination = examine(examined, SAMPLES, os.cpu_count() or 1)

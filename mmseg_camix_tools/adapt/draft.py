@@ -26,27 +26,27 @@ from mmseg_camix_tools.export.segmentor import as_dict, plain_segmentor
 from . import AdaptError
 from .arguments import Request
 
-MEASURED_IMAGES = 200  # whose sizes are read
+MEASURED_IMAGES = 200  # limit on images whose sizes are read
 ROTATED = (5, 6, 7, 8)  # values of EXIF's orientation that exchange width and height
 STEP = 32  # pixels; sides of crops are multiples, for networks of stride 32
 ENOUGH_LABELS = 12  # labelled target images, of which a third is held out
-LONGEST = 8192  # of a resized image; only the shorter side is meant to limit
+LONGEST = 8192  # limit on the longer side of a resized image; large, so that the shorter side decides
 Size = tuple[int, int]  # height, width
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What an adaptation starts from."""
+    """Data and network of an adaptation."""
 
     cfg: Config  # the user's
     segmentor: dict[str, Any]  # config of the plain network
-    source: dict[str, Any] | None  # config of the labelled data set; without crop, flip and packing
-    metainfo: Mapping[str, Any]  # names of the classes, and possibly their colours
+    source: dict[str, Any] | None  # config of the labelled data set, without crop, flip and packing
+    metainfo: Mapping[str, Any]  # names of the classes, and their colours if known
     target: Path
     target_sizes: list[Size]  # of the image files, upright
     source_size: Size  # median of the resized images
     short_side: int  # of resized target images
-    crop: Size  # the largest that is trained
+    crop: Size  # upper limit
     batch: int
     few: dict[str, Any] | None = None  # config of the few labelled target images
     few_count: int = 0
@@ -58,7 +58,7 @@ class Draft:
 
     @property
     def held_out(self) -> list[int]:
-        """Indices of the few labelled target images that only evaluate: every third, where there are enough."""
+        """Indices of the labelled target images that are only evaluated: every third, if there are enough."""
         return list(range(2, self.few_count, 3)) if self.few_count >= ENOUGH_LABELS else []
 
     @property
@@ -68,7 +68,7 @@ class Draft:
 
 
 def make_draft(request: Request) -> Draft:
-    """Read config, source and target; raise where they cannot be adapted."""
+    """Read config, source and target; raise if they do not suit an adaptation."""
     target_sizes = image_sizes(request.target)
     cfg = load_config(request.config, request.options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
@@ -102,7 +102,7 @@ def make_draft(request: Request) -> Draft:
 def source_free_draft(request: Request, cfg: Config, segmentor: dict[str, Any], target_sizes: list[Size]) -> Draft:
     """The draft of an adaptation without source: classes of the checkpoint or the config, sizes of the target.
 
-    Nothing of the config's data sets is read but their text.
+    The data sets of the config are not opened.
     """
     heads = segmentor['decode_head']
     number = (heads[-1] if isinstance(heads, (list, tuple)) else heads)['num_classes']
@@ -117,7 +117,7 @@ def source_free_draft(request: Request, cfg: Config, segmentor: dict[str, Any], 
 
 
 def _training_pipeline(cfg: Mapping) -> list[dict]:
-    """The pipeline of the config's labelled training data, as text; [] where it has none."""
+    """Pipeline configs of the labelled training data; [] if there are none."""
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     dataset = as_dict(copy.deepcopy(dataset.get('source') or dataset.get('target') or dataset))
     return plain_dataset(dataset).get('pipeline') or []
@@ -131,7 +131,7 @@ def _batch_of(cfg: Mapping) -> int:
 
 
 def source_of(cfg: Mapping, name: str) -> dict[str, Any]:
-    """The labelled data set of a config, adapted or not, whose pipeline ends before the crop."""
+    """The labelled data set of a config, adapted or not, with the loading part of its pipeline."""
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if not dataset:
         raise AdaptError(f'{name} has no train_dataloader; give the labelled data with --source FOLDER --classes ...')
@@ -151,14 +151,14 @@ def source_of(cfg: Mapping, name: str) -> dict[str, Any]:
 
 
 def plain_dataset(dataset: dict[str, Any]) -> dict[str, Any]:
-    """The data set inside its wrappers, the same object."""
+    """The innermost data set config, without wrappers; not a copy."""
     while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), dict):
         dataset = dataset['dataset']
     return dataset
 
 
 def loading_part(pipeline: list[dict]) -> Iterator[dict]:
-    """The transforms without crops, flips, padding and packing, which an adaptation has of its own."""
+    """The transforms without crops, flips, padding and packing, which the adaptation adds itself."""
     for transform in pipeline:
         name = type_name(transform)
         if not any(word in name for word in ('Crop', 'Flip', 'Pad', 'Pack', 'Formatting')):
@@ -166,7 +166,7 @@ def loading_part(pipeline: list[dict]) -> Iterator[dict]:
 
 
 def labelled_folder(root: Path, option: str, classes: Sequence) -> dict[str, Any]:
-    """The data set of a folder with images/ and labels/, given by an option."""
+    """The data set of a folder with images/ and labels/; errors name the command-line option."""
     missing = [name for name in ('images', 'labels') if not (root / name).is_dir()]
     if missing:
         raise AdaptError(f'{option} {root}: there is no folder {root / missing[0]}; it must hold images/ and labels/ '
@@ -202,13 +202,13 @@ def resize_to(short_side: int) -> dict[str, Any]:
 
 
 def image_sizes(folder: Path) -> list[Size]:
-    """Sizes of images spread over a folder; raise if it has none."""
+    """Sizes of a sample of the images in a folder; raise if it has none."""
     if not folder.is_dir():
         raise AdaptError(f'--target {folder}: there is no such folder; give a folder of images')
     files = sorted(folder / path for path in fileio.list_dir_or_file(folder, list_dir=False, recursive=True)
                    if is_visible_image(path))  # as FolderDataset lists them
     if not files:
-        raise AdaptError(f'--target {folder}: no image is in this folder or below it (known are '
+        raise AdaptError(f'--target {folder}: no image is in this folder or below it (known suffixes: '
                          f'{", ".join(IMAGE_SUFFIXES)})')
     sizes = [size for index in spread_indices(len(files), MEASURED_IMAGES) if (size := _upright_size(files[index]))]
     if not sizes:
@@ -217,13 +217,13 @@ def image_sizes(folder: Path) -> list[Size]:
 
 
 def common_size(sizes: Sequence[Size]) -> Size:
-    """Height and width that nine of ten sizes reach; a few thumbnails do not make all crops small."""
+    """The tenth percentile of heights and of widths, so that a few thumbnails do not make all crops small."""
     height, width = (sorted(sides)[len(sizes) // 10] for sides in zip(*sizes))
     return height, width
 
 
 def largest_crop(wanted: Size, sizes: list[Size]) -> Size:
-    """The wanted crop, reduced to what images of all these sizes fill; reduced sides are multiples of STEP."""
+    """The wanted crop, reduced so that it fits into images of all these sizes; reduced sides are multiples of STEP."""
     height, width = (min(side, *(size[axis] for size in sizes)) for axis, side in enumerate(wanted))
     return _whole_steps(height, wanted[0]), _whole_steps(width, wanted[1])
 
@@ -233,7 +233,7 @@ def _whole_steps(side: int, wanted: int) -> int:
 
 
 def _upright_size(path: str | os.PathLike) -> Size | None:
-    """(height, width) of an image file as it is loaded; None where it cannot be read."""
+    """(height, width) of an image file after its EXIF rotation; None if it cannot be read."""
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -249,7 +249,7 @@ def _with_short_side(size: Size, short: int) -> Size:
 
 
 def resized(pipeline: list[dict], size: Size) -> Size:
-    """Size of an image after the resizes of a pipeline; without the random part of their scale."""
+    """Size of an image after the resizes of a pipeline, without their random factors."""
     for transform in pipeline:
         scale, name = transform.get('scale') or transform.get('scales'), type_name(transform)
         if name == 'Resize' and (factor := transform.get('scale_factor')):
@@ -271,7 +271,7 @@ def resized(pipeline: list[dict], size: Size) -> Size:
 
 
 def _evaluated_side(cfg: Mapping) -> int | None:
-    """The shorter side of the images on which the config evaluates; None where it does not resize them."""
+    """The shorter side to which the config resizes evaluated images; None if it does not resize them."""
     for loader in ('test_dataloader', 'val_dataloader'):
         dataset = (cfg.get(loader) or ConfigDict()).get('dataset') or {}
         for transform in plain_dataset(dataset).get('pipeline') or []:
@@ -281,7 +281,7 @@ def _evaluated_side(cfg: Mapping) -> int | None:
 
 
 def _crop_of(cfg: Mapping, segmentor: Mapping, short: int) -> Size:
-    """The crop with which the config trains, or a square of the shorter side."""
+    """The training crop of the config, or a square of the shorter side."""
     size = segmentor['data_preprocessor'].get('size') or cfg.get('crop_size') or (short, short)
     height, width = (size, size) if isinstance(size, int) else size
     return height, width

@@ -49,7 +49,7 @@ Probe = Callable[[Candidate], Measured | None]
 def candidates(crop: Size, batch: int, fewest: int = 1) -> list[Candidate]:
     """Sizes to choose from, the largest first: fewer images first, then smaller crops.
 
-    `fewest` images per batch, 1 or 2, are what the method needs; one image is only for the smallest crop.
+    The method needs at least `fewest` images per batch, 1 or 2; a single one is paired with the smallest crop only.
     """
     sizes = []
     for scale in SCALES:
@@ -117,7 +117,7 @@ def _available() -> int | None:
 
 
 def _container_limit() -> int | None:
-    """What a container has left (cgroup v2)."""
+    """Bytes left to a container (cgroup v2); None without a limit."""
     try:
         limit, used = (Path(f'/sys/fs/cgroup/memory.{name}').read_text().strip() for name in ('max', 'current'))
     except OSError:
@@ -126,6 +126,6 @@ def _container_limit() -> int | None:
 
 
 def to_dict(candidate: Candidate, measured: Measured) -> dict[str, Any]:
-    """For the record of the stage."""
+    """The choice as plain data, for the record of the stage."""
     return dict(crop=list(candidate.crop), batch=candidate.batch, steps=measured.steps, image=measured.image,
                 start=measured.start, peak=measured.peak)

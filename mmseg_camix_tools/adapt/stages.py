@@ -1,4 +1,4 @@
-"""What is done of an adaptation, as files: a repeated command continues after the last finished stage."""
+"""Finished stages of an adaptation, as files: a repeated command continues after the last one."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""A config as a file for people: what it is, sections with titles, and entries that fill their lines."""
+"""A config as a readable file: a header, sections with titles, and filled lines."""
 
 import keyword
 import math
@@ -28,7 +28,7 @@ def config_text(content: Mapping[str, Any], header: Sequence[str] = (),
     Args:
         content: the config.
         header: comment lines at the top.
-        names: values that occur several times, which get these names at the top; the same objects as in the config.
+        names: name -> value that occurs several times, and is defined once at the top.
     """
     names = {name: value for name, value in (names or {}).items() if value}
     listed = [key for _, keys in SECTIONS for key in keys]

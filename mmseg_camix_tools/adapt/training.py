@@ -35,7 +35,7 @@ KEPT = ('default_scope', 'env_cfg', 'vis_backends', 'visualizer', 'log_level', '
 
 @dataclass(frozen=True)
 class Fit:
-    """What fits the device: a size, and the time that a step of it takes."""
+    """A size that fits the device, and the measured time of its steps."""
 
     crop: Size
     batch: int
@@ -44,15 +44,15 @@ class Fit:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long is trained, and what is evaluated."""
+    """Lengths of the trainings, and of their validations."""
 
-    unadapted: int  # iterations on the source only; 0 where there is a checkpoint
+    unadapted: int  # iterations on the source only; 0 if a checkpoint is given
     adapted: int  # iterations of the adaptation
     images: int  # target images of each validation
 
 
 def unadapted_config(draft: Draft, fit: Fit, plan: Plan, checkpoint: str | None) -> Config:
-    """The config of the network without adaptation; without a source it only tests."""
+    """The config of the network before adaptation; without a source it only tests."""
     config = _config(draft, fit, 'SourceOnly', {}, max(plan.unadapted, 1), plan, checkpoint, 'unadapted')
     if draft.source is None:
         config.update({key: None for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')})
@@ -63,7 +63,7 @@ def adapted_config(draft: Draft, fit: Fit, plan: Plan, method: str, checkpoint: 
                    counts: Path | None = None) -> Config:
     """The config of the adaptation, which starts from a checkpoint of the plain network.
 
-    `prior` and `counts` are files that are counted from the source; without them the method trains without.
+    `prior` and `counts` are files counted from the source; None trains without them.
     """
     changes: dict[str, Any] = {}
     objectives: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def adapted_config(draft: Draft, fit: Fit, plan: Plan, method: str, checkpoint: 
     if method == 'CAMix':
         groups = {} if draft.classes == CLASSES else dict(groups='auto' if prior else None)
         changes = dict(masks=dict(context=dict(prior=prior, **groups)))
-    # In trainings this short the mean of the student's steps is better than its last step (docs/real_photographs.md).
+    # In such short trainings the average of the student is better than its last state (docs/real_photographs.md).
     changes['predict_with'] = 'teacher'
     if draft.few:
         changes['branches'] = [*branches_of(method), 'few']
@@ -126,7 +126,7 @@ def _config(draft: Draft, fit: Fit, method: str, changes: dict, iterations: int,
 
 
 def _evaluation(draft: Draft, plan: Plan, validated: bool) -> dict[str, Any]:
-    """Loaders of target images; the unadapted network is scored as a test after its training."""
+    """Loaders and metrics of target images; the unadapted network is scored by a test after its training."""
     resize, load, at_resized = resize_to(draft.short_side), dict(type='LoadIdLabels'), \
         dict(type='EvaluateAtResizedShape')
     if draft.held_out:
@@ -147,7 +147,7 @@ def _evaluation(draft: Draft, plan: Plan, validated: bool) -> dict[str, Any]:
 
 
 def score_of(draft: Draft) -> str:
-    """The metric that compares checkpoints: mIoU where labelled target images are held out, else a score without."""
+    """The metric that compares checkpoints: mIoU if labelled target images are held out."""
     return 'mIoU' if draft.held_out else f'unsupervised/{RECOMMENDED}'
 
 
@@ -178,9 +178,9 @@ def branches_of(method: str) -> tuple[str, ...]:
 
 
 def fewest_images(method: str) -> int:
-    """Images per batch that a method needs: 2 where target images are mixed with each other.
+    """Least number of images per batch: 2 for methods that mix target images with each other.
 
-    Without a source, that mixing is left out instead (:func:`adapted_config`).
+    Without a source, :func:`adapted_config` removes that mixing instead.
     """
     defaults = MODELS.get(method).defaults
     mixes = any(view['type'] == 'Shuffled' for view in defaults.get('views', {}).values())
@@ -190,7 +190,7 @@ def fewest_images(method: str) -> int:
 def with_crop(dataset: dict[str, Any], size: Size, crop: dict[str, Any]) -> dict[str, Any]:
     """A data set with a crop after its last resize (to `size`), flips, and packing.
 
-    Random resizes never end below the crop.
+    Lower bounds of random resizes are raised, so that images are never smaller than the crop.
     """
     dataset = copy.deepcopy(dataset)
     plain = plain_dataset(dataset)
@@ -216,7 +216,7 @@ def target_images(draft: Draft, transforms: list[dict], **options: Any) -> dict[
 
 @lru_cache
 def readable_images(target: Path, number: int) -> tuple[int, ...]:
-    """Indices of images spread over a folder, less those that cannot be read: an evaluation replaces none."""
+    """Indices of readable images, spread over a folder: unlike a training, an evaluation replaces no damaged ones."""
     dataset = DATASETS.build(dict(type='FolderDataset', data_root=str(target.absolute()), images='', labels=None,
                                   classes=['first', 'second'], pipeline=[dict(type='LoadImage')]))
 
@@ -231,7 +231,7 @@ def readable_images(target: Path, number: int) -> tuple[int, ...]:
 
 
 def needs_prior(draft: Draft, method: str) -> bool:
-    """Whether the method has a spatial prior, and that of the source fits the target's aspect."""
+    """Whether the method uses a spatial prior, and the aspect of the source is near enough to that of the target."""
     return method == 'CAMix' and stretch(draft.source_size, draft.aspect) <= MAX_STRETCH
 
 
@@ -244,7 +244,7 @@ def _workers(cfg: Mapping) -> int:
 
 
 def _segmentor(draft: Draft, fit: Fit, checkpoint: str | None) -> dict[str, Any]:
-    """The plain network for crops of this size on one device; without initial weights where a checkpoint has all."""
+    """The plain network for crops of this size on one device; without initial weights if a checkpoint has them all."""
     segmentor = _without_sync(copy.deepcopy(draft.segmentor))
     segmentor['data_preprocessor'].pop('size_divisor', None)
     segmentor['data_preprocessor']['size'] = fit.crop
@@ -260,7 +260,7 @@ def _acceleration(cfg: Mapping) -> dict[str, Any]:
 
 
 def _without_sync(node: Any) -> Any:
-    """Normalisation layers of one process, which have the same weights and also run without a GPU."""
+    """A config with BatchNorm instead of its synchronised variants: equal weights, but it runs without a GPU."""
     if isinstance(node, dict):
         return {key: 'BN' if key == 'type' and value in SYNCHRONISED else _without_sync(value)
                 for key, value in node.items()}
@@ -268,7 +268,7 @@ def _without_sync(node: Any) -> Any:
 
 
 def _optimiser(draft: Draft) -> dict[str, Any]:
-    """The config's optimiser or a usual one; slower where there is no source."""
+    """The optimiser of the config, or AdamW; with a lower learning rate if there is no source."""
     wrapper = copy.deepcopy(draft.cfg.get('optim_wrapper') or
                             dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=6e-5, weight_decay=0.01)))
     if 'lr' in wrapper['optimizer']:
@@ -277,12 +277,12 @@ def _optimiser(draft: Draft) -> dict[str, Any]:
 
 
 def rate_of(draft: Draft) -> float:
-    """The learning rate as a share of the config's."""
+    """Factor on the learning rate of the config."""
     return RATE_WITHOUT_SOURCE if draft.source is None else 1.0
 
 
 def _set_precision(config: Config) -> None:
-    """Mixed precision on a GPU, with the config's own kind of wrapper elsewhere; none without a GPU."""
+    """Enable mixed precision on a GPU unless the config has its own optimiser wrapper; remove it without a GPU."""
     wrapper = config.optim_wrapper
     if type_name(wrapper) == 'AmpOptimWrapper' and not torch.cuda.is_available():
         config.optim_wrapper = dict({key: wrapper[key] for key in wrapper.keys() - {'loss_scale', 'dtype', 'use_fsdp'}},

@@ -1,4 +1,4 @@
-"""Which network is handed back, and its export."""
+"""The choice between the adapted and the unadapted network, and its export."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,11 +36,11 @@ def choose(unadapted: Mapping[str, Any], adapted: Mapping[str, Any], name: str) 
         raise AdaptError(f'the unadapted network has no {name}; see logs/unadapted_scores.log')
     better = after > before
     if better:
-        text = f'{name} rose from {before:.4f} to {after:.4f}: the adapted network is handed back (iteration ' \
+        text = f'{name} rose from {before:.4f} to {after:.4f}: the adapted network is exported (iteration ' \
                f'{adapted["iteration"]})'
     else:
         text = f'{name} did not rise ({before:.4f} before, {after:.4f} at best): adaptation has not helped, and the ' \
-               'unadapted network is handed back'
+               'unadapted network is exported'
     return dict(chosen='adapted' if better else 'unadapted', before=before, after=after, text=text,
                 checkpoint=(adapted if better else unadapted)['checkpoint'])
 

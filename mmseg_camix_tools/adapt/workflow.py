@@ -49,12 +49,12 @@ from .training import (
     unadapted_config,
 )
 
-UNADAPTED_SHARE = 0.25  # of the time of training, where no checkpoint is given
+UNADAPTED_SHARE = 0.25  # of the training time, if no checkpoint is given
 VALIDATION_SHARE = 0.1  # of the time
 IMAGES = (4, 50)  # fewest and most target images of a validation
 FEWEST = 10  # iterations of an adaptation
 EXPORT_SECONDS = 20.0
-PASSES = 2  # of an evaluated image through a network: the loop's, and the score's own
+PASSES = 2  # forward passes of an evaluated image: the prediction, and that of the score
 
 
 class Workflow:
@@ -72,9 +72,9 @@ class Workflow:
     # ---------------------------------------------------------------- before training
 
     def check(self) -> str:
-        """Verify network, checkpoint, disk and data; returns the report on the data."""
+        """Verify network, checkpoint, disk and data; return the report on the data."""
         draft, request = self.draft, self.request
-        config = self._adapted(self._assumed, Plan(1, 1, 1), prior=None)
+        config = self.adapted_config(self.largest_fit, Plan(1, 1, 1), prior=None)
         config.load_from = self._initial
         check_disk(request.out, check_network(config))
         if request.checkpoint:
@@ -83,17 +83,17 @@ class Workflow:
         return report(self.examination)
 
     def dry_run(self) -> None:
-        """Print what would be done; nothing is written."""
+        """Print what would be done, and write nothing."""
         self.log(self.check())
         limits = 'memory' if self.request.iterations else 'memory and time'
         self.log('\n'.join([f'\nMeasured steps choose the first of these sizes that fits {limits}:',
                             *(f'  {size}' for size in self.sizes)]))
         plan = Plan(self.request.iterations or 1000, self.request.iterations or 1000, IMAGES[1])
-        config = self._adapted(self._assumed, plan, self._prior_path, self._start(plan))
-        self.log('\nThe config of the adaptation, with the first size:\n\n' + self._text(config, 'adapted'))
+        config = self.adapted_config(self.largest_fit, plan, self.prior_path, self._start(plan))
+        self.log('\nThe config of the adaptation, with the first size:\n\n' + self.config_file(config, 'adapted'))
         if samples_rare_classes(self.draft, self.request.method):
             self.log('Its source will be sampled by class (RareClassDataset), from counts of its labels that the dry '
-                     f'run does not make ({self._counts_path.name}).\n')
+                     f'run does not create ({self._counts_path.name}).\n')
         names = ['adapted'] if self.request.checkpoint else ['unadapted', 'adapted']
         self.log('\n'.join(['Commands:', *(f'  {self._train_command(name, str(self.out / name))}' for name in names),
                             f'Results: {self.out}/export, {self.out}/summary.txt, {self.out}/report.html']))
@@ -101,11 +101,11 @@ class Workflow:
     # ---------------------------------------------------------------- the stages
 
     def run(self) -> str:
-        """All stages that are not finished; returns the summary."""
+        """Run all unfinished stages; return the summary."""
         if finished := self.stages.result('summary'):
             return finished['text']
         self.stages.run('check', self._record_check)
-        lock = lock_folder(self.stages.folder)
+        lock = lock_folder(self.stages.folder, 'adaptation', '--out')
         try:
             if needs_prior(self.draft, self.request.method):
                 self.stages.run('prior', self._count_prior)
@@ -113,7 +113,7 @@ class Workflow:
                 self.stages.run('classes', self._count_classes)
             self.stages.run('size', self._choose_size)
             self.stages.run('plan', self._write_configs)
-            unadapted = self.stages.run('unadapted', self._unadapted)
+            unadapted = self.stages.run('unadapted', self._train_unadapted)
             adapted = self.stages.run('adapted', self._train_adapted)
             decision = self.stages.run('export', lambda: self._export(unadapted, adapted))
             report_line = self.stages.run('report', lambda: self._report(unadapted, decision))['line']
@@ -123,7 +123,7 @@ class Workflow:
                 lock.close()
 
     def _record_check(self) -> dict[str, Any]:
-        """Check; the folder of results is made only if there are no errors."""
+        """Check, and create the folder of results if there are no errors."""
         text = self.check()
         claim_folder(self.request)
         write_output(self.out / 'check.txt', text + '\n')
@@ -132,20 +132,20 @@ class Workflow:
         return self.examination.to_dict()
 
     def _count_prior(self) -> dict[str, Any]:
-        """Count where the source's classes are, which CAMix needs."""
+        """Count the spatial prior of the source, which CAMix uses."""
         dataset = DATASETS.build(plain_dataset(self.draft.source))
         infos = [dataset.get_data_info(index) for index in range(len(dataset))]
         loaders = [transform for transform in plain_dataset(self.draft.source)['pipeline'] if loads_label(transform)]
         partial = self.stages.folder / 'prior.npz'
         prior = count_labels(infos, LabelReader(loaders), self.draft.classes, self.draft.source_size,
                              jobs=os.cpu_count() or 1, partial_file=partial, key='prior')
-        prior.save(str(self._prior_path))
+        prior.save(str(self.prior_path))
         partial.unlink(missing_ok=True)
         self.log(f'prior: counted {prior.num_images} labels of the source')
-        return dict(labels=prior.num_images, file=str(self._prior_path))
+        return dict(labels=prior.num_images, file=str(self.prior_path))
 
     def _count_classes(self) -> dict[str, Any]:
-        """Count the pixels of each class in each label of the source, from which rare classes are drawn."""
+        """Count the pixels of each class in each source label, for rare-class sampling."""
         dataset = DATASETS.build(self.draft.source)
         counts, unreadable = count_classes(dataset, os.cpu_count() or 1)
         table = io.BytesIO()
@@ -157,7 +157,7 @@ class Workflow:
         return dict(labels=len(counts), file=str(self._counts_path))
 
     def _choose_size(self) -> dict[str, Any]:
-        """Measure which crop and batch fit memory and time."""
+        """Choose crop and batch size by measuring memory and time."""
         seconds = None if self.request.iterations else self.request.seconds * (1 - VALIDATION_SHARE)
         if seconds is not None and not self.request.checkpoint:
             seconds *= 1 - UNADAPTED_SHARE
@@ -166,13 +166,13 @@ class Workflow:
         return fitting.to_dict(size, measured)
 
     def _probe(self, size: Candidate) -> Measured | None:
-        """Measure a size in a separate process; None where memory is exhausted."""
+        """Measure a size in a separate process; None if memory is exhausted."""
         with tempfile.TemporaryDirectory() as folder:
-            fit = replace(self._assumed, crop=size.crop, batch=size.batch)
-            plan = Plan(1, 1, IMAGES[0])  # the adapted network first: memory is that of the largest step so far
-            configs = dict(adapted=self._adapted(fit, plan, self._prior_path, start=self._initial))
+            fit = replace(self.largest_fit, crop=size.crop, batch=size.batch)
+            plan = Plan(1, 1, IMAGES[0])  # the adapted network comes first, because the memory peak is never reset
+            configs = dict(adapted=self.adapted_config(fit, plan, self.prior_path, start=self._initial))
             if self.draft.source is not None:
-                configs['unadapted'] = self._unadapted_config(fit, plan)
+                configs['unadapted'] = self.unadapted_config(fit, plan)
             paths = [Path(folder, f'{name}.py') for name in configs]
             for path, config in zip(paths, configs.values()):
                 path.write_text(config_text(config.to_dict()))
@@ -182,25 +182,26 @@ class Workflow:
             return Measured(**json.loads(out.read_text())) if code == 0 else None
 
     def _write_configs(self) -> dict[str, Any]:
-        """Decide on iterations, and write the two configs."""
-        plan, fit = self._plan(), self._fit
-        configs = dict(unadapted=self._unadapted_config(fit, plan),
-                       adapted=self._adapted(fit, plan, self._prior_path, self._start(plan)))
+        """Compute the numbers of iterations, and write both configs."""
+        plan, fit = self.make_plan(), self._fit
+        configs = dict(unadapted=self.unadapted_config(fit, plan),
+                       adapted=self.adapted_config(fit, plan, self.prior_path, self._start(plan)))
         for name, config in configs.items():
-            write_output(self.out / f'{name}.py', self._text(config, name))
+            write_output(self.out / f'{name}.py', self.config_file(config, name))
         self.log(f'plan: {f"{plan.unadapted} iterations on the source, then " if plan.unadapted else ""}{plan.adapted} '
                  f'iterations of {self.request.method}; scores on {plan.images} target images')
         return dict(unadapted=plan.unadapted, adapted=plan.adapted, images=plan.images)
 
-    def _plan(self) -> Plan:
+    def make_plan(self) -> Plan:
+        """Numbers of iterations and evaluated images that fill the requested time, from the measured durations."""
         request, measured = self.request, self.stages.result('size') or {}
         adapted = measured['steps']['adapted']
-        source = measured['steps'].get('unadapted', adapted)  # not trained where there is no source
+        source = measured['steps'].get('unadapted', adapted)  # not trained without a source
         if request.iterations:
             return Plan(0 if request.checkpoint else request.iterations, request.iterations, IMAGES[1] // 2)
-        trainings = 1 if request.checkpoint else 2  # besides: this process, and that of the first scores
+        trainings = 1 if request.checkpoint else 2  # further starts: this process, and that of the first scores
         left = request.seconds - self.stages.seconds() - (trainings + 2) * measured['start'] - EXPORT_SECONDS
-        predictions = PASSES * (2 * VALIDATIONS + 1)  # of each image: both networks, and once the unadapted one
+        predictions = PASSES * (2 * VALIDATIONS + 1)  # per image: both networks, and the unadapted one once
         images = int(VALIDATION_SHARE * left / predictions / measured['image'])
         images = min(max(images, IMAGES[0]), IMAGES[1])
         left -= images * predictions * measured['image']
@@ -208,13 +209,13 @@ class Workflow:
         iterations = int((1 - share) * left / adapted)
         if iterations < FEWEST:
             needed = request.seconds - left + FEWEST * adapted / (1 - share)
-            raise AdaptError(f'--time: {format_duration(request.seconds)} do not suffice for {FEWEST} steps of '
-                             f'{adapted:.1f} s, after everything else; give at least '
+            raise AdaptError(f'--time: {format_duration(request.seconds)} is too short for {FEWEST} steps of '
+                             f'{adapted:.1f} s besides all other stages; give at least '
                              f'{format_duration(1.1 * needed)}, in another --out')
         return Plan(max(1, int(share * left / source)) if share else 0, iterations, images)
 
-    def _unadapted(self) -> dict[str, Any]:
-        """Train on the source where no checkpoint is given, and score the unadapted network."""
+    def _train_unadapted(self) -> dict[str, Any]:
+        """Train on the source unless a checkpoint is given, and score the unadapted network."""
         plan = self.stages.result('plan') or {}
         folder = self.out / 'unadapted'
         checkpoint = self._initial or str(folder / f'iter_{plan["unadapted"]}.pth')
@@ -229,7 +230,7 @@ class Workflow:
         return verdict.best_of(self.out / 'adapted', score_of(self.draft))
 
     def _train(self, name: str) -> None:
-        """Train a written config, from its last checkpoint where there is one."""
+        """Train a written config, continuing from its last checkpoint if there is one."""
         folder = self.out / name
         resume = ['--resume'] if folder.is_dir() and find_latest_checkpoint(str(folder)) else []
         run_logged([*command('train'), self.out / f'{name}.py', '--work-dir', folder, *resume],
@@ -243,18 +244,18 @@ class Workflow:
         return dict(decision, files=lines)
 
     def _report(self, unadapted: dict[str, Any], decision: dict[str, Any]) -> dict[str, Any]:
-        """Write the HTML report; without it the result is complete, too."""
+        """Write the HTML report; a failure does not end the adaptation."""
         names = ['adapted'] if self.request.checkpoint else ['unadapted', 'adapted']
         try:
             write_report([self.out / name for name in names], self.out / 'report.html',
                          baseline=unadapted['checkpoint'], note=decision['text'], score_before=decision['before'])
-        except Exception as error:  # of plots, pictures and logs: the trained network is more than its report
+        except Exception as error:  # in plots, pictures or logs; the trained network is kept
             return dict(line=f'report.html was not written ({type(error).__name__}: {error}); see `mmseg-camix report`')
         return dict(line=f'{self.out}/report.html: the report')
 
     def _summary(self, decision: dict[str, Any], report_line: str) -> dict[str, Any]:
         lines = [decision['text'], f'{self.out}/export:', *(f'  {line}' for line in decision['files']), report_line,
-                 f'in all: {format_duration(self.stages.seconds())}',
+                 f'total time: {format_duration(self.stages.seconds())}',
                  f'label images with it: mmseg-camix predict {shlex.quote(f"{self.out}/export")} IMAGES --out LABELLED']
         text = '\n'.join(lines)
         write_output(self.out / 'summary.txt', text + '\n')
@@ -263,7 +264,7 @@ class Workflow:
     # ---------------------------------------------------------------- configs
 
     @property
-    def _assumed(self) -> Fit:
+    def largest_fit(self) -> Fit:
         """The largest size, before anything is measured."""
         return Fit(self.sizes[0].crop, self.sizes[0].batch, dict(unadapted=1.0, adapted=1.0))
 
@@ -273,7 +274,8 @@ class Workflow:
         return Fit(tuple(measured['crop']), measured['batch'], measured['steps'])
 
     @property
-    def _prior_path(self) -> Path:
+    def prior_path(self) -> Path:
+        """File of the source's spatial prior."""
         return (self.out / 'prior.npz').absolute()
 
     @property
@@ -292,16 +294,18 @@ class Workflow:
     def _train_command(self, name: str, folder: str) -> str:
         return shlex.join(['mmseg-camix', 'train', f'{self.out / name}.py', '--work-dir', folder])
 
-    def _unadapted_config(self, fit: Fit, plan: Plan) -> Config:
+    def unadapted_config(self, fit: Fit, plan: Plan) -> Config:
+        """The config of the network before adaptation."""
         return unadapted_config(self.draft, fit, plan, self._initial)
 
-    def _adapted(self, fit: Fit, plan: Plan, prior: Path | None, start: str | None = None) -> Config:
+    def adapted_config(self, fit: Fit, plan: Plan, prior: Path | None, start: str | None = None) -> Config:
+        """The config of the adaptation; `prior` is used by methods that need it, counts of classes if they exist."""
         path = str(prior) if prior and needs_prior(self.draft, self.request.method) else None
         counts = self._counts_path if self._counts_path.is_file() else None
         return adapted_config(self.draft, fit, plan, self.request.method, start, path, counts)
 
-    def _text(self, config: Config, name: str) -> str:
-        """A config as a file, which says what it is."""
+    def config_file(self, config: Config, name: str) -> str:
+        """Text of a config file, with a header about its origin."""
         what = f'{self.request.method}, an adaptation' if name == 'adapted' else 'The network before its adaptation'
         lines = [f'{what} to the images in {self.request.target}. Written by mmseg-camix adapt.']
         if (measured := self.stages.result('size')) and name in measured['steps']:
@@ -314,5 +318,5 @@ class Workflow:
 
 
 def command(name: str) -> list[str]:
-    """Arguments of the interpreter that run a command of this package."""
+    """Arguments with which the Python interpreter runs a command of this package."""
     return ['-m', 'mmseg_camix', name]

@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     'predict': ('.predict', 'label images, folders and videos'),
     'score': ('mmseg_camix_tools.scoring.command', 'rank checkpoints on images without labels'),
     'report': ('.report', 'write a report on one or several trainings as one HTML file'),
-    'adapt': ('.adapt', 'adapt a network to unlabelled images, and hand back the better one'),
+    'adapt': ('.adapt', 'adapt a network to unlabelled images, and export the better one'),
     'export': ('.export', 'write a plain mmseg checkpoint, safetensors or ONNX'),
     'check': ('.check', 'check the data of a config before training'),
     'print-config': ('.print_config', 'print a config with all defaults and their origins'),

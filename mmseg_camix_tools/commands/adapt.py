@@ -1,4 +1,4 @@
-"""Adapt a network to a folder of unlabelled images, and hand back the better one.
+"""Adapt a network to a folder of unlabelled images, and export the better one.
 
 Examines source and target, counts the classes of the source, measures which crop and batch fit memory and time, writes
 the configs that it trains, trains, compares with the unadapted network on target images without labels, and exports.

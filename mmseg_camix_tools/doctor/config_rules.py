@@ -34,7 +34,7 @@ Samples = Mapping[str, Sequence[Sample]]
 
 
 def check_config(cfg: Config, parts: Parts, samples: Samples, complete: bool) -> list[Finding]:
-    """All findings about the config and the built parts; `complete` tells whether every file was opened."""
+    """All findings about the config and the built parts; `complete` is whether every file was opened."""
     classes = next((part.classes for part in parts.values() if part.classes), None)
     return [*_class_lists(parts), *_heads(cfg, classes), *_weights(cfg), *_without_source(cfg, parts),
             *_loop(cfg, parts), *_sampling(cfg, parts), *_normalisation(cfg), *_crops(cfg, parts, samples),

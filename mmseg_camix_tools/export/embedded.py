@@ -150,7 +150,7 @@ def _refusal(place: str, reason: str) -> ExportError:
 class AllocationLimit(TorchDispatchMode):
     """Refuse tensors once those made within this context have taken more than `limit` bytes, before they are made.
 
-    A few numbers of a config suffice to ask for layers of a terabyte.
+    A few numbers of a config suffice to describe layers of a terabyte.
     """
 
     def __init__(self, limit: int) -> None:

@@ -87,7 +87,7 @@ def mmseg_config(network: PlainNetwork) -> tuple[dict, dict[str, str]]:
         test_dataloader=dict(batch_size=1, num_workers=0, dataset=dict(
             type='BaseSegDataset', metainfo=meta, pipeline=network.pipeline)),
         visualizer=dict(type='SegLocalVisualizer', name='visualizer'))
-    # A config file may have classes themselves in the place of their names.
+    # A config file may have classes instead of their names.
     return tree_map(lambda leaf: type_name(leaf) if isinstance(leaf, type) else leaf, config), foreign
 
 

@@ -141,8 +141,8 @@ def _refuse_imports(config: Mapping) -> None:
     imports = mapping(config.get('custom_imports')).get('imports') or []
     others = [name for name in ([imports] if isinstance(imports, str) else imports) if name != 'mmseg_camix']
     if others:
-        raise ExportError(f'its config imports {", ".join(map(str, others))}, and nothing is imported because a '
-                          'checkpoint says so; if you trust it, give the config as a file, with --config')
+        raise ExportError(f'its config imports {", ".join(map(str, others))}; nothing that only a checkpoint '
+                          'names is imported. If you trust it, give the config as a file, with --config')
 
 
 def _state(weights: dict[str, Tensor], name: str) -> tuple[str, dict[str, Tensor]]:

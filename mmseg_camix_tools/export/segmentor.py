@@ -121,7 +121,7 @@ def _cleaned(node: Any) -> Any:
 
 
 def _downloads_by_default(kind: str | type) -> bool:
-    """Whether a class downloads weights unless told otherwise, as mmseg's TIMMBackbone does."""
+    """Whether a class downloads weights by default, as mmseg's TIMMBackbone does."""
     try:
         parameters = inspect.signature(registered(kind)).parameters
     except (ExportError, ValueError):  # unknown here, or without a signature

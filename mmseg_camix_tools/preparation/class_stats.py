@@ -74,7 +74,7 @@ def write_statistics(folder: Path, files: dict[str, dict], complete: bool,
                      classes: Sequence[str] = CLASSES) -> tuple[dict, bool]:
     """Write both JSON files, unless they exist with this content; return the statistics and whether a file was written.
 
-    `files` are the entries of the first JSON file; `complete` tells whether these are all.
+    `files` are the entries of the first JSON file; `complete` is whether these are all.
     """
     stats = _summary(files, complete, classes)
     contents = {STATS_FILE: stats, INDEX_FILE: index_by_class(stats)}

@@ -2,6 +2,8 @@
 
 import copy
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 from mmseg_camix.datasets.class_counts import count_pixels
 from mmseg_camix.datasets.encodings import CLASSES
 from mmseg_camix.datasets.transforms import LoadImage
+from mmseg_camix.engine.hooks.run_folder_hook import WorkFolderInUseError
 from mmseg_camix_tools.adapt import AdaptError, checks, drawn, recipe, training, workflow
 from mmseg_camix_tools.adapt.arguments import Request
 from mmseg_camix_tools.adapt.draft import image_sizes
@@ -50,13 +53,18 @@ def request_of(plain, world, tmp_path):
     return make
 
 
-def test_what_is_trained(request_of, world):
+def largest_config(flow, prior=None, start=None):
+    """The config of the adaptation at the largest size."""
+    return flow.adapted_config(flow.largest_fit, Plan(1, 1, 1), prior, start)
+
+
+def test_what_is_trained(request_of):
     flow = Workflow(request_of(method='CAMix'))
     draft = flow.draft
     assert (draft.source_size, draft.short_side, draft.crop, draft.batch) == (SIZE, 48, (32, 32), 2)
     assert draft.classes[0] == 'road'
     fit, plan = Fit((32, 32), 2, dict(unadapted=1.0, adapted=2.0)), Plan(5, 12, 3)
-    cfg = flow._adapted(fit, plan, flow.out / 'prior.npz', start='start.pth')
+    cfg = flow.adapted_config(fit, plan, flow.out / 'prior.npz', start='start.pth')
     assert (cfg.model.type, cfg.load_from, cfg.train_cfg.max_iters) == ('CAMix', 'start.pth', 12)
     assert cfg.model.masks.context.prior.endswith('out/prior.npz')
     assert [t.type for t in cfg.train_dataloader.dataset.source.pipeline] == [
@@ -64,17 +72,17 @@ def test_what_is_trained(request_of, world):
     assert cfg.train_dataloader.dataset.target.labels is None
     assert cfg.val_dataloader.dataset.indices == [0, 2, 4]
     assert cfg.default_hooks.checkpoint.save_best.startswith('unsupervised/')
-    plain = flow._unadapted_config(fit, plan)
+    plain = flow.unadapted_config(fit, plan)
     assert (plain.model.type, plain.train_cfg.max_iters, plain.val_dataloader) == ('SourceOnly', 5, None)
     # The text of a config is the config.
-    assert Config.fromstring(flow._text(cfg, 'adapted'), '.py').model == cfg.model
+    assert Config.fromstring(flow.config_file(cfg, 'adapted'), '.py').model == cfg.model
 
 
 def test_random_resizes_never_end_below_the_crop(plain, request_of):
     random = dict(type='RandomResize', ratio_range=(0.1, 2.0), keep_ratio=True)
     plain[0].merge_from_dict({f'train_dataloader.dataset.pipeline.2.{key}': value for key, value in random.items()})
     flow = Workflow(request_of())
-    pipeline = flow._adapted(flow._assumed, Plan(1, 1, 1), None).train_dataloader.dataset.source.pipeline
+    pipeline = largest_config(flow).train_dataloader.dataset.source.pipeline
     low, high = pipeline[2].ratio_range
     assert 48 * low >= 32 > 48 * (low - 0.02)
     assert high == 2.0
@@ -83,8 +91,8 @@ def test_random_resizes_never_end_below_the_crop(plain, request_of):
 def test_the_prior_is_left_out_where_aspects_differ(request_of, tmp_path):
     write(tmp_path / 'tall/a.png', (96, 48))
     flow = Workflow(request_of(target=tmp_path / 'tall', method='CAMix'))
-    assert flow._adapted(flow._assumed, Plan(1, 1, 1), flow._prior_path).model.masks.context.prior is None
-    assert 'masks' not in Workflow(request_of(method='DACS'))._adapted(flow._assumed, Plan(1, 1, 1), None).model
+    assert largest_config(flow, flow.prior_path).model.masks.context.prior is None
+    assert 'masks' not in largest_config(Workflow(request_of(method='DACS'))).model
 
 
 def test_targets_of_several_sizes(request_of, tmp_path):
@@ -108,7 +116,7 @@ def test_a_few_labels(request_of, world, tmp_path, trained):
         write(few / f'images/{index:02}.png', SIZE)
         write_grey_label(few / f'labels/{index:02}.png', blocks(index, 19))
     flow = Workflow(request_of(few_labels=few, method='DACS'))
-    cfg = flow._adapted(flow._assumed, Plan(1, 1, 1), None)
+    cfg = largest_config(flow)
     branch = cfg.train_dataloader.dataset.few
     assert branch.indices == [0, 1, 3, 4, 6, 7, 9, 10, 12]
     assert cfg.val_dataloader.dataset.indices == [2, 5, 8, 11]
@@ -118,7 +126,7 @@ def test_a_few_labels(request_of, world, tmp_path, trained):
     assert model.branches == ('source', 'target', 'few')
     assert 'few' in model._branches_read()
     flow = Workflow(request_of(few_labels=few, method='SourceFree', source_free=True, checkpoint=trained))
-    model = tiny.build(flow._adapted(flow._assumed, Plan(1, 1, 1), None).model)
+    model = tiny.build(largest_config(flow).model)
     assert (model.branches, model.needs_checkpoint) == (('target', 'few'), False)
     assert 'ready to train' in flow.check()
     shutil.rmtree(few / 'labels')
@@ -143,18 +151,18 @@ def test_without_source(request_of, plain, world, tmp_path, trained):
     draft = flow.draft
     assert (draft.source, draft.classes, draft.short_side, draft.crop) == (None, CLASSES, 48, (32, 32))
     assert 'ready to train' in flow.check()
-    cfg = flow._adapted(flow._assumed, Plan(1, 1, 1), None, start=str(trained))
+    cfg = largest_config(flow, start=str(trained))
     assert [name for name in cfg.train_dataloader.dataset if name not in ('type', 'skip_unreadable')] == ['target']
     assert cfg.load_from == str(trained)
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.01 * plain[0].optim_wrapper.optimizer.lr)
     assert 'objectives' not in cfg.model
-    single = flow._adapted(Fit((32, 32), 1, {}), Plan(1, 1, 1), None)
+    single = flow.adapted_config(Fit((32, 32), 1, {}), Plan(1, 1, 1), None)
     assert list(tiny.build(single.model).objectives) == ['masked']
-    plain_cfg = flow._unadapted_config(flow._assumed, Plan(1, 1, 1))
+    plain_cfg = flow.unadapted_config(flow.largest_fit, Plan(1, 1, 1))
     assert plain_cfg.train_dataloader is plain_cfg.train_cfg is plain_cfg.optim_wrapper is None
-    assert 'mmseg-camix train' not in flow._text(plain_cfg, 'unadapted')
-    assert Config.fromstring(flow._text(plain_cfg, 'unadapted'), '.py').model == plain_cfg.model
-    assert str(tmp_path / 'gone') not in flow._text(cfg, 'adapted') + flow._text(plain_cfg, 'unadapted')
+    assert 'mmseg-camix train' not in flow.config_file(plain_cfg, 'unadapted')
+    assert Config.fromstring(flow.config_file(plain_cfg, 'unadapted'), '.py').model == plain_cfg.model
+    assert str(tmp_path / 'gone') not in flow.config_file(cfg, 'adapted') + flow.config_file(plain_cfg, 'unadapted')
 
 
 def test_a_config_without_source_needs_the_option(request_of, plain, trained):
@@ -173,7 +181,7 @@ def test_without_a_config_the_source_is_drawn(tmp_path, monkeypatch):
     assert flow.draft.source_size == (360, 600)  # the aspect of the photographs
     assert flow.draft.crop == (256, 256)
     assert flow.draft.classes[:2] == ('sky', 'building')
-    assert flow._adapted(flow._assumed, Plan(1, 1, 1), flow._prior_path).model.masks.context.prior
+    assert largest_config(flow, flow.prior_path).model.masks.context.prior
     assert 'ready to train' in flow.check()
     # Its weights are installed, so that features can be held near those of ImageNet.
     distance = recipe.feature_distance(flow.draft)
@@ -189,7 +197,7 @@ def test_daformers_recipe_for_any_network(request_of, tmp_path):
     result = flow._count_classes()
     dataset = DATASETS.build(flow.draft.source)
     np.testing.assert_array_equal(np.load(result['file']), count_pixels(dataset))
-    cfg = flow._adapted(flow._assumed, Plan(1, 1, 1), None)
+    cfg = largest_config(flow)
     assert (cfg.model.type, cfg.model.predict_with) == ('DAFormer', 'teacher')
     assert cfg.model.objectives.features is None  # no weights are installed for this network
     assert (cfg.model.pseudo_labels.ignore_top, cfg.model.pseudo_labels.ignore_bottom) == (0, 0)
@@ -201,7 +209,7 @@ def test_daformers_recipe_for_any_network(request_of, tmp_path):
     sample = DATASETS.build(source.to_dict())[0]
     assert tuple(sample['inputs'].shape[-2:]) == flow.draft.crop
     # Other methods draw images evenly.
-    cfg = Workflow(request_of(method='DACS', out=tmp_path / 'other'))._adapted(flow._assumed, Plan(1, 1, 1), None)
+    cfg = largest_config(Workflow(request_of(method='DACS', out=tmp_path / 'other')))
     assert cfg.train_dataloader.dataset.source.type != 'RareClassDataset'
 
 
@@ -396,7 +404,7 @@ def test_damaged_images_of_the_target_are_left_out(request_of, world, tmp_path):
     (tmp_path / 'photos/0.png').write_bytes(b'none')
     flow = Workflow(request_of(target=tmp_path / 'photos'))
     assert 'other samples replace them' in flow.check()
-    dataset = flow._adapted(flow._assumed, Plan(1, 1, 50), None).val_dataloader.dataset
+    dataset = flow.adapted_config(flow.largest_fit, Plan(1, 1, 50), None).val_dataloader.dataset
     assert dataset.indices == [*range(1, len(files) + max(0, 12 - len(files)) + 1)]
     for file in (tmp_path / 'photos').glob('z*.png'):
         file.write_bytes(b'none')
@@ -413,13 +421,13 @@ def test_sizes_of_turned_images(suffix, tmp_path):
     assert image_sizes(tmp_path) == [sample['img'].shape[:2]] == [(64, 48)]
 
 
-def test_a_config_for_mixed_precision_without_a_gpu(request_of, plain):
+def test_a_config_for_mixed_precision_without_a_gpu(request_of, plain, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     plain[0].optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16',
                                   optimizer=dict(type='SGD', lr=0.01))
     flow = Workflow(request_of())
-    wrapper = flow._adapted(flow._assumed, Plan(1, 1, 1), None).optim_wrapper
-    if not torch.cuda.is_available():
-        assert wrapper == dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))
+    wrapper = largest_config(flow).optim_wrapper
+    assert wrapper == dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))
 
 
 def test_initial_weights_may_be_a_list(request_of, plain):
@@ -438,7 +446,7 @@ def test_the_plan_fills_the_time(request_of, plain, tmp_path, checkpoint, second
         torch.save(dict(state_dict=tiny.build(copy.deepcopy(plain[0].model)).state_dict()), tmp_path / 'start.pth')
     flow = Workflow(request_of(seconds=seconds, checkpoint=tmp_path / 'start.pth' if checkpoint else None))
     record(flow, steps=dict(unadapted=0.4, adapted=1.0), image=0.5, start=10.0)
-    plan = flow._plan()
+    plan = flow.make_plan()
     spent = 0.4 * plan.unadapted + plan.adapted + plan.images * workflow.PASSES * (2 * workflow.VALIDATIONS + 1) * 0.5
     spent += 10.0 * (3 if checkpoint else 4) + workflow.EXPORT_SECONDS
     assert seconds - 3 < spent <= seconds
@@ -446,11 +454,11 @@ def test_the_plan_fills_the_time(request_of, plain, tmp_path, checkpoint, second
     assert workflow.IMAGES[0] <= plan.images <= workflow.IMAGES[1]
 
 
-def test_too_little_time_is_told(request_of):
+def test_too_little_time_is_an_error(request_of):
     flow = Workflow(request_of(seconds=60.0))
     record(flow, steps=dict(unadapted=2.0, adapted=5.0), image=0.5, start=10.0)
-    with pytest.raises(AdaptError, match=r'--time: 1 min 00 s do not suffice for 10 steps of 5\.0 s.* give at least'):
-        flow._plan()
+    with pytest.raises(AdaptError, match=r'--time: 1 min 00 s is too short for 10 steps of 5\.0 s.* give at least'):
+        flow.make_plan()
 
 
 def record(flow, **measured):
@@ -459,7 +467,7 @@ def record(flow, **measured):
     file.write_text(file.read_text().replace('"seconds": ', '"seconds": 0.0, "was": '))
 
 
-def test_too_little_memory_is_told_before_anything_is_trained(request_of, monkeypatch):
+def test_too_little_memory_is_an_error_before_anything_is_trained(request_of, monkeypatch):
     flow = Workflow(request_of(method='DACS'))
     monkeypatch.setattr(flow, '_probe', lambda size: None)
     with pytest.raises(AdaptError, match='too little memory: even crops of 32x32, 1 per batch'):
@@ -467,7 +475,20 @@ def test_too_little_memory_is_told_before_anything_is_trained(request_of, monkey
     assert not flow.stages.result('plan')
 
 
+def test_two_adaptations_in_one_folder(request_of):
+    flow = Workflow(request_of(method='DACS'))
+    code = ('import fcntl, sys; file = open(sys.argv[1], "a"); fcntl.lockf(file, fcntl.LOCK_EX); '
+            'print("locked", flush=True); sys.stdin.read()')
+    flow.stages.run('check', flow._record_check)
+    with subprocess.Popen([sys.executable, '-c', code, flow.stages.folder / '.lock'], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(WorkFolderInUseError, match='another adaptation .*choose another folder with --out'):
+            flow.run()
+        other.stdin.close()
+
+
 def test_the_data_are_checked_as_they_are_trained(request_of):
     flow = Workflow(request_of())
-    examination = checks.check_data(flow._adapted(flow._assumed, Plan(1, 1, 1), None))
+    examination = checks.check_data(largest_config(flow))
     assert set(examination.parts) == {'source', 'target'}

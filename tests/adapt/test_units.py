@@ -215,7 +215,7 @@ def test_sizes_that_fail_in_spite_of_the_estimate_are_passed_over():
     assert choose(sizes, probe, None, None)[0] == sizes[2]
 
 
-def test_too_little_memory_is_told():
+def test_too_little_memory_is_an_error():
     probe, _ = measured_by(1.0, 50)
     with pytest.raises(AdaptError, match=r'too little memory: even crops of 192x96, 1 per batch .*50 MiB are free'):
         choose(candidates((256, 512), 4), probe, 50 * 2**20, None)
@@ -298,7 +298,7 @@ def test_another_adaptation_is_refused(tmp_path):
         verify_folder(Request(**{**vars(request), 'out': tmp_path / 'full'}))
 
 
-def test_commands_are_logged_and_their_errors_told(tmp_path):
+def test_commands_are_logged_and_their_errors_raised(tmp_path):
     log = tmp_path / 'log.txt'
     assert run_logged(['-c', "print('Iter(train) [ 3/4]')"], log, 'count') == 0
     assert 'Iter(train)' in log.read_text()
@@ -307,7 +307,7 @@ def test_commands_are_logged_and_their_errors_told(tmp_path):
         run_logged(['-c', "raise SystemExit('error: there is no wood')"], log, 'step')
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells a process of the death of its parent')
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux signals the death of a parent')
 def test_a_command_ends_with_the_process_that_runs_it(tmp_path):
     pid_file = tmp_path / 'pid'
     child = f"import os, time; open('{pid_file}', 'w').write(str(os.getpid())); time.sleep(60)"

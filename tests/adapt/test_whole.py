@@ -67,7 +67,7 @@ def test_finished_stages_stay(adapted):
     assert 'resumed' in (out / 'logs/adapted.log').read_text()
 
 
-def test_the_better_network_is_handed_back(adapted):
+def test_the_better_network_is_exported(adapted):
     out, _ = adapted
     stage = {name: json.loads((out / f'stages/{name}.json').read_text()) for name in ('unadapted', 'adapted', 'export')}
     before, after = stage['export']['before'], stage['export']['after']

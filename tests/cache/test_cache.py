@@ -1,4 +1,4 @@
-"""The cache: samples are the same with it, it is made anew where a file has changed, and damage is told."""
+"""The cache: it changes no sample, is rebuilt for changed files, and reports damage."""
 
 # ruff: noqa: NPY002 (transforms draw from NumPy's global generator)
 import errno
@@ -46,12 +46,13 @@ def built(dataset, pipeline=PIPELINE, **options):
     return build_cache(infos, Recipe.of(first, infos[0]), str(root), root / 'cache', **options)
 
 
-def assert_same(one, other):
-    assert (one['inputs'] == other['inputs']).all()
-    assert one['data_samples'].metainfo == other['data_samples'].metainfo
-    assert ('gt_sem_seg' in one['data_samples']) == ('gt_sem_seg' in other['data_samples'])
-    if 'gt_sem_seg' in one['data_samples']:
-        assert (one['data_samples'].gt_sem_seg.data == other['data_samples'].gt_sem_seg.data).all()
+def assert_same(actual, expected):
+    assert (actual['inputs'] == expected['inputs']).all()
+    samples = actual['data_samples'], expected['data_samples']
+    assert samples[0].metainfo == samples[1].metainfo
+    assert ('gt_sem_seg' in samples[0]) == ('gt_sem_seg' in samples[1])
+    if 'gt_sem_seg' in samples[0]:
+        assert (samples[0].gt_sem_seg.data == samples[1].gt_sem_seg.data).all()
 
 
 PIPELINES = {
@@ -92,14 +93,14 @@ def test_every_key_of_the_results_is_the_same(synthia):
     built(plain, first)
     cached = SYNTHIADataset(str(synthia), pipeline=first, cache='cache')
     for index in range(3):
-        expected, found = plain[index], cached[index]
-        assert expected.keys() == found.keys()
+        expected, actual = plain[index], cached[index]
+        assert expected.keys() == actual.keys()
         for key, value in expected.items():
             if isinstance(value, np.ndarray):
-                np.testing.assert_array_equal(found[key], value)
-                assert (found[key].dtype, found[key].flags.writeable) == (value.dtype, True)
+                np.testing.assert_array_equal(actual[key], value)
+                assert (actual[key].dtype, actual[key].flags.writeable) == (value.dtype, True)
             else:
-                assert (found[key], type(found[key])) == (value, type(value))
+                assert (actual[key], type(actual[key])) == (value, type(value))
 
 
 def test_fewer_classes_have_a_cache_of_their_own(gta):
@@ -131,9 +132,9 @@ def test_with_everything_that_reads_samples(gta, cityscapes):
             built(source)
             built(pairs[0].datasets['target'], target)
     for position in range(12):
-        one, other = (pair[Position(4, position)] for pair in pairs)
-        for branch in one:
-            assert_same(one[branch], other[branch])
+        first, second = (pair[Position(4, position)] for pair in pairs)
+        for branch in first:
+            assert_same(first[branch], second[branch])
 
 
 def test_it_is_built_once_and_again_where_something_changed(gta, tmp_path):
@@ -141,9 +142,9 @@ def test_it_is_built_once_and_again_where_something_changed(gta, tmp_path):
     first = built(dataset, jobs=2)
     shutil.copytree(gta, tmp_path / 'copy', copy_function=shutil.copy, ignore=shutil.ignore_patterns('cache'))
     assert built(reader(tmp_path / 'copy')).digest == first.digest  # of the pixels, not of the times of change
-    again = built(dataset)
-    assert (first.num_written, again.num_written, again.num_removed) == (7, 0, 0)
-    assert (again.digest, again.size) == (first.digest, first.size)
+    second = built(dataset)
+    assert (first.num_written, second.num_written, second.num_removed) == (7, 0, 0)
+    assert (second.digest, second.size) == (first.digest, first.size)
     assert first.size == sum(path.stat().st_size for path in first.folder.rglob('*.cache'))
     write_image(gta / 'images/00003.png', 33)
     (entry := sorted(first.folder.rglob('*.cache'))[5]).write_bytes(entry.read_bytes()[:-4])
@@ -226,7 +227,7 @@ def test_what_cannot_be_cached(gta, tmp_path):
         build_cache(infos, Recipe.of(PIPELINE[:3], infos[0]), str(tmp_path / 'other'), tmp_path)
 
 
-def test_unreadable_images_are_told_and_the_others_made(gta):
+def test_unreadable_images_are_reported_and_the_others_cached(gta):
     (gta / 'images/00002.png').write_bytes(b'')
     report = built(reader(gta), jobs=2)
     assert report.num_written == 6
@@ -235,10 +236,10 @@ def test_unreadable_images_are_told_and_the_others_made(gta):
 
 
 @pytest.mark.parametrize('jobs', [1, 2])
-@pytest.mark.parametrize(('number', 'told'), [
+@pytest.mark.parametrize(('number', 'reason'), [
     (errno.ENOSPC, 'the disk is full'), (errno.EROFS, 'the disk is read-only'),
     (errno.EACCES, 'no permission to write')])
-def test_a_full_disk_ends_the_run_and_nothing_is_lost(gta, monkeypatch, number, told, jobs):
+def test_a_full_disk_ends_the_run_and_nothing_is_lost(gta, monkeypatch, number, reason, jobs):
     dataset = reader(gta)
     expected = built(dataset)
     write_image(gta / 'images/00003.png', 33)
@@ -253,7 +254,7 @@ def test_a_full_disk_ends_the_run_and_nothing_is_lost(gta, monkeypatch, number, 
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, 'replace', refuse)
-        with pytest.raises(CannotWrite, match=rf'\.cache: {told}'):
+        with pytest.raises(CannotWrite, match=rf'\.cache: {reason}'):
             built(dataset, jobs=jobs)
     assert (expected.folder / 'images/00003.png.cache').read_bytes() == old
     assert not list(expected.folder.rglob('*.partial'))
@@ -284,7 +285,7 @@ def test_a_file_that_changes_while_it_is_read(gta, monkeypatch):
 
     def slowly(transforms, info):
         if info['img_path'].endswith('00002.png'):
-            write_image(gta / 'images/00002.png', 77)  # somebody is still copying
+            write_image(gta / 'images/00002.png', 77)  # while it is still being copied
         return real(transforms, info)
 
     monkeypatch.setattr(building, 'run_transforms', slowly)

@@ -1,4 +1,4 @@
-"""Small checkpoint files that ask for far more memory or time than their size accounts for."""
+"""Small checkpoint files that take far more memory or time than their size accounts for."""
 import io
 import os
 import pickle
@@ -53,7 +53,7 @@ def _nested_key(depth: int) -> bytes:
 
 
 def pickles() -> dict[str, bytes]:
-    """Pickles for a zip file, by what they ask for."""
+    """Pickles for a zip file, by what they exhaust."""
     prime = 2**61 - 1
     return {
         'bytes of a number': _pickled(_call('builtins.bytes', _integer(6 * 10**8))),

@@ -26,13 +26,13 @@ CALLS = tuple(hostile.calls(Path('unused')))
 RAW = tuple(hostile.raw_pickles(Path('unused')))
 FORMATS = pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
 
-heard: list[str] = []
+events: list[str] = []
 
 
 def _listen(event: str, args: tuple) -> None:
     if event in ('os.system', 'subprocess.Popen', 'os.exec', 'os.posix_spawn', 'exec',
                  'pickle.find_class') or (event == 'open' and 'w' in str(args[1])):
-        heard.append(event)
+        events.append(event)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -48,11 +48,11 @@ def listener(tmp_path_factory):
 
 def read_in_silence(path: Path) -> object:
     """Read `path`, and fail if the interpreter ran, imported by name or wrote anything."""
-    heard.clear()
+    events.clear()
     try:
         return read_checkpoint(path)
     finally:
-        assert heard == []
+        assert events == []
 
 
 def appears(marker: Path) -> bool:
@@ -68,9 +68,9 @@ def test_the_hostile_files_would_run(kind, tmp_path):
     """The control: the tests below could fail."""
     marker = tmp_path / 'marker'
     path = hostile.saved(hostile.calls(marker)[kind], tmp_path / 'evil.pth', legacy=False)
-    heard.clear()
+    events.clear()
     torch.load(path, weights_only=False)
-    assert heard != []
+    assert events != []
     assert appears(marker)
 
 
@@ -196,13 +196,13 @@ def test_damaged_pickles_raise_nothing_else(tmp_path):
         for _ in range(dice.randrange(1, 5)):
             data[dice.randrange(len(data))] = dice.randrange(256)
         hostile.write_zip(path, bytes(data))
-        heard.clear()
+        events.clear()
         try:
             with path.open('rb') as file:
                 read_restricted(file)
         except CheckpointError:
             refused += 1
-        assert not set(heard) - {'open'}
+        assert not set(events) - {'open'}
     assert refused > 100
 
 
@@ -243,8 +243,8 @@ def test_a_resumed_checkpoint_removes_nothing_of_the_user(victim, tmp_path):
 def test_no_source_of_ours_reads_without_restriction():
     package = Path(reader_module.__file__).parents[1]
     pattern = re.compile(r'weights_only\s*=\s*False|pickle\.loads?\(|find_class')
-    found = [file for file in package.rglob('*.py')
+    files = [file for file in package.rglob('*.py')
              if any(pattern.search(line.split('#')[0]) for line in file.read_text().splitlines()
                     if not line.startswith('    def find_class') and 'torch.hub' not in line
                     and 'reads with' not in line)]
-    assert found == []
+    assert files == []

@@ -28,11 +28,11 @@ def cut(file: Path) -> None:
 
 
 def test_truncated(folder, monkeypatch):
-    said = []
-    monkeypatch.setattr(latest, 'print_log', lambda text, *_: said.append(text))
+    logged = []
+    monkeypatch.setattr(latest, 'print_log', lambda text, *_: logged.append(text))
     cut(folder / 'iter_6.pth')
     assert name(folder) == 'iter_4.pth'
-    assert 'iter_6.pth, which last_checkpoint names, is damaged; resuming from' in said[0]
+    assert 'iter_6.pth, which last_checkpoint names, is damaged; resuming from' in logged[0]
     (folder / 'iter_4.pth').write_bytes(b'')
     assert name(folder) == 'iter_2.pth'
 

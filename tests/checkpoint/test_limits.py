@@ -1,4 +1,4 @@
-"""Files that ask for too much, and mutated ones: bounded memory and time, and an error that names the file."""
+"""Files that would take too much, and mutated ones: bounded memory and time, and an error that names the file."""
 
 import contextlib
 import io

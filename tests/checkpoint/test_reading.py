@@ -98,7 +98,7 @@ def test_a_whole_model_is_refused(tmp_path):
 
 
 def test_message_hub_that_is_an_object_is_dropped(tmp_path):
-    """Early mmengine pickled the hub itself: its log is lost, the training goes on."""
+    """Early mmengine pickled the hub itself: its log is lost, the training continues."""
     checkpoint = hostile.in_checkpoint(1, 'meta')
     checkpoint['message_hub'] = hostile.Thing(1)
     path = hostile.saved(checkpoint, tmp_path / 'a.pth', legacy=False)

@@ -87,9 +87,9 @@ def test_round_trip_gives_the_history_back(tmp_path):
 
 def test_plain_is_a_fixed_point():
     plain = to_plain(rich_state())
-    again = to_plain(from_plain(to_plain(rich_state())))
-    assert again['message_hub'].keys() == plain['message_hub'].keys()
-    assert again['meta'] == {key.replace('config', 'config_text'): value for key, value in plain['meta'].items()}
+    restored = to_plain(from_plain(to_plain(rich_state())))
+    assert restored['message_hub'].keys() == plain['message_hub'].keys()
+    assert restored['meta'] == {key.replace('config', 'config_text'): value for key, value in plain['meta'].items()}
 
 
 @pytest.mark.parametrize('save', [earlier_save_checkpoint, lambda *args: mmengine.runner.save_checkpoint(*args)],

@@ -1,4 +1,4 @@
-"""Data of one's own in folders: numbers of classes, suffixes, what is refused."""
+"""Custom data in folders: class numbers, suffixes, and what is refused."""
 
 import pickle
 
@@ -138,7 +138,7 @@ def test_palettes(folder):
     colours = class_colours(['road', *(f'class {i}' for i in range(20))])
     assert colours[0] == PALETTE[CLASSES.index('road')]
     distances = [np.abs(np.subtract(a, b)).sum() for i, a in enumerate(colours) for b in colours[:i]]
-    assert min(distances) > 25, 'two classes can hardly be told apart'
+    assert min(distances) > 25, 'two classes can hardly be distinguished'
 
 
 def test_branches_with_other_classes_are_refused(folder):
@@ -156,9 +156,9 @@ def test_the_order_survives_a_config_that_is_written(folder, tmp_path):
     """mmengine sorts the keys of what it writes into the work folder, which must not exchange classes."""
     cfg = Config(dict(data=dict(data_root=str(folder), classes=OWN, pipeline=LOAD)))
     cfg.dump(str(tmp_path / 'cfg.py'))
-    again = Config.fromfile(tmp_path / 'cfg.py')
-    assert list(again.data.classes) == sorted(OWN) != list(OWN)
-    first, second = (FolderDataset(**config.data) for config in (cfg, again))
+    reloaded = Config.fromfile(tmp_path / 'cfg.py')
+    assert list(reloaded.data.classes) == sorted(OWN) != list(OWN)
+    first, second = (FolderDataset(**config.data) for config in (cfg, reloaded))
     assert first.metainfo['classes'] == second.metainfo['classes']
     assert torch.equal(first[0]['data_samples'].gt_sem_seg.data, second[0]['data_samples'].gt_sem_seg.data)
 

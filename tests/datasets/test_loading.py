@@ -1,4 +1,4 @@
-"""Loading of images and labels in every encoding, and what is said of bad files."""
+"""Loading of images and labels in every encoding, and the errors for bad files."""
 
 import cv2
 import numpy as np
@@ -130,8 +130,8 @@ def test_truncated_jpegs(options, thumbnail, tmp_path):
     path = tmp_path / 'a.jpg'
     for whole in (data, data + b'\xff\xda more'):  # cameras append things
         path.write_bytes(whole)
-        found = LoadImage()(dict(img_path=str(path)))['img']
-        np.testing.assert_array_equal(found, cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR))
+        actual = LoadImage()(dict(img_path=str(path)))['img']
+        np.testing.assert_array_equal(actual, cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR))
     for cut in (1, 2, 50, len(data) // 3):
         path.write_bytes(data[:-cut])
         with pytest.raises(OSError, match=r'a\.jpg: the JPEG is truncated'):

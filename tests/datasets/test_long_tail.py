@@ -108,9 +108,9 @@ def test_patches_hold_the_chosen_classes_and_nothing_else(root):
         sample = item(dataset, seed)
         names = sample['data_samples'].rare_classes
         assert len(set(names)) == 2
-        found = set(label_of(sample).unique().tolist()) - {255}
-        assert found <= {CLASSES.index(name) for name in names}
-        assert CLASSES.index(names[1]) in found  # the last one is covered by none
+        present = set(label_of(sample).unique().tolist()) - {255}
+        assert present <= {CLASSES.index(name) for name in names}
+        assert CLASSES.index(names[1]) in present  # the last one is covered by none
         assert sample['inputs'].shape == (3, *CROP)
         pairs.add(frozenset(names))
     assert len(pairs) == 3

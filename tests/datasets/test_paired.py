@@ -99,7 +99,7 @@ def test_repeated_visits_are_augmented_anew(cfg):
     for position in range(40):
         sample = dataset[position]['target']['data_samples']
         boxes.setdefault(sample.img_path, set()).add((sample.crop_box, sample.flip))
-    assert all(len(found) > 4 for found in boxes.values())
+    assert all(len(places) > 4 for places in boxes.values())
 
 
 def test_every_image_once_per_epoch(cfg):
@@ -135,10 +135,10 @@ def positions(rank, world_size, n, **kwargs):
 
 
 def test_ranks_share_the_positions_of_one():
-    one = positions(0, 1, 40, seed=7, start=4)
+    single = positions(0, 1, 40, seed=7, start=4)
     two = [positions(rank, 2, 20, seed=7, start=4) for rank in (0, 1)]
     assert not set(two[0]) & set(two[1])
-    assert sorted(two[0] + two[1]) == one == [Position(7, p) for p in range(4, 44)]
+    assert sorted(two[0] + two[1]) == single == [Position(7, p) for p in range(4, 44)]
     assert len(PairedSampler(range(10), seed=0)) == 10
     with patch('mmseg_camix.datasets.paired.sync_random_seed', lambda: 123):
         assert PairedSampler(range(3)).seed == 123
@@ -170,7 +170,7 @@ def test_seeded_covers_all_generators_and_every_part_of_the_key():
 
 
 def test_permutation_golden():
-    """Recorded once: a resumed run on another machine must go on with the same order."""
+    """Recorded once: a resumed run on another machine must continue in the same order."""
     assert permutation(8, 0, 'source', 'order', 0).tolist() == [0, 1, 7, 3, 5, 4, 6, 2]
 
 
@@ -194,11 +194,11 @@ def test_different_classes(cfg):
 
 def test_a_target_without_source(cfg):
     """It has the target's classes; its samples are those of the target in a pair."""
-    alone, pairs = DATASETS.build(dict(cfg, source=None)), DATASETS.build(cfg)
-    assert (len(alone), alone.metainfo['classes']) == (5, pairs.metainfo['classes'])
+    targets, pairs = DATASETS.build(dict(cfg, source=None)), DATASETS.build(cfg)
+    assert (len(targets), targets.metainfo['classes']) == (5, pairs.metainfo['classes'])
     key = Position(3, 7)
-    assert list(alone[key]) == ['target']
-    assert torch.equal(alone[key]['target']['inputs'], pairs[key]['target']['inputs'])
+    assert list(targets[key]) == ['target']
+    assert torch.equal(targets[key]['target']['inputs'], pairs[key]['target']['inputs'])
     with pytest.raises(TypeError, match="branch 'target' of PairedDataset must be a dataset config or a dataset"):
         PairedDataset()
     with pytest.raises(ValueError, match='branches target and donor have different classes'):

@@ -429,12 +429,12 @@ def test_overlay_shows_each_label_in_its_place():
     label = np.array([[0, 1], [2, 255]]).repeat(20, 0).repeat(20, 1)
     palette = np.zeros((256, 3), np.uint8)
     palette[:3] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    shown = overlay(np.full((40, 40, 3), 128, np.uint8), label, palette).astype(int)
+    picture = overlay(np.full((40, 40, 3), 128, np.uint8), label, palette).astype(int)
     for (y, x), channel in (((10, 10), 0), ((10, 30), 1), ((30, 10), 2)):
-        assert shown[y, x].argmax() == channel and shown[y, x, channel] > 180
-    assert np.ptp(shown[30, 30]) == 0, 'ignored pixels have no colour'
-    assert len(np.unique(shown[24:36, 24:36])) > 1, 'and are hatched'
-    assert shown[20, 10].min() > 150, 'borders are nearly white'
+        assert picture[y, x].argmax() == channel and picture[y, x, channel] > 180
+    assert np.ptp(picture[30, 30]) == 0, 'ignored pixels have no colour'
+    assert len(np.unique(picture[24:36, 24:36])) > 1, 'and are hatched'
+    assert picture[20, 10].min() > 150, 'borders are nearly white'
 
 
 def test_check(data, tmp_path, capsys):

@@ -48,13 +48,13 @@ def small(tmp_path_factory) -> Path:
 
 def test_paths_are_those_of_the_real_sets(small):
     city = 'cityscapes/{}/train/mini{}/mini{}_000000_000019_{}.png'
-    want = {'mini.json', 'gta/train.txt', 'gta/val.txt'}
-    want |= {f'gta/{kind}/0000{n}.png' for kind in ('images', 'labels') for n in (1, 2, 3)}
-    want |= {f'synthia/{kind}/000000{n}.png' for kind in ('RGB', 'GT/LABELS') for n in (0, 1)}
+    expected = {'mini.json', 'gta/train.txt', 'gta/val.txt'}
+    expected |= {f'gta/{kind}/0000{n}.png' for kind in ('images', 'labels') for n in (1, 2, 3)}
+    expected |= {f'synthia/{kind}/000000{n}.png' for kind in ('RGB', 'GT/LABELS') for n in (0, 1)}
     for folder, suffix in (('leftImg8bit', 'leftImg8bit'), ('gtFine', 'gtFine_labelIds')):
-        want |= {city.format(folder, name, name, suffix) for name in ('hagen', 'dorf')}
-        want |= {f'cityscapes/{folder}/val/minikirchen/minikirchen_000000_000019_{suffix}.png'}
-    assert set(files(small)) == want
+        expected |= {city.format(folder, name, name, suffix) for name in ('hagen', 'dorf')}
+        expected |= {f'cityscapes/{folder}/val/minikirchen/minikirchen_000000_000019_{suffix}.png'}
+    assert set(files(small)) == expected
     assert (small / 'gta/train.txt').read_text() == '00001\n00002\n'
     assert (small / 'gta/val.txt').read_text() == '00003\n'
 

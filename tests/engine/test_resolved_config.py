@@ -17,10 +17,10 @@ CAMIX = str(ROOT / 'configs/camix/mini_gta2cs_tiny.py')
 def entry(entries, key):
     """The entry at a dotted key."""
     first, *names = key.split('.')
-    found = entries[first]
+    result = entries[first]
     for name in names:
-        found = found.value[int(name) if isinstance(found.value, list) else name]
-    return found
+        result = result.value[int(name) if isinstance(result.value, list) else name]
+    return result
 
 
 @pytest.mark.parametrize(('key', 'value', 'origin'), [
@@ -47,8 +47,8 @@ def entry(entries, key):
 ])
 def test_values_and_origins(key, value, origin):
     options = {'model.teacher.alpha': 0.5, 'model.views.mixed.at': 5}
-    found = entry(resolve(load_config(CAMIX, options), options), key)
-    assert (values(found), found.origin) == (value, origin)
+    resolved = entry(resolve(load_config(CAMIX, options), options), key)
+    assert (values(resolved), resolved.origin) == (value, origin)
 
 
 def test_the_text_is_python_with_an_origin_on_each_line_that_has_a_value():
@@ -95,12 +95,12 @@ def test_the_built_model_has_the_resolved_values(name):
 def test_a_plain_model_is_resolved(world, tmp_path):
     from tests.world import config
     cfg = config(world, tmp_path, method=None)
-    cfg.model.type = MODELS.get(cfg.model.type)  # a class in the place of its name
-    found = resolve(cfg)
-    assert values(found)['model']['type'] == str(cfg.model.type)
-    exec(render(found, 'x.py'), {})
-    assert entry(found, 'model.type').origin == 'config'
-    assert entry(found, 'optim_wrapper.optimizer.eps').origin == 'default of AdamW'
+    cfg.model.type = MODELS.get(cfg.model.type)  # a class instead of its name
+    entries = resolve(cfg)
+    assert values(entries)['model']['type'] == str(cfg.model.type)
+    exec(render(entries, 'x.py'), {})
+    assert entry(entries, 'model.type').origin == 'config'
+    assert entry(entries, 'optim_wrapper.optimizer.eps').origin == 'default of AdamW'
 
 
 def test_it_is_written_and_logged(tmp_path):

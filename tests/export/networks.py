@@ -91,11 +91,11 @@ def trained(folder: Path, segmentor: dict, method: str = 'DACS', meta: dict | No
         _settle(model.network(name))
     model.eval()
     cfg = config(DATA, folder, method=method, segmentor=segmentor, **changes)
-    found = dict(iter=7, cfg=cfg.pretty_text, dataset_meta=dict(classes=CLASSES, palette=PALETTE))
+    recorded = dict(iter=7, cfg=cfg.pretty_text, dataset_meta=dict(classes=CLASSES, palette=PALETTE))
     folder.mkdir(parents=True, exist_ok=True)
     cfg.dump(str(folder / 'config.py'))
     path = folder / 'iter_7.pth'
-    save_checkpoint(dict(meta=found if meta is None else meta, state_dict=model.state_dict()), str(path))
+    save_checkpoint(dict(meta=recorded if meta is None else meta, state_dict=model.state_dict()), str(path))
     return path, model
 
 

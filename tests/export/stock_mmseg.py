@@ -14,7 +14,7 @@ sys.modules['mmseg_camix'] = None  # importing it fails
 
 
 class Nothing(ModuleType):
-    """Has every name but those that Python itself asks for."""
+    """A module with every attribute except those that Python itself looks up."""
 
     def __getattr__(self, name):
         if name.startswith('__'):
@@ -37,23 +37,23 @@ def results(job: dict) -> dict[str, np.ndarray]:
     model = init_model(f'{job["folder"]}/config.py', f'{job["folder"]}/model.pth', device='cpu')
     image = torch.randn(1, 3, *job['size'], generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        found = dict(logits=model(image).numpy(), classes=np.array(model.dataset_meta['classes']),
+        outputs = dict(logits=model(image).numpy(), classes=np.array(model.dataset_meta['classes']),
                      palette=np.array(model.dataset_meta['palette']))
-    found['inference_model'] = inference_model(model, job['image']).pred_sem_seg.data[0].numpy()
+    outputs['inference_model'] = inference_model(model, job['image']).pred_sem_seg.data[0].numpy()
     if not job['inferencer']:
-        return found
+        return outputs
     inferencer = MMSegInferencer(f'{job["folder"]}/config.py', f'{job["folder"]}/model.pth', device='cpu')
     inferencer.show_progress = False
     result = inferencer(job['image'], return_vis=True)
-    return {**found, 'inferencer': result['predictions'], 'picture': result['visualization']}
+    return {**outputs, 'inferencer': result['predictions'], 'picture': result['visualization']}
 
 
 def main() -> None:
     jobs = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(jobs['threads'])
-    found = {f'{job["name"]}/{key}': value for job in jobs['exports'] for key, value in results(job).items()}
+    arrays = {f'{job["name"]}/{key}': value for job in jobs['exports'] for key, value in results(job).items()}
     assert not any(name.startswith('mmseg_camix') and module for name, module in sys.modules.items())
-    np.savez(sys.argv[2], **found)
+    np.savez(sys.argv[2], **arrays)
 
 
 if __name__ == '__main__':

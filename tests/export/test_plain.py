@@ -267,7 +267,7 @@ def head(**changes):
 
 
 def place_of(**content):
-    """A loss that reads a file of weights, in the place of something else."""
+    """A loss that reads a file of weights, instead of something else."""
     return dict(type='CrossEntropyLoss', class_weight='{folder}/evil.pkl', **content)
 
 
@@ -277,7 +277,7 @@ REFUSED = {
     'a function of mmengine': (head(type='mmengine.fileio.dump'), 'decode_head.type'),
     'a type that is no text': (head(type=['ASPPHead']), 'does not describe a segmentor'),
     'a method that is none': (dict(model=dict(type='os.system')), "'os.system' is not registered"),
-    'an import': (dict(custom_imports=dict(imports=['antigravity'])), 'imports antigravity, and nothing is imported'),
+    'an import': (dict(custom_imports=dict(imports=['antigravity'])), 'imports antigravity; nothing that'),
     'a loss as backbone': (model(backbone=place_of()), 'model.backbone.type'),
     'a loss as neck': (model(neck=place_of()), 'model.neck.type'),
     'a loss as norm': (head(norm_cfg=place_of()), 'decode_head.norm_cfg.type'),
@@ -336,7 +336,7 @@ def with_config(file, changes, folder=''):
 
 @pytest.mark.parametrize('kind', REFUSED)
 def test_a_hostile_config_is_refused(deeplab, tmp_path, kind):
-    """Nothing is imported, read, built or allocated because a checkpoint says so."""
+    """Nothing is imported, read, built or allocated because a checkpoint names it."""
     changes, match = REFUSED[kind]
     (tmp_path / 'evil.pkl').write_bytes(pickle.dumps(Touch(tmp_path / 'marker')))
     with pytest.raises(ExportError, match=rf'^bad\.pth: .*{match}.*'):
@@ -447,7 +447,7 @@ def test_classes_of_a_data_set_by_its_type():
 
 @pytest.mark.parametrize('pretrained', [{}, dict(pretrained=True)])
 def test_no_network_downloads_weights(pretrained):
-    """mmseg's TIMMBackbone downloads them unless told otherwise."""
+    """mmseg's TIMMBackbone downloads them by default."""
     config = for_inference(dict(backbone=dict(type='TIMMBackbone', model_name='resnet18', **pretrained),
                                 decode_head=dict(type='FCNHead'), data_preprocessor=dict()))
     assert config['backbone'] == dict(type='TIMMBackbone', model_name='resnet18', pretrained=False)

@@ -26,7 +26,7 @@ OURS_AS_STOCK = 'our MiT'
 
 
 @pytest.fixture(scope='module')
-def found(tmp_path_factory):
+def exported(tmp_path_factory):
     """(models of ours, an image file, results of stock mmseg)."""
     root = tmp_path_factory.mktemp('stock')
     write_image(root / 'image.png', 5, (48, 64))
@@ -62,29 +62,29 @@ def predicted(model, network, file):
 
 
 @pytest.mark.parametrize(('name', 'network'), CASES)
-def test_logits_are_identical(found, name, network):
-    models, _, results = found
+def test_logits_are_identical(exported, name, network):
+    models, _, results = exported
     expected = logits(models[name], network).numpy()
     assert expected.std((2, 3)).min() > 1e-3
     np.testing.assert_array_equal(results[f'{name}/{network}/logits'], expected)
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_student_and_teacher_are_not_the_same(found, name):
-    results = found[2]
+def test_student_and_teacher_are_not_the_same(exported, name):
+    results = exported[2]
     assert np.abs(results[f'{name}/student/logits'] - results[f'{name}/teacher/logits']).max() > 1e-3
 
 
-def test_our_encoder_as_that_of_mmseg(found):
-    models, _, results = found
+def test_our_encoder_as_that_of_mmseg(exported):
+    models, _, results = exported
     expected = logits(models[OURS_AS_STOCK], 'teacher').numpy()
     np.testing.assert_allclose(results[f'{OURS_AS_STOCK}/teacher/logits'], expected, rtol=1e-4,
                                atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(('name', 'network'), CASES)
-def test_predictions_on_a_file(found, name, network):
-    models, root, results = found
+def test_predictions_on_a_file(exported, name, network):
+    models, root, results = exported
     expected = predicted(models[name], network, root / 'image.png')
     assert expected.shape == (48, 64)
     assert len(np.unique(expected)) > 1
@@ -94,7 +94,7 @@ def test_predictions_on_a_file(found, name, network):
         assert results[f'{name}/{network}/picture'].shape == (48, 64, 3)
 
 
-def test_classes_and_colours_come_along(found):
-    results = found[2]
+def test_classes_and_colours_come_along(exported):
+    results = exported[2]
     assert tuple(results['deeplab/teacher/classes']) == CLASSES
     assert results['deeplab/teacher/palette'].tolist() == PALETTE

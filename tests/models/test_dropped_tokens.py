@@ -113,8 +113,8 @@ def test_the_view_and_its_loss():
     inputs = tiny.inputs_of(model.student.backbone.network.blocks[0])
     losses = model.loss(**data)
     assert sorted(x.shape[1] for x in inputs) == [6, 17, 17]  # masked, mixed, source
-    again = tiny.step_of(model, data)
-    assert torch.equal(again.views['masked'].kept, view.kept), 'the draw follows from seed and iteration'
+    repeated = tiny.step_of(model, data)
+    assert torch.equal(repeated.views['masked'].kept, view.kept), 'the draw follows from seed and iteration'
     model.set_progress(1, 100)
     assert not torch.equal(tiny.step_of(model, data).views['masked'].kept, view.kept)
     model.student.train()

@@ -151,9 +151,9 @@ def places(model, iteration=0, seed=0, **arguments):
 
 def test_places_follow_from_the_step():
     model = tiny.method('MIC', hrda(), **MIC, **QUIET)
-    again = tiny.method('MIC', hrda(), **MIC, **QUIET)
+    repeated = tiny.method('MIC', hrda(), **MIC, **QUIET)
     drawn = [places(model, iteration) for iteration in range(6)]
-    assert [places(again, iteration) for iteration in range(6)] == drawn
+    assert [places(repeated, iteration) for iteration in range(6)] == drawn
     assert places(model, 3) == drawn[3]
     assert [places(model, iteration, seed=1) for iteration in range(6)] != drawn
     assert len({tuple(step.values()) for step in drawn}) > 1

@@ -57,7 +57,7 @@ def test_second_run_does_only_what_is_missing(gta):
     files = outputs(gta)
     times = [path.stat().st_mtime_ns for path in files]
     files[2].unlink()
-    files[4].write_bytes(files[4].read_bytes()[:-5])  # truncated by somebody else
+    files[4].write_bytes(files[4].read_bytes()[:-5])  # truncated meanwhile
     Image.new('L', (3, 3)).save(files[5])  # of another label
     os.utime(gta / 'labels/00001.png', (2e9, 2e9))  # newer than its output
     assert convert('gta', gta) == (4, 3, [])

@@ -133,7 +133,7 @@ def test_a_file_in_use(gta, monkeypatch, capsys):
 
     def slowly(pair, *arguments):
         if str(pair).endswith('00003.png'):
-            write_palette_label(gta / 'labels/00003.png', random_ids(77, 35))  # somebody is still copying
+            write_palette_label(gta / 'labels/00003.png', random_ids(77, 35))  # while it is still being copied
         return real(pair, *arguments)
 
     with monkeypatch.context() as patch:

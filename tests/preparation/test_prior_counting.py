@@ -226,7 +226,7 @@ def test_only_what_is_missing_is_read(tmp_path, monkeypatch, seconds):
 @pytest.mark.parametrize(('key', 'damage'), [
     ('others', lambda data: data), ('these', lambda data: data[:-40]), ('these', lambda data: b'PK'),
     ('these', lambda data: b'')])
-def test_other_items_and_damage_begin_anew(tmp_path, key, damage):
+def test_other_items_and_damage_start_over(tmp_path, key, damage):
     expected, kept = count(Reader()), tmp_path / 'kept.npz'
     count(Reader(), kept)
     kept.write_bytes(damage(kept.read_bytes()))

@@ -71,8 +71,8 @@ def test_flip_and_zoom():
     part = IMAGES[:, :, 3:29, 4:36]  # 26x32 of 32x40
     with torch.no_grad():
         enlarged = logits_of(model, interpolate(part, (32, 40), mode='bilinear'))
-        seen = interpolate(enlarged, (26, 32), mode='bilinear').argmax(1)
-    assert values['zoom'] == pytest.approx(iou(own[:, 3:29, 4:36], seen))
+        enlarged_labels = interpolate(enlarged, (26, 32), mode='bilinear').argmax(1)
+    assert values['zoom'] == pytest.approx(iou(own[:, 3:29, 4:36], enlarged_labels))
     assert values['consistency'] == pytest.approx((values['flip'] + values['colour'] + values['zoom']) / 3)
 
 

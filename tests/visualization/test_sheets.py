@@ -53,8 +53,8 @@ def test_a_legend_breaks_its_lines():
 def test_a_normalised_image_is_shown_in_rgb(order):
     mean, std, pixels = (10.0, 20.0, 30.0), (2.0, 4.0, 5.0), torch.tensor([100.0, 150.0, 200.0])
     image = ((pixels - torch.tensor(mean)) / torch.tensor(std)).view(3, 1, 1)
-    shown = sheets.denormalise(image, SimpleNamespace(mean=mean, std=std, channel_order=order))
-    assert shown.tolist() == [[[100, 150, 200] if order == 'rgb' else [200, 150, 100]]]
+    pixels = sheets.denormalise(image, SimpleNamespace(mean=mean, std=std, channel_order=order))
+    assert pixels.tolist() == [[[100, 150, 200] if order == 'rgb' else [200, 150, 100]]]
 
 
 def test_an_outline_is_drawn_around_the_region_alone():

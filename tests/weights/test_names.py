@@ -127,8 +127,8 @@ def test_another_variant_is_refused():
 
 
 def test_several_networks_in_a_file_need_a_prefix():
-    one = segformer_mit()
-    state = {f'{p}.backbone.{k}': v for p in ('model', 'ema_model') for k, v in one.items() if 'head' not in k}
+    encoder = segformer_mit()
+    state = {f'{p}.backbone.{k}': v for p in ('model', 'ema_model') for k, v in encoder.items() if 'head' not in k}
     with pytest.raises(WeightsError, match="prefix='model.backbone.' or prefix='ema_model.backbone.'"):
         extract_backbone(state, 'mit')
     own, left, _ = extract_backbone(state, 'mit', 'model.backbone.')

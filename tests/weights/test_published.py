@@ -232,16 +232,16 @@ def test_the_tool(tmp_path, capsys):
     torch.save(theirs, tmp_path / 'theirs.pth')
     ours = tmp_path / 'new/folder/ours.pth'
     assert call('convert_checkpoint.py', config, tmp_path / 'theirs.pth', ours) == 0
-    said = capsys.readouterr().out
-    assert 'unmapped 0' in said
-    assert 'mapped' in said
+    printed = capsys.readouterr().out
+    assert 'unmapped 0' in printed
+    assert 'mapped' in printed
     written = torch.load(ours, weights_only=True)
     assert written['meta']['converted_from'] == 'theirs.pth'
-    again = init_model(str(config), str(ours), 'cpu')
-    assert again.dataset_meta == dict(classes=names, palette=theirs['meta']['PALETTE'])
+    loaded = init_model(str(config), str(ours), 'cpu')
+    assert loaded.dataset_meta == dict(classes=names, palette=theirs['meta']['PALETTE'])
     network = open_network(ours)  # as predict.py and export.py do, without a config
     assert (network.classes, network.name) == (names, 'segmentor')
-    for state in (network.state, again.student.state_dict()):
+    for state in (network.state, loaded.student.state_dict()):
         assert state.keys() == written['state_dict'].keys()
         assert all(torch.equal(state[name], value) for name, value in written['state_dict'].items())
 

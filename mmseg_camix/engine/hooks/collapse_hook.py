@@ -210,7 +210,7 @@ class CollapseHook(Hook):
         runner.message_hub.update_info(KEY, dict(self._state))
 
     def _compared_with_first(self, counts: Tensor) -> Tensor:
-        """The counts, with those of the first pseudo-labels in the place of the source's."""
+        """The counts, with those of the first pseudo-labels instead of the source's."""
         state, size = self._state, (len(counts) - SCALARS) // 2
         if state['measured'] < self.patience:
             state['measured'] += 1

@@ -78,11 +78,16 @@ class RunFolderHook(Hook):
         self._lock = None
 
 
-def lock_folder(folder: Path) -> IO | None:
-    """Lock a work folder for this process until the returned file is closed or the process ends.
+def lock_folder(folder: Path, user: str = 'training', option: str = '--work-dir') -> IO | None:
+    """Lock a folder for this process until the returned file is closed or the process ends.
 
     The lock is not inherited by forked data workers, which may outlive a killed training by some seconds. None if
     the system or the file system has no locks.
+
+    Args:
+        folder: is created if it does not exist.
+        user: kind of process, for errors.
+        option: of the command line that chooses the folder, for errors.
 
     Raises:
         WorkFolderInUseError: another process holds the lock.
@@ -97,8 +102,8 @@ def lock_folder(folder: Path) -> IO | None:
         file.seek(0)
         owner = file.read().strip() or 'another process'
         file.close()
-        raise WorkFolderInUseError(f'{folder} is in use by another training ({owner}); choose another folder with '
-                                   '--work-dir, or wait for its end') from None
+        raise WorkFolderInUseError(f'{folder} is in use by another {user} ({owner}); choose another folder with '
+                                   f'{option}, or wait for its end') from None
     except OSError as error:
         print_log(f'{folder} cannot be locked ({error}): do not start a second training there', 'current',
                   logging.WARNING)

@@ -277,7 +277,7 @@ def _doubled(channels: int) -> nn.Module:
 
 
 class SelectedTokens(nn.Module):
-    """Select patch tokens by index, in the place of timm's random patch dropout.
+    """Select patch tokens by index, instead of timm's random patch dropout.
 
     Args:
         kept: (B, K) long, the patches of each image.
