@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..datasets.fixed_part import run_transforms
 from ..datasets.scanning import run_parallel
-from ..files import write_output
+from ..files import remove_leftovers, write_output
 from .entries import ARRAYS, SUFFIX, CacheError, Entry, entry_path, pack_entry, stamp
 from .recipe import RECIPE_FILE, Recipe
 
@@ -62,7 +62,7 @@ def build_cache(infos: Iterable[dict], recipe: Recipe, root: str, out: str | Pat
         write_output(report.folder / RECIPE_FILE, recipe.file(), clean=True)
     for path in set(_clean_entries(report.folder)) - paths.keys():
         if not os.path.exists(os.path.join(root, report.name_of(path).removesuffix(SUFFIX))):
-            path.unlink()
+            path.unlink(missing_ok=True)
             report.num_removed += 1
     rebuild, todo = set(rebuild), []
     for path, info in paths.items():
@@ -95,14 +95,11 @@ class _Item(tuple):
 
 
 def _clean_entries(folder: Path) -> Iterator[Path]:
-    """Yield all entries; remove partial files, which only a killed run leaves."""
+    """Yield all entries; remove the partial files of killed runs, but not those of a run at the same time."""
     for place, _, names in os.walk(folder):
-        for name in names:
-            path = Path(place, name)
-            if name.endswith('.partial'):
-                path.unlink(missing_ok=True)
-            elif name.endswith(SUFFIX):
-                yield path
+        if any(name.endswith('.partial') for name in names):
+            remove_leftovers(Path(place))
+        yield from (Path(place, name) for name in names if name.endswith(SUFFIX))
 
 
 def _current_entry(path: Path, info: dict) -> Entry | None:

@@ -99,7 +99,15 @@ class RawSegDataset(BaseSegDataset):
             if len(names) < self.spread:
                 raise ValueError(f'spread={self.spread}: {self.data_prefix["img_path"]} has only {len(names)} samples')
             names = [names[index] for index in spread_indices(len(names), self.spread)]
+        self._check_indices(len(names))
         return [self._sample(name, images[name], labelled) for name in names]
+
+    def _check_indices(self, count: int) -> None:
+        """Refuse listed `indices` of samples that do not exist."""
+        listed = self._indices if isinstance(self._indices, Sequence) else ()
+        if wrong := [index for index in listed if not -count <= index < count]:
+            raise ValueError(f'indices: there is no sample {wrong[0]}; {self.data_prefix["img_path"]} has {count}, '
+                             f'numbered from 0')
 
     def is_included(self, name: str) -> bool:
         """Whether an image of the folder belongs to the set."""
@@ -176,8 +184,10 @@ class RawSegDataset(BaseSegDataset):
                    if file_name(name) not in present]
         kind, other = ('label', 'image') if key == 'seg_map_path' else ('image', 'line of `ann_file`')
         if missing and not self.drop_incomplete:
+            every = kind == 'label' and len(missing) == len(names)
+            hint = f'set `seg_map_suffix`, if the labels do not end in {suffix!r}; otherwise ' if every else ''
             raise FileNotFoundError(f'{missing[0]}: no {kind} for this {other} ({len(missing)} of {len(names)} lack '
-                                    f'theirs); {self.SKIP_HINT}')
+                                    f'theirs); {hint}{self.SKIP_HINT}')
         if missing:
             self.missing[kind] = missing
         return [name for name in names if file_name(name) in present]

@@ -1,6 +1,7 @@
 """How many pixels of each class each image of a dataset has."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ def class_counts(dataset: Dataset, stats: str | None = '') -> np.ndarray:
         dataset: a labelled data set.
         stats: JSON of `mmseg-camix stats`, or this table as a .npy file; without it all labels are read.
     """
+    if not hasattr(dataset, 'pipeline'):
+        raise ValueError(f'{type(dataset).__name__} joins or repeats other data sets, but sampling by class counts the '
+                         'labels of a plain one; give it one with a `pipeline`, such as FolderDataset or GTADataset')
     if not stats:
         return count_pixels(dataset)
     return (counts_from_table if stats.endswith('.npy') else counts_from_stats)(dataset, stats)
@@ -58,17 +62,29 @@ def counts_from_stats(dataset: Dataset, path: str) -> np.ndarray:
         raise FileNotFoundError(f'{path}: no class statistics; count them with `mmseg-camix stats '
                                 f'FAMILY {Path(path).parent}` (gta, synthia, ...), which writes {STATS_FILE}, '
                                 'or leave `stats` out to count when training starts')
-    stats = json.loads(Path(path).read_text())
-    columns = {name: column for column, name in enumerate(stats['classes'])}
+    columns, files = _read_stats(path)
     classes = dataset.metainfo['classes']
     if unknown := [name for name in classes if name not in columns]:
         raise ValueError(f'{path}: classes {unknown} of the dataset were not counted; leave `stats` out to count them')
-    rows = {file.removesuffix('.png'): entry['pixels'] for file, entry in stats['files'].items()}
+    # Files of train ids are counted as the raw labels from which they were made.
+    suffixes = (dataset.seg_map_suffix, getattr(dataset, 'LABEL_SUFFIX', '.png'), '.png')
     counts = np.zeros((len(dataset), len(classes)), np.int64)
     for index, row in enumerate(counts):
-        label = Path(dataset.get_data_info(index)['seg_map_path'])
-        stem = label.relative_to(dataset.data_root).as_posix().removesuffix(dataset.seg_map_suffix)
-        if stem not in rows:
+        label = dataset.get_data_info(index)['seg_map_path']
+        stem = Path(os.path.relpath(label, dataset.data_root)).as_posix().removesuffix(dataset.seg_map_suffix)
+        pixels = next((files[stem + suffix] for suffix in suffixes if stem + suffix in files), None)
+        if pixels is None:
             raise ValueError(f'{label}: not in {path}; count again with the same `--ann-file` as the dataset has')
-        row += [rows[stem][columns[name]] for name in classes]
+        row += [pixels[columns[name]] for name in classes]
     return counts
+
+
+def _read_stats(path: str) -> tuple[dict[str, int], dict[str, list[int]]]:
+    """Class name -> column, and label file -> pixels of each column."""
+    try:
+        stats = json.loads(Path(path).read_text())
+        return ({name: column for column, name in enumerate(stats['classes'])},
+                {file: entry['pixels'] for file, entry in stats['files'].items()})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{path}: not class statistics as mmseg-camix stats writes them ({error!r}); `stats` must '
+                         f'name a file {STATS_FILE}') from error

@@ -119,20 +119,33 @@ def custom_encoding(classes: Mapping[str, int | Sequence[int]] | Sequence[str | 
     raw = {name: as_tuple(ids) for name, ids in pairs}
     if len(raw) < len(pairs):
         raise ValueError(f'classes: a name occurs twice in {[name for name, _ in pairs]}')
-    _check_numbers(raw, bits)
+    owner = _owners(raw, bits)
     if isinstance(classes, Mapping):
         raw = dict(sorted(raw.items(), key=lambda item: min(item[1])))
     if ignore == 'others':
         valid = range(2**bits)
     else:
-        valid = sorted({number for ids in (*raw.values(), as_tuple(ignore)) for number in ids})
+        valid = sorted(owner.keys() | _ignored_numbers(ignore, owner, bits))
     listed = ', '.join(f'{name} {"/".join(map(str, ids))}' for name, ids in raw.items())
     return Encoding(name=CUSTOM, raw_ids=raw, valid=tuple(valid), bits=bits, classes=tuple(raw),
                     description=f'a single-channel {bits}-bit PNG with {listed}',
                     remedy="add them to `classes`, or to `ignore` (ignore='others' takes all), or repair the file")
 
 
-def _check_numbers(raw: Mapping[str, tuple[int, ...]], bits: int) -> None:
+def _ignored_numbers(ignore: Sequence[int] | str, owner: Mapping[int, str], bits: int) -> set[int]:
+    """The numbers to ignore; refuse those that label files cannot hold, and those of classes."""
+    numbers = as_tuple(ignore)
+    if not all(isinstance(number, int) and 0 <= number < 2**bits for number in numbers):
+        raise ValueError(f"ignore={ignore!r} must be numbers from 0 to {2**bits - 1}, or 'others' for every number "
+                         'that is not a class')
+    if shared := [number for number in numbers if number in owner and number != IGNORE]:  # 255 is there by default
+        raise ValueError(f'ignore={ignore!r}: {shared[0]} is the number of the class {owner[shared[0]]}; remove it '
+                         'from `ignore` or from `classes`')
+    return set(numbers)
+
+
+def _owners(raw: Mapping[str, tuple[int, ...]], bits: int) -> dict[int, str]:
+    """Number -> its class; refuse numbers that label files cannot hold, and those of two classes."""
     owner: dict[int, str] = {}
     for name, ids in raw.items():
         if not ids:
@@ -147,6 +160,7 @@ def _check_numbers(raw: Mapping[str, tuple[int, ...]], bits: int) -> None:
             owner[number] = name
     if len(raw) >= IGNORE - 1:
         raise ValueError(f'{len(raw)} classes are too many: train ids have 8 bits, two of whose values are reserved')
+    return owner
 
 
 def class_colours(names: Sequence[str]) -> list[list[int]]:

@@ -150,6 +150,8 @@ def _format_remedy(encoding: Encoding, bits: int, single: bool) -> str:
                 f'or choose another encoding than ids={encoding.name!r}')
     if single and bits in (8, 16):
         return f'set bits={bits} in FolderDataset'
+    if single:
+        return f'save the labels with {encoding.bits} bits for each pixel'
     return 'point `labels` at files with one class number per pixel, not at colour pictures'
 
 

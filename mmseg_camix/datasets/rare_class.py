@@ -49,7 +49,11 @@ class RareClassDataset(Dataset):
         self.probabilities = rare_class_probabilities(counts.sum(0), temperature)
         self._warn_of_omitted_classes(min_pixels)
         self._classes = np.array(sorted(self.images))
-        self._chances = self.probabilities[self._classes] / self.probabilities[self._classes].sum()
+        drawn = self.probabilities[self._classes]
+        if not drawn.any():
+            raise ValueError(f'RareClassDataset: temperature={temperature} leaves only classes of which no image has '
+                             f'more than min_pixels={min_pixels} pixels; choose a higher temperature, or fewer pixels')
+        self._chances = drawn / drawn.sum()
 
     @property
     def metainfo(self) -> dict:
@@ -88,5 +92,5 @@ def rare_class_probabilities(pixels: np.ndarray, temperature: float) -> np.ndarr
     """P(c), (C,) float64, from the pixels of each class; classes that never occur get probability 0."""
     pixels = np.asarray(pixels, np.float64)
     rarity = (1 - pixels / pixels.sum()) / temperature
-    weights = np.where(pixels > 0, np.exp(rarity - rarity[pixels > 0].max()), 0.0)
+    weights = np.where(pixels > 0, np.exp(np.minimum(rarity - rarity[pixels > 0].max(), 0)), 0.0)
     return weights / weights.sum()

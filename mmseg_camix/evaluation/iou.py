@@ -1,6 +1,7 @@
 """IoU over all classes or a subset, with each class reported."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from mmseg.evaluation import IoUMetric
@@ -39,6 +40,29 @@ class SubsetIoUMetric(IoUMetric):
                          prefix=prefix, collect_device=collect_device)
         self.classes = None if classes is None else subset_classes(classes)
         self.subsets = {key: subset_classes(subset) for key, subset in (subsets or {}).items()}
+        self._saved: dict[str, str] = {}  # name of a saved prediction -> path of its image
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """Metainfo of the evaluated data; set by the loop before training, which refuses means over other classes."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict | None) -> None:
+        self._dataset_meta = meta
+        names = list((meta or {}).get('classes') or ())
+        wanted = {name for subset in (self.classes or (), *self.subsets.values()) for name in subset}
+        if names and (unknown := sorted(wanted - set(names))):
+            raise ValueError(f'mIoU over unknown classes {unknown}; the data set has {names}')
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Add a batch; refuse to save the predictions of two images in one file."""
+        for path in (sample['img_path'] for sample in data_samples if self.output_dir is not None):
+            name = Path(path).stem
+            if (other := self._saved.setdefault(name, path)) != path:
+                raise ValueError(f'{self.output_dir}/{name}.png: {other} and {path} would both be saved there; '
+                                 '`mmseg-camix predict` keeps their folders')
+        super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Metrics in percent, of (intersection, union, predicted, labelled) pixels per class for each image."""
@@ -70,7 +94,4 @@ def subset_classes(subset: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _mean(per_class: np.ndarray, names: list[str], subset: Sequence[str]) -> float:
-    unknown = sorted(set(subset) - set(names))
-    if unknown:
-        raise ValueError(f'mIoU over unknown classes {unknown}; the data set has {names}')
     return round(float(np.nanmean([per_class[names.index(name)] for name in subset])), 2)

@@ -10,6 +10,7 @@ from .reported import CLASSES_OF, Row, mean_over
 
 NETWORKS = ('student', 'teacher')
 PREFIX = 'IoU.'
+NO_MEANS = ('IoU', 'aAcc', 'mAcc')  # entries of a network that are no means of IoU over classes
 OTHER_IMAGES = ("These are not the 500 images of Cityscapes' validation set used in the paper, so no difference is "
                 'given')
 
@@ -45,7 +46,8 @@ def networks_of(metrics: Mapping[str, float]) -> dict[str, dict]:
     """
     names = [name for name in NETWORKS if f'{name}/mIoU' in metrics]
     if not names:
-        return dict(network=_nested({key: value for key, value in metrics.items() if '/' not in key}))
+        return dict(network=_nested({key: value for key, value in metrics.items()
+                                     if '/' not in key or key.startswith(PREFIX)}))
     return {name: _nested({key.removeprefix(f'{name}/'): value for key, value in metrics.items()
                            if key.startswith(f'{name}/')}) for name in names}
 
@@ -115,7 +117,8 @@ def _lines(result: Mapping, row: Row | None) -> list[tuple[str, dict, float | No
     """(name, our value by network, the paper's value) of each mean and class."""
     networks, reported = result['networks'], {} if row is None else row.per_class
     if row is None:
-        names = dict.fromkeys(key for values in networks.values() for key in values if key.startswith('mIoU'))
+        names = dict.fromkeys(key for values in networks.values() for key in values
+                              if key not in NO_MEANS and '/' not in key)
         means = [(key, {network: values.get(key) for network, values in networks.items()}, None) for key in names]
     else:
         means = [(f'mIoU, {size} classes', {network: mean_over(values['IoU'], CLASSES_OF[size])

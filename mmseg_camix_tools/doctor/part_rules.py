@@ -39,7 +39,7 @@ def _pipeline(part: Part) -> list[Finding]:
     if part.labelled and part.name == 'target':
         return [Finding('note', part.name, 'labels of the target are loaded, but adaptation must not use them',
                         'remove label loading from the target pipeline')]
-    if not part.labelled and part.name != 'target':
+    if not part.labelled and part.needs_labels:
         return [Finding('error', part.name, 'the pipeline loads no labels',
                         "add dict(type='LoadIdLabels'), or LoadAnnotations for mmseg's own datasets")]
     return []
@@ -113,14 +113,16 @@ def _sizes(part: Part, samples: Sequence[Sample]) -> list[Finding]:
     loaded = [sample for sample in samples if sample.error is None]
 
     def differs(sample: Sample) -> bool:
-        # Labels loaded after resizing may have the new size, but not in evaluation.
-        allowed = (sample.loaded,) if part.evaluates else (sample.loaded, sample.resized)
-        return bool(sample.label_shape) and len(sample.label_shape) == 2 and sample.label_shape not in allowed
+        # Training crops both alike; evaluation compares at the size of the file.
+        size, expected = ((sample.label_shape, sample.loaded) if part.evaluates else
+                          (sample.label_resized, sample.resized))
+        return size is not None and len(sample.label_shape) == 2 and size != expected
 
     worst = max((_stretch(sample) for sample in loaded), default=1)
     return [
         *_select(part, loaded, differs, 'error', 'labels have another size than their images',
-                 'each pixel of the image needs a label; create labels of the size of the image', labels=True),
+                 'each pixel of the image needs a label: create labels of the size of the image, and load them before '
+                 'the image is resized', labels=True),
         *_select(part, loaded, lambda sample: _stretch(sample) > MAX_STRETCH, 'warning',
                  f'Resize changes the aspect of images by up to {worst:.2f} times',
                  'choose a scale of about their aspect, or keep_ratio=True')]

@@ -26,6 +26,7 @@ class Part:
     dataset: Dataset | None = None  # the built dataset; None where it could not be built
     findings: list[Finding] = field(default_factory=list)  # errors of building it
     replaces_unreadable: bool = False  # whether the training replaces samples whose files are damaged
+    needs_labels: bool = True  # whether the training or the metrics compare with labels
 
     @property
     def pipeline(self) -> list[dict]:
@@ -63,8 +64,16 @@ def find_parts(cfg: Config) -> list[Part]:
     trained = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     for part in parts:
         part.replaces_unreadable = bool(trained.get('skip_unreadable')) and not part.evaluates
+        part.needs_labels = part.name != 'target' and not (part.evaluates and _scores_only(cfg, part.name))
         _build(part)
     return parts
+
+
+def _scores_only(cfg: Config, phase: str) -> bool:
+    """Whether the metrics of 'val' or 'test' need no labels."""
+    metrics = cfg.get(f'{phase}_evaluator') or []
+    names = {type_name(metric) for metric in (metrics if isinstance(metrics, (list, tuple)) else [metrics])}
+    return names == {'UnsupervisedMetric'}
 
 
 def _datasets(cfg: Config) -> Iterator[tuple[str, ConfigDict]]:
@@ -104,10 +113,14 @@ def _build(part: Part) -> None:
         return
     for kind, paths in getattr(part.dataset, 'missing', {}).items():
         part.findings.append(missing_files(part.name, kind, paths, len(paths) + len(part.dataset)))
-    if len(part.dataset) == 0 or not hasattr(part.dataset, 'get_data_info'):
+    if 'datasets' in part.cfg:
+        part.findings.append(Finding('note', part.name, f'{type_name(part.cfg)} joins data sets, which are not opened',
+                                     f'check them one by one, each as the whole entry `{part.name}` of the config'))
+        part.dataset = None
+    elif len(part.dataset) == 0 or not hasattr(part.dataset, 'get_data_info'):
         part.findings.append(Finding(
             'error', part.name, f'{type_name(part.cfg)} has no samples that can be read ({len(part.dataset)})',
-            'check its data_root, folders and suffixes; datasets that join others must be checked separately'))
+            'check its data_root, folders and suffixes'))
         part.dataset = None
 
 

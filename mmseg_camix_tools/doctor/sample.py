@@ -27,6 +27,7 @@ class Sample:
     rotated: bool = False  # whether EXIF rotates the image when it is loaded
     loaded: tuple[int, int] | None = None  # size after loading
     resized: tuple[int, int] | None = None  # size before cropping
+    label_resized: tuple[int, int] | None = None  # the label's size before cropping
     final: tuple[int, int] | None = None  # size of the network's input
     label_shape: tuple[int, ...] | None = None  # of the loaded label
     counts: np.ndarray | None = None  # (256,) pixels of each label, as loaded; None without
@@ -79,6 +80,7 @@ class Examiner:
             sample.mean, sample.std = tuple(pixels.mean(0).tolist()), tuple(pixels.std(0).tolist())
         if image is not None and not cropped:
             sample.resized = image.shape[:2]
+            sample.label_resized = np.shape(results['gt_seg_map'])[:2] if 'gt_seg_map' in results else None
         if is_label and 'gt_seg_map' in results:
             self._record_label(sample, np.asarray(results['gt_seg_map']))
             if sample.counts is not None:  # CropWithClass requires it

@@ -115,11 +115,7 @@ def _camvid(variant: CamVidLayout) -> tuple[Subset, ...]:
     if variant.annotated:
         return tuple(Subset(folder, folder, count, f'{folder}annot', counted=True)
                      for folder, count in (('train', 367), ('val', 101), ('test', 233)))
-    if variant.ids == 'camvid-colours':
-        return (Subset('all', variant.images, 701, variant.labels, counted=True),)
-    counts = {'day/train': 406, 'day/val': 171, 'dusk/train': 62, 'dusk/val': 62}
-    return tuple(Subset(part, f'{variant.images}/{part}', count, f'{variant.labels}/{part}', counted='train' in part)
-                 for part, count in counts.items())
+    return (Subset('all', variant.images, 701, variant.labels, counted=True),)
 
 
 CAMVID = {variant: Layout('camvid', CamVidDataset, variant.labels, _camvid(variant), variant=variant)

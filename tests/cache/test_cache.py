@@ -23,7 +23,7 @@ from mmseg_camix.datasets import (
 )
 from mmseg_camix.datasets.fixed_part import length_of_fixed_part
 from mmseg_camix.datasets.scanning import forking_opencv
-from mmseg_camix.files import CannotWrite
+from mmseg_camix.files import CannotWrite, _host
 from tests.datasets.tiny import write_image
 
 LOAD, LABELS, PACK = dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')
@@ -277,6 +277,15 @@ def test_a_kill_leaves_whole_entries_and_the_next_run_completes(gta):
     report = built(reader(gta))
     assert (report.num_written, report.digest) == (5, expected.digest)
     assert not list(expected.folder.rglob('*.partial'))
+
+
+def test_another_run_at_the_same_time_keeps_its_partial_files(gta):
+    writers = [f'.x.cache.{_host()}-{pid}-0a.partial' for pid in (os.getppid(), 2**22 + 1)]  # a live process, and none
+    folder = built(reader(gta)).folder / 'images'
+    for name in writers:
+        (folder / name).write_bytes(b'half')
+    built(reader(gta))
+    assert [(folder / name).exists() for name in writers] == [True, False]
 
 
 def test_a_file_that_changes_while_it_is_read(gta, monkeypatch):

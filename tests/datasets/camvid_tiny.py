@@ -17,7 +17,7 @@ FRAMES = {
     ('day', 'train'): ['0006R0_f00930', '0006R0_f01260', '0016E5_00390'], ('day', 'val'): ['Seq05VD_f00000'],
     ('dusk', 'train'): ['0001TP_006690', '0001TP_008520'], ('dusk', 'val'): ['0001TP_008550', '0001TP_010380']}
 SEGNET = {'0006R0_f00930': 'val', '0016E5_00390': 'test', 'Seq05VD_f00000': 'test', '0001TP_008520': 'test'}
-LAYOUTS = ('ours', 'segnet', 'cambridge')
+LAYOUTS = ('ours', 'flat', 'segnet', 'cambridge')
 
 
 def indices(frame: str, size: tuple[int, int]) -> np.ndarray:
@@ -31,6 +31,7 @@ def places(layout: str, frame: str, part: str = 'day/train') -> tuple[str, str]:
     """An image and its label below the data root."""
     folder = SEGNET.get(frame, 'train')
     return dict(ours=(f'images/{part}/{frame}.jpg', f'labels/{part}/{frame}.png'),
+                flat=(f'images/{frame}.jpg', f'labels/{frame}.png'),
                 segnet=(f'{folder}/{frame}.png', f'{folder}annot/{frame}.png'),
                 cambridge=(f'701_StillsRaw_full/{frame}.png', f'LabeledApproved_full/{frame}_L.png'))[layout]
 

@@ -104,6 +104,14 @@ def test_labels_below_the_images_are_no_images(folder):
     assert names(FolderDataset(str(folder), OWN, images='')) == [(f'{i}.jpg', f'{i}.png') for i in range(3)]
 
 
+def test_labels_with_another_suffix(folder):
+    for path in (folder / 'labels/park').iterdir():
+        path.rename(path.with_suffix('.PNG'))
+    with pytest.raises(FileNotFoundError, match="3 of 3 lack.*set `seg_map_suffix`, if the labels do not end in"):
+        FolderDataset(str(folder), OWN)
+    assert len(FolderDataset(str(folder), OWN, seg_map_suffix='.PNG', pipeline=LOAD)[0]) == 2
+
+
 def test_missing_files_and_folders(folder):
     (folder / 'empty').mkdir()
     (folder / 'labels/park/1.png').unlink()
@@ -126,10 +134,31 @@ def test_missing_files_and_folders(folder):
     (['a', 'a'], {}, 'a name occurs twice'),
     (dict(a=1), dict(bits=12), 'bits=12 must be 8 or 16'),
     ([f'c{i}' for i in range(254)], {}, '254 classes are too many'),
+    (dict(a=1), dict(ignore=(0, 256)), r'ignore=\(0, 256\) must be numbers from 0 to 255'),
+    (dict(a=1), dict(ignore=-1), 'ignore=-1 must be numbers'),
+    (dict(a=1), dict(ignore='all'), "ignore='all' must be numbers from 0 to 255, or 'others'"),
+    (['a', 'b'], dict(ignore=(0, 255)), 'ignore=.*: 0 is the number of the class a; remove it'),
 ])
 def test_wrong_classes(classes, options, match):
     with pytest.raises(ValueError, match=match):
         custom_encoding(classes, **options)
+
+
+def test_masks_of_0_and_255():
+    """The default of `ignore` leaves 255 to a class that has it."""
+    assert custom_encoding(dict(void=0, thing=255)).table[[0, 255]].tolist() == [0, 1]
+
+
+def test_labels_of_one_bit(folder):
+    Image.fromarray(np.ones((12, 20), bool)).save(folder / 'labels/park/0.png')
+    with pytest.raises(ValueError, match='1 bits and one channel.*; save the labels with 8 bits for each pixel'):
+        FolderDataset(str(folder), OWN, pipeline=LOAD)[0]
+
+
+def test_indices_of_samples_that_do_not_exist(folder):
+    assert names(FolderDataset(str(folder), OWN, indices=[-1, 0])) == [('2.png', '2.png'), ('0.png', '0.png')]
+    with pytest.raises(ValueError, match='indices: there is no sample 3; .*images has 3, numbered from 0'):
+        FolderDataset(str(folder), OWN, indices=[0, 3])
 
 
 def test_palettes(folder):

@@ -67,6 +67,13 @@ def test_boxes_are_those_that_mmseg_draws(options):
         assert crops[0] == crops[1]
 
 
+def test_labels_that_were_loaded_after_a_resize_are_refused():
+    """They have the size of the file: a crop would pair pixels with the labels of others."""
+    results = dict(img=coordinates(), img_path='a.png', gt_seg_map=np.zeros((60, 80), np.uint8))
+    with pytest.raises(ValueError, match='a.png: the image is 40x30 where it is cropped, but its label is 80x60; load'):
+        RecordedRandomCrop((8, 12))(results)
+
+
 def test_padding_is_reported_once_and_refused_where_it_prevails(monkeypatch):
     messages = []
     monkeypatch.setattr('mmseg_camix.datasets.transforms.geometry.print_log', lambda text, *_: messages.append(text))

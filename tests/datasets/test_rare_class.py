@@ -8,10 +8,20 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmseg_camix.datasets import GTADataset, PairedDataset, Position, RareClassDataset, rare_class
+from mmseg_camix.datasets import (
+    GTADataset,
+    LongTailDataset,
+    PairedDataset,
+    Position,
+    RareClassDataset,
+    RawCityscapesDataset,
+    rare_class,
+)
+from mmseg_camix.datasets.class_counts import class_counts
 from mmseg_camix.datasets.rare_class import rare_class_probabilities
 from mmseg_camix.datasets.transforms import LoadIdLabels, LoadImage, RecordedRandomCrop
 from mmseg_camix_tools.preparation.class_stats import collect
+from mmseg_camix_tools.preparation.conversion import convert
 
 from .tiny import write_image, write_palette_label
 
@@ -172,3 +182,37 @@ def test_wrong_values(root):
     (root / 'sample_class_stats.json').write_text(json.dumps(stats))
     with pytest.raises(ValueError, match='not in'):
         rare(root)
+    for content in ('{', '[]', (root / 'samples_with_class.json').read_text()):
+        (root / 'sample_class_stats.json').write_text(content)
+        with pytest.raises(ValueError, match='sample_class_stats.json: not class statistics'):
+            rare(root)
+
+
+def test_a_temperature_that_leaves_only_omitted_classes(root):
+    with pytest.raises(ValueError, match='temperature=1e-05 leaves only classes of which no image .*min_pixels=50'):
+        rare(root, temperature=1e-5, min_pixels=50)  # the rider has 48
+
+
+@pytest.mark.parametrize('joined', [
+    lambda plain: dict(type='RepeatDataset', times=2, dataset=plain),
+    lambda plain: dict(type='ConcatDataset', datasets=[plain, plain])])
+def test_data_sets_that_join_others(root, joined):
+    dataset = joined(dict(type='GTADataset', data_root=str(root), pipeline=PIPELINE))
+    for wrapper in (RareClassDataset, LongTailDataset):
+        with pytest.raises(ValueError, match='Dataset joins or repeats other data sets, but sampling by class'):
+            wrapper(dataset)
+
+
+def test_statistics_of_labels_with_a_suffix(cityscapes):
+    """Cityscapes is a source, too: `*_gtFine_labelIds.png`, and the train ids made from them."""
+    collect('cityscapes', cityscapes)
+    convert('cityscapes', cityscapes)
+    options = dict(data_root=str(cityscapes), data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+                   pipeline=PIPELINE)
+    raw = RawCityscapesDataset(**options)
+    expected = class_counts(raw)
+    assert expected.sum() > 0
+    converted = RawCityscapesDataset(**options, ids='train', seg_map_suffix=raw.TRAIN_ID_SUFFIX)
+    for dataset in (raw, converted):
+        counted = class_counts(dataset, str(cityscapes / 'sample_class_stats.json'))
+        np.testing.assert_array_equal(counted, expected)

@@ -256,6 +256,40 @@ def test_pipelines_without_labels_or_packing(data):
         'labels of the target are loaded, but adaptation must not use them']
 
 
+def test_validation_without_labels(data):
+    """As docs/selection.md shows: the scores need none."""
+    val = dict(labels=None, pipeline=[LOAD[0], PACK])
+    scores = dict(type='UnsupervisedMetric', scores=['infomax'])
+    assert examine(config(data, val=val, val_evaluator=scores)).findings == []
+    for evaluator in (dict(type='SubsetIoUMetric'), [scores, dict(type='SubsetIoUMetric')]):
+        assert texts(config(data, val=val, val_evaluator=evaluator), 'error', 'val') == ['the pipeline loads no labels']
+
+
+def test_joined_sources(data):
+    cfg = config(data)
+    source = cfg.train_dataloader.dataset.source
+    cfg.train_dataloader.dataset.source = dict(type='ConcatDataset', datasets=[source, source])
+    finding = only(cfg, 'note', 'source')
+    assert finding.text == 'ConcatDataset joins data sets, which are not opened'
+    assert not examine(cfg).failed
+    source.data_root = str(data / 'nowhere')
+    assert 'no such folder' in only(cfg, 'error', 'source').text
+
+
+@pytest.mark.parametrize('kind', ['RandomCrop', 'RecordedRandomCrop'])
+def test_labels_that_are_not_resized_with_their_images(data, kind):
+    """mmseg's crop pairs each pixel with the label of another one, without a message."""
+    pipeline = [LOAD[0], dict(type='Resize', scale=(80, 50)), LOAD[1], dict(type=kind, crop_size=CROP), PACK]
+    assert re.search('labels have another size|its label is 64x40; load labels before the image is resized',
+                     only(config(data, source=dict(pipeline=pipeline)), 'error', 'source').text)
+    assert examine(config(data, val=dict(pipeline=[*pipeline[:3], PACK]))).findings == []
+    cfg = config(data)  # labels that are resized from another size are no fault
+    cfg.train_dataloader.dataset.source = stock(data, 'source', pipeline[1], pipeline[3], PACK)
+    for i in range(4):
+        write_grey_label(data / f'source/labels/{i}.png', np.full((20, 32), i % 3))
+    assert not [text for text in texts(cfg, 'error', 'source') if 'another size' in text]
+
+
 def test_sizes_and_aspects(data):
     larger = config(data, source=dict(pipeline=[*LOAD, crop((48, 48)), PACK]))
     assert has(larger, 'warning', 'source', 'smaller than 48x48')

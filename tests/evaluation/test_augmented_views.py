@@ -124,6 +124,12 @@ def test_without_resize_the_image_itself_is_scaled():
     assert scales == [[None, (0.5, 0.5), None], [None, None]]
 
 
+def test_a_factor_for_each_side_is_scaled():
+    pipeline = [dict(type='LoadImage'), dict(type='Resize', scale_factor=(0.5, 0.25)), dict(type='PackUDAInputs')]
+    transform = AugmentedViews(pipeline, scales=(1.5,), flip=False)
+    assert transform.views[0].transforms[1].scale_factor == (0.75, 0.375)
+
+
 def test_unlabelled_images(world):
     transform = AugmentedViews(paper_pipeline(labels=False), scales=(1.0,))
     name = f'{world}/cityscapes/leftImg8bit/val/ulm/ulm_000000_000019_leftImg8bit.png'

@@ -99,9 +99,11 @@ def test_a_class_that_is_only_predicted_counts_with_zero():
 
 
 def test_unknown_classes():
+    """Before the training, when the loop is built, and not after the first validation."""
     for arguments in (dict(classes=('road', 'roof')), dict(subsets=dict(two=('roof', 'sky')))):
+        metric = SubsetIoUMetric(**arguments)
         with pytest.raises(ValueError, match=r"mIoU over unknown classes \['roof'\]; the data set has \['road'"):
-            evaluated(SubsetIoUMetric(**arguments), images())
+            metric.dataset_meta = dict(classes=NAMES)
 
 
 def test_subsets_by_name():
@@ -125,6 +127,16 @@ def test_predictions_are_saved_on_demand(tmp_path):
     evaluated(SubsetIoUMetric(output_dir=str(tmp_path), keep_results=True), pairs)
     for number, (predicted, _) in enumerate(pairs):
         np.testing.assert_array_equal(np.array(Image.open(tmp_path / f'image{number}.png')), predicted)
+
+
+def test_predictions_of_equal_names_are_not_replaced(tmp_path):
+    metric = SubsetIoUMetric(output_dir=str(tmp_path), format_only=True)
+    metric.dataset_meta = dict(classes=NAMES)
+    sample = dict(pred_sem_seg=dict(data=torch.zeros(1, 2, 2)))
+    for path in ('a/0.png', 'a/0.png', 'a/1.png'):  # the same image again is no conflict
+        metric.process({}, [dict(sample, img_path=path)])
+    with pytest.raises(ValueError, match='0.png: a/0.png and b/0.jpg would both be saved there; `mmseg-camix predict`'):
+        metric.process({}, [dict(sample, img_path='b/0.jpg')])
 
 
 def test_only_saving(tmp_path):

@@ -37,7 +37,8 @@ def test_metrics_are_nested_by_network():
     metrics = {'student/mIoU': 1.234, 'student/IoU.traffic light': 5.0, 'teacher/mIoU': 2.0, 'mIoU': 2.0}
     assert networks_of(metrics) == dict(student={'mIoU': 1.23, 'IoU': {'traffic light': 5.0}},
                                         teacher={'mIoU': 2.0, 'IoU': {}})
-    assert networks_of({'mIoU': 3.0, 'IoU.sky': 4.0}) == dict(network={'mIoU': 3.0, 'IoU': {'sky': 4.0}})
+    plain = {'mIoU': 3.0, 'IoU.sky': 4.0, 'IoU.car/bus': 2.0, 'unsupervised/infomax': 1.0}
+    assert networks_of(plain) == dict(network={'mIoU': 3.0, 'IoU': {'sky': 4.0, 'car/bus': 2.0}})
 
 
 def test_a_result_is_plain_data(tmp_path):
@@ -95,6 +96,14 @@ def test_markdown_without_a_row(tmp_path):
     assert table[0] == '| IoU (%) | student | teacher |'
     assert len(table) == 2 + 1 + 16
     assert all(line.count('|') == 4 for line in table)
+
+
+def test_markdown_has_all_means(tmp_path):
+    result = a_result(tmp_path)
+    for values in result['networks'].values():
+        values.update({'aAcc': 90.0, 'mAcc': 70.0, 'flat': 61.0, 'mIoU13': 62.0, 'unsupervised/infomax': 0.5})
+    rows_of_means = [line.split(' | ')[0] for line in markdown(result).splitlines() if line.startswith('| ')][1:4]
+    assert rows_of_means == ['| mIoU', '| flat', '| mIoU13']
 
 
 @pytest.fixture(scope='module')

@@ -33,7 +33,7 @@ def test_classes_are_counted_and_defects_skipped(layout, tmp_path, capsys):
 
 
 def test_other_folders_and_options_are_refused(tmp_path):
-    error = "images/day/train: no file ends in '.jpg'. ROOT is the folder of CamVid: the SegNet tutorial's"
+    error = "images: no file ends in '.jpg'. ROOT is the folder of CamVid: the SegNet tutorial's"
     assert error in main('camvid', tmp_path)
     assert 'camvid has no files of train ids' in main('camvid', make_camvid(tmp_path), '--train-ids')
 

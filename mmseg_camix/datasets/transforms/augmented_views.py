@@ -61,7 +61,9 @@ def _view(plain: list[dict], scale: float, mirrored: bool) -> list[dict]:
 
 def _scaled(resize: dict, factor: float) -> dict:
     if resize.get('scale') is None:
-        return dict(resize, scale_factor=resize.get('scale_factor', 1.0) * factor)
+        factors = resize.get('scale_factor', 1.0)
+        scaled = tuple(part * factor for part in factors) if isinstance(factors, (list, tuple)) else factors * factor
+        return dict(resize, scale_factor=scaled)
     scale = resize['scale']
     sides = (scale, scale) if isinstance(scale, int) else scale
     return dict(resize, scale=tuple(max(1, round(side * factor)) for side in sides))

@@ -44,6 +44,10 @@ class RecordedRandomCrop(RandomCrop):
             raise ValueError(f'{results.get("img_path")} is cropped twice; only one crop_box can be recorded: use one '
                              'RecordedRandomCrop per pipeline')
         height, width = results['img'].shape[:2]
+        label = results.get('gt_seg_map')
+        if label is not None and label.shape[:2] != (height, width):
+            raise ValueError(f'{results.get("img_path")}: the image is {width}x{height} where it is cropped, but its '
+                             f'label is {label.shape[1]}x{label.shape[0]}; load labels before the image is resized')
         self._check_padding(height, width, results)
         y1, y2, x1, x2 = self.draw_box(results)
         y2, x2 = min(y2, height), min(x2, width)  # mmseg's box extends beyond a smaller image
