@@ -11,12 +11,11 @@ from mmseg_camix.engine.config import load_config
 from tests.datasets.camvid_tiny import make_camvid
 from tests.test_configs import name
 from tests.test_real_configs import offline
-from tests.test_real_trainings import shrink_crops
+from tests.test_real_trainings import CROP, ITERATIONS, shrink_crops, train
 from tests.tools_runner import ROOT, call
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').glob('*/*_lite*.py') if not path.parent.name.startswith('_'))
 FAST = ('daformer/day2dusk_lite', 'source_only/drawn2camvid_lite_oracle')
-CROP, ITERATIONS = (64, 64), 3
 
 
 @pytest.fixture(scope='module')
@@ -75,8 +74,7 @@ def test_methods_share_one_protocol(data, count):
         if source.type == 'RareClassDataset':  # the same images, drawn otherwise
             cfg.train_dataloader.dataset.source = source.dataset
         assert protocol(cfg) == reference, path
-    with pytest.raises(AssertionError):
-        assert protocol(Config.fromfile(CONFIGS[0])) == protocol(Config.fromfile(CONFIGS[-1])), 'both benchmarks'
+    assert protocol(Config.fromfile(CONFIGS[0])) != protocol(Config.fromfile(CONFIGS[-1])), 'both benchmarks'
 
 
 @pytest.mark.parametrize('path', [
@@ -97,10 +95,7 @@ def test_three_iterations(path, prepared, tmp_path, monkeypatch):
         cfg.load_from = str(tmp_path / 'trained.pth')
     cfg.experiment_name = f'{tmp_path.name}_{path.parent.name}_{path.stem}'
     runner = Runner.from_cfg(cfg)
-    before = [p.clone() for p in runner.model.student.parameters()]
-    metrics = runner.train() and runner.val_loop.run()
-    assert runner.iter == ITERATIONS
+    train(runner)
+    metrics = runner.val_loop.run()
     last = 'bicyclist' if cfg.val_dataloader.dataset.type == 'CamVidDataset' else 'bicycle'
     assert {f'{network}/IoU.{last}' for network in runner.model.networks} <= metrics.keys()
-    assert all(torch.isfinite(p).all() for p in runner.model.parameters())
-    assert any(not torch.equal(p, q) for p, q in zip(before, runner.model.student.parameters()))

@@ -12,6 +12,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image
 
 from mmseg_camix.datasets import RareClassDataset
+from tests.test_configs import name
 from tests.tools_runner import ROOT
 
 REAL = sorted(path for network in ('deeplabv2', 'daformer') for path in (ROOT / 'configs').glob(f'*/*2cs_{network}*.py')
@@ -20,10 +21,6 @@ REAL = sorted(path for network in ('deeplabv2', 'daformer') for path in (ROOT / 
 BUILT = ('mini', 'deeplabv2_r101', 'daformer_mitb5')  # by other tests
 MODEL_BASES = sorted(path for path in (ROOT / 'configs/_base_/models').glob('*.py')
                      if not any(name in path.name for name in BUILT))
-
-
-def name(path):
-    return f'{path.parent.name}/{path.stem}'
 
 
 def read(which):

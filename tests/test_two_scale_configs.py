@@ -7,14 +7,11 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from tests.test_configs import name
 from tests.test_real_trainings import TWO_SCALES
 from tests.tools_runner import ROOT
 
 WEATHER = sorted((ROOT / 'configs/mic').glob('cityscapes2*_hrda.py'))
-
-
-def name(path):
-    return f'{path.parent.name}/{path.stem}'
 
 
 def test_all_are_there():

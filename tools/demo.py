@@ -25,6 +25,7 @@ from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 
 from mmseg_camix.cli import run as run_tool
+from mmseg_camix.datasets.base import spread_indices
 from mmseg_camix.engine.config import move_data_root
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.visualization.sheets import comparison, grid, write_png
@@ -136,7 +137,7 @@ def draw_comparison(networks: dict[str, tuple[str, Path]], data_root: Path, path
     cfg = Config.fromfile(next(iter(networks.values()))[0])
     move_data_root(cfg, str(data_root))
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    samples = [dataset[int(index)] for index in np.linspace(0, len(dataset) - 1, count)]
+    samples = [dataset[index] for index in spread_indices(len(dataset), count)]
     labels = {'ground truth': [sample['data_samples'].gt_sem_seg.data[0].numpy() for sample in samples]}
     labels.update({title: predict(config, checkpoint, samples) for title, (config, checkpoint) in networks.items()})
     images = [sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1] for sample in samples]

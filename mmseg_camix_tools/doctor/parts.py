@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from mmseg_camix.datasets.base import RawSegDataset
+from mmseg_camix.datasets.base import RawSegDataset, spread_indices
 from mmseg_camix.type_names import loads_label, type_name
 
 from .findings import Finding
@@ -52,8 +51,7 @@ class Part:
     def infos(self, count: int = 0) -> list[dict]:
         """Descriptions of samples spread evenly over the set; 0 for all."""
         size = len(self.dataset)
-        chosen = range(size) if not count or count >= size else np.linspace(0, size - 1, count).astype(int)
-        return [self.dataset.get_data_info(int(index)) for index in chosen]
+        return [self.dataset.get_data_info(index) for index in spread_indices(size, count or size)]
 
 
 def find_parts(cfg: Config) -> list[Part]:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from mmseg_camix.datasets.base import spread_indices
+
 from .examine import Examination, Network, View
 from .pictures import heat, segmentation, thumb, webp
 
@@ -33,8 +35,7 @@ def groups_of(examination: Examination, networks: Sequence[Network], count: int)
         chosen[key] = [view for view in first if id(view) not in taken]
         taken |= {id(view) for view in first}
     rest = [view for view in views if id(view) not in taken]
-    places = np.linspace(0, len(rest) - 1, min(len(rest), max(1, count - len(taken)))).round().astype(int)
-    chosen['spread'] = [rest[place] for place in dict.fromkeys(places.tolist())]
+    chosen['spread'] = [rest[index] for index in spread_indices(len(rest), max(1, count - len(taken)))]
     ranks = {key: {id(view): rank for rank, view in enumerate(ranking, 1)} for key, ranking in ranked.items()}
     return [(*TEXTS[key], [card(view, examination, networks) | {f'{name}_rank': rank[id(view)]
                                                                for name, rank in ranks.items()}

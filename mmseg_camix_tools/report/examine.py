@@ -12,6 +12,7 @@ import torch
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 
+from mmseg_camix.datasets.base import spread_indices
 from mmseg_camix.ops.entropy import predictive_entropy
 from mmseg_camix.visualization.sheets import resize
 
@@ -99,13 +100,12 @@ class TargetImages:
         if not files:
             raise ReportError(f'{folder or "the target data set"}: no image there')
         self.total = len(files)
-        self._chosen = [(index, files[index]) for index in
-                        dict.fromkeys(np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int))]
+        self._chosen = [(index, files[index]) for index in spread_indices(len(files), count)]
 
     def __iter__(self) -> Iterator[tuple[str, dict | None]]:
         """Path of each image, and the sample of the validation set where there is one."""
         for index, path in self._chosen:
-            yield path, self._dataset[int(index)] if self._labelled else None
+            yield path, self._dataset[index] if self._labelled else None
 
 
 def _dataset(config: Mapping[str, Any]) -> tuple[Any, bool]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.cli import describe, is_user_error
+from mmseg_camix.datasets.base import spread_indices
 from mmseg_camix.engine.hooks.collapse_hook import KEY, SCALARS
 from mmseg_camix.files import write_output
 from mmseg_camix.version import __version__
@@ -253,9 +254,7 @@ class Report:
     def _sheets(self) -> dict[str, list[tuple[str, str]]]:
         chosen = {}
         for name, training in self.trainings.items():
-            count = len(training.pictures)
-            files = [training.pictures[index] for index in
-                     sorted({int(place) for place in np.linspace(0, count - 1, min(count, SHEETS))})]
+            files = [training.pictures[index] for index in spread_indices(len(training.pictures), SHEETS)]
             sheets = [(f'iteration {iteration_of(file)}', uri) for file in files if (uri := sheet(file))]
             if sheets:
                 chosen[name] = sheets

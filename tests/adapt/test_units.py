@@ -4,9 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import time
 from argparse import ArgumentTypeError
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,6 +25,7 @@ from mmseg_camix_tools.adapt.stages import Stages, claim_folder, verify_folder
 from mmseg_camix_tools.adapt.text import WIDTH, config_text, literal
 from mmseg_camix_tools.processes import CommandError, run_logged
 from tests.tools_runner import ROOT
+from tests.waiting import is_alive, wait_for
 
 
 @pytest.mark.parametrize(('text', 'seconds'), [('2h', 7200), ('90m', 5400), ('1h30m', 5400), ('45s', 45),
@@ -318,18 +317,3 @@ def test_a_command_ends_with_the_process_that_runs_it(tmp_path):
     parent.kill()
     parent.wait()
     wait_for(lambda: not is_alive(int(pid_file.read_text())))
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'

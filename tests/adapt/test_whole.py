@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from drawn_streets.writer import write_benchmark
-from tests.adapt.test_units import wait_for
 from tests.tools_runner import ROOT
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 

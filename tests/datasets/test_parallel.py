@@ -13,6 +13,7 @@ import pytest
 from mmseg_camix.datasets.scanning import forking_opencv, run_parallel
 from mmseg_camix.files import CannotWrite
 from mmseg_camix_tools.preparation.prior_counting import count_labels
+from tests.waiting import is_alive, wait_for
 
 
 def double(item):
@@ -32,7 +33,7 @@ def test_each_item_comes_back_with_its_result_or_message(jobs):
         list(run_parallel(double, ['full', *range(50)], jobs, 'title'))
 
 
-def after_opencv(work, seconds=60):
+def after_opencv(work):
     """Whether some work ends in a process in which OpenCV has threads."""
     with forking_opencv():
         process = os.fork()
@@ -42,7 +43,7 @@ def after_opencv(work, seconds=60):
         cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 5)
         work()
         os._exit(0 if cv2.getNumThreads() == 4 else 3)  # as it was
-    for _ in range(seconds * 50):
+    for _ in range(60 * 50):
         done, status = os.waitpid(process, os.WNOHANG)
         if done:
             return status == 0
@@ -70,13 +71,6 @@ def stop(item, folder):
     time.sleep(60)
 
 
-def is_alive(process):
-    try:
-        return Path(f'/proc/{process}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
-    except OSError:
-        return False
-
-
 @pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='looks at processes as Linux shows them')
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     with forking_opencv():
@@ -84,13 +78,8 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     if process == 0:
         list(run_parallel(partial(stop, folder=tmp_path), ['a', 'b'], 2, 'never'))
         os._exit(0)
-    while len(list(tmp_path.iterdir())) < 2:
-        time.sleep(0.02)
+    wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
     workers = [int(file.name) for file in tmp_path.iterdir()]
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    for _ in range(500):
-        if not any(map(is_alive, workers)):
-            return
-        time.sleep(0.02)
-    raise AssertionError('workers outlive their parent')
+    wait_for(lambda: not any(map(is_alive, workers)), seconds=10)

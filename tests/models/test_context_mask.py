@@ -13,25 +13,18 @@ from . import tiny
 from .camix_tiny import BOXES, FLIPS, IMAGE, NAMES, SIZE, camix, counts_of, data_of, save_prior
 from .tiny import step_of
 
-
-@pytest.fixture
-def prior(tmp_path):
-    return save_prior(tmp_path / 'prior.npz')
-
-
 # ------------------------------------------------------------------ prior
 
 
-def cropped(model, data, boxes=BOXES, flips=FLIPS, **others):
-    data = data if data is not None else data_of(model, boxes=boxes, flips=flips, **others)
-    step = step_of(model, data)
+def cropped(model, data=None):
+    step = step_of(model, data or data_of(model))
     return model.masks['context']._cropped_prior(step, torch.zeros(3, len(NAMES), SIZE, SIZE))
 
 
 def test_the_prior_moves_with_the_crop(prior):
     counts = counts_of().astype(float)
     whole = torch.from_numpy((counts / counts.sum(0) + 1e-4) / (1 + 1e-4 * len(NAMES))).float()
-    result = cropped(camix(context=dict(prior=prior)), None)
+    result = cropped(camix(context=dict(prior=prior)))
     assert torch.allclose(result.sum(1), torch.ones(3, SIZE, SIZE), atol=1e-5)
     for item, (left, top, right, bottom), flip in zip(result, BOXES, FLIPS):
         expected = whole[:, top:bottom, left:right]
@@ -43,15 +36,15 @@ def test_a_prior_of_another_resolution(tmp_path):
     slope = np.broadcast_to(np.arange(1, 49), (24, 48))
     counts = np.stack([slope, slope[:, ::-1], *[np.full((24, 48), 9)] * 3])
     coarse = counts.reshape(len(NAMES), 6, 4, 12, 4).sum((2, 4))
-    fine, result = (cropped(camix(context=dict(prior=save_prior(tmp_path / f'{c.shape[1]}.npz', counts=c))), None)
+    fine, result = (cropped(camix(context=dict(prior=save_prior(tmp_path / f'{c.shape[1]}.npz', counts=c))))
                    for c in (counts, coarse))
     assert (result - fine)[..., 2:-2].abs().max() < 0.01
     assert (result - fine.flip(-1)).abs().max() > 0.1
 
 
 def test_smoothing_and_epsilon_can_be_changed_without_counting(prior):
-    plain, even = (cropped(camix(context=dict(prior=prior, epsilon=e)), None) for e in (None, 1e6))
-    smooth = cropped(camix(context=dict(prior=prior, smooth=8)), None)
+    plain, even = (cropped(camix(context=dict(prior=prior, epsilon=e))) for e in (None, 1e6))
+    smooth = cropped(camix(context=dict(prior=prior, smooth=8)))
     assert plain.std() > 0.1
     assert smooth.std() < 0.5 * plain.std()
     torch.testing.assert_close(even, torch.full_like(even, 1 / len(NAMES)), atol=1e-4, rtol=0)

@@ -107,13 +107,6 @@ def test_a_step_leaves_the_student_to_the_optimiser(norm):
 # ------------------------------------------------------------------ waiting for the device
 
 
-@pytest.fixture
-def no_accuracy(monkeypatch):
-    """mmseg's accuracy indexes by a mask, which waits for the device."""
-    monkeypatch.setattr('mmseg.models.decode_heads.decode_head.accuracy',
-                        lambda score, *args, **kwargs: score.new_zeros(1))
-
-
 @pytest.mark.parametrize('kind', FAMILY)
 def test_nothing_waits_for_the_device(kind, no_accuracy):
     model, data = case(kind)

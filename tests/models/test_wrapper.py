@@ -6,7 +6,6 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
-from torch import nn
 
 from mmseg_camix.models import adapter
 
@@ -27,11 +26,9 @@ def test_any_segmentor_adapts(name):
     without = [key for key, p in model.student.named_parameters() if p.grad is None]
     assert not without, 'DDP refuses parameters without gradient'
     model.eval()
-    outputs = {}
     for network in ('student', 'teacher'):
         model.predict_with = network
-        outputs[network] = model.test_step(tiny.batch()['target'])
-        assert outputs[network][0].pred_sem_seg.data.shape == (1, 32, 32)
+        assert model.test_step(tiny.batch()['target'])[0].pred_sem_seg.data.shape == (1, 32, 32)
 
 
 @pytest.mark.parametrize('name', SEGMENTORS)
@@ -77,13 +74,14 @@ def test_everything_is_read_from_the_segmentor():
 
 
 def test_ignored_index_of_the_head_counts():
-    """Void pixels of the source (here 250) are neither chosen by ClassMix nor learned."""
-    model = tiny.method('DACS', tiny.per_pixel(ignore_index=250))
-    data = tiny.batch()
-    for item in data['source']['data_samples']:
-        item.gt_sem_seg.data[item.gt_sem_seg.data == 255] = 250
-    total, _ = tiny.losses_of(model, data)
-    assert torch.isfinite(total)
+    """Void pixels of the source are neither chosen by ClassMix nor learned, whether they are 250 or 255."""
+    losses = []
+    for void in (250, 255):
+        model, data = tiny.method('DACS', tiny.per_pixel(ignore_index=void)), tiny.batch()
+        for item in data['source']['data_samples']:
+            item.gt_sem_seg.data[item.gt_sem_seg.data == 255] = void
+        losses.append(tiny.losses_of(model, data)[1])
+    assert losses[0] == losses[1]
 
 
 def test_a_config_dict_and_another_preprocessor():
@@ -170,7 +168,6 @@ def test_a_method_is_a_class_with_defaults_alone():
 
     model = Own(segmentor=tiny.per_pixel())
     assert type(model.masks['classes']).__name__ == 'BoxMask'
-    assert isinstance(model, nn.Module)
 
 
 def test_the_segmentors_own_preprocessor_wins():

@@ -34,9 +34,9 @@ def write_config(folder: Path) -> Path:
     return path
 
 
-def digests(family: str, root: Path, config: Path | None = None, jobs: int = 1) -> dict[str, str]:
+def digests(family: str, root: Path, config: Path | None = None) -> dict[str, str]:
     """Of all results, made in this process without the tool's quick answer."""
-    options = Options(config=config and str(config), cache=config is not None, any_count=True, jobs=jobs)
+    options = Options(config=config and str(config), cache=config is not None, any_count=True)
     outcome = prepare(family, root, root, options, {})
     assert not outcome.problems
     return outcome.digests
