@@ -117,6 +117,19 @@ def test_running_statistics_move_once():
     assert torch.equal(*result)
 
 
+@pytest.mark.parametrize('backward', ['summed', 'each'])
+@pytest.mark.parametrize('checkpointing', [False, ['backbone.layer1']])
+def test_the_option_of_mmseg_recomputes_in_the_same_way(backward, checkpointing):
+    """mmseg's own way fails with backward='each' and in DDP, and moves running statistics twice."""
+    plain = tiny.method('DACS', resnet(), backward=backward)
+    other = tiny.method('DACS', resnet(with_cp=True), backward=backward, acceleration=dict(checkpointing=checkpointing))
+    passes = []
+    for layer in (other.student.backbone.layer1[0].conv1, other.student.backbone.layer2[0].conv1):
+        layer.register_forward_hook(lambda layer, *_: passes.append(layer))
+    agree(step(plain, 2), step(other, 2))
+    assert [passes.count(layer) for layer in dict.fromkeys(passes)] == [8, 8]  # 2 steps, 2 views, each twice
+
+
 def test_the_teacher_is_not_recomputed():
     model = tiny.method('DACS', resnet(), acceleration=dict(checkpointing=True))
     passes = []

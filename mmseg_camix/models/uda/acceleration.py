@@ -28,11 +28,13 @@ def accelerate(student: nn.Module, teacher: nn.Module | None, channels_last: boo
             dropout then drops other elements from the same seed.
         checkpointing: keep only the inputs of blocks and recompute the rest in the backward pass (student only): True
             for all blocks of the backbone, or names of modules of the segmentor, e.g. ``['backbone.layer3',
-            'decode_head']``.
+            'decode_head']``. Blocks with mmseg's option `with_cp` are recomputed in the same way.
         compile: compile backbones, necks and heads: True for torch's default backend, or its name. A part in which
             something is recomputed stays as it is.
     """
     recomputed = _chosen(student, checkpointing) if checkpointing else []
+    inside = {module for block in recomputed for module in block.modules()}
+    recomputed += [block for block in switch_off_with_cp(student) if block not in inside]
     for block in recomputed:
         _exchange_class(block, _recomputing)
     for network in (student, teacher):
@@ -77,6 +79,19 @@ def blocks_of(backbone: nn.Module) -> list[nn.Module]:
             yield from blocks(child, is_list)
 
     return list(blocks(backbone, False))
+
+
+def switch_off_with_cp(segmentor: nn.Module) -> list[nn.Module]:
+    """Switch mmseg's option `with_cp` off; returns the blocks that had it, without the networks made of them.
+
+    It recomputes by reentrant passes, which `backward='each'` cannot use, nor DDP where the student passes twice in a
+    step; and it moves running statistics twice.
+    """
+    chosen = {module for module in segmentor.modules() if getattr(module, 'with_cp', False)}
+    for module in chosen:
+        module.with_cp = False
+    return [module for module in segmentor.modules()
+            if module in chosen and not any(inner in chosen for inner in module.modules() if inner is not module)]
 
 
 def _chosen(segmentor: Any, names: bool | Sequence[str]) -> list[nn.Module]:
