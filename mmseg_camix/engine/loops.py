@@ -162,7 +162,7 @@ class _BothNetworks:
     def run(self) -> dict:
         """Evaluate all networks; returns all metrics."""
         model = unwrap_model(self.runner.model)
-        networks = _trained_networks(model)
+        networks = _trained_networks(model, self.runner.iter > 0)
         if not networks:
             _bind(self.evaluator, model)
             return super().run()
@@ -204,10 +204,13 @@ class _BothNetworks:
         return metrics
 
 
-def _trained_networks(model: nn.Module) -> tuple[str, ...]:
-    """Names of the networks to evaluate; a teacher without any step has random weights and is left out."""
+def _trained_networks(model: nn.Module, in_training: bool) -> tuple[str, ...]:
+    """Names of the networks to evaluate; a teacher without any step has random weights and is left out.
+
+    In a training it is a copy of the student until its first step, which accumulation may delay.
+    """
     networks = getattr(model, 'networks', ())
-    if 'teacher' in networks and model.teacher.steps_made == 0:
+    if 'teacher' in networks and model.teacher.steps_made == 0 and not in_training:
         print_log('the teacher has made no step (a checkpoint of a plain segmentor?): only the student is '
                   'evaluated', logger='current', level=logging.WARNING)
         return tuple(name for name in networks if name != 'teacher')

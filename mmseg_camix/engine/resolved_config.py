@@ -18,7 +18,7 @@ from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
 from mmseg_camix.files import atomic_write
 from mmseg_camix.models import UDASegmentor
-from mmseg_camix.models.pseudo_labels import DistributionAlignment
+from mmseg_camix.models.pseudo_labels import ClassQuota, DistributionAlignment
 from mmseg_camix.models.significance import SignificanceMask
 from mmseg_camix.models.teacher import EMATeacher
 from mmseg_camix.models.uda.acceleration import accelerate
@@ -42,9 +42,10 @@ SINGLE = ('pseudo_labels', 'teacher', 'augment')
 # Arguments of an adapted model that are dicts without a type, and the class or function that receives them.
 UNTYPED: dict[tuple[str, ...], Callable] = {
     ('teacher',): EMATeacher, ('augment',): StrongAugment, ('acceleration',): accelerate,
-    ('pseudo_labels', 'significance'): SignificanceMask, ('pseudo_labels', 'align'): DistributionAlignment}
+    ('pseudo_labels', 'significance'): SignificanceMask, ('pseudo_labels', 'align'): DistributionAlignment,
+    ('pseudo_labels', 'quota'): ClassQuota}
 # Arguments that the model passes itself.
-PASSED = {('model', 'augment'): ('mean', 'std', 'channel_order')}
+PASSED: dict[Any, tuple[str, ...]] = {StrongAugment: ('mean', 'std', 'channel_order')}
 COMMENT_COLUMN = 72
 _MISSING: Any = object()
 
@@ -104,12 +105,12 @@ class _Resolver:
         if path == ('model',) and self.adapted:
             value, fallback = merged_with_method(cls, value), f'default of {cls.__name__}'
         elif cls is None and self.adapted and path[0] == 'model':
-            cls = UNTYPED.get(path[1:])
+            cls = UNTYPED.get(path[-1:] if path[1] == 'views' else path[1:])  # views may have an augmentation each
         entries = {key: self.entry((*path, key), item, given.get(key, _MISSING), fallback)
                    for key, item in value.items() if key != '_delete_'}
         origin = f'default of {getattr(cls, "__name__", "")}'
         for name, default in default_arguments(cls):
-            if name not in value and name not in PASSED.get(path, ()):
+            if name not in value and name not in PASSED.get(cls, ()):
                 entries[name] = self.entry((*path, name), default, _MISSING, origin)
         return entries
 

@@ -108,11 +108,11 @@ def _check_head(head: Any) -> None:
             f'decode head {name} gives no per-pixel logits (it is not a BaseDecodeHead), which pseudo-labels need. '
             f'{_ADVICE}; a custom head that returns (B, C, h, w) logits declares it with the class attribute '
             '`per_pixel_logits = True`')
-    if head.out_channels != head.num_classes:
+    if head.out_channels != head.num_classes or head.out_channels == 1:
         raise UnsupportedSegmentorError(
             f'decode head {name} has out_channels={head.out_channels} for num_classes='
-            f'{head.num_classes}; pseudo-labels need one logit per class. Leave out_channels unset '
-            '(two classes then use a softmax)')
+            f'{head.num_classes}; pseudo-labels need one logit per class, the background included. Leave out_channels '
+            'unset, with num_classes of at least 2 (two classes then use a softmax)')
 
 
 # ------------------------------------------------------------------ passes

@@ -158,7 +158,7 @@ class RegionContrast(Objective):
             positive = ops.unit_embeddings(self.twin.model(self._map(step.teacher_features)))
             label, target_label = (self._cells(step.views[name].target.label, size) for name in (self.view, 'target'))
             weight = ops.anchor_weights(self._cells(mask[:, 0], size),
-                                        self._confident(step, size), self.normalise, step.processes.average)
+                                        self._trusted(step, size), self.normalise, step.processes.average)
         drawn = ops.draw_negatives(anchor.detach() if self.detach_negatives else anchor, positive,
                                    label, target_label, self.negative_ratio, step.generator)
         gather = step.processes.gather
@@ -183,10 +183,13 @@ class RegionContrast(Objective):
         assert self.stride is not None
         return ops.sample_cells(values, size, self.stride)
 
-    def _confident(self, step: Step, size: tuple[int, int]) -> Tensor | None:
-        """(B, h * w) bool, True where the teacher is confident; None if all cells count."""
+    def _trusted(self, step: Step, size: tuple[int, int]) -> Tensor | None:
+        """(B, h * w) bool, True where the teacher is confident, and not on padding; None if all cells count."""
+        valid = step.valid_mask('target', step.images['target'])
+        inside = None if valid is None else self._cells(valid, size)
         if self.confidence is None:
-            return None
+            return inside
         assert step.teacher_logits is not None
         probs = upsample(step.teacher_logits, size, step.align_corners).softmax(1)
-        return (probs.amax(1) > self.confidence).flatten(1)
+        confident = (probs.amax(1) > self.confidence).flatten(1)
+        return confident if inside is None else confident & inside

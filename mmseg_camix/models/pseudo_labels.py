@@ -97,11 +97,11 @@ class PseudoLabels(nn.Module):
         if self.quota is not None:
             kept = self.quota(confidence, label, step.processes.average)
             weight = weight * kept
-            step.statistics['pseudo/kept'] = kept.float().mean()
+            step.statistics['pseudo/kept'] = ops.valid_mean(kept.float(), valid)
         if self.scope == 'target':
             weight = weight * scale
         step.statistics['pseudo/q'] = share.mean()
-        step.statistics['pseudo/confidence'] = confidence.mean()
+        step.statistics['pseudo/confidence'] = ops.valid_mean(confidence, valid)
         return View(image, (Target(label, weight, probs, self._significant(step, image)),),
                     scale if self.scope == 'view' else None)
 

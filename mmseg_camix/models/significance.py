@@ -11,6 +11,7 @@ from torch import Tensor, nn, profiler
 
 from mmseg_camix.ops import entropy as ops
 from mmseg_camix.ops.global_batch import BatchGenerator, process_of, randn
+from mmseg_camix.ops.pseudo import valid_mean
 
 from .step import Step
 
@@ -116,7 +117,7 @@ class SignificanceMask(nn.Module):
             threshold = torch.full((), threshold, device=image.device)
         self._statistics = {
             'significance/threshold': threshold.mean(),
-            'significance/kept': _kept_share(significant, cells)}
+            'significance/kept': valid_mean(significant.float(), cells)}
         mask = ops.resize_mask(significant, (image.shape[2], image.shape[3]))
         return mask if valid is None else mask & valid
 
@@ -172,9 +173,3 @@ def _bounds(clamp: float | Sequence[float]) -> tuple[float, float]:
     if isinstance(clamp, Sequence) and len(clamp) == 2:
         return clamp[0], clamp[1]
     raise ValueError(f'clamp={clamp} must be a number of at least 0, or the lowest and the highest value')
-
-
-def _kept_share(significant: Tensor, valid: Tensor | None) -> Tensor:
-    if valid is None:
-        return significant.float().mean()
-    return (significant & valid).sum() / valid.sum().clamp_min(1)

@@ -110,6 +110,11 @@ def valid_mask(shapes: Sequence[tuple[int, int]], size: tuple[int, int],
     return (rows[:, None] < bottom) & (columns < right)
 
 
+def valid_mean(values: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean of (B, H, W) over the pixels in `valid`, likewise bool; None takes all, and the mean of none is 0."""
+    return values.mean() if valid is None else (values * valid).sum() / valid.sum().clamp_min(1)
+
+
 def align_distribution(probs: Tensor, prior: Tensor, running: Tensor) -> Tensor:
     """Distribution alignment: q * p / p~, normalised again at every pixel where it is not all 0 (DACS, Table 3).
 

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmseg_camix.datasets import RawCityscapesDataset
+from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.loops import predicting_with
 from tests.evaluation.test_results import stock
 from tests.models import tiny
@@ -88,6 +89,15 @@ def test_validation_during_training(world, tmp_path):
     runner.train()
     assert [item[0] for item in recorded] == [2, 3]  # also at the end
     assert all(item[2] == item[3] for item in recorded)
+
+
+def test_validation_before_the_first_step_of_the_teacher(world, tmp_path):
+    """Gradients are accumulated; the teacher is a copy of the student, whose score `save_best` may name."""
+    cfg = config(world, tmp_path, max_iters=2, val_interval=1)
+    cfg.optim_wrapper.accumulative_counts = 2
+    cfg.default_hooks.checkpoint.save_best = 'teacher/mIoU'
+    Runner.from_cfg(cfg).train()
+    assert [sorted(entry['metrics'])[-1] for entry in read_record(tmp_path)['val']] == ['teacher/mIoU'] * 2
 
 
 def test_hooks_are_called_as_mmengine_calls_them(world, tmp_path):

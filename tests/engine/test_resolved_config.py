@@ -51,6 +51,14 @@ def test_values_and_origins(key, value, origin):
     assert (values(resolved), resolved.origin) == (value, origin)
 
 
+@pytest.mark.parametrize(('config', 'key', 'value'), [
+    ('source_free/mini_gta2cs_tiny', 'pseudo_labels.quota', dict(share=0.5, momentum=0.95, bins=200)),
+    ('vfm/gta2cs_dinov2_b', 'views.target_weak.augment.grey_probability', 0.0)])
+def test_arguments_without_a_type_in_parts_of_a_method(config, key, value):
+    resolved = values(entry(resolve(load_config(str(ROOT / f'configs/{config}.py'))), f'model.{key}'))
+    assert resolved == value
+
+
 def test_the_text_is_python_with_an_origin_on_each_line_that_has_a_value():
     entries = resolve(load_config(CAMIX))
     text = render(entries, 'x.py')

@@ -276,10 +276,11 @@ def test_a_head_that_declares_logits_is_accepted():
     tiny.method('DACS', tiny.encoder_decoder(dict(type='PassThrough'), tiny.linear_head(type='OwnHead')))
 
 
-def test_one_logit_for_two_classes():
-    head = tiny.linear_head(num_classes=2, out_channels=1, threshold=0.5,
+@pytest.mark.parametrize('num_classes', [1, 2])
+def test_one_logit_for_foreground_and_background(num_classes):
+    head = tiny.linear_head(num_classes=num_classes, out_channels=1, threshold=0.5,
                             loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
-    rejects('out_channels=1 for num_classes=2', UnsupportedSegmentorError,
+    rejects(f'out_channels=1 for num_classes={num_classes}.*num_classes of at least 2', UnsupportedSegmentorError,
             segmentor=tiny.encoder_decoder(dict(type='PassThrough'), head))
 
 

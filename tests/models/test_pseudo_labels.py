@@ -47,7 +47,7 @@ def test_pseudo_labelling_trains_on_the_arg_max():
 
 def test_padding_gets_no_pseudo_label_and_does_not_count():
     """The second target is 20 x 24 in a crop of 32 x 32; as a batch of its own size it gets the same."""
-    model = tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(threshold=0.5, per='image'))
+    model = tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(threshold=0.5, per='image', quota={}))
     with torch.no_grad():
         model.teacher.model.decode_head.conv_seg.weight.normal_()
     data = tiny.batch()
@@ -64,9 +64,13 @@ def test_padding_gets_no_pseudo_label_and_does_not_count():
     q = (confidence[1, :20, :24] >= 0.5).float().mean()
     assert torch.equal(label[0], best[0])
     assert torch.equal(label[1, :20, :24], best[1, :20, :24])
-    torch.testing.assert_close(weight[1, :20, :24], q.expand(20, 24))
     outside = torch.ones(32, 32, dtype=torch.bool)
     outside[:20, :24] = False
+    kept = weight > 0
+    torch.testing.assert_close(weight[1][kept[1]], q.expand(int(kept[1].sum())))
+    inside = torch.stack([torch.ones_like(outside), ~outside])
+    torch.testing.assert_close(step.statistics['pseudo/kept'], kept[inside].float().mean())
+    torch.testing.assert_close(step.statistics['pseudo/confidence'], confidence[inside].mean())
     assert (label[1][outside] == step.ignore_index).all()
     assert (weight[1][outside] == 0).all()
 

@@ -257,6 +257,16 @@ def test_positives_are_chosen_by_confidence():
     assert shares[0] > shares[2] > shares[3] == 0
 
 
+@pytest.mark.parametrize('confidence', [None, 0.0])
+def test_padding_has_no_anchors(confidence):
+    """The target is 16 x 24 in a crop of 32 x 32, which the square covers."""
+    data = tiny.batch()
+    data['target'].update(inputs=[image[:, :16, :24] for image in data['target']['inputs']],
+                          data_samples=[tiny.unlabelled((16, 24)) for _ in range(2)])
+    model = rccr(tiny.per_pixel(), masks=dict(square=dict(area=(1.0, 1.0))), confidence=confidence)
+    assert step(model, data)['contrast/anchors'] == 16 * 24 / 32**2
+
+
 def test_begin():
     """Before it, no third pass, no loss, and an empty bank."""
     model = rccr(begin=5)

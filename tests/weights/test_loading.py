@@ -20,9 +20,9 @@ def plain(num_classes=5, **changes):
         return MODELS.build(cfg)
 
 
-def adapted(kind):
+def adapted(kind, num_classes=5):
     with DefaultScope.overwrite_default_scope('mmseg'):
-        return MODELS.build(dict(type=kind, segmentor=tiny.small(num_classes=5)))
+        return MODELS.build(dict(type=kind, segmentor=tiny.small(num_classes=num_classes)))
 
 
 def saved(model, path, keep=lambda name: True):
@@ -62,6 +62,17 @@ def test_another_number_of_classes_is_loaded_when_asked_for(tmp_path):
     model = adapted('DACS')
     load(model, file, load_partially=['decode_head.conv_seg.'])  # the names of the segmentor hold for both networks
     assert torch.equal(next(model.teacher.model.backbone.parameters()), next(old.backbone.parameters()))
+
+
+@pytest.mark.parametrize(('num_classes', 'steps'), [(19, 0), (5, 1)])
+def test_a_teacher_with_layers_at_random_begins_again(num_classes, steps, tmp_path):
+    """With the steps of the file, a training would take pseudo-labels from its random layer."""
+    old, new = adapted('DACS', num_classes), adapted('DACS')
+    old.update_teacher()
+    names = [name for name in old.state_dict() if 'auxiliary_head' in name]
+    file = saved(old, tmp_path / 'file.pth', lambda name: name not in names)  # which predicts nothing
+    load(new, file, load_partially=['decode_head.conv_seg.'])
+    assert new.teacher.steps_made == steps
 
 
 @pytest.mark.parametrize('names', [True, [''], [1]])

@@ -20,7 +20,7 @@ from .acceleration import accelerate
 from .algorithm import UDAAlgorithm
 from .backward import MODES as BACKWARD_MODES
 from .inference import InferenceConfig
-from .loading import remap_plain_weights
+from .loading import forget_steps_of_partial_teacher, remap_plain_weights
 from .preprocessor import BranchPreprocessor, with_preprocessor
 
 BRANCHES = ('source', 'target')
@@ -201,6 +201,8 @@ class UDASegmentor(InferenceConfig, UDAAlgorithm):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         """Load a checkpoint; that of a plain segmentor into both networks."""
         remap_plain_weights(state_dict, prefix, self.teacher is not None)
+        if self.teacher is not None:
+            forget_steps_of_partial_teacher(state_dict, prefix, self.teacher.model)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
