@@ -87,7 +87,7 @@ def switch_off_with_cp(segmentor: nn.Module) -> list[nn.Module]:
     It recomputes by reentrant passes, which `backward='each'` cannot use, nor DDP where the student passes twice in a
     step; and it moves running statistics twice.
     """
-    chosen = {module for module in segmentor.modules() if getattr(module, 'with_cp', False)}
+    chosen: set[Any] = {module for module in segmentor.modules() if getattr(module, 'with_cp', False)}
     for module in chosen:
         module.with_cp = False
     return [module for module in segmentor.modules()
