@@ -62,6 +62,20 @@ def write_output(path: Path, data: str | bytes, clean: bool = False, durable: bo
         raise
 
 
+def check_place(path: str | os.PathLike) -> None:
+    """Raise CannotWrite where no file can be written at `path`, before its content is computed; makes its folder."""
+    path = Path(path)
+    if path.is_dir():
+        raise CannotWrite(f'{path} is a folder; name a file in it')
+    folder = path.absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f'{folder} cannot be made ({error.strerror}); choose another place') from error
+    if not os.access(folder, os.W_OK):
+        raise CannotWrite(f'no permission to write into {folder}; choose another place')
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the hidden files of writers on this machine that no longer live."""
     for file in folder.glob('.*.partial'):

@@ -13,6 +13,7 @@ from mmcv.transforms import Compose
 from mmseg.registry import DATASETS
 from mmseg_camix.cli import add_config_options
 from mmseg_camix.engine.config import load_config
+from mmseg_camix.files import check_place
 from mmseg_camix_tools.preparation.priors import LabelReader, default_path, resize_scale
 from mmseg_camix.spatial_prior import SpatialPrior, load_spatial_prior
 from mmseg_camix_tools.preparation.prior_counting import count_labels
@@ -90,19 +91,6 @@ def made(args: argparse.Namespace, source: ConfigDict, path: str) -> SpatialPrio
 def _options(args: argparse.Namespace) -> dict[str, float]:
     """Those that change the prior and not its counts, where they are given."""
     return {name: value for name, value in dict(sigma=args.smooth, epsilon=args.epsilon).items() if value is not None}
-
-
-def check_place(path: str) -> None:
-    """Fails before all labels are counted, not after it."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path):
-        raise SystemExit(f'error: {path} is a folder; name a file in it')
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise SystemExit(f'error: {folder} cannot be made ({error.strerror}); choose another place') from error
-    if not os.access(folder, os.W_OK):
-        raise SystemExit(f'error: no permission to write into {folder}; choose another place')
 
 
 def report_relations(prior: SpatialPrior, picture: str | None) -> None:

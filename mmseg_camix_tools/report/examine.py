@@ -18,9 +18,9 @@ from mmseg_camix.visualization.sheets import resize
 
 from ..export.files import open_network
 from ..export.metainfo import mapping
-from ..export.segmentor import registered, types_in
 from ..inference.inputs import find_items
 from ..inference.predictor import Predictor
+from .recorded import check_dataset
 from .training import ReportError
 
 WIDTH = 800  # pixels of the pictures in the report
@@ -112,13 +112,19 @@ def _dataset(config: Mapping[str, Any]) -> tuple[Any, bool]:
     """The target's data set, and whether its pipeline makes samples for testing."""
     for loader, branch in (('val_dataloader', None), ('test_dataloader', None), ('train_dataloader', 'target')):
         given = mapping(mapping(config.get(loader)).get('dataset'))
-        given = mapping(given.get(branch)) if branch else given
+        given = _listing(mapping(given.get(branch))) if branch else given
         if given:
-            for kind in types_in(given):  # imports nothing that a work folder names
-                registered(kind)
+            check_dataset(given, f'{loader}.dataset')
             with DefaultScope.overwrite_default_scope('mmseg'):
                 return DATASETS.build(dict(given)), branch is None
     raise ReportError('the recorded config has no target data set; give the target images with --target')
+
+
+def _listing(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A data set without its wrappers and its pipeline, which only lists files; an empty one stays so."""
+    while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), Mapping):
+        dataset = dataset['dataset']
+    return {**{key: value for key, value in dataset.items() if key != 'cache'}, 'pipeline': []} if dataset else dataset
 
 
 def examine(networks: Sequence[Network], images: TargetImages, device: torch.device) -> Examination:

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.cli import describe, is_user_error
 from mmseg_camix.datasets.base import spread_indices
 from mmseg_camix.engine.hooks.collapse_hook import KEY, SCALARS
-from mmseg_camix.files import write_output
+from mmseg_camix.files import check_place, write_output
 from mmseg_camix.version import __version__
 
 from ..export.metainfo import dataset_meta, mapping
+from ..inference.inputs import InputsError
 from ..inference.predictor import device_of
 from . import summary
 from .cards import groups_of, typical
@@ -54,10 +56,9 @@ def write_report(work_dirs: Sequence[str | Path], out: str | Path, images: int =
         raise ReportError('give the work folder of at least one training')
     if baseline is not None and not Path(baseline).is_file():
         raise ReportError(f'{baseline}: no such checkpoint')
-    if Path(out).is_dir():
-        raise ReportError(f'{out} is a folder; give the name of a file in it')
+    check_place(out)
     trainings = name_trainings([read_training(Path(folder)) for folder in work_dirs])
-    report = Report(trainings, images, baseline and Path(baseline), target and Path(target), device,
+    report = Report(trainings, images, baseline and Path(baseline), target and Path(target), device_of(device),
                     score_before)
     environment = Environment(loader=PackageLoader('mmseg_camix_tools.report', '.'), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -89,7 +90,7 @@ class Report:
     """
 
     def __init__(self, trainings: Mapping[str, Training], images: int, baseline: Path | None, target: Path | None,
-                 device: str | None, score_before: float | None = None) -> None:
+                 device: torch.device, score_before: float | None = None) -> None:
         self.trainings, self.images, self.missing = trainings, images, list[str]()
         self.score_before = score_before
         adapted = {name: training for name, training in trainings.items() if training.is_adapted} or dict(trainings)
@@ -122,16 +123,16 @@ class Report:
                 yield Network(name, file)
         yield Network(self.name, after)
 
-    def _examine(self, target: Path | None, device: str | None) -> Examination | None:
+    def _examine(self, target: Path | None, device: torch.device) -> Examination | None:
         if not self.networks:
             self.missing.append(f'{self.training.folder} has no checkpoint: no pictures, confusion matrix or '
                                 'frequencies of predictions.')
             return None
         try:
             images = TargetImages(self.training.config, target, EXAMINED * self.images)
-            return examine(self.networks, images, device_of(device))
+            return examine(self.networks, images, device)
         except Exception as error:  # the rest of the report does not need it
-            if not is_user_error(error):
+            if isinstance(error, InputsError) or not is_user_error(error):  # inputs: what --target names
                 raise
             self.missing.append(f'No target images were labelled: {describe(error)}. Paths in the recorded config are '
                                 'relative to the folder in which the training was started; --target names others.')

@@ -129,11 +129,13 @@ def test_moved_data_is_reported(tmp_path, world):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['nothing'], 'nothing: no such folder'), (['.', '--baseline', 'no.pth'], 'no.pth: no such checkpoint'),
-    (['.', '--out', '.'], '. is a folder; give the name of a file in it'),
-    (['.', '--out', '/proc/x/report.html'], '/proc/x')])
+    (['.', '--out', '.'], '. is a folder; name a file in it'), (['.', '--device', 'tpu9'], '--device tpu9: '),
+    (['.', '--target', 'nowhere'], 'nowhere: no such file or folder'),
+    (['.', '--out', '/proc/x/report.html'], '/proc/x cannot be made')])
 def test_wrong_arguments_give_one_line(folders, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(folders[0])
-    error = call('report.py', *arguments, '--images', 0, *([] if '--out' in arguments else ['--out', tmp_path / 'r']))
+    out = [] if '--out' in arguments else ['--out', tmp_path / 'r']
+    error = call('report.py', *arguments, '--images', int('--target' in arguments), *out)
     assert message in error
     assert '\n' not in error
 

@@ -1,0 +1,79 @@
+"""What is built of the data set that a recorded config names, which may be a stranger's."""
+
+import os
+import pickle
+
+import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from mmseg_camix_tools.report.page import write_report
+from mmseg_camix_tools.report.recorded import check_dataset
+from mmseg_camix_tools.report.training import ReportError
+from tests.report.work_dirs import write_training
+from tests.tools_runner import ROOT
+
+PICTURES = dict(type='BaseSegDataset', data_prefix=dict(img_path=''), img_suffix='.pkl', metainfo=dict(classes=['a']),
+                pipeline=[dict(type='LoadBiomedicalImageFromFile', decode_backend='pickle')])
+LIST = dict(type='DecathlonDataset', ann_file='{folder}/list.pkl')
+IMAGES = dict(type='BaseSegDataset', data_root='images')
+
+
+class Program:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A folder with a pickle that leaves a trace."""
+    (tmp_path / 'list.pkl').write_bytes(pickle.dumps(Program(tmp_path / 'trace')))
+    return tmp_path
+
+
+@pytest.mark.parametrize('dataset', [LIST, PICTURES])
+def test_no_pickle_is_opened(hostile, world, dataset):
+    dataset = dict(dataset, data_root=str(hostile)) if dataset is PICTURES else dict(
+        dataset, ann_file=f'{hostile}/list.pkl')
+    run = write_training(hostile / 'run', world) / '20260102_030400/vis_data/config.py'
+    config = Config.fromfile(run)
+    config.val_dataloader = dict(dataset=dataset)
+    run.write_text(config.pretty_text)
+    page = write_report([hostile / 'run'], hostile / 'out.html', images=1).read_text()
+    assert 'of the recorded config was not built' in page
+    assert not (hostile / 'trace').exists()
+    with pytest.raises((TypeError, AttributeError)):  # the control: mmseg unpickles it
+        DATASETS.build(dataset)[0]
+    assert (hostile / 'trace').exists()
+
+
+@pytest.mark.parametrize(('change', 'place'), [
+    (dict(backend_args=dict(backend='memcached', sys_path='.')), 'backend_args'), (dict(_scope_='own'), '_scope_'),
+    (dict(data_root='http://host/a'), 'data_root'), (dict(type='mmseg.DACS'), 'type'), (dict(type=3), 'type'),
+    (dict(type='mmengine.ConcatDataset', datasets=[IMAGES, LIST]), r'datasets\[1\].type'),
+    (dict(pipeline=[dict(type='LoadImageFromFile', file_client_args=dict(backend='disk'))]),
+     r'pipeline\[0\].file_client_args')])
+def test_other_ways_are_refused(change, place):
+    check_dataset(IMAGES, 'dataset')
+    with pytest.raises(ReportError, match=rf'^dataset\.{place} of the recorded config was not built'):
+        check_dataset(IMAGES | change, 'dataset')
+
+
+@pytest.mark.parametrize('name', [
+    'camix/mini_gta2cs_tiny', 'camix/cityscapes2acdc_daformer', 'source_only/drawn2camvid_lite',
+    'dacs/gta2cs_deeplabv2'])
+def test_data_sets_of_the_configs_are_built(name):
+    config = Config.fromfile(ROOT / f'configs/{name}.py')
+    check_dataset(config.val_dataloader.dataset, 'dataset')
+
+
+@pytest.mark.parametrize('name', ['ade20k', 'cityscapes', 'loveda', 'pascal_voc12_aug', 'synapse'])
+def test_data_sets_of_mmseg_are_built(name):
+    import mmseg
+    config = Config.fromfile(f'{mmseg.__path__[0]}/.mim/configs/_base_/datasets/{name}.py')
+    check_dataset(config.val_dataloader.dataset, 'dataset')
