@@ -21,7 +21,7 @@ from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
-from mmseg_camix.cli import add_debug
+from mmseg_camix.cli import add_debug, positive_int
 from mmseg_camix_tools.export.card import CARD, write_card
 from mmseg_camix_tools.export.files import (FORMATS, ONNX, SAFETENSORS, WEIGHTS, open_network, refuse_leftovers,
                                             staged, write_mmseg, write_safetensors)
@@ -32,7 +32,7 @@ from mmseg_camix_tools.export.plain import PlainNetwork
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', type=Path, help='file of a training')
+    parser.add_argument('checkpoint', type=Path, help='file of a training, or folder of an export')
     parser.add_argument('--config', help='file of its config (default: the one in the checkpoint)')
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--student', dest='choice', action='store_const', const='student', default='teacher',
@@ -46,13 +46,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     onnx = parser.add_argument_group('ONNX')
     onnx.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
                       help='size of the images (default: any; the batch may always be any)')
-    onnx.add_argument('--opset', type=int, help="version of ONNX's operators (default: torch's choice)")
+    onnx.add_argument('--opset', type=positive_int, help="version of ONNX's operators (default: torch's choice)")
     onnx.add_argument('--with-preprocessing', action='store_true',
                       help='take images as OpenCV loads them, BGR in uint8, and normalise within the graph')
     add_debug(parser)
     args = parser.parse_args(argv)
     if args.size and min(args.size) < 1:
         parser.error(f'--size {args.size[0]} {args.size[1]}: must be positive')
+    if 'onnx' not in args.formats and (args.size or args.opset or args.with_preprocessing):
+        parser.error('--size, --opset and --with-preprocessing are about ONNX: add --formats onnx')
     return args
 
 
@@ -62,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     # mmseg warns of a default that matters only in training.
     warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     network = open_network(args.checkpoint, args.config, args.choice)
-    folder = args.out or args.checkpoint.with_name(f'export_{network.name}')
+    folder = args.out or args.checkpoint.parent / f'export_{network.name}'
     refuse_leftovers(folder, args.formats)
     print(network.description)
     with staged(folder) as partial:

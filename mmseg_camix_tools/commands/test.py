@@ -30,7 +30,7 @@ from mmseg_camix.engine.processes import prepare_launch
 from mmseg_camix.evaluation import SUBSETS
 from mmseg_camix.evaluation.reported import Row, find_row
 from mmseg_camix.evaluation.results import OTHER_IMAGES, compare_means, is_comparable, markdown, result_of
-from mmseg_camix.files import atomic_write
+from mmseg_camix.files import atomic_write, check_place
 
 TTA_SCALES = (0.75, 1.0, 1.25)
 
@@ -138,6 +138,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     if not os.path.isfile(args.checkpoint):
         raise SystemExit(f'no checkpoint at {args.checkpoint}')
+    for place in filter(None, (args.json, args.markdown)):
+        check_place(place)
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     prepare_work_dir(cfg)
     prepare_launch(cfg, args.launcher)

@@ -55,9 +55,12 @@ def training_rows(network: PlainNetwork, terms: str | None) -> list[tuple[str, o
 
 def scores(network: PlainNetwork, work_dir: Path) -> dict[str, float]:
     """The metrics of the network, recorded at the iteration of its checkpoint; empty where there are none."""
-    entry = next((entry for entry in read_record(work_dir)['val']
-                  if entry['iteration'] == network.origin['iteration']), dict(metrics={}))
-    metrics, prefix = entry['metrics'], f'{network.name}/'
+    try:
+        metrics = next((entry['metrics'] for entry in read_record(work_dir)['val']
+                        if entry['iteration'] == network.origin['iteration']), {})
+    except (ValueError, KeyError, TypeError):  # damaged, or a metrics.json of another program
+        metrics = {}
+    prefix = f'{network.name}/'
     own = {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
     is_tested = network.origin['tested'] in (None, network.name)
     return own or ({name: value for name, value in metrics.items() if '/' not in name} if is_tested else {})

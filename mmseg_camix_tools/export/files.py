@@ -46,8 +46,11 @@ def refuse_leftovers(folder: Path, formats: Collection[str]) -> None:
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """A temporary folder whose files move to `folder` at the end; if an error is raised, none does."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f'.{folder.name}.', dir=folder.parent) as partial:
+    if folder.exists() and not folder.is_dir():
+        raise ExportError(f'{folder} is a file; give a folder with --out')
+    place = folder if folder.is_dir() else folder.parent  # within a folder that exists: it may be a disk of its own
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f'.{folder.name}.', dir=place) as partial:
         yield Path(partial)
         folder.mkdir(exist_ok=True)
         for file in sorted(Path(partial).iterdir()):
@@ -106,10 +109,10 @@ def write_mmseg(network: PlainNetwork, folder: Path) -> Report:
     written = parse_config((folder / CONFIG).read_text(), str(folder / CONFIG))
     reopened = built(written['model'], read_checkpoint(folder / WEIGHTS)['state_dict'])
     difference = logit_difference(network.build(), reopened, network.crop)
-    return Report(difference, foreign, tuple(sorted(_paths(config))))
+    return Report(difference, foreign, tuple(sorted(_paths([config['model'], config['test_pipeline']]))))
 
 
-def _paths(config: dict) -> set[str]:
+def _paths(config: Any) -> set[str]:
     return {text for text in tree_leaves(config) if isinstance(text, str) and '/' in text}
 
 
@@ -168,22 +171,26 @@ def open_network(path: Path, config: str | None = None, choice: str = 'teacher',
             read as data.
         choice, trained_with_config: as in :func:`plain_network`.
     """
-    file = _file_in(path, config) if path.is_dir() else path
+    file = _file_in(path) if path.is_dir() else path
     if not file.is_file():
         raise ExportError(f'no checkpoint at {file}')
     checkpoint = _read(file)
-    if path.is_dir() and not config:
+    if path.is_dir() and not config and (path / CONFIG).is_file():  # the files of weights have it, too
         text = (path / CONFIG).read_text(errors='replace')
         checkpoint = {**checkpoint, 'meta': {**mapping(checkpoint.get('meta')), 'cfg': text}}
     return plain_network(checkpoint, load_config(config) if config else None, choice, str(file), trained_with_config)
 
 
-def _file_in(folder: Path, config: str | None) -> Path:
-    files = [folder / name for name in (WEIGHTS, SAFETENSORS) if (folder / name).is_file()]
-    if not files or not (config or (folder / CONFIG).is_file()):
-        raise ExportError(f'{folder} was not written by mmseg-camix export: it has no {CONFIG} with {WEIGHTS} or '
-                          f'{SAFETENSORS}. Give the file of a checkpoint')
-    return files[0]
+def is_export(folder: Path) -> bool:
+    """Whether an export has written weights into a folder; the work dir of a training may have a config.py, too."""
+    return any((folder / name).is_file() for name in (WEIGHTS, SAFETENSORS))
+
+
+def _file_in(folder: Path) -> Path:
+    if not is_export(folder):
+        raise ExportError(f'{folder} was not written by mmseg-camix export with --formats mmseg or safetensors: it has '
+                          f'no {WEIGHTS} or {SAFETENSORS}. Give the file of a checkpoint')
+    return next(folder / name for name in (WEIGHTS, SAFETENSORS) if (folder / name).is_file())
 
 
 def _read(path: Path) -> Mapping[str, Any]:

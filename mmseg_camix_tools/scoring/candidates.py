@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mmseg_camix.files import PrintableError, printable
 from mmseg_camix.selection import Scorer
-from mmseg_camix_tools.export.files import CONFIG, open_network
+from mmseg_camix_tools.export.files import WEIGHTS, is_export, open_network
 from mmseg_camix_tools.export.plain import PlainNetwork
 from mmseg_camix_tools.inference.inputs import find_items
 from mmseg_camix_tools.inference.predictor import Predictor
@@ -50,7 +50,7 @@ def find_candidates(paths: Iterable[str | Path], config: str | None = None,
         config: file of the config of all of them; None takes the one in each checkpoint.
         networks: 'student', 'teacher', or both; a checkpoint with only one network yields that.
     """
-    files = [file for path in paths for file in _checkpoints(Path(path), config)]
+    files = [file for path in paths for file in _checkpoints(Path(path))]
     classes = None
     for file in files:
         opened = {network.name: network for network in (open_network(file, config, name) for name in NETWORKS)}
@@ -67,10 +67,11 @@ def _named(classes: Sequence[str]) -> str:
     return f'{len(classes)} classes ({", ".join(classes[:3])}, ...)'
 
 
-def _checkpoints(path: Path, config: str | None) -> list[Path]:
-    if not path.is_dir() or (path / CONFIG).is_file():
-        if not path.exists():
-            raise ScoringError(f'{path}: no such checkpoint, work dir or exported folder')
+def _checkpoints(path: Path) -> list[Path]:
+    if not path.exists():
+        raise ScoringError(f'{path}: no such checkpoint, work dir or exported folder')
+    others = [file for file in path.glob('*.pth') if file.name != WEIGHTS]
+    if path.is_file() or (is_export(path) and not others):
         return [path]
     files = sorted(path.glob('*.pth'), key=lambda file: [int(part) if part.isdecimal() else part
                                                          for part in re.split(r'(\d+)', file.name)])

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_camix.cli import add_debug, positive_int
-from mmseg_camix.files import printable, write_output
+from mmseg_camix.files import check_place, printable, write_output
 from mmseg_camix.selection import RECOMMENDED, SCORES
 from mmseg_camix_tools.inference.predictor import device_of
 
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     # mmseg warns of a default that matters only in training.
     warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
+    if args.json:
+        check_place(args.json)
     images, device = find_images(args.images, args.limit), device_of(args.device)
     networks = NETWORKS if args.network == 'both' else (args.network,)
     results = []

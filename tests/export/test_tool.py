@@ -1,12 +1,14 @@
 """The command line of the export."""
 
 import errno
+import shutil
 
 import onnxruntime
 import pytest
 import torch
 from mmengine.config import Config
 
+from mmseg_camix.checkpoint import read_checkpoint, save_checkpoint
 from mmseg_camix_tools.export import files
 from tests.export import networks
 from tests.export.networks import trained
@@ -64,6 +66,8 @@ def test_classes_that_are_not_stock_are_named(tmp_path, export):
     (['{folder}/list.pth'], 'list.pth contains no dict'),
     (['{checkpoint}', '--config', 'nowhere.py'], 'no config at nowhere.py'),
     (['{checkpoint}', '--size', '0', '4'], '--size 0 4: must be positive'),
+    (['{checkpoint}', '--with-preprocessing'], '--size, --opset and --with-preprocessing are about ONNX: add'),
+    (['{checkpoint}', '--out', '{folder}/text.pth'], 'text.pth is a file; give a folder with --out'),
 ])
 def test_mistakes(checkpoint, tmp_path, export, arguments, error):
     (tmp_path / 'text.pth').write_text('hello')
@@ -79,6 +83,28 @@ def test_a_folder_with_another_export(checkpoint, tmp_path, export):
     assert '--formats mmseg safetensors' in printed
     assert [file.name for file in tmp_path.iterdir()] == ['model.pth']
     assert 'stock: mmseg alone loads it' in export(checkpoint, '--out', tmp_path)
+
+
+def test_an_existing_folder_may_be_a_disk_of_its_own(tmp_path):
+    """Files cannot be renamed from one disk to another, and the folder around it may be another's."""
+    with files.staged(tmp_path) as partial:
+        assert partial.parent == tmp_path
+        (partial / 'a').touch()
+    assert [file.name for file in tmp_path.iterdir()] == ['a']
+
+
+def test_classes_are_no_files(checkpoint, tmp_path, export):
+    content = read_checkpoint(checkpoint)
+    content['meta']['dataset_meta']['classes'] = [f'road/path {index}' for index in range(19)]
+    save_checkpoint(content, str(tmp_path / 'a.pth'))
+    assert 'names files' not in export(tmp_path / 'a.pth', '--out', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('text', ['no json', '[1]', '{"accuracy": 1}'])
+def test_metrics_of_another_program_beside_the_checkpoint(checkpoint, tmp_path, export, text):
+    (tmp_path / 'metrics.json').write_text(text)
+    path = shutil.copy(checkpoint, tmp_path / 'a.pth')
+    assert f'{tmp_path}/export_teacher/card.md: the model card' in export(path)
 
 
 def test_onnx_with_an_old_torch(checkpoint, tmp_path, monkeypatch, export):

@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 
 import cv2
 import pytest
 import torch
 
-from mmseg_camix.checkpoint import read_checkpoint
+from mmseg_camix.checkpoint import CheckpointError, read_checkpoint
 from mmseg_camix.selection import SCORES, Scorer
 from mmseg_camix_tools.scoring import find_candidates, find_images, score
 from tests.datasets.tiny import write_image
@@ -43,6 +44,19 @@ def test_candidates_are_both_networks_of_all_checkpoints(place):
     teachers = find_candidates([place / 'run/iter_2.pth', place / 'run'], networks=['teacher'])
     assert [c.name.split('/')[-1] for c in teachers] == ['iter_2.pth teacher', 'iter_1.pth teacher',
                                                          'iter_2.pth teacher']
+
+
+def test_folders_of_checkpoints_and_of_exports(place, tmp_path):
+    """A config.py is also in the work dir of a training, and a model.pth beside other checkpoints."""
+    shutil.copy(place / 'run/iter_2.pth', tmp_path)
+    (tmp_path / 'config.py').write_text('')
+    assert [c.path.name for c in find_candidates([tmp_path])] == ['iter_2.pth'] * 2
+    assert call('export', tmp_path / 'iter_2.pth', '--formats', 'safetensors', '--out', tmp_path / 'export') == 0
+    assert [c.name for c in find_candidates([tmp_path / 'export'])] == [f'{tmp_path}/export segmentor']
+    (tmp_path / 'model.pth').touch()
+    (tmp_path / 'iter_2.pth').rename(tmp_path / 'iter_1.pth')
+    with pytest.raises(CheckpointError, match='model.pth'):
+        list(find_candidates([tmp_path]))
 
 
 @pytest.mark.parametrize('batch_size', [1, 2])
@@ -86,6 +100,7 @@ def test_a_ranking(place, capsys):
     (['text.pth', '--images', 'images'], 'text.pth'),
     (['run', 'other.pth', '--images', 'images'], r'other.pth has 19 classes \(class 0, .*same classes'),
     (['run', '--images', 'images', '--device', 'tpu'], "--device tpu: "),
+    (['run', '--images', 'images', '--json', 'empty'], 'empty is a folder; name a file in it'),
 ])
 def test_bad_input_is_one_line(place, monkeypatch, arguments, message):
     monkeypatch.chdir(place)
