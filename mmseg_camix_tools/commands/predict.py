@@ -21,6 +21,7 @@ from pathlib import Path
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
 from mmseg_camix.cli import add_debug
+from mmseg_camix.engine.config import CONFIG_FILES
 from mmseg_camix_tools.export.files import open_network
 from mmseg_camix.files import printable
 from mmseg_camix_tools.inference.inputs import InputsError, find_items
@@ -50,8 +51,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                        help='the network that the method is tested with')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is one)')
     parser.add_argument('--batch-size', type=int, default=1, help='images of one size at once (default: 1)')
-    parser.add_argument('--skip-existing', action='store_true', help='continue where an earlier call stopped')
-    parser.add_argument('--overwrite', action='store_true', help='replace files that exist where results are written')
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument('--skip-existing', action='store_true', help='continue where an earlier call stopped')
+    existing.add_argument('--overwrite', action='store_true', help='replace files that exist where results are written')
     add_debug(parser)
     args = parser.parse_args(argv)
     if args.batch_size < 1:
@@ -64,7 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def prepare(args: argparse.Namespace) -> tuple[Run, list]:
     """Open the model and find the inputs."""
     config, model, inputs = None, args.model, args.inputs
-    if model.endswith('.py'):
+    if model.endswith(CONFIG_FILES):
         config, model, inputs = model, inputs[0], inputs[1:]
         if not inputs:
             raise InputsError(f'no INPUT: {config} is a config and {model} its checkpoint')

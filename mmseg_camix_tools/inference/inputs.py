@@ -1,7 +1,8 @@
 """Images and videos among the files, folders and patterns that a user gives, with names for the results."""
 
 import glob
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -46,7 +47,7 @@ def _items(given: str, out: Path) -> list[Item]:
     if path.is_file():
         return [_item(path, Path(path.name))]
     if path.is_dir():
-        root, files = path, sorted(path.rglob('*'))
+        root, files = path, sorted(_files_below(path))
     elif glob.has_magic(given):
         root, files = _fixed_part(path), [Path(file) for file in sorted(glob.glob(given, recursive=True))]
     else:
@@ -58,6 +59,14 @@ def _items(given: str, out: Path) -> list[Item]:
     if not ours:
         raise InputsError(f'{given}: all of its images lie in --out, {out}, where results are written; choose another')
     return [_item(file, file.relative_to(root)) for file in ours]
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, linked folders included, as data sets list them; links to folders above are not."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        here = Path(place).resolve()
+        folders[:] = [name for name in folders if (here / name).resolve() not in (here, *here.parents)]
+        yield from (Path(place, name) for name in names)
 
 
 def _item(path: Path, name: Path) -> Item:

@@ -41,6 +41,13 @@ def test_names_of_results(folder, given, out, names):
     assert [name for _, name in items_of(folder, given, out=out)] == names
 
 
+def test_linked_folders_are_searched_once(folder):
+    (folder / 'linked').mkdir()
+    (folder / 'linked/other').symlink_to(folder / 'other')
+    (folder / 'linked/above').symlink_to(folder / 'linked')
+    assert items_of(folder, 'linked') == [('linked/other/b.png', 'other/b')]
+
+
 def test_relative_patterns(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert [item.name for item in find_items(['*/b.png'], Path('elsewhere'))] == [Path('in/b'), Path('other/b')]

@@ -246,7 +246,9 @@ def test_custom_classes(tmp_path):
 @pytest.mark.parametrize(('arguments', 'error'), [
     (['nowhere.pth', '{images}', '--out', 'o'], 'no checkpoint at nowhere.pth'),
     (['nowhere.py', '{model}', '{images}', '--out', 'o'], 'no config at nowhere.py'),
+    (['nowhere.yaml', '{model}', '{images}', '--out', 'o'], 'no config at nowhere.yaml'),
     (['{config}', '{model}', '--out', 'o'], 'no INPUT: '),
+    (['{model}', '{images}', '--out', 'o', '--overwrite', '--skip-existing'], 'not allowed with argument'),
     (['{model}', 'nothing', '--out', 'o'], 'nothing: no such file or folder'),
     (['{images}', '{images}', '--out', 'o'], 'was not written by mmseg-camix export'),
     (['{model}', '{images}', '--out', 'o', '--opacity', '2'], 'opacity=2.0 must lie in [0, 1]'),
