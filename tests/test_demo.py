@@ -1,5 +1,7 @@
 """The demo's picture of predictions side by side, and its progress bar."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,14 @@ def test_picture(world, tmp_path, monkeypatch):
         assert np.array_equal(columns['target image'][row], sample['inputs'].numpy()[::-1].transpose(1, 2, 0))
         prediction, = demo.predict(*network, [sample])
         assert np.array_equal(columns['A'][row], sheets.colourise(prediction, palette))
+
+
+def test_given_paths_are_those_of_the_shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('sys.argv', ['demo.py', '--picture', 'a.png', '--work-dir', 'w'])
+    args = demo.parse_args()
+    assert (args.picture, args.work_dir) == (tmp_path / 'a.png', tmp_path / 'w')
+    assert args.data == Path('data/mini'), 'of the repository'
 
 
 def test_a_training_is_followed_with_the_time_left(tmp_path, capsys):

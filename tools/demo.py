@@ -24,6 +24,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 
+from mmseg_camix.cli import positive_int
 from mmseg_camix.cli import run as run_tool
 from mmseg_camix.datasets.base import spread_indices
 from mmseg_camix.engine.config import move_data_root
@@ -43,13 +44,18 @@ PRIOR = Path('priors/gta.npz')
 def parse_args() -> argparse.Namespace:
     """Arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, default=Path('data/mini'),
-                        help='folder of the benchmark (default: %(default)s)')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'),
-                        help='folder of logs and checkpoints (default: %(default)s)')
-    parser.add_argument('--picture', type=Path, help='picture to write (default: <work-dir>/demo.png)')
-    parser.add_argument('--iters', type=int, help="iterations of each training (default: the configs' own)")
+    parser.add_argument('--data', type=_absolute, default=Path('data/mini'),
+                        help='folder of the benchmark (default: %(default)s of this repository)')
+    parser.add_argument('--work-dir', type=_absolute, default=Path('work_dirs/demo'),
+                        help='folder of logs and checkpoints (default: %(default)s of this repository)')
+    parser.add_argument('--picture', type=_absolute, help='picture to write (default: <work-dir>/demo.png)')
+    parser.add_argument('--iters', type=positive_int, help="iterations of each training (default: the configs' own)")
     return parser.parse_args()
+
+
+def _absolute(text: str) -> Path:
+    """A path that stays the same when the working directory becomes the repository."""
+    return Path(text).absolute()
 
 
 def main() -> None:

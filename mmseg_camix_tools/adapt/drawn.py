@@ -5,11 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from mmengine.config import Config
+
 import mmseg_camix
 from drawn_streets.writer import write_benchmark
+from mmseg_camix.engine.config import load_config
+from mmseg_camix.weights.initialiser import PACKAGE, find_in_package
 
 from .arguments import Request
-from .draft import image_sizes
+from .draft import image_sizes, labelled_folder
 from .stages import claim_folder
 
 CONFIG = 'source_only/drawn2camvid_lite.py'
@@ -25,10 +29,20 @@ def drawn_request(request: Request) -> Request:
     """
     config = Path(mmseg_camix.__file__).parent / '.mim/configs' / CONFIG
     source = 'train_dataloader.dataset.source'
+    if request.few_labels:
+        labelled_folder(request.few_labels, '--few-labels', ())
+    _check_weights(load_config(str(config), request.options))
     aspect = min(max(median(width / height for height, width in image_sizes(request.target)), ASPECTS[0]), ASPECTS[1])
-    options = {f'{source}.data_root': str((request.out / 'drawn/gta').absolute()),
+    options = {f'{source}.data_root': str((request.out / 'drawn/gta').resolve()),
                f'{source}.pipeline.2.scale': (round(SIDE * aspect), SIDE)}
     return replace(request, config=str(config), options=options | (request.options or {}), drawn=True)
+
+
+def _check_weights(cfg: Config) -> None:
+    """Raise where the network's weights are not installed: drawing takes minutes."""
+    weights = (cfg.model.segmentor.backbone.get('init_cfg') or {}).get('checkpoint', '')
+    if weights.startswith(PACKAGE):
+        find_in_package(weights.removeprefix(PACKAGE))
 
 
 def draw_source(request: Request) -> None:

@@ -26,7 +26,7 @@ def best_of(folder: Path, score: str) -> dict[str, Any]:
         raise AdaptError(f'{folder}: no validation has given a checkpoint with a score ({score}); see its log for the '
                          'reason')
     iteration, value = max(saved, key=lambda pair: pair[1])
-    return dict(checkpoint=str(files[iteration]), iteration=iteration, score=value, course=course)
+    return dict(checkpoint=str(files[iteration].absolute()), iteration=iteration, score=value, course=course)
 
 
 def choose(unadapted: Mapping[str, Any], adapted: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def export(checkpoint: Path, config: Path, folder: Path, trained_with_config: bo
                             (ONNX, lambda: write_onnx(network, partial / ONNX, network.crop))):
             try:
                 write()
-                lines.append(name)
+                lines.append(f'{name}: images of {network.crop[0]}x{network.crop[1]}' if name == ONNX else name)
             except Exception as error:  # an optional format: torch's exporter raises errors of many kinds
                 lines.append(f'{name}: not written ({_reason(error)})')
                 (folder / name).unlink(missing_ok=True)  # of an interrupted export

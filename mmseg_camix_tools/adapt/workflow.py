@@ -218,7 +218,7 @@ class Workflow:
         """Train on the source unless a checkpoint is given, and score the unadapted network."""
         plan = self.stages.result('plan') or {}
         folder = self.out / 'unadapted'
-        checkpoint = self._initial or str(folder / f'iter_{plan["unadapted"]}.pth')
+        checkpoint = self._initial or str(folder.absolute() / f'iter_{plan["unadapted"]}.pth')
         if not self._initial:
             self._train('unadapted')
         run_logged([*command('test'), self.out / 'unadapted.py', checkpoint, '--work-dir', folder],

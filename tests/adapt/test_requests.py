@@ -4,6 +4,7 @@ import copy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,6 +191,20 @@ def test_without_a_config_the_source_is_drawn(tmp_path, monkeypatch):
     assert distance['index'] == -2
     flow.draft.segmentor['backbone']['out_indices'] = (4,)
     assert recipe.feature_distance(flow.draft)['index'] == -1
+
+
+def test_wrong_arguments_are_refused_before_the_source_is_drawn(tmp_path, monkeypatch):
+    write(tmp_path / 'photos/a.jpg', (96, 160))
+    request = Request('', tmp_path / 'photos', tmp_path / 'out')
+    monkeypatch.setattr(drawn, 'find_in_package', lambda name: name)
+    for change, message in ((dict(few_labels=tmp_path), '--few-labels'), (dict(options={'modle.x': 1}), "'model'")):
+        with pytest.raises(ValueError, match=message):
+            drawn.drawn_request(replace(request, **change))
+    monkeypatch.setattr(drawn, 'find_in_package', lambda name: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # a real one names the package that is missing
+        drawn.drawn_request(request)
+    drawn.drawn_request(replace(request, options={'model.segmentor.backbone.init_cfg': None}))
+    assert not (tmp_path / 'out').exists()
 
 
 def test_daformers_recipe_for_any_network(request_of, tmp_path):

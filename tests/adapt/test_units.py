@@ -227,7 +227,7 @@ def test_free_memory_is_plausible():
 # ------------------------------------------------------------------ the verdict
 
 
-def test_the_best_checkpoint_that_exists(tmp_path):
+def test_the_best_checkpoint_that_exists(tmp_path, monkeypatch):
     """That of iteration 300 could not be written, that of 100 was not removed, by a kill."""
     course = [[100, 0.5], [200, 0.6], [300, 0.7]]
     record = dict(val=[dict(iteration=iteration, metrics=dict(a=value)) for iteration, value in course])
@@ -236,7 +236,8 @@ def test_the_best_checkpoint_that_exists(tmp_path):
         verdict.best_of(tmp_path, 'a')
     for iteration in (200, 100):
         (tmp_path / f'best_a_iter_{iteration}.pth').touch()
-    assert verdict.best_of(tmp_path, 'a') == dict(
+    monkeypatch.chdir(tmp_path.parent)  # the command may be repeated in another folder
+    assert verdict.best_of(Path(tmp_path.name), 'a') == dict(
         checkpoint=str(tmp_path / 'best_a_iter_200.pth'), iteration=200, score=0.6, course=course)
 
 
@@ -257,6 +258,8 @@ def test_formats_that_cannot_be_written_are_left_out(tmp_path, monkeypatch):
     assert lines[1:3] == ['model.safetensors: not written (AssertionError)',
                           'model.onnx: not written (RuntimeError: no operator)']
     assert [file.name for file in tmp_path.iterdir()] == ['model.pth']
+    monkeypatch.setattr(verdict, 'write_onnx', lambda *_: None)
+    assert verdict.export(tmp_path / 'x.pth', tmp_path / 'x.py', tmp_path)[2] == 'model.onnx: images of 8x8'
 
 
 # ------------------------------------------------------------------ stages and processes
