@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmseg_camix.files import printable
+
 State = dict[str, Tensor]
 
 # Keys under which programs store weights beside other entries, in the order of preference.
@@ -17,6 +19,9 @@ COUNTER = 'num_batches_tracked'
 
 class WeightsError(ValueError):
     """Weights cannot be used; the message names the file, the reason and the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))  # names come from files
 
 
 def unwrap_weights(checkpoint: Any, source: str = 'the checkpoint') -> State:
@@ -80,7 +85,7 @@ def _as_convolution(value: Tensor, own: Tensor) -> Tensor:
 
 def first_names(names: Iterable[Any]) -> str:
     """The first few names, and how many more there are."""
-    names = [str(name) for name in names]
+    names = [printable(name) for name in names]
     more = f' and {len(names) - _LISTED_NAMES} more' if len(names) > _LISTED_NAMES else ''
     return ', '.join(names[:_LISTED_NAMES]) + more
 

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from benchmarks.same_run import differences
 from mmseg_camix.checkpoint import CheckpointError, find_latest_checkpoint, read_checkpoint, save_checkpoint
 from mmseg_camix.checkpoint.latest import read_run_id
+from mmseg_camix.engine.hooks import run_folder_hook
 from mmseg_camix.engine.hooks.record_hook import read_record
 from mmseg_camix.engine.hooks.run_folder_hook import WorkFolderInUseError, config_changes, lock_folder
 from tests.engine.test_resume import StopAt, Stopped, begun, log_of, train, training
@@ -135,6 +136,14 @@ def test_resuming_with_other_values_lists_them_once(finished, world, tmp_path):
     for line in ('model.teacher: None -> {\'alpha\': 0.5}', 'optim_wrapper.optimizer.lr: 0.01 -> 0.001',
                  'train_dataloader.dataset.source.pipeline[2].crop_size: (32, 32) -> (16, 16)'):
         assert f'\n  {line}\n' in log, line
+
+
+def test_values_of_a_checkpoint_have_no_escapes(monkeypatch):
+    logged = []
+    monkeypatch.setattr(run_folder_hook, 'print_log', lambda text, *_: logged.append(text))
+    saved = dict(meta=dict(cfg=r"model = dict(type='DACS', name='\x1b[2J')"))
+    run_folder_hook.check_resumed_config(saved, Config(dict(model=dict(type='DACS', name='x'))))
+    assert logged[0].endswith('\n  model.name: \\x1b[2J -> x')
 
 
 def test_equal_values_are_not_listed():

@@ -120,6 +120,12 @@ def test_everything_that_does_not_fit_is_listed_and_nothing_is_loaded():
     assert torch.equal(net.conv1.weight, before)
 
 
+def test_names_of_a_file_have_no_escapes():
+    with pytest.raises(WeightsError) as error:
+        fit(torch.nn.Linear(1, 1), {'\x1b[2J\nx': torch.ones(1)})
+    assert r'unexpected 1: \x1b[2J x' in str(error.value)
+
+
 def test_another_variant_is_refused():
     own, _, _ = extract_backbone(segformer_mit(depths=(3, 4, 6, 3)), 'mit')
     with pytest.raises(WeightsError, match='unexpected'):

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from mmseg_camix.checkpoint import CheckpointError
 from mmseg_camix.checkpoint.config_text import checkpoint_config, parse_config
 from mmseg_camix.checkpoint.latest import META_KEY, POINTER, RUN_FILE, checkpoint_run_id, write_run_id
+from mmseg_camix.files import printable
 from mmseg_camix.type_names import type_name
 
 try:
@@ -166,8 +167,9 @@ def check_resumed_config(checkpoint: dict, cfg: Config) -> None:
 def _warn_of_changes(effect: str, changes: list[str]) -> None:
     if changes:
         more = f'\n  and {len(changes) - MAX_LISTED} more' if len(changes) > MAX_LISTED else ''
-        print_log(f'The config differs from that of the resumed checkpoint; {effect}:'
-                  + ''.join(f'\n  {line}' for line in changes[:MAX_LISTED]) + more, 'current', logging.WARNING)
+        listed = ''.join(f'\n  {printable(line)}' for line in changes[:MAX_LISTED])  # values come from a file
+        print_log(f'The config differs from that of the resumed checkpoint; {effect}:{listed}{more}', 'current',
+                  logging.WARNING)
 
 
 def config_changes(saved: dict, current: dict) -> Iterator[str]:
