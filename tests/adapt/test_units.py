@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from argparse import ArgumentTypeError
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
