@@ -61,11 +61,6 @@ class Draft:
         """Indices of the labelled target images that are only evaluated: every third, if there are enough."""
         return list(range(2, self.few_count, 3)) if self.few_count >= ENOUGH_LABELS else []
 
-    @property
-    def aspect(self) -> float:
-        """Median width / height of the target images."""
-        return float(median(width / height for height, width in self.target_sizes))
-
 
 def make_draft(request: Request) -> Draft:
     """Read config, source and target; raise if they do not suit an adaptation."""

@@ -231,8 +231,9 @@ def readable_images(target: Path, number: int) -> tuple[int, ...]:
 
 
 def needs_prior(draft: Draft, method: str) -> bool:
-    """Whether the method uses a spatial prior, and the aspect of the source is near enough to that of the target."""
-    return method == 'CAMix' and stretch(draft.source_size, draft.aspect) <= MAX_STRETCH
+    """Whether the method uses a spatial prior, and the source's aspect is near enough to those of all target images."""
+    return method == 'CAMix' and all(stretch(draft.source_size, width / height) <= MAX_STRETCH
+                                     for height, width in draft.target_sizes)
 
 
 def _workers(cfg: Mapping) -> int:

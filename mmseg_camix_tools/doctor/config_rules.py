@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 
 from mmseg_camix.models.uda.wrapper import BRANCHES
 from mmseg_camix.ops.context import relation_matrix
-from mmseg_camix.spatial_prior import MAX_STRETCH, load_spatial_prior
+from mmseg_camix.spatial_prior import MAX_STRETCH, load_spatial_prior, stretch
 from mmseg_camix.type_names import type_name
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.weights.initialiser import PACKAGE, find_in_package
@@ -173,12 +173,19 @@ def _prior(cfg: Config, parts: Parts, samples: Samples) -> list[Finding]:
     if not os.path.isfile(path):
         return [Finding('warning', 'config', f'there is no spatial prior {path} yet', remedy)]
     target = [sample for sample in samples.get('target', ()) if sample.resized]
-    aspect = float(np.median([sample.resized[1] / sample.resized[0] for sample in target])) if target else None
     try:
-        prior = load_spatial_prior(path, source.classes if source else None, aspect)
+        prior = load_spatial_prior(path, source.classes if source else None)
     except (OSError, ValueError, KeyError) as error:
         return [Finding('error', 'config', f'the spatial prior cannot be used: {error}', remedy)]
     findings = []
+    others = [sample.image for sample in target
+              if stretch(prior.size, sample.resized[1] / sample.resized[0]) > MAX_STRETCH]
+    if others:  # training would stop at the first of them
+        findings.append(Finding(
+            'error', 'target', f'{path} was counted at {prior.size[1]}x{prior.size[0]}, but resized target images '
+            f'differ from its aspect by more than a factor of {MAX_STRETCH}', 'count it for their format '
+            '(--size WIDTH HEIGHT), leave a few others out by an `ann_file`, or do without: prior=None', others,
+            len(target)))
     if source and prior.num_images != len(source.dataset):
         findings.append(Finding('warning', 'config', f'{path} was counted from {prior.num_images} labels, the source '
                                 f'has {len(source.dataset)}', 'count it again (mmseg-camix prior)'))

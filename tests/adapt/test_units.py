@@ -56,6 +56,15 @@ def test_class_lists():
             class_list(wrong)
 
 
+@pytest.mark.parametrize(('sizes', 'expected'), [
+    ([(90, 160)] * 3, True), ([(90, 160), (90, 130)], True), ([(90, 160)] * 9 + [(160, 90)], False)])
+def test_a_prior_must_fit_all_images(sizes, expected):
+    """The training would stop at the first portrait among landscapes."""
+    draft = SimpleNamespace(source_size=(180, 320), target_sizes=sizes)
+    assert training.needs_prior(draft, 'CAMix') == expected
+    assert not training.needs_prior(draft, 'DACS')
+
+
 @given(st.integers(1, 300), st.integers(1, 60))
 def test_spread_takes_both_ends_and_even_steps(count, limit):
     indices = spread_indices(count, limit)

@@ -403,7 +403,13 @@ def test_priors_and_groups(data, tmp_path):
     assert has(cfg, 'warning', None, 'counted from 4 labels, the source has 6')
     other = config(data, model=model, target=dict(pipeline=[
         LOAD[0], dict(type='Resize', scale=(40, 40)), dict(type='RandomCrop', crop_size=CROP), PACK]))
-    assert has(other, 'error', None, r'aspect 1.600\), but it is to be laid on images of aspect 1.000')
+    text = 'counted at 64x40, but resized target images differ from its aspect by more than a factor of 1.25'
+    assert has(other, 'error', 'target', text)
+    upright = data / 'target/images/1.png'
+    write_image(upright, 1, SIZE[::-1])  # one photograph of three: the training would stop at it
+    finding = only(cfg, 'error', 'target')
+    assert finding.text.endswith(text) and finding.files == [str(upright)]
+    write_image(upright, 1, SIZE)
     cfg.model.masks.context.groups = [('road', 'pole')]
     assert any('groups: ' in text and 'pole' in text for text in texts(cfg, 'error'))
     cfg.model.masks.context.groups = ['I', 'II']
