@@ -1,4 +1,4 @@
-"""Measure an accelerator: all that its users want to know, in a given number of minutes.
+"""Measure an accelerator within a given number of minutes.
 
 The parts run in the order of their value, each in a separate process with a time limit. Each result is recorded at
 once; a failure is recorded and does not stop the rest. Repeated, the command continues with what is missing.

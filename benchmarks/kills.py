@@ -1,4 +1,4 @@
-"""Kill a small CAMix training (SIGKILL) many times; each time it resumes. Does it end as an undisturbed one?
+"""Kill a small CAMix training (SIGKILL) many times, resume it, and compare its end with an undisturbed one.
 
 Weights, optimiser, schedules, curves, best score and metrics are compared bit by bit. Runs on the CPU, about 20
 minutes for 50 kills; needs data/mini and its spatial prior.

@@ -1,4 +1,4 @@
-"""What mmseg and mmengine need before they work on today's torch and with mmcv-lite.
+"""Patches that mmseg and mmengine need to work with current torch and with mmcv-lite.
 
 `prepare()` runs when `mmseg_camix` is imported, before anything of mmseg is. It checks what is installed, silences
 known warnings, and lets `mmcv.ops` be imported without compiled ops. Each step may run any number of times.

@@ -1,4 +1,5 @@
-"""Files that are there as a whole or not at all, whatever stops the writer."""
+"""Atomic writing of files: complete or absent, whatever interrupts the writer."""
+
 import errno
 import os
 import re
@@ -16,13 +17,17 @@ _REFUSED = {errno.EACCES: 'no permission to write', errno.EPERM: 'no permission 
 
 def atomic_write(path: str | os.PathLike, data: str | bytes | memoryview, clean: bool = True,
                  durable: bool = True) -> None:
-    """Write `data` to `path`: to a hidden file beside it, onto the disk, then in its place.
+    """Write `data` to a hidden file beside `path`, flush it to the disk, and rename it to `path`.
 
-    Where writing fails (a full disk, a lost mount), the hidden file is removed, the old content
-    of `path` stays, and the error is passed on. A writer that is killed leaves its hidden file
-    behind; the next write into the folder removes it, unless ``clean`` is off (in folders of many
-    files looking for it takes time; call :func:`remove_leftovers` once). ``durable`` off does not wait
-    for the disk: then a power failure may leave a damaged file, for those who check what they read.
+    If writing fails (a full disk, a lost mount), the hidden file is removed, the old content of `path` stays, and the
+    error is raised. A killed writer leaves its hidden file; the next write into the folder removes it.
+
+    Args:
+        path: file to write; missing folders are created.
+        data: its content.
+        clean: remove hidden files of killed writers. In folders of many files the search takes time; call
+            :func:`remove_leftovers` once instead.
+        durable: wait for the disk; otherwise a power failure may leave a damaged file, which readers must detect.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,11 +49,11 @@ def atomic_write(path: str | os.PathLike, data: str | bytes | memoryview, clean:
 
 
 class CannotWrite(RuntimeError):
-    """A result cannot be written, and the next one could not either."""
+    """A result cannot be written, and neither could the next one."""
 
 
 def write_output(path: Path, data: str | bytes, clean: bool = False, durable: bool = True) -> None:
-    """`atomic_write`, whose errors say what to do; the old content of `path` stays."""
+    """`atomic_write` with errors that name the remedy; the old content of `path` stays."""
     try:
         atomic_write(path, data, clean, durable)
     except OSError as error:
@@ -77,7 +82,7 @@ def check_place(path: str | os.PathLike) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the hidden files of writers on this machine that no longer live."""
+    """Remove the hidden files of writers on this machine that have ended."""
     for file in folder.glob('.*.partial'):
         match = _PARTIAL.fullmatch(file.name)
         if not match or match['host'] != _host():

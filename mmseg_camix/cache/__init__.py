@@ -1,4 +1,4 @@
-"""Images and labels that were loaded and resized before, without loss, of which a crop is read by itself."""
+"""A lossless cache of loaded and resized images and labels, from which crops are read separately."""
 
 from .building import BuildReport, build_cache, verify_cache
 from .entries import CacheError, Entry, pack_entry

@@ -1,4 +1,4 @@
-"""Build the cache of a dataset: parallel, resumable, and again where a source has changed."""
+"""Build the cache of a dataset in parallel, resumably, and only the entries whose sources have changed."""
 
 import hashlib
 import json
@@ -81,7 +81,7 @@ def build_cache(infos: Iterable[dict], recipe: Recipe, root: str, out: str | Pat
 
 
 def verify_cache(report: BuildReport, jobs: int = 1) -> list[Path]:
-    """Entries whose pixels are not those that were written; reads every file."""
+    """Entries whose pixels do not match their digests; reads every file."""
     paths = [report.folder / name for name in report.digests]
     return [paths[index] for index, intact, failure in run_parallel(_is_intact, paths, jobs, 'verify')
             if failure or not intact]

@@ -1,4 +1,4 @@
-"""What a checkpoint may be made of: our own builders, by the name that pickles use.
+"""The objects that a checkpoint may contain: our builders, by their names in pickles.
 
 Each takes the arguments in the file as data, checks them, and returns plain data or a tensor. None calls a function
 or a class from the file, and none takes more memory than its arguments do.
@@ -104,7 +104,7 @@ def _size(numbers: Any = ()) -> torch.Size:
 
 
 def _bytes(content: Any = b'', encoding: str = 'latin1') -> bytes:
-    """bytes() and bytearray(), for which protocol 2 has text; of a number they would be as long as it says."""
+    """bytes() and bytearray(), for which protocol 2 has text; a number as argument would allocate as many bytes."""
     return content if type(content) is bytes else _encoded(content, encoding)
 
 

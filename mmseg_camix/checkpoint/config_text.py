@@ -37,7 +37,7 @@ def checkpoint_config(checkpoint: Any, name: str = 'the checkpoint') -> dict[str
 
 
 def parse_config(text: str, name: str = 'the config') -> dict[str, Any]:
-    """A config from the text that :func:`format_config` or mmengine makes of one.
+    """Parse the text of a config, as :func:`format_config` or mmengine write it.
 
     Raises:
         CheckpointError: it contains more than data (calls, imports, ...); names the line.

@@ -70,7 +70,7 @@ def _filled(read: Callable[[int], bytes], size: int) -> Tensor:
 
 
 def _open_zip(file: BinaryIO, size: int) -> zipfile.ZipFile:
-    """A zip file whose members are as large as they say, stored as they are, and do not overlap."""
+    """Open a zip file; its members must have their declared sizes, be uncompressed, and not overlap."""
     end = zipfile._EndRecData(file)
     if end is None or end[zipfile._ECD_SIZE] > LARGEST_DIRECTORY:
         raise DamagedCheckpointError('it is damaged or cut short: its directory is missing or larger than any of torch')

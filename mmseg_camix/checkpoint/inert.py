@@ -59,7 +59,7 @@ class _Walk:
         self.temporary: list[dict] = []
 
     def plain(self, value: Any, place: str, needed: bool) -> Any:
-        """Plain data of `value`, which stands at `place`; `needed` if no part of it may be left out."""
+        """Plain data of `value`, which is at `place`; `needed` if no part of it may be left out."""
         self.entries += 1
         if isinstance(value, Placeholder) and value.path == HISTORY_BUFFER:
             value = history_state(value)

@@ -244,7 +244,7 @@ class Unpickler(pickle._Unpickler):
 
 
 def _bytes_of_copy(value: Any) -> int:
-    """Memory of a copy, as builders make one: the memo can hand them the same megabyte a thousand times."""
+    """Bytes of a copy made by a builder: the memo can pass the same megabyte a thousand times."""
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         return _COSTS[pickle.SETITEM[0]] * len(value)
     return 2 * len(value) if isinstance(value, (str, bytes, bytearray)) else 0

@@ -11,7 +11,7 @@ from .plain import to_plain
 
 def save_checkpoint(checkpoint: dict[str, Any], filename: str, file_client_args: dict | None = None,
                     backend_args: dict | None = None) -> None:
-    """Write `checkpoint` as plain data; takes the place of mmengine's function of this name.
+    """Write `checkpoint` as plain data; replaces mmengine's function of this name.
 
     Args:
         checkpoint: as `Runner.save_checkpoint` makes it; tensors are not changed.

@@ -75,7 +75,7 @@ class RawDarkZurichDataset(RawSegDataset):
 
 
 class PartDataset(RawSegDataset):
-    """Base of sets with several conditions, whose images tell their condition and split by their names.
+    """Base of sets with several conditions, whose file names contain condition and split.
 
     Args:
         data_root: folder of the download.

@@ -30,7 +30,7 @@ def run_transforms(transforms: Sequence[Callable], results: dict) -> dict | None
 
 
 def repeat_sample(dataset: Dataset, index: int) -> Iterator[dict]:
-    """Yield `dataset[index]` again and again, but load and resize the image only once.
+    """Yield `dataset[index]` repeatedly, but load and resize the image only once.
 
     Readers of other projects, which may drop samples, are indexed each time.
     """

@@ -88,7 +88,7 @@ def _precision(wrapper: OptimWrapper, autocast: str | None) -> str:
 
 
 def tensors_in(value: Any, path: str = '') -> Iterator[tuple[str, Tensor]]:
-    """(path, tensor) of the images of a batch."""
+    """Yield (path, tensor) of all tensors in a nested batch, which are its images."""
     if isinstance(value, Tensor):
         yield path, value
     elif isinstance(value, dict):

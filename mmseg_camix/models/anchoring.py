@@ -1,4 +1,4 @@
-"""An objective that holds an adaptation near the network with which it began."""
+"""An objective that keeps the student close to the network with which the training began."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -45,7 +45,7 @@ class DeepLabV2Head(BaseDecodeHead):
             nn.Conv2d(in_channels, num_classes, 3, padding=rate, dilation=rate) for rate in dilations)
 
     def init_weights(self) -> None:
-        """Normal weights, biases 0, unless `init_cfg` says something else."""
+        """Normal weights, biases 0, unless `init_cfg` is given."""
         if self.init_cfg is not None:
             super().init_weights()
             return

@@ -1,4 +1,4 @@
-"""HRDA: a segmentor that looks at the whole image at half resolution, and at a part of it at full resolution."""
+"""HRDA: a segmentor that processes the whole image at half resolution, and a part of it at full resolution."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

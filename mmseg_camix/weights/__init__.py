@@ -1,7 +1,7 @@
 """Weights of other programs, read safely, renamed and fitted strictly; checkpoints of another network are refused.
 
-`names` knows how other programs call the parts of a network, `fitting` loads weights into a module or refuses them,
-`initialiser` makes both available to configs as ``PretrainedBackbone``, `published` converts whole checkpoints of
+`names` maps the names that other programs give to parts of a network, `fitting` loads weights into a module or refuses
+them, `initialiser` makes both available to configs as ``PretrainedBackbone``, `published` converts whole checkpoints of
 released code, and `loading` makes mmengine refuse checkpoints that do not fit.
 """
 

@@ -2,13 +2,12 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 
 from mmengine.config import Config
 
-import mmseg_camix
 from drawn_streets.writer import write_benchmark
+from mmseg_camix import package_configs
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.weights.initialiser import PACKAGE, find_in_package
 
@@ -16,7 +15,7 @@ from .arguments import Request
 from .draft import image_sizes, labelled_folder
 from .stages import claim_folder
 
-CONFIG = 'source_only/drawn2camvid_lite.py'
+CONFIG = 'mmseg_camix::source_only/drawn2camvid_lite.py'
 IMAGES, ROWS = 500, 256  # rows of the drawings of Cityscapes; those of GTA are 640x360
 SIDE = 360  # to which the drawings are resized
 ASPECTS = (1.2, 2.0)  # to which they are squeezed at most
@@ -27,15 +26,15 @@ def drawn_request(request: Request) -> Request:
 
     They are squeezed to the aspect of the target, on which their spatial prior is laid.
     """
-    config = Path(mmseg_camix.__file__).parent / '.mim/configs' / CONFIG
     source = 'train_dataloader.dataset.source'
     if request.few_labels:
         labelled_folder(request.few_labels, '--few-labels', ())
-    _check_weights(load_config(str(config), request.options))
+    _check_weights(load_config(CONFIG, request.options))
     aspect = min(max(median(width / height for height, width in image_sizes(request.target)), ASPECTS[0]), ASPECTS[1])
     options = {f'{source}.data_root': str((request.out / 'drawn/gta').resolve()),
                f'{source}.pipeline.2.scale': (round(SIDE * aspect), SIDE)}
-    return replace(request, config=str(config), options=options | (request.options or {}), drawn=True)
+    return replace(request, config=package_configs.resolve(CONFIG), options=options | (request.options or {}),
+                   drawn=True)
 
 
 def _check_weights(cfg: Config) -> None:

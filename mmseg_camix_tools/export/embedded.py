@@ -1,4 +1,4 @@
-"""What a config that came inside a checkpoint may contain.
+"""Checks of a config that came inside a checkpoint.
 
 Such a config is a stranger's. Only what is listed here is built from it: classes by the place where they stand,
 text by the name of its argument, numbers of moderate size. Nothing that is listed reads a file, opens an address or
@@ -148,7 +148,7 @@ def _refusal(place: str, reason: str) -> ExportError:
 
 
 class AllocationLimit(TorchDispatchMode):
-    """Refuse tensors once those made within this context have taken more than `limit` bytes, before they are made.
+    """Raise before the tensors made within this context take more than `limit` bytes in total.
 
     A few numbers of a config suffice to describe layers of a terabyte.
     """

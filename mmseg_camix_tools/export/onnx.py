@@ -1,4 +1,4 @@
-"""A network as an ONNX graph, compared with PyTorch before anybody relies on it."""
+"""A network as an ONNX graph, verified against PyTorch."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Graph(nn.Module):
         return torch.randn(batch, 3, *size, generator=generator)
 
     def reference(self, image: Tensor) -> Tensor:
-        """The same by mmseg's own code, and its own preprocessor where the graph has one."""
+        """The output of mmseg's own code, including its preprocessor if the graph has one."""
         if self.with_preprocessing:
             image = self.segmentor.data_preprocessor(dict(inputs=list(image)), False)['inputs']
         size = tuple(image.shape[2:])

@@ -16,7 +16,7 @@ Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def drawing(kind: str, classes: Sequence[str], palette: Sequence[Sequence[int]], opacity: float = 0.5,
             ids: str = 'train') -> Draw:
-    """The function that makes of an image and its label map what is written.
+    """The function that draws the output for an image and its label map.
 
     Args:
         kind: 'overlay' (colours over the image), 'colour' (colours alone) or 'labels' (ids).

@@ -50,7 +50,7 @@ class Predictor:
 
     @torch.inference_mode()
     def label(self, prepared: Sequence[dict]) -> list[np.ndarray]:
-        """(H, W) of each image, at the size that it was loaded with; dtype as of :func:`label_map`."""
+        """The label map (H, W) of each image, at its loaded size; dtype as of :func:`label_map`."""
         return [self.decide(logits, sample) for logits, sample in self.scores(prepared)]
 
     @torch.inference_mode()
@@ -62,20 +62,20 @@ class Predictor:
         return [(_without_padding(scores, sample), sample) for scores, sample in zip(logits, samples)]
 
     def _logits(self, inputs: Tensor, metas: list[dict]) -> Tensor:
-        """(B, C, h, w) at the inputs' size, in whole or by sliding windows, as the config's test_cfg says."""
+        """(B, C, h, w) at the inputs' size, in whole or by sliding windows, by the config's test_cfg."""
         config = self.segmentor.test_cfg or {}
         if config.get('mode', 'whole') == 'slide':
             return sliding_logits(self.segmentor, inputs, config['crop_size'], config['stride'])
         return self.segmentor.encode_decode(inputs, metas)
 
     def decide(self, logits: Tensor, sample: SegDataSample) -> np.ndarray:
-        """(H, W) of what :meth:`scores` returns for an image, as :meth:`label` returns it."""
+        """The label map (H, W) of one result of :meth:`scores`, as of :meth:`label`."""
         threshold = self.segmentor.decode_head.threshold if len(logits) == 1 else None
         return label_map(logits, sample.ori_shape, self.segmentor.align_corners, threshold).cpu().numpy()
 
 
 def device_of(name: str | None) -> torch.device:
-    """The device of this name, if it is there; without a name a GPU where there is one."""
+    """The device of this name, which must exist; without a name, a GPU if there is one."""
     name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:
         return torch.zeros(1, device=name).device
@@ -102,7 +102,7 @@ def _loader(config: dict) -> object:
 
 
 def sliding_logits(segmentor: nn.Module, image: Tensor, window: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """The mean of the windows' logits, (B, C, H, W), with the bits of mmseg's ``slide_inference`` but in less memory.
+    """The mean of the windows' logits, (B, C, H, W), bitwise equal to mmseg's ``slide_inference``, in less memory.
 
     Args:
         segmentor: plain.

@@ -24,11 +24,11 @@ class Run:
 
     Args:
         predictor: labels images.
-        draw: makes of image and label map what is written.
+        draw: returns the output for an image and its label map.
         out: folder of the results: PNG files under the items' names, videos as '.mp4'.
-        batch_size: how many images of one size the network sees at once.
+        batch_size: number of images of one size per forward pass.
         frames: write the frames of videos as PNG files in a folder.
-        skip_existing: leave results that are there as they are.
+        skip_existing: keep existing results.
     """
 
     def __init__(self, predictor: Predictor, draw: Draw, out: Path, batch_size: int = 1, frames: bool = False,

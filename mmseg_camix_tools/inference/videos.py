@@ -40,7 +40,7 @@ class VideoReader:
 
     @property
     def broke_off(self) -> bool:
-        """Whether fewer frames came than announced (by one is rounding: some formats tell a duration)."""
+        """Whether fewer frames came than announced (by one is rounding: some formats store a duration)."""
         return self.count < self.announced - 1
 
 
