@@ -39,14 +39,13 @@ def test_the_parameters_are_those_that_the_slow_test_replaces():
     assert assigned(parsed(parameters)) == assigned(ast.parse(SMALL))
 
 
-def test_every_command_is_one_that_the_package_accepts(tmp_path, monkeypatch):
+def test_every_command_is_one_that_the_package_accepts():
     """Also those of the last part, which needs photographs."""
     sources = ''.join(importlib.util.find_spec(module.__name__).loader.get_source(module.__name__)
                     for module in (adapt, draw, predict))
-    options = {value for cell in CELLS for node in ast.walk(parsed(cell)) if isinstance(node, ast.Call)
+    options = {part.value for cell in CELLS for node in ast.walk(parsed(cell)) if isinstance(node, ast.Call)
                and ast.unparse(node.func) in ('adapt.main', 'draw.main', 'predict.main')
-               for part in ast.walk(node) if isinstance(part, ast.Constant) and str(part.value).startswith('--')
-               for value in [part.value]}
+               for part in ast.walk(node) if isinstance(part, ast.Constant) and str(part.value).startswith('--')}
     assert {'--target', '--out', '--sets', '--skip-existing'} <= options
     assert not {option for option in options if f"'{option}'" not in sources}
 

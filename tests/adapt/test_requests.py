@@ -111,7 +111,7 @@ def test_a_folder_as_the_source(request_of, world):
     assert 'ready to train' in flow.check()
 
 
-def test_a_few_labels(request_of, world, tmp_path, trained):
+def test_a_few_labels(request_of, tmp_path, trained):
     few = tmp_path / 'few'
     for index in range(13):
         write(few / f'images/{index:02}.png', SIZE)
@@ -143,7 +143,7 @@ def trained(plain, tmp_path):
     return tmp_path / 'trained.pth'
 
 
-def test_without_source(request_of, plain, world, tmp_path, trained):
+def test_without_source(request_of, plain, tmp_path, trained):
     """The config's training data do not exist here."""
     plain[0].train_dataloader.dataset.update(data_root=str(tmp_path / 'gone'))
     plain[0].val_dataloader.dataset.update(data_root=str(tmp_path / 'gone'))
@@ -445,7 +445,7 @@ def test_a_config_for_mixed_precision_without_a_gpu(request_of, plain, monkeypat
     assert wrapper == dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))
 
 
-def test_initial_weights_may_be_a_list(request_of, plain):
+def test_initial_weights_may_be_a_list(request_of):
     flow = Workflow(request_of())
     flow.draft.segmentor['backbone']['init_cfg'] = [dict(type='Kaiming', layer='Conv2d')]
     assert recipe.feature_distance(flow.draft) is None

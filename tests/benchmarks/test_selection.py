@@ -90,7 +90,7 @@ def work_dirs(tmp_path, monkeypatch):
     return tmp_path, scored
 
 
-def test_scores_are_recorded_once_with_their_true_mIoU(work_dirs, capsys):
+def test_scores_are_recorded_once_with_their_true_mIoU(work_dirs):
     folder, scored = work_dirs
     arguments = ['tiny', str(folder / 'runs'), '--images', 'photographs', '--docs', str(folder / 'docs')]
     for _ in range(2):

@@ -206,7 +206,7 @@ def test_data_of_a_suite(tmp_path):
     assert described[0] == described[1] != described[2]
 
 
-def test_drawings_beside_other_data_are_part_of_the_protocol(row, tmp_path):
+def test_drawings_beside_other_data_are_part_of_the_protocol(tmp_path):
     (tmp_path / 'both.py').write_text(BASE + f"drawn_root = '{tmp_path}/drawn'")
     both, digests = Row('A', str(tmp_path / 'both.py')), []
     (tmp_path / 'drawn').mkdir()

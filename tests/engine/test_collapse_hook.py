@@ -247,7 +247,7 @@ def test_a_training_whose_teacher_collapses(world, tmp_path):
     assert len(saved['mean']) == 2 * 19 + collapse_hook.SCALARS
 
 
-def test_models_without_pseudo_labels_are_ignored(world, tmp_path):
+def test_models_without_pseudo_labels_are_ignored():
     runner = SimpleNamespace(model=tiny.method('SourceOnly'), message_hub=MessageHub('z'), iter=0)
     hook = CollapseHook(interval=1)
     hook.before_train(runner)

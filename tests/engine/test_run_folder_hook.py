@@ -120,7 +120,7 @@ def test_resuming_another_method_is_refused(finished, world, tmp_path):
         train(config_of(world, tmp_path, 'CAMix'), begun(whole, tmp_path / 'parts'), resume=True)
 
 
-def test_resuming_with_other_values_lists_them_once(finished, world, tmp_path):
+def test_resuming_with_other_values_lists_them_once(finished, tmp_path):
     """Values that the states of optimiser and schedulers override apart from those that count."""
     cfg = Config(finished[0].to_dict())
     cfg.model.teacher = dict(alpha=0.5)

@@ -232,7 +232,7 @@ def test_a_truncated_video(predict, tmp_path):
 
 
 def test_custom_classes(tmp_path):
-    path, model = networks.trained(tmp_path, tiny.encoder_decoder(networks.resnet(), tiny.fcn(64, num_classes=3)))
+    path, _ = networks.trained(tmp_path, tiny.encoder_decoder(networks.resnet(), tiny.fcn(64, num_classes=3)))
     checkpoint = read_checkpoint(path)
     palette = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
     checkpoint['meta']['dataset_meta'] = dict(classes=('grass', 'mud', 'road'), palette=palette)

@@ -176,7 +176,7 @@ def test_channels_last_starts_from_the_same_weights():
     assert weight.requires_grad
 
 
-def test_compiled_parts_run(monkeypatch):
+def test_compiled_parts_run():
     graphs = []
     torch._dynamo.reset()
 

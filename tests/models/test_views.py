@@ -67,7 +67,7 @@ def test_soft_paste_has_both_labels():
 def test_a_soft_paste_over_a_soft_paste():
     """Weights multiply, so that each pixel keeps its total weight."""
     ones = [View(v.image, (Target(v.target.label, torch.ones(SHAPE)),)) for v in (make_view(1), make_view(2))]
-    first, region = pasted(*ones, opacity=0.6)
+    first, _ = pasted(*ones, opacity=0.6)
     second, _ = pasted(ones[0], first, opacity=1.0)
     assert len(second.targets) == 3
     torch.testing.assert_close(sum(t.weight for t in second.targets), torch.ones(SHAPE))

@@ -143,7 +143,7 @@ def test_a_file_in_use(gta, monkeypatch, capsys):
     assert main('gta', gta) == 0
 
 
-def test_two_runs_at_once(gta, capsys):
+def test_two_runs_at_once(gta):
     assert main('gta', gta) == 0
     write_image(gta / 'images/00003.png', 55)
     with open(gta / '.prepared/lock', 'r+') as lock:

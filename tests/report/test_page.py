@@ -176,7 +176,7 @@ def test_scores_without_labels_beside_an_unadapted_training(tmp_path, world, sco
 
 
 def test_the_network_before_adaptation(folders, tmp_path):
-    source, adapted = folders
+    source, _ = folders
     elsewhere = shutil.copy(source / 'iter_7.pth', tmp_path / 'given.pth')
     for baseline, verdict, tag in ((source / 'iter_7.pth', 'Better: mIoU 20.0 → 40.0', 'SourceOnly'),
                                    (elsewhere, 'labelled target images; before: the given checkpoint', 'before')):
