@@ -92,12 +92,14 @@ def test_before_training_the_teacher_is_the_student(world, tmp_path):
 class Bare:
     """The parts of a Runner that `before_train` reads."""
 
-    train_loop, max_iters, iter, optim_wrapper = None, 1, 0, None
+    train_loop, val_loop, max_iters, iter, optim_wrapper = None, None, 1, 0, None
 
-    def __init__(self, model, classes=None):
+    def __init__(self, model, classes=None, evaluated=None):
         self.model = model
-        dataset = type('D', (), dict(metainfo=dict(classes=classes) if classes else {}))
-        self.train_dataloader = type('L', (), dict(dataset=dataset))
+        self.train_dataloader, val = (
+            SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=names) if names else {}))
+            for names in (classes, evaluated))
+        self.val_loop = SimpleNamespace(dataloader=val)
 
 
 def test_only_a_teacher_without_steps_is_initialised():
@@ -121,6 +123,15 @@ def test_class_counts_that_differ():
         UDAHook().before_train(Bare(tiny.method('DACS'), ('road', 'sky', 'car')))
     UDAHook().before_train(Bare(tiny.method('DACS'), tuple('abcde')))
     UDAHook().before_train(Bare(tiny.method('DACS')))  # a data set without names of classes
+
+
+def test_validation_with_the_classes_in_another_order():
+    """FolderDataset orders classes by their numbers, which may differ between sets: IoU would be those of others."""
+    with pytest.raises(ValueError, match='val_dataloader has the classes in the order b, a, c, d, e, but the network '
+                                         'learns them as a, b, c, d, e; give both data sets one order'):
+        UDAHook().before_train(Bare(tiny.method('DACS'), tuple('abcde'), list('bacde')))
+    for evaluated in (list('abcde'), list('vwxyz'), None):
+        UDAHook().before_train(Bare(tiny.method('DACS'), tuple('abcde'), evaluated))
 
 
 @pytest.mark.parametrize(('global_batch', 'different'), [(False, 8), (True, 2)])

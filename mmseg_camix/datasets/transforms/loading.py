@@ -84,8 +84,9 @@ class LoadIdLabels(BaseTransform):
     def transform(self, results: dict) -> dict:
         path = results.get('seg_map_path')
         if path is None:
-            raise KeyError(f"{results.get('img_path')}: this sample has no label; give the dataset's `data_prefix` a "
-                           '`seg_map_path`, or remove LoadIdLabels from the pipeline of unlabelled images')
+            raise KeyError(f"{results.get('img_path')}: this sample has no label; name the folder of labels (`labels` "
+                           'of FolderDataset, `seg_map_path` in the `data_prefix` of other data sets), or remove '
+                           'LoadIdLabels from the pipeline of unlabelled images')
         ids = self.ids or results.get('label_ids')
         if ids is None:
             raise ValueError(f'{path}: its encoding is unknown; set LoadIdLabels(ids=...) for datasets of other '

@@ -113,7 +113,14 @@ def _check_loop(runner: Runner) -> None:
 
 
 def _check_classes(model: nn.Module, runner: Runner) -> None:
-    classes = (getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}).get('classes')
+    classes, evaluated = (
+        (getattr(getattr(loader, 'dataset', None), 'metainfo', None) or {}).get('classes')
+        for loader in (runner.train_dataloader, getattr(runner.val_loop, 'dataloader', None)))
+    if classes and evaluated and tuple(evaluated) != tuple(classes) and set(evaluated) == set(classes):
+        raise ValueError(
+            f'val_dataloader has the classes in the order {", ".join(evaluated)}, but the network learns them as '
+            f'{", ".join(classes)}; give both data sets one order, in FolderDataset by pairs: classes=[(name, number), '
+            '...]')
     if classes is not None and len(classes) != model.num_classes:
         raise ValueError(
             f'the segmentor predicts {model.num_classes} classes, but the data set has {len(classes)} '
