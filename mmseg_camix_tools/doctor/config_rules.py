@@ -184,8 +184,8 @@ def _prior(cfg: Config, parts: Parts, samples: Samples) -> list[Finding]:
         findings.append(Finding(
             'error', 'target', f'{path} was counted at {prior.size[1]}x{prior.size[0]}, but resized target images '
             f'differ from its aspect by more than a factor of {MAX_STRETCH}', 'count it for their format '
-            '(--size WIDTH HEIGHT), leave a few others out by an `ann_file`, or do without: prior=None', others,
-            len(target)))
+            '(--size WIDTH HEIGHT), leave a few others out by an `ann_file`, or do without: prior=None, and '
+            "groups other than 'auto'", others, len(target)))
     if source and prior.num_images != len(source.dataset):
         findings.append(Finding('warning', 'config', f'{path} was counted from {prior.num_images} labels, the source '
                                 f'has {len(source.dataset)}', 'count it again (mmseg-camix prior)'))
