@@ -16,7 +16,7 @@ from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkp
 from mmseg_camix.checkpoint.config_text import format_config, parse_config
 from mmseg_camix.checkpoint.reader import check_header
 from mmseg_camix.engine.config import load_config
-from mmseg_camix.files import atomic_write
+from mmseg_camix.files import atomic_write, printable
 from mmseg_camix.models import adapter
 from mmseg_camix.type_names import type_name
 from mmseg_camix.version import __version__
@@ -222,4 +222,4 @@ def _header(network: PlainNetwork, foreign: Mapping[str, str]) -> str:
              '    from mmseg.apis import init_model', f"    model = init_model('{CONFIG}', '{WEIGHTS}')"]
     if foreign:
         lines.append(f'Not of mmseg, so that custom_imports must find them: {", ".join(sorted(foreign))}.')
-    return ''.join(f'# {line}\n' for line in lines)
+    return ''.join(f'# {printable(line)}\n' for line in lines)  # names come from checkpoints

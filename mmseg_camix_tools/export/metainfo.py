@@ -55,7 +55,7 @@ def method_of(config: Mapping) -> str | None:
     """The method around the segmentor of a config; None for a plain one."""
     model = mapping(config.get('model'))
     kind = model.get('type')
-    return type_name(kind) if 'segmentor' in model and isinstance(kind, (str, type)) else None
+    return printable(type_name(kind)) if 'segmentor' in model and isinstance(kind, (str, type)) else None
 
 
 def _crop(cfg: Mapping) -> list[int] | None:

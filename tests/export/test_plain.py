@@ -386,6 +386,18 @@ def test_the_name_of_a_file_is_no_code(deeplab, tmp_path):
     assert "touch() #.pth" in text
 
 
+def test_the_name_of_a_method_is_no_code(deeplab, tmp_path):
+    """That of a checkpoint which `adapt` was given with another config."""
+    checkpoint = read_checkpoint(deeplab[0])
+    kind = 'X\ncustom_imports = dict(imports=["this"])\n#\x1b[2J'
+    checkpoint['meta']['cfg'] = f'model = {dict(type=kind, segmentor=dict())}'
+    save_checkpoint(checkpoint, str(tmp_path / 'a.pth'))
+    network = open_network(tmp_path / 'a.pth', str(deeplab[0].with_name('config.py')), trained_with_config=False)
+    assert network.description.isprintable()
+    write_mmseg(network, tmp_path)
+    assert 'custom_imports' not in parse_config((tmp_path / 'config.py').read_text())
+
+
 def test_every_class_that_a_checkpoint_may_name_is_known():
     """All are registered, by mmseg or this package, except for those that an installed mmcv lacks."""
     names = set().union(*embedded._NETWORK.values(), embedded._LOSSES)
