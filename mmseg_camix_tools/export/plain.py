@@ -20,7 +20,7 @@ from mmseg_camix.weights import WeightsError, fit, unwrap_weights
 from . import ExportError
 from .embedded import AllocationLimit, accept_network, accept_pipeline
 from .metainfo import dataset_meta, mapping, method_of, training_facts
-from .segmentor import as_dict, for_inference, plain_segmentor, registered, types_in
+from .segmentor import as_dict, for_inference, plain_segmentor, registered, types_in, without_scope
 
 PREFIXES = {'teacher': 'teacher.model.', 'student': 'student.'}
 # What code that expects a config raises where a checkpoint has something else in its place.
@@ -97,7 +97,7 @@ def plain_network(checkpoint: Mapping, cfg: Mapping | None = None, choice: str =
             the training.
     """
     weights = unwrap_weights(checkpoint, source)
-    config = checkpoint_config(checkpoint, source) if cfg is None else as_dict(cfg)
+    config = without_scope(checkpoint_config(checkpoint, source) if cfg is None else as_dict(cfg))
     recorded = config if cfg is None else _recorded_config(checkpoint)
     described_by = config if trained_with_config else recorded
     try:

@@ -16,6 +16,7 @@ from . import ExportError
 _FOR_TRAINING = ('init_cfg', 'pretrained', 'sampler')
 # On one device they are the same, and their weights have the same names.
 _SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBatchNorm')
+SCOPE = ('_scope_', 'mmseg')  # everything is built in this scope anyway
 _STOCK_PACKAGES = ('mmseg', 'mmcv', 'mmengine', 'torch')
 _CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
 
@@ -133,6 +134,13 @@ def _stock_loss(loss: Mapping) -> dict:
     if foreign_modules(loss) or isinstance(loss.get('class_weight'), str):
         return dict(_CROSS_ENTROPY)
     return dict(loss)
+
+
+def without_scope(node: Any) -> Any:
+    """A config without the scope of mmseg, which mmengine adds to what comes from a `_base_` named `mmseg::...`."""
+    if isinstance(node, Mapping):
+        return {key: without_scope(value) for key, value in node.items() if (key, value) != SCOPE}
+    return type(node)(map(without_scope, node)) if isinstance(node, (list, tuple)) else node
 
 
 def as_dict(config: Mapping) -> dict:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 
-from ..export.segmentor import registered
+from ..export.segmentor import SCOPE, registered
 from .training import ReportError
 
 # Classes of OpenMMLab, besides those that list their files as BaseSegDataset does.
@@ -32,7 +32,7 @@ def check_dataset(node: Any, place: str) -> None:
             inside = f'{place}.{key}'
             if key == 'type':
                 _check_class(value, inside)
-            elif str(key).startswith('_') or (key in BACKENDS and value is not None):
+            elif (str(key).startswith('_') and (key, value) != SCOPE) or (key in BACKENDS and value is not None):
                 raise _refusal(inside)
             else:
                 check_dataset(value, inside)

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS, TRANSFORMS
 from safetensors.torch import load_file
 
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
-from mmseg_camix.checkpoint.config_text import format_config, parse_config
+from mmseg_camix.checkpoint.config_text import checkpoint_config, format_config, parse_config
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
 from mmseg_camix.models import adapter
 from mmseg_camix.weights import WeightsError
@@ -29,6 +29,12 @@ from tests.export.networks import DATA, trained
 from tests.models import tiny
 
 ZOO = pathlib.Path(mmseg.__file__).parent / '.mim/configs'
+SEGFORMER = """
+_base_ = 'mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py'
+model = dict(
+    backbone=dict(init_cfg=None, embed_dims=8, num_layers=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+    decode_head=dict(in_channels=[8, 8, 16, 16], channels=16))
+"""
 
 
 @pytest.fixture(scope='module')
@@ -196,6 +202,19 @@ def test_our_encoder_stays_where_our_head_does(deeplab):
     assert config['model']['backbone']['type'] == 'MiT'
     assert sorted(foreign) == ['DAFormerHead', 'MiT']
     assert config['custom_imports']['imports'] == ['mmseg_camix']
+
+
+def test_a_config_that_inherits_from_mmseg(tmp_path):
+    """mmengine writes a scope into the entries of such a base."""
+    (tmp_path / 'segformer.py').write_text(SEGFORMER)
+    cfg = Config.fromfile(tmp_path / 'segformer.py')
+    state = MODELS.build(cfg.model).state_dict()
+    save_checkpoint(dict(state_dict=state, meta=dict(cfg=cfg.pretty_text)), str(tmp_path / 'a.pth'))
+    assert checkpoint_config(read_checkpoint(tmp_path / 'a.pth'))['model']['_scope_'] == 'mmseg'
+    opened, given = open_network(tmp_path / 'a.pth'), open_network(tmp_path / 'a.pth', str(tmp_path / 'segformer.py'))
+    assert (opened.segmentor, opened.pipeline) == (given.segmentor, given.pipeline)
+    write_mmseg(given, tmp_path / 'out')
+    assert open_network(tmp_path / 'out').classes == given.classes
 
 
 def test_a_plain_training(tmp_path):

@@ -59,7 +59,7 @@ def test_no_pickle_is_opened(hostile, world, dataset):
     (dict(pipeline=[dict(type='LoadImageFromFile', file_client_args=dict(backend='disk'))]),
      r'pipeline\[0\].file_client_args')])
 def test_other_ways_are_refused(change, place):
-    check_dataset(IMAGES, 'dataset')
+    check_dataset(IMAGES | dict(_scope_='mmseg'), 'dataset')
     with pytest.raises(ReportError, match=rf'^dataset\.{place} of the recorded config was not built'):
         check_dataset(IMAGES | change, 'dataset')
 
