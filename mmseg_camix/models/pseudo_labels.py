@@ -85,8 +85,8 @@ class PseudoLabels(nn.Module):
 
     def forward(self, step: Step, image: Tensor) -> View:
         """The target's image, (B, 3, H, W), with its pseudo-labels."""
-        confidence, label, probs = self._predict(step, (image.shape[2], image.shape[3]))
         valid = step.valid_mask('target', image)
+        confidence, label, probs = self._predict(step, image, valid)
         share = self._share(step, confidence, valid)
         rows = ops.row_weight(image.shape[2], self.ignore_top, self.ignore_bottom, image.device)
         weight, scale = rows.expand_as(confidence), share[:, None, None]
@@ -117,13 +117,15 @@ class PseudoLabels(nn.Module):
         step.statistics.update(self.significance.statistics())
         return mask.float()
 
-    def _predict(self, step: Step, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _predict(self, step: Step, image: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Confidence and label, (B, H, W), and the distributions (B, C, H, W) if they are kept."""
         assert step.teacher_logits is not None
+        size = (image.shape[2], image.shape[3])
         if self.align is None and not self.keep_probs:  # the whole softmax is not needed
             return *ops.confidence_and_label(step.teacher_logits, size, step.align_corners), None
         probs = upsample(step.teacher_logits, size, step.align_corners).softmax(1)
         if self.align is not None:
-            probs = self.align(probs, step.processes.average)
+            probs = self.align(probs, step.processes.average, valid)
         return *probs.max(1), probs if self.keep_probs else None
 
     def _share(self, step: Step, confidence: Tensor, valid: Tensor | None) -> Tensor:
@@ -177,13 +179,13 @@ class DistributionAlignment(nn.Module):
                              f'and not all 0; got {prior.tolist()}')
         self.prior = prior / prior.sum()
 
-    def forward(self, probs: Tensor, average: Average = identity) -> Tensor:
-        """The aligned distribution of each pixel, (B, C, H, W)."""
+    def forward(self, probs: Tensor, average: Average = identity, valid: Tensor | None = None) -> Tensor:
+        """The aligned distribution of each pixel, (B, C, H, W); the average counts those in `valid`, (B, H, W)."""
         if self.prior is None:
             raise RuntimeError('align: the prior is not loaded; UDAHook does it before training, outside a '
                                'Runner call `model.prepare(dataset.metainfo)`')
         self.running.copy_(torch.where(self.running.sum() > 0, self.running, self.prior))
-        ops.update_running_(self.running, probs, self.momentum, average)
+        ops.update_running_(self.running, probs, self.momentum, average, valid)
         return ops.align_distribution(probs, self.prior, self.running)
 
 

@@ -130,10 +130,15 @@ def align_distribution(probs: Tensor, prior: Tensor, running: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def update_running_(running: Tensor, probs: Tensor, momentum: float = .999, average: Average = identity) -> Tensor:
+def update_running_(running: Tensor, probs: Tensor, momentum: float = .999, average: Average = identity,
+                    valid: Tensor | None = None) -> Tensor:
     """Move the (C,) running average towards the mean of the (B, C, H, W) predictions, in place.
 
     Initialise it with the uniform distribution, or with the prior, which initially changes nothing. `average` is taken
-    over the processes that share a batch.
+    over the processes that share a batch. Of `valid` pixels, (B, H, W) bool, there must be at least one; None counts
+    all.
     """
-    return running.lerp_(average(probs.float().mean((0, 2, 3))).to(running.dtype), 1 - momentum)
+    probs = probs.float()
+    valid = torch.ones_like(probs[:, 0], dtype=torch.bool) if valid is None else valid
+    total = average(torch.cat([(probs * valid[:, None]).sum((0, 2, 3)), valid.sum()[None].float()]))
+    return running.lerp_((total[:-1] / total[-1]).to(running.dtype), 1 - momentum)

@@ -14,7 +14,7 @@ from mmseg_camix.engine.hooks.collapse_hook import Reading, effective_classes, h
 from mmseg_camix.engine.hooks.step_tap import StepTap
 from tests.devices import DEVICES
 from tests.models import tiny
-from tests.models.dsp_tiny import batch_of
+from tests.models.dsp_tiny import data_of
 from tests.sync_counter import no_sync
 from tests.world import config
 
@@ -67,7 +67,8 @@ def model_and_step(method, batch=None, **arguments):
     model = tiny.method(method, **arguments)
     tap = StepTap(model)
     tap.request()
-    tiny.losses_of(model, batch or tiny.batch())
+    data = model.data_preprocessor(tiny.batch(), True) if batch is None else batch(model)
+    model(**data, mode='loss')
     return model, tap.take()
 
 
@@ -112,9 +113,18 @@ def test_counts(method):
     assert 0 < int((probs >= 0.25).sum()) < probs.numel()
 
 
+def test_padding_is_not_counted_as_confident():
+    model, step = model_and_step('DACS', tiny.padded_batch)
+    cells = torch.ones(2, 16, 16, dtype=torch.bool)
+    cells[1, 10:] = cells[1, :, 12:] = False  # 20 x 24 at stride 2
+    confident = (step.teacher_logits.softmax(1).amax(1) >= 0.25) & cells
+    assert measure(step, model.views, 0.25)[10:12].tolist() == [int(confident.sum()), int(cells.sum())]
+    assert confident.any()
+
+
 def test_only_pixels_of_the_target_alone_are_compared():
     """Not those of soft pastes, nor of a blend; without views of the target there is no agreement."""
-    model, step = model_and_step('DSP', batch_of())
+    model, step = model_and_step('DSP', data_of)
     assert measure(step, model.views, 0.9)[-2:].tolist() == list(agreement_by_loops(model, step))
     model, step = model_and_step('iDACS', views=dict(mixed=dict(opacity=0.5)))
     assert measure(step, model.views, 0.9)[-2:].tolist() == [0, 0]

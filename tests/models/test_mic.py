@@ -27,18 +27,9 @@ def confident(kind='MIC', **arguments):
     return model
 
 
-def padded_batch(model, height=20, width=24):
-    """The second target is smaller than the crop."""
-    data = tiny.batch()
-    target = data['target']
-    target['inputs'][1] = target['inputs'][1][:, :height, :width]
-    target['data_samples'][1] = tiny.unlabelled((height, width))
-    return model.data_preprocessor(data, True)
-
-
 def test_the_view_is_augmented_and_masked_afterwards():
     model = confident(augment=LOUD, masks=dict(blocks=dict(block=5)))
-    step = tiny.step_of(model, padded_batch(model))
+    step = tiny.step_of(model, tiny.padded_batch(model))
     kept, view = step.masks['blocks'].clone(), step.views['masked']
     kept[1, :, 20:] = kept[1, :, :, 24:] = False  # padding
     blank = ~kept.expand_as(view.image)
@@ -76,7 +67,7 @@ def test_the_view_without_augmentation(augment):
 def test_the_loss_by_hand():
     """Cross-entropy with the label of the whole image x q; 0 on ignored rows and padding; mean over all pixels."""
     model = confident(augment=QUIET)
-    data = padded_batch(model)
+    data = tiny.padded_batch(model)
     image = data['inputs']['target']
     student, teacher = (network.decode_head.conv_seg for network in (model.student, model.teacher.model))
     losses, kept = model.loss(**data), tiny.step_of(model, data).masks['blocks']

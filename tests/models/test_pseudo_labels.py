@@ -50,11 +50,7 @@ def test_padding_gets_no_pseudo_label_and_does_not_count():
     model = tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(threshold=0.5, per='image', quota={}))
     with torch.no_grad():
         model.teacher.model.decode_head.conv_seg.weight.normal_()
-    data = tiny.batch()
-    inputs, samples = data['target']['inputs'], data['target']['data_samples']
-    data['target']['inputs'] = [inputs[0], inputs[1][:, :20, :24]]
-    samples[1] = tiny.unlabelled((20, 24))
-    data = model.data_preprocessor(data, True)
+    data = tiny.padded_batch(model)
     assert data['inputs']['target'].shape == (2, 3, 32, 32)
     step = tiny.step_of(model, data)
     with torch.no_grad():
@@ -73,6 +69,14 @@ def test_padding_gets_no_pseudo_label_and_does_not_count():
     torch.testing.assert_close(step.statistics['pseudo/confidence'], confidence[inside].mean())
     assert (label[1][outside] == step.ignore_index).all()
     assert (weight[1][outside] == 0).all()
+
+
+def test_padding_does_not_count_in_the_alignment():
+    model = tiny.method('DACS', tiny.per_pixel(), pseudo_labels=dict(align=dict(prior=[1.0] * 5, momentum=0.0)))
+    step = tiny.step_of(model, tiny.padded_batch(model))
+    inside = step.views['target'].target.label != step.ignore_index
+    expected = step.teacher_logits.softmax(1).movedim(1, -1)[inside].mean(0)
+    torch.testing.assert_close(model.pseudo_labels.align.running, expected)
 
 
 def prepared_alignment(prior, classes=2, **arguments):

@@ -224,6 +224,15 @@ def batch(size: int = 32, count: int = 2, seed: int = 0, classes: int = CLASSES,
         target=dict(inputs=list(images[1]), data_samples=[unlabelled((size, size)) for _ in range(count)]))
 
 
+def padded_batch(model: nn.Module, height: int = 20, width: int = 24) -> dict:
+    """The second target is smaller than the crop."""
+    data = batch()
+    target = data['target']
+    target['inputs'][1] = target['inputs'][1][:, :height, :width]
+    target['data_samples'][1] = unlabelled((height, width))
+    return model.data_preprocessor(data, True)
+
+
 def losses_of(model: nn.Module, data: dict) -> tuple[Tensor, dict]:
     """The total that is back-propagated, and what is logged, as `train_step` makes them."""
     data = model.data_preprocessor(data, True)

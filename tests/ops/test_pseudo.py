@@ -102,14 +102,16 @@ def test_alignment_without_division_by_zero():
 
 
 @on_devices
-def test_running_average(device):
+@pytest.mark.parametrize('padding', [(), (0, 2, 0, 1)])
+def test_running_average(device, padding):
     running = torch.full((5,), .2, device=device)
     expected = [.2] * 5
     for seed in (1, 2, 3):
         probs = random_logits(seed, device).softmax(1)
         mean = [probs[:, c].double().mean().item() for c in range(5)]
         expected = [.9 * e + .1 * m for e, m in zip(expected, mean)]
-        assert update_running_(running, probs, momentum=.9) is running
+        valid = F.pad(torch.ones_like(probs[:, 0], dtype=torch.bool), padding) if padding else None
+        assert update_running_(running, F.pad(probs, padding, value=.7), momentum=.9, valid=valid) is running
     assert running.tolist() == pytest.approx(expected, rel=1e-5)
     assert running.sum().item() == pytest.approx(1)
 

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmseg_camix.models.step import Step
+from mmseg_camix.ops.entropy import resize_mask
 from mmseg_camix.ops.pseudo import confidence_and_label
 
 from ..processes import unwrap_model
@@ -52,7 +53,9 @@ def measure(step: Step, views: Mapping[str, nn.Module], threshold: float) -> Ten
     predicted = histogram(step.views['target'].target.label, step.num_classes)
     labels = step.views['source'].targets if 'source' in step.views else ()
     source = histogram(labels[0].label, step.num_classes) if labels else torch.zeros_like(predicted)
-    confident = torch.stack([(confidence >= threshold).sum(), torch.full_like(predicted[0], confidence.numel()).long()])
+    valid = step.valid_mask('target', step.images['target'])
+    counted = torch.ones_like(confidence, dtype=torch.bool) if valid is None else resize_mask(valid, logits.shape[2:])
+    confident = torch.stack([((confidence >= threshold) & counted).sum(), counted.sum()])
     return torch.cat([predicted, source, confident.double(), _agreement(step, views)])
 
 
