@@ -80,14 +80,8 @@ class SpatialPrior:
         write_output(Path(path), buffer.getvalue(), clean=True)
 
 
-def load_spatial_prior(path: str, class_names: Sequence[str] | None = None,
-                       aspect: float | None = None) -> SpatialPrior:
-    """Read a file of :meth:`SpatialPrior.save` and refuse one that does not fit.
-
-    Args:
-        class_names: what the network learns; None accepts any.
-        aspect: width / height of the images on which the prior will be laid; None accepts any.
-    """
+def load_spatial_prior(path: str, class_names: Sequence[str] | None = None) -> SpatialPrior:
+    """Read a file of :meth:`SpatialPrior.save`; refuse one of other classes than `class_names`, if they are given."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path}: there is no spatial prior yet; build it by: {TOOL}')
     content = _read(path)
@@ -97,8 +91,6 @@ def load_spatial_prior(path: str, class_names: Sequence[str] | None = None,
     content['size'] = tuple(content['size'].tolist())
     prior = SpatialPrior(**content)
     _refuse_other_classes(path, prior, class_names)
-    if aspect is not None:
-        refuse_other_aspect(path, prior.size, aspect)
     return prior
 
 

@@ -10,7 +10,7 @@ import torch
 
 from mmseg_camix.ops.prior import prior_from_counts
 from mmseg_camix.ops.relations import all_contacts, count_contacts
-from mmseg_camix.spatial_prior import load_spatial_prior
+from mmseg_camix.spatial_prior import load_spatial_prior, refuse_other_aspect
 from mmseg_camix_tools.preparation.prior_counting import count_labels
 from mmseg_camix_tools.preparation.prior_pictures import draw_prior, draw_relations
 
@@ -100,7 +100,7 @@ def test_file_brings_everything_back(tmp_path):
     prior = build(random_labels(), sigma=2., epsilon=.01)
     path = str(tmp_path / 'folder' / 'prior.npz')
     prior.save(path)
-    loaded = load_spatial_prior(path, CLASSES, aspect=14 / 9)
+    loaded = load_spatial_prior(path, CLASSES)
     assert_same_counts(prior, loaded)
     for name in ('class_names', 'size', 'sigma', 'epsilon'):
         assert getattr(prior, name) == getattr(loaded, name)
@@ -130,25 +130,27 @@ def test_interrupted_save_keeps_the_old_file(tmp_path, monkeypatch):
     assert load_spatial_prior(path).num_images == 5
 
 
-@pytest.mark.parametrize(('classes', 'aspect', 'message'), [
-    (('road', 'bus'), None, r"'road', 'sky', 'car'.*'road', 'bus'.*mmseg-camix prior"),
-    (CLASSES[::-1], None, 'only their order'),
-    (None, 1.0, r'14x9 \(aspect 1.556\).*aspect 1.000.*--size'),
-    (None, 2.0, 'aspect 2.000')])
-def test_misfits_are_refused_with_both_sides_and_the_remedy(tmp_path, classes, aspect, message):
+@pytest.mark.parametrize(('classes', 'message'), [
+    (('road', 'bus'), r"'road', 'sky', 'car'.*'road', 'bus'.*mmseg-camix prior"), (CLASSES[::-1], 'only their order')])
+def test_other_classes_are_refused_with_both_sides_and_the_remedy(tmp_path, classes, message):
     path = str(tmp_path / 'prior.npz')
     with pytest.raises(FileNotFoundError, match='mmseg-camix prior'):
         load_spatial_prior(path)
     build(random_labels()).save(path)
     with pytest.raises(ValueError, match=message):
-        load_spatial_prior(path, classes, aspect)
+        load_spatial_prior(path, classes)
+
+
+@pytest.mark.parametrize(('aspect', 'message'), [
+    (1.0, r'14x9 \(aspect 1.556\).*aspect 1.000.*--size'), (2.0, 'aspect 2.000')])
+def test_other_aspects_are_refused(aspect, message):
+    with pytest.raises(ValueError, match=message):
+        refuse_other_aspect('prior.npz', (9, 14), aspect)
 
 
 @pytest.mark.parametrize(('width', 'height'), [(1280, 720), (1280, 760), (1024, 512)])
-def test_street_scene_formats_fit_cityscapes(tmp_path, width, height):
-    path = str(tmp_path / 'prior.npz')
-    replace(build(random_labels()), size=(height, width)).save(path)
-    assert load_spatial_prior(path, aspect=2.).size == (height, width)
+def test_street_scene_formats_fit_cityscapes(width, height):
+    refuse_other_aspect('prior.npz', (height, width), 2.0)
 
 
 def test_file_of_another_version_is_refused(tmp_path, monkeypatch):
