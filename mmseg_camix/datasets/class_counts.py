@@ -72,19 +72,23 @@ def counts_from_stats(dataset: Dataset, path: str) -> np.ndarray:
     for index, row in enumerate(counts):
         label = dataset.get_data_info(index)['seg_map_path']
         stem = Path(os.path.relpath(label, dataset.data_root)).as_posix().removesuffix(dataset.seg_map_suffix)
-        pixels = next((files[stem + suffix] for suffix in suffixes if stem + suffix in files), None)
-        if pixels is None:
+        suffix = next((suffix for suffix in suffixes if stem + suffix in files), None)
+        if suffix is None:
             raise ValueError(f'{label}: not in {path}; count again with the same `--ann-file` as the dataset has')
+        pixels, size = files[stem + suffix]
+        # Not its time of change, which a copy of the data set may have lost.
+        if suffix == dataset.seg_map_suffix and size is not None and os.path.getsize(label) != size:
+            raise ValueError(f'{label}: has changed since {path} was counted; count again')
         row += [pixels[columns[name]] for name in classes]
     return counts
 
 
-def _read_stats(path: str) -> tuple[dict[str, int], dict[str, list[int]]]:
-    """Class name -> column, and label file -> pixels of each column."""
+def _read_stats(path: str) -> tuple[dict[str, int], dict[str, tuple[list[int], int | None]]]:
+    """Class name -> column, and label file -> pixels of each column and size in bytes, if recorded."""
     try:
         stats = json.loads(Path(path).read_text())
         return ({name: column for column, name in enumerate(stats['classes'])},
-                {file: entry['pixels'] for file, entry in stats['files'].items()})
+                {file: (entry['pixels'], entry.get('stamp', [None])[0]) for file, entry in stats['files'].items()})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f'{path}: not class statistics as mmseg-camix stats writes them ({error!r}); `stats` must '
                          f'name a file {STATS_FILE}') from error

@@ -3,6 +3,7 @@
 # ruff: noqa: NPY002 (transforms draw from NumPy's global generator)
 import json
 import math
+import os
 from collections import Counter
 
 import numpy as np
@@ -23,7 +24,7 @@ from mmseg_camix.datasets.transforms import LoadIdLabels, LoadImage, RecordedRan
 from mmseg_camix_tools.preparation.class_stats import collect
 from mmseg_camix_tools.preparation.conversion import convert
 
-from .tiny import write_image, write_palette_label
+from .tiny import random_ids, write_image, write_palette_label
 
 SIZE = (24, 32)
 ROAD, CAR, RIDER = 7, 26, 25  # raw ids
@@ -186,6 +187,15 @@ def test_wrong_values(root):
         (root / 'sample_class_stats.json').write_text(content)
         with pytest.raises(ValueError, match='sample_class_stats.json: not class statistics'):
             rare(root)
+
+
+def test_statistics_of_labels_that_have_changed(root):
+    for label in (root / 'labels').iterdir():  # as after copying
+        os.utime(label, (1e9, 1e9))
+    assert len(rare(root)) == 6
+    write_palette_label(root / 'labels/00002.png', random_ids(0, 30, SIZE))
+    with pytest.raises(ValueError, match='labels/00002.png: has changed since .*stats.json was counted; count again'):
+        rare(root)
 
 
 def test_a_temperature_that_leaves_only_omitted_classes(root):
