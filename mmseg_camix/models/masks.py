@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
+import torch
 from mmseg.registry import TRANSFORMS
 from torch import Tensor, nn
 
@@ -115,8 +116,8 @@ class BoxMask(Mask):
 
     def __init__(self, of: str = 'source', area: float = 0.5, stride: int = 1) -> None:
         super().__init__(of)
-        if not 0 <= area <= 1 or stride < 1:
-            raise ValueError(f'area={area} must lie in [0, 1], stride={stride} must be at least 1')
+        if not 0 < area <= 1 or stride < 1:
+            raise ValueError(f'area={area} must lie in (0, 1], stride={stride} must be at least 1')
         self.area, self.stride = area, stride
 
     def forward(self, step: Step) -> Tensor:
@@ -146,6 +147,9 @@ class SquareMask(Mask):
         super().__init__(of)
         if per not in ('image', 'batch'):
             raise ValueError(f"per='{per}' must be 'image' or 'batch'")
+        if not 0 <= area[0] <= area[1] <= 1 or (stride is not None and stride < 1):
+            raise ValueError(f'area={tuple(area)} must be an increasing range within [0, 1], stride={stride} at least '
+                             '1, or None')
         self.area, self.stride, self.per = (area[0], area[1]), stride, per
 
     def forward(self, step: Step) -> Tensor:
@@ -170,6 +174,7 @@ class CowMask(Mask):
     def __init__(self, of: str = 'source', sigma: tuple[float, float] = (1 / 64, 1 / 16),
                  share: tuple[float, float] = (0.5, 0.5)) -> None:
         super().__init__(of)
+        ops.cow_mask(1, 8, 8, torch.Generator(), sigma=sigma, share=share)  # refuses wrong ranges
         self.sigma, self.share = (sigma[0], sigma[1]), (share[0], share[1])
 
     def forward(self, step: Step) -> Tensor:

@@ -110,6 +110,10 @@ class StrongAugment(nn.Module):
             raise ValueError(f'StrongAugment: mean and std need 3 channels, not {mean} and {std}')
         if not 0 < blur_sigma[0] <= blur_sigma[1]:
             raise ValueError(f'StrongAugment: blur_sigma {blur_sigma} must be an increasing range above 0')
+        for name, value in (('jitter_probability', jitter_probability), ('blur_probability', blur_probability),
+                            ('grey_probability', grey_probability)):
+            if not 0 <= value <= 1:
+                raise ValueError(f'StrongAugment: {name}={value} must lie in [0, 1]')
         self.channel_order = channel_order
         self.strength = _strengths(jitter)
         self.jitter_probability = jitter_probability

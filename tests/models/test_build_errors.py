@@ -28,6 +28,17 @@ def test_unknown_type(table, entry, valid, wrong):
             **{table: {entry: dict(type=wrong)}})
 
 
+@pytest.mark.parametrize(('arguments', 'match'), [
+    (dict(masks=dict(classes=dict(type='BoxMask', area=0))), r"mask 'classes'.*area=0 must lie in \(0, 1\]"),
+    (dict(masks=dict(classes=dict(type='SquareMask', area=(0.5, 0.2)))), r'area=\(0.5, 0.2\) must be an increasing'),
+    (dict(masks=dict(classes=dict(type='SquareMask', stride=0))), 'stride=0 at least 1'),
+    (dict(masks=dict(classes=dict(type='CowMask', share=(0.5, 1.0)))), 'share .* must be an increasing range within'),
+    (dict(augment=dict(blur_probability=50)), r'blur_probability=50 must lie in \[0, 1\]'),
+], ids=str)
+def test_numbers_out_of_range(arguments, match):
+    rejects(match, **arguments)
+
+
 def test_unknown_types_list_no_base_class():
     with pytest.raises(TableError) as caught:
         tiny.method('DACS', tiny.per_pixel(), masks=dict(classes=dict(type='Nonsense')))
