@@ -241,6 +241,13 @@ def _literal(value: Any) -> str:
     return repr(value) if plain else repr(str(value))
 
 
+def command_line() -> str:
+    """The command of this process, as it can be given to a shell."""
+    program, *arguments = sys.argv
+    start = program.split() if program.startswith('mmseg-camix ') else [Path(sys.executable).name, program]
+    return shlex.join([*start, *arguments])
+
+
 def record(runner: Runner, cfg: Config, options: Mapping[str, Any] | None, name: str) -> None:
     """Write the resolved configuration into the work folder, and log it to TensorBoard and Weights & Biases.
 
@@ -254,7 +261,7 @@ def record(runner: Runner, cfg: Config, options: Mapping[str, Any] | None, name:
     """
     if runner.rank != 0:
         return
-    print_log(f'Command (mmseg_camix {__version__}): {shlex.join([Path(sys.executable).name, *sys.argv])}', 'current')
+    print_log(f'Command (mmseg_camix {__version__}): {command_line()}', 'current')
     entries = resolve(cfg, options)
     atomic_write(Path(runner.work_dir) / FILE, render(entries, name))
     logged = Config(dict(resolved=values(entries)))

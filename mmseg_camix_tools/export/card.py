@@ -85,10 +85,11 @@ def _recorded_command(work_dir: Path) -> list[str]:
 def _training_command(line: str) -> str | None:
     """A logged command line, each word quoted and without absolute folders; None where it is not of a training."""
     try:
-        _, program, *arguments = shlex.split(line)
+        first, program, *arguments = shlex.split(line)
     except ValueError:  # quotes that do not match, or no program
         return None
-    if program != 'mmseg-camix train' and PurePath(program).name != 'train.py':
+    by_name = (first, program) == ('mmseg-camix', 'train') or program == 'mmseg-camix train'  # as formerly logged
+    if not by_name and PurePath(program).name != 'train.py':
         return None
     return shlex.join(['mmseg-camix', 'train', *(_FOLDERS.sub('', word) for word in arguments)])
 

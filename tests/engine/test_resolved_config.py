@@ -8,10 +8,19 @@ from mmengine.visualization import LocalVisBackend
 from mmseg.registry import MODELS
 
 from mmseg_camix.engine.config import load_config
-from mmseg_camix.engine.resolved_config import FILE, record, render, resolve, values
+from mmseg_camix.engine.resolved_config import FILE, command_line, record, render, resolve, values
 from tests.tools_runner import ROOT, call
 
 CAMIX = str(ROOT / 'configs/camix/mini_gta2cs_tiny.py')
+
+
+@pytest.mark.parametrize(('argv', 'line'), [
+    (['mmseg-camix train', 'a b.py', '--seed', '3'], "mmseg-camix train 'a b.py' --seed 3"),
+    (['tools/train.py', 'a.py'], 'python tools/train.py a.py')])
+def test_the_command_line_can_be_repeated(monkeypatch, argv, line):
+    monkeypatch.setattr('sys.argv', argv)
+    monkeypatch.setattr('sys.executable', '/usr/bin/python')
+    assert command_line() == line
 
 
 def entry(entries, key):

@@ -94,16 +94,17 @@ def test_only_the_config_of_its_training_describes_a_network(tmp_path, own, give
 
 
 @pytest.mark.parametrize(('logged', 'words'), [
-    (['/x/tools/train.py', '/home/somebody/secret client/own.py', '--work-dir=/home/somebody/w/'],
+    (['python', '/x/tools/train.py', '/home/somebody/secret client/own.py', '--work-dir=/home/somebody/w/'],
      ['own.py', '--work-dir=w/']),
-    (['mmseg-camix train', 'a.py', '--cfg-options', "roots=['/home/somebody/a, b/x','/home/somebody/y']", 'n=/a/b/c'],
-     ['a.py', '--cfg-options', "roots=['x','y']", 'n=c']),
-    (['train.py', 'a.py; rm -rf $HOME', '`id`'], ['a.py; rm -rf $HOME', '`id`']),
-    (['/bin/other.py', 'a.py'], None), ([], None)])
+    (['mmseg-camix', 'train', 'a.py'], ['a.py']),
+    (['python', 'mmseg-camix train', 'a.py', '--cfg-options', "roots=['/home/somebody/a, b/x','/home/somebody/y']",
+      'n=/a/b/c'], ['a.py', '--cfg-options', "roots=['x','y']", 'n=c']),
+    (['python', 'train.py', 'a.py; rm -rf $HOME', '`id`'], ['a.py; rm -rf $HOME', '`id`']),
+    (['python', '/bin/other.py', 'a.py'], None), (['mmseg-camix', 'test', 'a.py'], None), (['python'], None)])
 def test_recorded_commands_are_quoted_words_without_folders(tmp_path, logged, words):
     (tmp_path / '1').mkdir()
     head = 'x - INFO - Command (mmseg_camix 1.0): '
-    (tmp_path / '1/1.log').write_text(f"{head}python 'train.py\n{head}{shlex.join(['python', *logged])}\n")
+    (tmp_path / '1/1.log').write_text(f"{head}python 'train.py\n{head}{shlex.join(logged)}\n")
     *training, export, _ = commands(SimpleNamespace(name='student'), tmp_path / 'the best; rm -rf $HOME.pth')
     expected = [] if words is None else [['mmseg-camix', 'train', *words]]
     assert [shlex.split(line, comments=True) for line in training] == expected
