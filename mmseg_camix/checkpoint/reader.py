@@ -40,6 +40,10 @@ def read_checkpoint(file: str | os.PathLike | BinaryIO, map_location: MapLocatio
         path = Path(file).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f'{path} can not be found.')
+        if path.suffix == '.safetensors':
+            raise CheckpointError(f'{path} is a file of safetensors, which predict, export, score, convert and '
+                                  'PretrainedBackbone read; give a checkpoint here: an export has a model.pth of the '
+                                  'same network')
         with path.open('rb') as opened:
             return _read(opened, str(path), map_location)
     return _read(file, getattr(file, 'name', 'the checkpoint'), map_location)

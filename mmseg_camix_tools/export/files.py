@@ -16,7 +16,7 @@ from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkp
 from mmseg_camix.checkpoint.config_text import format_config, parse_config
 from mmseg_camix.checkpoint.reader import check_header
 from mmseg_camix.engine.config import load_config
-from mmseg_camix.files import atomic_write, printable
+from mmseg_camix.files import atomic_write, check_place, printable
 from mmseg_camix.models import adapter
 from mmseg_camix.type_names import type_name
 from mmseg_camix.version import __version__
@@ -49,7 +49,7 @@ def staged(folder: Path) -> Iterator[Path]:
     if folder.exists() and not folder.is_dir():
         raise ExportError(f'{folder} is a file; give a folder with --out')
     place = folder if folder.is_dir() else folder.parent  # within a folder that exists: it may be a disk of its own
-    place.mkdir(parents=True, exist_ok=True)
+    check_place(place / f'.{folder.name}')
     with TemporaryDirectory(prefix=f'.{folder.name}.', dir=place) as partial:
         yield Path(partial)
         folder.mkdir(exist_ok=True)

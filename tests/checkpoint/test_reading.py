@@ -49,6 +49,12 @@ def test_sound_checkpoint_of_others(legacy, tmp_path):
     assert result['message_hub']['runtime_info'] == {'best': 0.5}
 
 
+def test_safetensors_are_no_checkpoint(tmp_path):
+    (tmp_path / 'model.safetensors').touch()
+    with pytest.raises(CheckpointError, match='is a file of safetensors.* an export has a model.pth'):
+        read_checkpoint(tmp_path / 'model.safetensors')
+
+
 @pytest.mark.parametrize('protocol', range(6))
 def test_every_protocol_of_pickle(protocol, tmp_path):
     data = {'a': [1, 2.5, 'x', (None, True), {'b': -1, 'c': 2**40}], 'e': [], 'd': {1: {2}}}

@@ -68,6 +68,7 @@ def test_classes_that_are_not_stock_are_named(tmp_path, export):
     (['{checkpoint}', '--size', '0', '4'], '--size 0 4: must be positive'),
     (['{checkpoint}', '--with-preprocessing'], '--size, --opset and --with-preprocessing are about ONNX: add'),
     (['{checkpoint}', '--out', '{folder}/text.pth'], 'text.pth is a file; give a folder with --out'),
+    (['{checkpoint}', '--out', '{folder}/text.pth/a'], 'text.pth cannot be made (File exists); choose another place'),
 ])
 def test_mistakes(checkpoint, tmp_path, export, arguments, error):
     (tmp_path / 'text.pth').write_text('hello')
