@@ -39,6 +39,9 @@ class Encoding:
     sibling: str = ''  # encoding of the same family's files with other channels, for error messages
     colours: bool = False  # RGB files, whose raw ids are those of `colour_id`
 
+    def __deepcopy__(self, memo: dict) -> 'Encoding':
+        return self  # immutable; samples are copied with theirs, which takes 27 ms for 65536 valid ids
+
     @cached_property
     def table(self) -> np.ndarray:
         """(2**bits,) uint8: raw id -> train id, 255 = ignore, 254 = no such raw id."""

@@ -1,5 +1,6 @@
 """Custom data in folders: class numbers, suffixes, and what is refused."""
 
+import copy
 import pickle
 
 import cv2
@@ -77,6 +78,7 @@ def test_sixteen_bits(tmp_path):
     cv2.imwrite(str(tmp_path / 'labels/a.png'), ids)
     dataset = FolderDataset(str(tmp_path), dict(a=300, b=40000), bits=16, pipeline=LOAD)
     assert torch.equal(dataset[0]['data_samples'].gt_sem_seg.data[0], torch.from_numpy((ids == 40000).astype(int)))
+    assert copy.deepcopy(dataset.get_data_info(0))['label_ids'] is dataset.encoding  # crops that are drawn again
 
 
 def test_unlabelled_images_and_their_suffix(folder):
