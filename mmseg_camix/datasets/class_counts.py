@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
+from .joined import plain_sample, plain_sets
+
 STATS_FILE = 'sample_class_stats.json'  # of mmseg-camix stats
 
 
@@ -14,15 +16,22 @@ def class_counts(dataset: Dataset, stats: str | None = '') -> np.ndarray:
     """(N, C) int64 pixels of each class in each image, before any resizing.
 
     Args:
-        dataset: a labelled data set.
+        dataset: a labelled data set, or several in a `ConcatDataset`.
         stats: JSON of `mmseg-camix stats`, or this table as a .npy file; without it all labels are read.
     """
-    if not hasattr(dataset, 'pipeline'):
-        raise ValueError(f'{type(dataset).__name__} joins or repeats other data sets, but sampling by class counts the '
-                         'labels of a plain one; give it one with a `pipeline`, such as FolderDataset or GTADataset')
+    joined = plain_sets(dataset)
+    if strange := [type(plain).__name__ for plain in joined if not hasattr(plain, 'pipeline')]:
+        raise ValueError(f'{strange[0]} wraps other data sets, but sampling by class counts the labels of plain ones; '
+                         'give it data sets with a `pipeline`, such as FolderDataset or GTADataset, or a ConcatDataset '
+                         'of them')
     if not stats:
         return count_pixels(dataset)
-    return (counts_from_table if stats.endswith('.npy') else counts_from_stats)(dataset, stats)
+    if stats.endswith('.npy'):
+        return counts_from_table(dataset, stats)
+    if len(joined) > 1:
+        raise ValueError(f'{stats}: the statistics of one data set, but {len(joined)} are joined; leave `stats` out to '
+                         'count when training starts, or give the table of all as a .npy file')
+    return counts_from_stats(joined[0], stats)
 
 
 def count_pixels(dataset: Dataset) -> np.ndarray:
@@ -45,6 +54,7 @@ def counts_from_table(dataset: Dataset, path: str) -> np.ndarray:
 
 
 def _label(dataset: Dataset, index: int) -> np.ndarray:
+    dataset, index = plain_sample(dataset, index)
     results = dataset.get_data_info(index)
     for transform in dataset.pipeline.transforms:
         # A cached label has been resized, but counts are those of the file.

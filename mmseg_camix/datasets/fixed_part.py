@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch.utils.data import Dataset
 
 from ..type_names import type_name
+from .joined import plain_sample
 
 # Transforms without randomness. `Resize` is mmcv's and mmseg's, to one size; RandomResize is another.
 FIXED = ('Cached', 'LoadImage', 'LoadIdLabels', 'LoadImageFromFile', 'LoadAnnotations', 'Resize',
@@ -34,6 +35,7 @@ def repeat_sample(dataset: Dataset, index: int) -> Iterator[dict]:
 
     Readers of other projects, which may drop samples, are indexed each time.
     """
+    dataset, index = plain_sample(dataset, index)
     refuse_none = getattr(dataset, 'refuse_none', None)
     if refuse_none is None:
         while True:

@@ -10,6 +10,7 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 from .class_counts import class_counts
+from .joined import plain_sample, plain_sets
 
 
 @DATASETS.register_module()
@@ -49,6 +50,7 @@ class LongTailDataset(Dataset):
             raise ValueError(f'LongTailDataset: k={k} must be between 0 and the number of long-tail classes, '
                              f'{len(self.tail)} ({", ".join(self._names(self.tail))})')
         self.k = k
+        self._void_label = plain_sets(self.dataset)[0].ignore_index
         self._images = {train_id: np.flatnonzero(has_class[:, train_id]) for train_id in self.tail}
         self._length = int(has_class[:, self.tail].any(1).sum())
 
@@ -67,17 +69,16 @@ class LongTailDataset(Dataset):
         images = [int(np.random.choice(self._images[c])) for c in chosen]  # noqa: NPY002
         if not chosen:
             first = self._images[self.tail[0]]
-            return _void(self._load(int(first[index % len(first)]), self.tail[0]), self.dataset.ignore_index)
+            return _void(self._load(int(first[index % len(first)]), self.tail[0]), self._void_label)
         items = [self._load(image, train_id) for image, train_id in zip(images, chosen)]
-        patch = compose(items, chosen, self.dataset.ignore_index)
+        patch = compose(items, chosen, self._void_label)
         patch['data_samples'].set_metainfo(dict(
             rare_classes=self._names(chosen), rare_images=[item['data_samples'].img_path for item in items]))
         return patch
 
     def _load(self, image: int, wanted: int) -> dict:
-        info = self.dataset.get_data_info(image)
-        info['wanted_class'] = wanted
-        return self.dataset.pipeline(info)
+        dataset, index = plain_sample(self.dataset, image)
+        return dataset.pipeline(dict(dataset.get_data_info(index), wanted_class=wanted))
 
     def _names(self, train_ids: Sequence[int]) -> list[str]:
         return [self.metainfo['classes'][train_id] for train_id in train_ids]

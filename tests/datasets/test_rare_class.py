@@ -4,10 +4,12 @@
 import json
 import math
 import os
+import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
+from mmseg.registry import DATASETS
 
 from mmseg_camix.datasets import (
     GTADataset,
@@ -203,14 +205,55 @@ def test_a_temperature_that_leaves_only_omitted_classes(root):
         rare(root, temperature=1e-5, min_pixels=50)  # the rider has 48
 
 
-@pytest.mark.parametrize('joined', [
-    lambda plain: dict(type='RepeatDataset', times=2, dataset=plain),
-    lambda plain: dict(type='ConcatDataset', datasets=[plain, plain])])
-def test_data_sets_that_join_others(root, joined):
-    dataset = joined(dict(type='GTADataset', data_root=str(root), pipeline=PIPELINE))
+def plain(root):
+    return dict(type='GTADataset', data_root=str(root), pipeline=PIPELINE)
+
+
+@pytest.fixture
+def second(root, tmp_path_factory):
+    """A copy of the first three images: roads and a car, no rider."""
+    folder = tmp_path_factory.mktemp('second')
+    for name in ('images', 'labels'):
+        for i in range(3):
+            copy(root / name / f'{i:05}.png', folder, name)
+    return folder
+
+
+def copy(path, folder, name):
+    (folder / name).mkdir(exist_ok=True)
+    shutil.copy(path, folder / name / path.name)
+
+
+def test_joined_data_sets_are_sampled_as_one(root, second):
+    joined = DATASETS.build(dict(type='ConcatDataset', datasets=[plain(second), plain(root)]))
+    counts = class_counts(joined)
+    np.testing.assert_array_equal(counts, [
+        *class_counts(DATASETS.build(plain(second))), *class_counts(DATASETS.build(plain(root)))])
+    dataset = RareClassDataset(joined, min_pixels=20, temperature=0.1, crop_share=0.1, tries=50)
+    car, rider = (dataset.metainfo['classes'].index(name) for name in ('car', 'rider'))
+    assert {c: dataset.images[c].tolist() for c in (car, rider)} == {car: [1, 4, 6, 8], rider: [8]}
+    np.random.seed(0)
+    drawn = [dataset[0]['data_samples'] for _ in range(60)]
+    assert all((sample.gt_sem_seg.data == dataset.metainfo['classes'].index(sample.rare_class)).any()
+               for sample in drawn)
+    assert {sample.img_path for sample in drawn if sample.rare_class == 'rider'} == {str(root / 'images/00005.png')}
+    tail = LongTailDataset(joined, classes=['rider'], k=1)
+    assert len(tail) == 1
+    assert tail[0]['data_samples'].rare_images == [str(root / 'images/00005.png')]
+    np.save(root / 'all.npy', counts)
+    np.testing.assert_array_equal(class_counts(joined, str(root / 'all.npy')), counts)
+    with pytest.raises(ValueError, match='sample_class_stats.json: the statistics of one data set, but 2 are joined'):
+        class_counts(joined, str(root / 'sample_class_stats.json'))
+
+
+@pytest.mark.parametrize('wrapped', [
+    lambda root: dict(type='RepeatDataset', times=2, dataset=plain(root)),
+    lambda root: dict(type='ConcatDataset', datasets=[
+        plain(root), dict(type='RepeatDataset', times=2, dataset=plain(root))])])
+def test_wrapped_data_sets_are_refused(root, wrapped):
     for wrapper in (RareClassDataset, LongTailDataset):
-        with pytest.raises(ValueError, match='Dataset joins or repeats other data sets, but sampling by class'):
-            wrapper(dataset)
+        with pytest.raises(ValueError, match='RepeatDataset wraps other data sets, but sampling by class'):
+            wrapper(wrapped(root))
 
 
 def test_statistics_of_labels_with_a_suffix(cityscapes):
