@@ -12,6 +12,8 @@ examples:
 from __future__ import annotations
 
 import argparse
+import sys
+from contextlib import redirect_stdout
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 
@@ -44,5 +46,6 @@ def select(entries: dict[str, Entry], key: str) -> dict[str, Entry]:
 def main(argv: list[str] | None = None) -> None:
     """Resolve and print."""
     args = parse_args(argv)
-    entries = resolve(load_config(args.config, args.cfg_options), args.cfg_options)
+    with redirect_stdout(sys.stderr):  # mmengine logs to the output, which may become a file
+        entries = resolve(load_config(args.config, args.cfg_options), args.cfg_options)
     print(render(select(entries, args.only) if args.only else entries, args.config), end='')

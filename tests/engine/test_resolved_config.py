@@ -1,9 +1,12 @@
 """The resolved configuration: complete, with origins, readable as Python, and what the built model really has."""
 
+import ast
+from collections import OrderedDict
 from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.visualization import LocalVisBackend
 from mmseg.registry import MODELS
 
@@ -143,3 +146,15 @@ def test_print_config(capsys, monkeypatch):
     assert not any('masks' in line for line in lines)
     assert "--only model.techer: there is no 'techer'; did you mean 'teacher'?" in call(
         *arguments, '--only', 'model.techer')
+
+
+def test_the_printed_config_is_python_without_log_lines(tmp_path, capsys, monkeypatch):
+    """Of a config without UDAHook, whose addition is logged."""
+    monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())  # as in a process of its own
+    cfg = Config.fromfile(CAMIX)
+    cfg.custom_hooks = []
+    cfg.dump(str(tmp_path / 'a.py'))
+    assert call('print-config', tmp_path / 'a.py') == 0
+    printed = capsys.readouterr()
+    ast.parse(printed.out)
+    assert 'added custom_hooks entry UDAHook' in printed.err
