@@ -27,22 +27,24 @@ class Item:
     is_video: bool
 
 
-def find_items(inputs: Iterable[str], out: Path) -> list[Item]:
+def find_items(inputs: Iterable[str], out: Path | None = None) -> list[Item]:
     """Images and videos, in the order given, those of a folder sorted.
 
     Args:
         inputs: files (of any suffix), folders (searched through, hidden files left out), or patterns
             such as 'a/**/*.jpg' for shells that do not expand them.
-        out: folder of the results. What is found in it by searching is no input, but the result of an earlier call.
+        out: folder of the results; None if there are none. What is found in it by searching is no input, but the
+            result of an earlier call.
     """
     items: list[Item] = []
     for given in inputs:
-        items.extend(_items(given, out.resolve()))
-    _refuse_clashes(items)
+        items.extend(_items(given, out and out.resolve()))
+    if out is not None:
+        _refuse_clashes(items)
     return items
 
 
-def _items(given: str, out: Path) -> list[Item]:
+def _items(given: str, out: Path | None) -> list[Item]:
     path = Path(given)
     if path.is_file():
         return [_item(path, Path(path.name))]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from os import devnull
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,7 @@ class TargetImages:
     def __init__(self, config: Mapping[str, Any], folder: Path | None, count: int) -> None:
         self._dataset, self._labelled = None, False
         if folder is not None:
-            files = [str(item.path) for item in find_items([str(folder)], Path(devnull)) if not item.is_video]
+            files = [str(item.path) for item in find_items([str(folder)]) if not item.is_video]
         else:
             self._dataset, self._labelled = _dataset(config)
             files = [self._dataset.get_data_info(index)['img_path'] for index in range(len(self._dataset))]

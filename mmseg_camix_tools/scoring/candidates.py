@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ def _checkpoints(path: Path) -> list[Path]:
 
 def find_images(folder: str | Path, limit: int | None = None) -> list[Path]:
     """Images below a folder, sorted; at most `limit` of them, evenly spread."""
-    images = [item.path for item in find_items([str(folder)], Path(os.devnull)) if not item.is_video]
+    images = [item.path for item in find_items([str(folder)]) if not item.is_video]
     if not images:
         raise ScoringError(f'{folder}: no images there, only videos')
     if limit is not None and len(images) > limit:

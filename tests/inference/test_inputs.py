@@ -65,5 +65,10 @@ def test_mistakes(folder, inputs, out, match):
         items_of(folder, *inputs, out=out)
 
 
+def test_names_may_be_equal_where_nothing_is_written(folder):
+    (folder / 'other/b.jpg').touch()
+    assert [item.path.name for item in find_items([str(folder / 'other')])] == ['b.jpg', 'b.png']
+
+
 def test_an_input_may_be_repeated(folder):
     assert len(items_of(folder, 'in/b.png', 'in/b.png')) == 2
