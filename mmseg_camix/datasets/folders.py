@@ -39,7 +39,7 @@ class FolderDataset(RawSegDataset):
         pipeline: transforms.
         cache: folder of caches below `data_root` ('cache') that mmseg-camix cache has built: images are
             read from there, loaded and resized. The samples are identical.
-        indices, test_mode, lazy_init, serialize_data, backend_args: as of `RawSegDataset`.
+        indices, spread, test_mode, lazy_init, serialize_data, backend_args: as of `RawSegDataset`.
     """
 
     METAINFO: dict = {}
@@ -50,8 +50,9 @@ class FolderDataset(RawSegDataset):
                  images: str = 'images', labels: str | None = 'labels', ignore: Sequence[int] | str = (IGNORE,),
                  bits: int = 8, palette: Sequence[Sequence[int]] | None = None, ann_file: str = '',
                  img_suffix: str | None = None, seg_map_suffix: str = '.png', pipeline: Sequence[dict | Callable] = (),
-                 cache: str = '', indices: int | Sequence[int] | None = None, test_mode: bool = False,
-                 lazy_init: bool = False, serialize_data: bool = True, backend_args: dict | None = None) -> None:
+                 cache: str = '', indices: int | Sequence[int] | None = None, spread: int | None = None,
+                 test_mode: bool = False, lazy_init: bool = False, serialize_data: bool = True,
+                 backend_args: dict | None = None) -> None:
         self.encoding = custom_encoding(classes, ignore, bits)
         names = self.encoding.classes
         if palette is not None and len(palette) != len(names):
@@ -61,7 +62,7 @@ class FolderDataset(RawSegDataset):
         metainfo = dict(classes=names, palette=palette or class_colours(names), present_classes=names)
         super().__init__(
             data_root=data_root, data_prefix=folders, ann_file=ann_file, pipeline=pipeline, cache=cache,
-            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, metainfo=metainfo, indices=indices,
+            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, metainfo=metainfo, indices=indices, spread=spread,
             test_mode=test_mode, lazy_init=lazy_init, serialize_data=serialize_data, backend_args=backend_args)
 
     def get_data_info(self, idx: int) -> dict:

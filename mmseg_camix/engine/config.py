@@ -181,10 +181,15 @@ def change_crop_size(cfg: Config, size: int | Sequence[int]) -> None:
     old = cfg.get('crop_size')
     if not old:
         raise ConfigError('the config has no crop_size to change; set that of each pipeline and data_preprocessor.size')
-    new = (size, size) if isinstance(size, int) else tuple(size)
+    new = _both_sides(size)
     if len(new) != 2 or not all(isinstance(side, int) and side > 0 for side in new):
         raise ConfigError(f'crop_size={size!r} must be one number of pixels, or height,width')
-    _change_crops(cfg._cfg_dict, tuple(old), new)
+    _change_crops(cfg._cfg_dict, _both_sides(old), new)
+
+
+def _both_sides(size: int | Sequence[int]) -> tuple[int, ...]:
+    """(height, width) of a size, which may be one number."""
+    return (size, size) if isinstance(size, int) else tuple(size)
 
 
 def _change_crops(node: Any, old: tuple[int, ...], new: tuple[int, int]) -> None:
@@ -195,7 +200,7 @@ def _change_crops(node: Any, old: tuple[int, ...], new: tuple[int, int]) -> None
     elif isinstance(node, dict):
         for key, value in node.items():
             crops = key == 'crop_size' or (key == 'size' and 'mean' in node)
-            if crops and isinstance(value, (list, tuple)) and tuple(value) == old:
+            if crops and isinstance(value, (int, list, tuple)) and _both_sides(value) == old:
                 node[key] = new
             elif key != 'test_cfg':  # its crop is that of the sliding window
                 _change_crops(value, old, new)

@@ -157,8 +157,9 @@ def test_labels_of_one_bit(folder):
         FolderDataset(str(folder), OWN, pipeline=LOAD)[0]
 
 
-def test_indices_of_samples_that_do_not_exist(folder):
+def test_some_samples_and_indices_that_do_not_exist(folder):
     assert names(FolderDataset(str(folder), OWN, indices=[-1, 0])) == [('2.png', '2.png'), ('0.png', '0.png')]
+    assert names(FolderDataset(str(folder), OWN, spread=2)) == [('0.png', '0.png'), ('2.png', '2.png')]
     with pytest.raises(ValueError, match='indices: there is no sample 3; .*images has 3, numbered from 0'):
         FolderDataset(str(folder), OWN, indices=[0, 3])
 

@@ -77,10 +77,11 @@ def test_crop_size_reaches_every_crop(name):
     assert set(after) == {(64, 80)}
 
 
-def test_crop_size_leaves_the_sliding_window_and_other_crops_alone():
-    cfg = Config(dict(crop_size=(8, 8), model=dict(
+@pytest.mark.parametrize('old', [(8, 8), 8])
+def test_crop_size_leaves_the_sliding_window_and_other_crops_alone(old):
+    cfg = Config(dict(crop_size=old, model=dict(
         test_cfg=dict(mode='slide', crop_size=(8, 8)), data_preprocessor=dict(mean=[0], size=(8, 8)),
-        pool=dict(size=(8, 8))), pipelines=[[dict(type='A', crop_size=(8, 8))], [dict(type='A', crop_size=(4, 4))]]))
+        pool=dict(size=(8, 8))), pipelines=[[dict(type='A', crop_size=old)], [dict(type='A', crop_size=(4, 4))]]))
     change_crop_size(cfg, 6)
     assert cfg.model.test_cfg.crop_size == (8, 8) and cfg.model.pool.size == (8, 8)
     assert cfg.model.data_preprocessor.size == cfg.crop_size == cfg.pipelines[0][0].crop_size == (6, 6)
