@@ -25,7 +25,7 @@ def groups_of(examination: Examination, networks: Sequence[Network], count: int)
         networks: the first is the one before adaptation, the last the one after it.
         count: number of images to show; a quarter of them for the most changed, and for the most uncertain.
     """
-    views, few = examination.views, max(1, count // 4)
+    views, few = examination.views, count // 4
     ranked = dict(changed=sorted(views, key=lambda view: -view.changed),
                   uncertain=sorted(views, key=lambda view: -view.uncertainty))
     chosen: dict[str, list[View]] = {}

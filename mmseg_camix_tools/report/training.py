@@ -58,7 +58,9 @@ class Training:
         """Whether the target's images were trained on."""
         if not self.config:
             return True
-        return bool(getattr(MODELS.module_dict.get(self.method), 'defaults', {}).get('pseudo_labels'))
+        if self.method not in MODELS.module_dict:  # a custom method, which is not imported here, or a plain network
+            return 'segmentor' in mapping(self.config.get('model'))
+        return bool(getattr(MODELS.module_dict[self.method], 'defaults', {}).get('pseudo_labels'))
 
     @property
     def checkpoint(self) -> Path | None:

@@ -6,6 +6,7 @@ import torch
 from mmseg.evaluation import IoUMetric
 
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
+from mmseg_camix_tools.report.cards import groups_of
 from mmseg_camix_tools.report.examine import WIDTH, Examination, Network, TargetImages, _entropy, confusion, examine
 from mmseg_camix_tools.report.pictures import places, segmentation
 from mmseg_camix_tools.report.summary import confusions
@@ -60,6 +61,8 @@ def test_networks_on_the_validation_set_and_on_a_folder(tmp_path, world):
     assert all(view.changed == 0 and view.picture.shape[1] == WIDTH for view in labelled.views)
     assert labelled.confusion['last'].sum() > 0
     assert labelled.pixels['first'].sum() == 2 * 48 * 64
+    for count in (1, 2, 3):
+        assert sum(len(cards) for *_, cards in groups_of(labelled, networks, count)) == min(count, 2)
     images = TargetImages(config, world / 'cityscapes/leftImg8bit/val', 100)
     plain = examine(networks[:1], images, torch.device('cpu'))
     assert (len(plain.views), images.total, plain.labelled) == (VAL, VAL, 0)

@@ -93,3 +93,12 @@ def test_a_damaged_record_is_left_out(tmp_path, text):
     write_run(tmp_path, lines=[validation(5, mIoU=2.0)], log='x')
     (tmp_path / 'metrics.json').write_text(text)
     assert [entry['mIoU'] for entry in read_training(tmp_path).validations] == [2.0]
+
+
+@pytest.mark.parametrize(('model', 'is_adapted'), [
+    ("dict(type='DACS', segmentor=dict())", True), ("dict(type='SourceOnly', segmentor=dict())", False),
+    ("dict(type='MyMethod', segmentor=dict())", True), ("dict(type='MyNetwork')", False), ('None', False)])
+def test_methods_that_are_not_imported_are_adapted(tmp_path, model, is_adapted):
+    run = write_run(tmp_path, log='x')
+    (run / 'vis_data/config.py').write_text(f'model = {model}\n')
+    assert read_training(tmp_path).is_adapted is is_adapted
