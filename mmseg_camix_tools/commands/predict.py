@@ -37,6 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         usage='%(prog)s MODEL [CHECKPOINT] INPUT [INPUT ...] --out FOLDER [options]')
     parser.add_argument('model', metavar='MODEL', help='checkpoint, folder of an export, or config file')
     parser.add_argument('inputs', nargs='+', metavar='INPUT', help='after a config file first its checkpoint')
+    parser.add_argument('--config', help='file of its config, as CONFIG CHECKPOINT (default: the one in it)')
     parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='where to write')
     parser.add_argument('--as', dest='kind', choices=KINDS, default=KINDS[0],
                         help='colours over the image, colours alone, or the numbers of classes (default: overlay)')
@@ -65,8 +66,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def prepare(args: argparse.Namespace) -> tuple[Run, list]:
     """Open the model and find the inputs."""
-    config, model, inputs = None, args.model, args.inputs
-    if model.endswith(CONFIG_FILES):
+    config, model, inputs = args.config, args.model, args.inputs
+    if not config and model.endswith(CONFIG_FILES):
         config, model, inputs = model, inputs[0], inputs[1:]
         if not inputs:
             raise InputsError(f'no INPUT: {config} is a config and {model} its checkpoint')

@@ -110,8 +110,9 @@ def test_colours_overlays_and_raw_ids(place, expected, tmp_path):
     colours = np.array(PALETTE, np.uint8)[label][..., ::-1]
     for options, wanted in ((['--as', 'colour'], colours), (['--as', 'labels', '--ids', 'raw'], np.array(RAW)[label]),
                             (['--opacity', 0.25], (0.75 * read(image) + 0.25 * colours).round())):
-        assert call('predict.py', place / 'cfg.py', place / 'run/iter_1.pth', image, '--out', tmp_path, '--overwrite',
-                    *options) == 0
+        model = [place / 'run/iter_1.pth', image, '--config', place / 'cfg.py'] if 'raw' in options else [
+            place / 'cfg.py', place / 'run/iter_1.pth', image]
+        assert call('predict.py', *model, '--out', tmp_path, '--overwrite', *options) == 0
         picture = read(tmp_path / 'a.png')
         assert picture.shape == wanted.shape
         assert np.abs(picture.astype(float) - wanted).max() <= (1 if '--opacity' in options else 0)
@@ -246,6 +247,7 @@ def test_custom_classes(tmp_path):
 @pytest.mark.parametrize(('arguments', 'error'), [
     (['nowhere.pth', '{images}', '--out', 'o'], 'no checkpoint at nowhere.pth'),
     (['nowhere.py', '{model}', '{images}', '--out', 'o'], 'no config at nowhere.py'),
+    (['{model}', '{images}', '--out', 'o', '--config', 'nowhere.py'], 'no config at nowhere.py'),
     (['nowhere.yaml', '{model}', '{images}', '--out', 'o'], 'no config at nowhere.yaml'),
     (['{config}', '{model}', '--out', 'o'], 'no INPUT: '),
     (['{model}', '{images}', '--out', 'o', '--overwrite', '--skip-existing'], 'not allowed with argument'),
