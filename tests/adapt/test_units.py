@@ -257,7 +257,7 @@ def test_formats_that_cannot_be_written_are_left_out(tmp_path, monkeypatch):
             raise error
         return write
 
-    monkeypatch.setattr(verdict, 'open_network', lambda *_: SimpleNamespace(crop=(8, 8)))
+    monkeypatch.setattr(verdict, 'open_network', lambda *_: SimpleNamespace(crop=(8, 16)))
     monkeypatch.setattr(verdict, 'write_mmseg', lambda _, folder: (folder / 'model.pth').touch()
                         or SimpleNamespace(foreign={}))
     monkeypatch.setattr(verdict, 'write_card', lambda *_: None)
@@ -269,7 +269,7 @@ def test_formats_that_cannot_be_written_are_left_out(tmp_path, monkeypatch):
                           'model.onnx: not written (RuntimeError: no operator)']
     assert [file.name for file in tmp_path.iterdir()] == ['model.pth']
     monkeypatch.setattr(verdict, 'write_onnx', lambda *_: None)
-    assert verdict.export(tmp_path / 'x.pth', tmp_path / 'x.py', tmp_path)[2] == 'model.onnx: images of 8x8'
+    assert verdict.export(tmp_path / 'x.pth', tmp_path / 'x.py', tmp_path)[2] == 'model.onnx: images of 16x8'
 
 
 # ------------------------------------------------------------------ stages and processes
