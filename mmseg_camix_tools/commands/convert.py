@@ -50,7 +50,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--allow-unmapped', nargs='+', default=[], metavar='PREFIX',
                         help='prefixes of names in the file that may be left out')
     add_config_options(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if Path(args.out).resolve() == Path(args.checkpoint).resolve():
+        parser.error(f'{args.out} is the published file, which would be replaced; name another file')
+    return args
 
 
 def build_segmentor(cfg: Config) -> nn.Module:

@@ -17,6 +17,8 @@ from .part_rules import check_part, ignored_share
 from .parts import Part, find_parts
 from .sample import Examiner, Sample
 
+NO_EVALUATION = 'there is no val_dataloader: there will be no evaluation'
+
 
 @dataclass
 class Examination:
@@ -81,7 +83,7 @@ def examine(cfg: Config, count: int = 500, jobs: int = 1) -> Examination:
                             for name, opened in samples.items())
         findings.append(Finding('note', 'config', f'not every file was opened: {listing}', '--samples 0 opens all'))
     if not any(part.evaluates for part in parts.values()):
-        findings.append(Finding('note', 'config', 'there is no val_dataloader: there will be no evaluation',
+        findings.append(Finding('note', 'config', NO_EVALUATION,
                                 'a few dozen labelled target images are enough to see whether adaptation works'))
     return Examination(parts, samples, sort_by_level(findings), complete)
 

@@ -23,6 +23,7 @@ from mmseg_camix_tools.adapt.draft import image_sizes
 from mmseg_camix_tools.adapt.training import Fit, Plan
 from mmseg_camix_tools.adapt.workflow import Workflow
 from mmseg_camix_tools.commands.adapt import parse_args
+from mmseg_camix_tools.doctor import report
 from mmseg_camix_tools.doctor.sample import ORIENTATION
 from tests.datasets.tiny import write_grey_label
 from tests.models import tiny
@@ -507,3 +508,4 @@ def test_the_data_are_checked_as_they_are_trained(request_of):
     flow = Workflow(request_of())
     examination = checks.check_data(largest_config(flow))
     assert set(examination.parts) == {'source', 'target'}
+    assert 'evaluation' not in report(examination)

@@ -269,6 +269,7 @@ def test_the_tool_refuses(content, message, tmp_path):
     error = call('convert_checkpoint.py', config, file, tmp_path / 'no.pth')
     assert re.fullmatch(f'error: [^\n]*theirs.pth.*{message}.*|error: {message} .*theirs.pth.*', error)
     assert not (tmp_path / 'no.pth').exists()
+    assert call('convert_checkpoint.py', config, file, file) == 2, 'the published file would be replaced'
 
 
 def test_files_of_old_and_with_foreign_things(tmp_path):
