@@ -19,7 +19,7 @@ from ..export.files import open_network
 from ..export.metainfo import mapping
 from ..inference.inputs import find_items
 from ..inference.predictor import Predictor
-from .recorded import check_dataset
+from .recorded import check_dataset, local_files
 from .training import ReportError
 
 WIDTH = 800  # pixels of the pictures in the report
@@ -95,7 +95,7 @@ class TargetImages:
             files = [str(item.path) for item in find_items([str(folder)]) if not item.is_video]
         else:
             self._dataset, self._labelled = _dataset(config)
-            files = [self._dataset.get_data_info(index)['img_path'] for index in range(len(self._dataset))]
+            files = local_files([self._dataset.get_data_info(index) for index in range(len(self._dataset))])
         if not files:
             raise ReportError(f'{folder or "the target data set"}: no image there')
         self.total = len(files)

@@ -4,7 +4,7 @@ A work folder may be a stranger's, and some classes of mmseg and mmengine unpick
 LoadBiomedicalImageFromFile), extend the module path (the backend memcached) or open addresses.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmseg.datasets import BaseSegDataset
@@ -41,6 +41,15 @@ def check_dataset(node: Any, place: str) -> None:
             check_dataset(item, f'{place}[{index}]')
     elif isinstance(node, str) and '://' in node:
         raise _refusal(place)
+
+
+def local_files(infos: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The image of each sample; raise where an image or a label has an address, which a list of names may contain."""
+    for info in infos:
+        for path in (info['img_path'], info.get('seg_map_path')):
+            if path and '://' in path:
+                raise ReportError(f'{path}, of the recorded data set, was not opened: it is not on this machine')
+    return [info['img_path'] for info in infos]
 
 
 def _check_class(kind: Any, place: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from mmseg_camix_tools.report.examine import TargetImages
 from mmseg_camix_tools.report.page import write_report
 from mmseg_camix_tools.report.recorded import check_dataset
 from mmseg_camix_tools.report.training import ReportError
@@ -62,6 +63,13 @@ def test_other_ways_are_refused(change, place):
     check_dataset(IMAGES | dict(_scope_='mmseg'), 'dataset')
     with pytest.raises(ReportError, match=rf'^dataset\.{place} of the recorded config was not built'):
         check_dataset(IMAGES | change, 'dataset')
+
+
+def test_addresses_in_a_list_are_not_opened(tmp_path):
+    (tmp_path / 'list.txt').write_text('http://127.0.0.1:1/a\n')
+    dataset = dict(type='BaseSegDataset', ann_file=str(tmp_path / 'list.txt'), data_prefix=dict(img_path=''))
+    with pytest.raises(ReportError, match='^http://127.0.0.1:1/a.jpg, of the recorded data set, was not opened'):
+        TargetImages(dict(val_dataloader=dict(dataset=dataset)), None, 1)
 
 
 @pytest.mark.parametrize('name', [
