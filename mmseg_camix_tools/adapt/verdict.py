@@ -60,7 +60,8 @@ def export(checkpoint: Path, config: Path, folder: Path, trained_with_config: bo
                             (ONNX, lambda: write_onnx(network, partial / ONNX, network.crop))):
             try:
                 write()
-                lines.append(f'{name}: images of {network.crop[1]}x{network.crop[0]}' if name == ONNX else name)
+                size = f'{network.crop[1]}x{network.crop[0]} (width x height)'
+                lines.append(f'{name}: images of {size}' if name == ONNX else name)
             except Exception as error:  # an optional format: torch's exporter raises errors of many kinds
                 lines.append(f'{name}: not written ({_reason(error)})')
                 (folder / name).unlink(missing_ok=True)  # of an interrupted export

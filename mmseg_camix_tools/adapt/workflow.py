@@ -86,7 +86,7 @@ class Workflow:
         """Print what would be done, and write nothing."""
         self.log(self.check())
         limits = 'memory' if self.request.iterations else 'memory and time'
-        self.log('\n'.join([f'\nMeasured steps choose the first of these sizes that fits {limits}:',
+        self.log('\n'.join([f'\nMeasured steps choose the first of these sizes (width x height) that fits {limits}:',
                             *(f'  {size}' for size in self.sizes)]))
         plan = Plan(self.request.iterations or 1000, self.request.iterations or 1000, IMAGES[1])
         config = self.adapted_config(self.largest_fit, plan, self.prior_path, self._start(plan))
@@ -162,7 +162,7 @@ class Workflow:
         if seconds is not None and not self.request.checkpoint:
             seconds *= 1 - UNADAPTED_SHARE
         size, measured = fitting.choose(self.sizes, self._probe, fitting.free_memory(), seconds)
-        self.log(f'size: {size}; a step takes {measured.steps["adapted"]:.2f} s')
+        self.log(f'size (width x height): {size}; a step takes {measured.steps["adapted"]:.2f} s')
         return fitting.to_dict(size, measured)
 
     def _probe(self, size: Candidate) -> Measured | None:

@@ -81,7 +81,8 @@ def write(name: str, network: PlainNetwork, folder: Path, args: argparse.Namespa
         return [f'{folder / SAFETENSORS}: {len(network.state)} weights']
     if name == 'onnx':
         differences = write_onnx(network, folder / ONNX, args.size, args.opset, args.with_preprocessing)
-        return [f'{folder / ONNX}: images of ' + (f'{args.size[0]}x{args.size[1]}' if args.size else 'any size'),
+        size = f'{args.size[0]}x{args.size[1]} (height x width)' if args.size else 'any size'
+        return [f'{folder / ONNX}: images of {size}',
                 *(f'  input of {shape}: logits differ from PyTorch by at most {value:.2g}'
                   for shape, value in differences.items())]
     report = write_mmseg(network, folder)

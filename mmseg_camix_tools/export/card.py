@@ -117,7 +117,7 @@ def _score_lines(network: PlainNetwork, metrics: Mapping[str, float]) -> list[st
 def _limits(network: PlainNetwork, metrics: Mapping[str, float]) -> list[str]:
     weak = [name.removeprefix('IoU.') for name, value in metrics.items() if name.startswith('IoU.') and value < LEARNED]
     crop = network.training.get('crop')
-    trained = f'Trained on crops of {crop[0]}x{crop[1]}, and scored' if crop else 'Scored'
+    trained = f'Trained on crops of {crop[1]}x{crop[0]} (width x height), and scored' if crop else 'Scored'
     return [*([f'Not learned (IoU below {LEARNED:g} %): {", ".join(weak)}.'] if weak else []),
             f'{trained} on the data above only: measure before you use it with another camera, in another place or '
             'weather.',

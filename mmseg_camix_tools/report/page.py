@@ -31,6 +31,10 @@ from .training import SCORE, ReportError, Training, iteration_of, read_training
 EXAMINED = 4  # images that are labelled for each that is shown
 SHEETS = 3  # pictures of training steps of a training
 IOU = 'IoU.'
+PATHS = ('Paths in the recorded config are relative to the folder in which the training was started; --target names '
+         'others.')
+NO_CONFIG = ('--config is an option of mmseg-camix predict; a report runs only networks that the config in their '
+             'checkpoint describes.')
 
 
 def write_report(work_dirs: Sequence[str | Path], out: str | Path, images: int = 8,
@@ -134,8 +138,9 @@ class Report:
         except Exception as error:  # the rest of the report does not need it
             if isinstance(error, InputsError) or not is_user_error(error):  # inputs: what --target names
                 raise
-            self.missing.append(f'No target images were labelled: {describe(error)}. Paths in the recorded config are '
-                                'relative to the folder in which the training was started; --target names others.')
+            reason = describe(error)
+            remedy = NO_CONFIG if '--config' in reason else PATHS
+            self.missing.append(f'No target images were labelled: {reason}. {remedy}')
             return None
 
     @property

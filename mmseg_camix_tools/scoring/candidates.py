@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -90,19 +91,35 @@ def find_images(folder: str | Path, limit: int | None = None) -> list[Path]:
 
 
 def score(candidate: Candidate, images: Sequence[Path], scores: Sequence[str] | None = None, batch_size: int = 1,
-          device: torch.device | str = 'cpu') -> dict[str, float]:
+          device: torch.device | str = 'cpu', damaged: set[Path] | None = None) -> dict[str, float]:
     """Name -> score of the network on these images, which its own test pipeline reads.
 
     Args:
         scores: names; None takes all that can be computed for the network.
         batch_size: number of consecutive images of one size that pass through the network together.
+        damaged: images that cannot be read are left out, and added here with a warning.
     """
     network = candidate.network.build().to(device)
     other = None if candidate.other is None else candidate.other.build().to(device)
     predictor, scorer = Predictor(network, candidate.network.pipeline), Scorer(network, other, scores)
-    prepared = (predictor.prepare(predictor.read(str(path)), str(path))
-                for path in tqdm(images, desc=printable(candidate.name), unit='image', leave=False, disable=None))
+    bar = tqdm(images, desc=printable(candidate.name), unit='image', leave=False, disable=None)
+    prepared = _prepared(predictor, bar, set() if damaged is None else damaged)
     for _, same_size in groupby(prepared, lambda entry: entry['inputs'].shape):
         while batch := list(islice(same_size, batch_size)):
             scorer.update(network.data_preprocessor(pseudo_collate(batch), False)['inputs'])
+    if not scorer.images_done:
+        raise ScoringError('none of the images can be read')
     return scorer.results()
+
+
+def _prepared(predictor: Predictor, images: Iterable[Path], damaged: set[Path]) -> Iterator[dict]:
+    for path in images:
+        if path in damaged:
+            continue
+        try:
+            image = predictor.read(str(path))
+        except OSError as error:
+            damaged.add(path)
+            tqdm.write(f'warning: {printable(error)}; it is left out', file=sys.stderr)
+        else:
+            yield predictor.prepare(image, str(path))

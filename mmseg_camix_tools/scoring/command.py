@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,20 +57,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_place(args.json)
     images, device = find_images(args.images, args.limit), device_of(args.device)
     networks = NETWORKS if args.network == 'both' else (args.network,)
+    damaged: set[Path] = set()
     results = []
     for candidate in find_candidates(args.checkpoints, args.config, networks):
-        scores = score(candidate, images, None if args.all else [args.score], args.batch_size, device)
-        results.append(dict(checkpoint=str(candidate.path), network=candidate.network.name, scores=scores))
+        scores = score(candidate, images, None if args.all else [args.score], args.batch_size, device, damaged)
+        # JSON has no NaN, the value of a score that the images do not define
+        results.append(dict(checkpoint=str(candidate.path), network=candidate.network.name, scores={
+            name: None if math.isnan(value) else value for name, value in scores.items()}))
     results.sort(key=lambda result: _rank(result['scores'].get(args.score)), reverse=True)
     print(table(results, args.score))
+    if damaged:
+        print(f'{len(damaged)} of {len(images)} images cannot be read: left out', file=sys.stderr)
     if args.json:
-        content = dict(score=args.score, images=len(images), ranking=results)
-        write_output(args.json, json.dumps(content, indent=1) + '\n')
+        content = dict(score=args.score, images=len(images) - len(damaged), ranking=results)
+        write_output(args.json, json.dumps(content, indent=1, allow_nan=False) + '\n')
     return 0
 
 
 def _rank(value: float | None) -> float:
-    return -math.inf if value is None or math.isnan(value) else value
+    return -math.inf if value is None else value
 
 
 def table(results: Sequence[dict], by: str) -> str:

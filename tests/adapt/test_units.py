@@ -269,7 +269,8 @@ def test_formats_that_cannot_be_written_are_left_out(tmp_path, monkeypatch):
                           'model.onnx: not written (RuntimeError: no operator)']
     assert [file.name for file in tmp_path.iterdir()] == ['model.pth']
     monkeypatch.setattr(verdict, 'write_onnx', lambda *_: None)
-    assert verdict.export(tmp_path / 'x.pth', tmp_path / 'x.py', tmp_path)[2] == 'model.onnx: images of 16x8'
+    lines = verdict.export(tmp_path / 'x.pth', tmp_path / 'x.py', tmp_path)
+    assert lines[2] == 'model.onnx: images of 16x8 (width x height)'
 
 
 # ------------------------------------------------------------------ stages and processes

@@ -90,7 +90,7 @@ def test_only_the_config_of_its_training_describes_a_network(tmp_path, own, give
     assert network.training == expected
     assert network.origin['method'] == ('SourceOnly' if given else None)
     write_card(network, path, tmp_path)
-    assert ('Trained on crops of 64x48' in (tmp_path / CARD).read_text()) == bool(expected)
+    assert ('Trained on crops of 48x64 (width x height)' in (tmp_path / CARD).read_text()) == bool(expected)
 
 
 @pytest.mark.parametrize(('logged', 'words'), [

@@ -47,7 +47,7 @@ def test_other_formats(tmp_path, export):
                      'safetensors', 'onnx', '--size', 32, 40, '--with-preprocessing')
     assert sorted(path.name for path in out.iterdir()) == ['card.md', 'model.onnx', 'model.safetensors']
     assert printed.startswith('student of DACS, iteration 7\n')
-    assert 'images of 32x40\n  input of 1 x 32 x 40: logits differ from PyTorch by at most ' in printed
+    assert 'images of 32x40 (height x width)\n  input of 1 x 32 x 40: logits differ from PyTorch by at most ' in printed
     image, = onnxruntime.InferenceSession(str(out / 'model.onnx')).get_inputs()
     assert (image.type, image.shape[1:]) == ('tensor(uint8)', [3, 32, 40])
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mmseg_camix.checkpoint import read_checkpoint, save_checkpoint
 from mmseg_camix_tools.report.charts import curves, frequencies
 from mmseg_camix_tools.report.page import write_report
 from mmseg_camix_tools.report.summary import Comparison, duration, facts
@@ -114,6 +115,15 @@ def test_half_empty_folders(tmp_path, world, kept, message):
     page = Page(write_report([folder], tmp_path / 'out.html', images=1))
     assert message in page.text
     assert 'What is missing' in page.text
+
+
+def test_checkpoints_with_custom_classes_are_reported(tmp_path, world):
+    folder = write_training(tmp_path / 'run', world)
+    checkpoint = read_checkpoint(folder / 'iter_7.pth')
+    checkpoint['meta']['cfg'] += "\ncustom_imports = dict(imports=['theirs'])\n"
+    save_checkpoint(checkpoint, str(folder / 'iter_7.pth'))
+    page = Page(write_report([folder], tmp_path / 'out.html', images=1))
+    assert re.search('No target images were labelled: .*theirs.* --config is an option of mmseg-camix pre', page.text)
 
 
 def test_moved_data_is_reported(tmp_path, world):

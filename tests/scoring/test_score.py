@@ -92,6 +92,21 @@ def test_a_ranking(place, capsys):
     assert set(capsys.readouterr().out.split('\n')[0].split()) == {'rank', 'network', 'checkpoint', *SCORES}
 
 
+def test_damaged_images_are_left_out_and_counted(place, tmp_path, capsys):
+    """Of three images one is left, for which the score of pairs of images is not defined."""
+    for name in ('a.png', 'b.png', 'c.png'):
+        (tmp_path / name).write_bytes((place / 'images/a.png').read_bytes()[:None if name == 'b.png' else 60])
+    arguments = [place / 'run/iter_2.pth', '--images', tmp_path, '--all', '--json', tmp_path / 'x.json']
+    assert call('score', *arguments) == 0
+    printed = capsys.readouterr().err
+    assert printed.count('warning: ') == 2 and printed.endswith('2 of 3 images cannot be read: left out\n')
+    written = json.loads((tmp_path / 'x.json').read_text(), parse_constant=pytest.fail)
+    assert written['images'] == 1
+    assert all(entry['scores']['mixed'] is None and entry['scores']['zoom'] > 0 for entry in written['ranking'])
+    (tmp_path / 'b.png').unlink()
+    assert call('score', *arguments) == 'error: none of the images can be read'
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['run', '--images', 'nowhere'], 'nowhere: no such file or folder'),
     (['run', '--images', 'empty'], 'empty: no image or video there'),
