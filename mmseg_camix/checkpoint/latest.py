@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from ..files import atomic_write
+from ..files import atomic_write, printable
 from .errors import CheckpointError
 from .formats import ZIP_MAGIC, is_whole_zip, read_restricted
 from .reader import read_checkpoint
@@ -19,6 +19,8 @@ META_KEY = 'run_id'
 
 # `iter_2000.pth`, `epoch_3.pth`; not `best_mIoU_iter_2000.pth`, which is without the optimiser.
 _PERIODIC = re.compile(r'(?!best_).*\d+\.pth')
+# Where mmengine writes checkpoints besides disks. Other addresses are downloads, which no training has written.
+_BUCKET = re.compile(r'(\S+:)?(s3|petrel)://')
 
 
 def find_latest_checkpoint(path: str) -> str | None:
@@ -38,8 +40,11 @@ def find_latest_checkpoint(path: str) -> str | None:
     folder = Path(path)
     pointer = folder / POINTER
     named = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
-    if '://' in named or (named and Path(named).is_dir()):
-        return named  # on another backend, or a folder of DeepSpeed: not checked here
+    try:
+        if _BUCKET.match(named) or (named and Path(named).is_dir()):
+            return named  # in a bucket, or a folder of DeepSpeed: not checked here
+    except OSError:  # too long for a path
+        named = ''
     # A work folder that was moved still holds the file, at another path.
     first = [file for file in (Path(named), folder / Path(named).name) if named and file.is_file()]
     run_id, earlier, damaged = read_run_id(folder), [], False
@@ -78,7 +83,7 @@ def _periodic(folder: Path) -> list[Path]:
 def _what_is_wrong(pointer: Path, named: str, first: list[Path]) -> str:
     if not named:
         return f'{pointer} is missing or empty'
-    return f'{named}, which {pointer.name} names, is ' + ('damaged' if first else 'missing')
+    return f'{printable(named)}, which {pointer.name} names, is ' + ('damaged' if first else 'missing')
 
 
 def is_whole(file: Path) -> bool:

@@ -136,7 +136,8 @@ def _message_hub(state: Any) -> dict[str, dict]:
     hub = {name: state.get(name) if isinstance(state.get(name), dict) else {}
            for name in ('log_scalars', 'runtime_info', 'resumed_keys')}
     hub['log_scalars'] = OrderedDict(
-        (key, _history_buffer(value)) for key, value in hub['log_scalars'].items())
+        (key, _history_buffer(value)) for key, value in hub['log_scalars'].items()
+        if isinstance(key, str) and key.isprintable())  # mmengine logs the names
     kept = hub['runtime_info'].get('keep_ckpt_ids')
     if isinstance(kept, list):
         # The CheckpointHook makes names of these and removes the files: numbers, not `../others`.

@@ -9,7 +9,7 @@ import zlib
 import cv2
 import mmengine.fileio as fileio
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
 from .encodings import CUSTOM, UNKNOWN, Encoding, colour_id, get_encoding
 
@@ -22,6 +22,8 @@ try:
 except ImportError:
     isal_zlib = None
 
+# For PostScript, a program, Pillow would start Ghostscript, whatever the suffix of the file.
+EpsImagePlugin.gs_binary = False
 INFLATE_ERRORS = (zlib.error,) if isal_zlib is None else (zlib.error, isal_zlib.IsalError)
 PNG_SIGNATURE, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'

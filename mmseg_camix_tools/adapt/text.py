@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmseg_camix.checkpoint.config_text import without_templates
 from mmseg_camix.files import printable
 
 WIDTH = 112
@@ -42,7 +43,7 @@ def config_text(content: Mapping[str, Any], header: Sequence[str] = (),
                           if content[key] and content.get(other) == content[key]), None)
             lines.append(f'{key} = {equal or literal(content[key], names)}\n')
         text += f'\n# {title}\n' + ''.join(lines) if lines else ''
-    return text
+    return without_templates(text)
 
 
 def literal(value: Any, names: Mapping[str, Any], indent: int = 0) -> str:

@@ -20,8 +20,9 @@ CARD = 'card.md'
 NO_TERMS = 'not stated: `--terms` does, and is due before the network is published'
 LEARNED = 1.0  # IoU in percent below which a class counts as not learned
 _COMMAND = re.compile(r'Command \(mmseg_camix ([\w.+-]+)\): (.+)')
-# Above the last part of an absolute path; a comma before another path separates them.
-_FOLDERS = re.compile(r"""(?<![\w.])/(?:(?:[^=/,]|,(?! *['"]?/))+/)+(?=[^'"\])},])""")
+# Above the last part of an absolute path; a comma before another path separates them. Each folder is followed by a part
+# of the path: where only the last one had to be, a long line of others would take hours.
+_FOLDERS = re.compile(r"""(?<![\w.])/(?:(?:[^=/,]|,(?! *['"]?/))+/(?=[^'"\])},]))+""")
 
 
 def write_card(network: PlainNetwork, checkpoint: Path, folder: Path, terms: str | None = None) -> None:

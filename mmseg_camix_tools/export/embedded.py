@@ -67,7 +67,7 @@ _TIMM_NAMES = ('name', 'model_name')
 _DROPPED = ('backend_args', 'file_client_args')
 # Of numbers, and of the integers of a list together, which may be the depths of stages.
 _LARGEST_NUMBER = 2**14
-_LARGEST = dict(scale_factor=16, size_divisor=1024, min_kept=2**20)
+_LARGEST = dict(scale_factor=16, scales=16, size_divisor=1024, min_kept=2**20)
 _LARGEST_AREA = 2**26  # pixels, 8192 x 8192
 _MOST_ENTRIES = 20_000
 
@@ -110,25 +110,27 @@ class _Check:
             raise _refusal(place, f'is one of more than {_MOST_ENTRIES} entries')
         if isinstance(value, Mapping):
             return self.typed(value, key, place) if 'type' in value else self._mapping(value, place)
+        if reason := excess(value, key):
+            raise _refusal(place, reason)
         if isinstance(value, (list, tuple)):
-            _check_sizes(value, place)
             return type(value)(self.value(item, key, f'{place}[{i}]') for i, item in enumerate(value))
         if isinstance(value, str):
             _check_text(value, key, place)
         elif not (value is None or type(value) in (bool, int, float)):
             raise _refusal(place, f'a {type(value).__name__} is neither number nor text')
-        elif value is not None and not abs(value) <= (limit := _LARGEST.get(key, _LARGEST_NUMBER)):
-            raise _refusal(place, f'{value} is larger than {limit}')
         return value
 
 
-def _check_sizes(value: list | tuple, place: str) -> None:
-    """Refuse images and depths that no memory holds."""
-    integers = [item for item in value if type(item) is int]
-    if len(value) == len(integers) == 2 and math.prod(value) > _LARGEST_AREA:
-        raise _refusal(place, f'{value[0]} x {value[1]} is larger than {_LARGEST_AREA} pixels')
+def excess(value: Any, key: str) -> str:
+    """Why the number or the list that is the argument `key` describes images or depths that no memory holds, or ''."""
+    if type(value) in (int, float) and not abs(value) <= (limit := _LARGEST.get(key, _LARGEST_NUMBER)):
+        return f'{value} is larger than {limit}'
+    integers = [item for item in value if type(item) is int] if isinstance(value, (list, tuple)) else []
+    if integers and len(value) == len(integers) == 2 and math.prod(value) > _LARGEST_AREA:
+        return f'{value[0]} x {value[1]} is larger than {_LARGEST_AREA} pixels'
     if sum(map(abs, integers)) > 4 * _LARGEST_NUMBER:
-        raise _refusal(place, f'its integers add up to more than {4 * _LARGEST_NUMBER}')
+        return f'its integers add up to more than {4 * _LARGEST_NUMBER}'
+    return ''
 
 
 def _check_text(text: str, key: str, place: str) -> None:

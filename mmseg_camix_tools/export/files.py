@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mmseg_camix.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
-from mmseg_camix.checkpoint.config_text import format_config, parse_config
+from mmseg_camix.checkpoint.config_text import format_config, parse_config, without_templates
 from mmseg_camix.checkpoint.reader import check_header
 from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import atomic_write, check_place, printable
@@ -222,4 +222,4 @@ def _header(network: PlainNetwork, foreign: Mapping[str, str]) -> str:
              '    from mmseg.apis import init_model', f"    model = init_model('{CONFIG}', '{WEIGHTS}')"]
     if foreign:
         lines.append(f'Not of mmseg, so that custom_imports must find them: {", ".join(sorted(foreign))}.')
-    return ''.join(f'# {printable(line)}\n' for line in lines)  # names come from checkpoints
+    return without_templates(''.join(f'# {printable(line)}\n' for line in lines))  # names come from checkpoints

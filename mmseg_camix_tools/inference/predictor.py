@@ -1,6 +1,6 @@
 """Images to label maps, as mmseg's segmentors predict, in memory that does not grow with the image's size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from mmseg_camix.datasets.image_files import read_bytes
 from mmseg_camix.datasets.transforms import LoadImage
 from mmseg_camix.type_names import type_name
 
@@ -36,7 +37,8 @@ class Predictor:
         try:
             loaded = self._load(dict(img_path=path))
         except OSError as error:
-            raise OSError(str(error).split('; ')[0]) from error  # the rest is about lists of a data set
+            reason = str(error).split('; ')[0]  # the rest is about lists of a data set
+            raise OSError(reason if path in reason else f'{path}: {reason}') from error
         except Exception as error:  # loaders of other packages may raise anything on a damaged file
             raise OSError(f'{path}: {error}') from error
         if loaded is None or loaded.get('img') is None:
@@ -93,12 +95,18 @@ def _without_padding(logits: Tensor, sample: SegDataSample) -> Tensor:
     return logits
 
 
-def _loader(config: dict) -> object:
+def _loader(config: dict) -> Callable[[dict], dict | None]:
     """The loader of images: ours where it is equivalent, because it rejects truncated files."""
     plain = set(config) <= {'type', 'to_float32', 'backend_args'}
     if type_name(config) in ('LoadImage', 'LoadImageFromFile') and plain:
         return LoadImage(config.get('to_float32', False), config.get('backend_args'))
-    return Compose([config])
+    stock = Compose([config])
+
+    def load(results: dict) -> dict | None:
+        read_bytes(results['img_path'], config.get('backend_args'))  # refuses sizes that cannot be true
+        return stock(results)
+
+    return load
 
 
 def sliding_logits(segmentor: nn.Module, image: Tensor, window: Sequence[int], stride: Sequence[int]) -> Tensor:

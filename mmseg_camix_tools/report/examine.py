@@ -19,7 +19,7 @@ from ..export.files import open_network
 from ..export.metainfo import mapping
 from ..inference.inputs import find_items
 from ..inference.predictor import Predictor
-from .recorded import check_dataset, local_files
+from .recorded import check_dataset, check_sizes, local_files, without_cache
 from .training import ReportError
 
 WIDTH = 800  # pixels of the pictures in the report
@@ -104,6 +104,8 @@ class TargetImages:
     def __iter__(self) -> Iterator[tuple[str, dict | None]]:
         """Path of each image, and the sample of the validation set where there is one."""
         for index, path in self._chosen:
+            if self._labelled:
+                check_sizes(self._dataset.get_data_info(index))
             yield path, self._dataset[index] if self._labelled else None
 
 
@@ -113,6 +115,7 @@ def _dataset(config: Mapping[str, Any]) -> tuple[Any, bool]:
         given = mapping(mapping(config.get(loader)).get('dataset'))
         given = _listing(mapping(given.get(branch))) if branch else given
         if given:
+            given = without_cache(given)
             check_dataset(given, f'{loader}.dataset')
             with DefaultScope.overwrite_default_scope('mmseg'):
                 return DATASETS.build(dict(given)), branch is None
@@ -123,7 +126,7 @@ def _listing(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
     """A data set without its wrappers and its pipeline, which only lists files; an empty one stays so."""
     while 'pipeline' not in dataset and isinstance(dataset.get('dataset'), Mapping):
         dataset = dataset['dataset']
-    return {**{key: value for key, value in dataset.items() if key != 'cache'}, 'pipeline': []} if dataset else dataset
+    return {**dataset, 'pipeline': []} if dataset else dataset
 
 
 def examine(networks: Sequence[Network], images: TargetImages, device: torch.device) -> Examination:

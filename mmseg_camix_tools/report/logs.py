@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -50,7 +51,8 @@ def _read(file: Path, logs: Logs) -> None:
                 continue
             if warning:
                 warnings[warning.strip()] += 1
-            times.append(datetime.strptime(entry[1], '%Y/%m/%d %H:%M:%S'))
+            with suppress(ValueError):  # of a damaged file
+                times.append(datetime.strptime(entry[1], '%Y/%m/%d %H:%M:%S'))
             warning = entry[3][:LONGEST] + '\n' if entry[2] in ('WARNING', 'ERROR', 'CRITICAL') else ''
             if entry[3].startswith('Iter('):
                 warnings = logs.in_training

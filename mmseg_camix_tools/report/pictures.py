@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mmseg_camix.datasets.image_files import decode, read_bytes
 from mmseg_camix.visualization.sheets import font, resize, text_width
 
 from ..doctor.pictures import overlay
@@ -36,7 +37,10 @@ def thumb(picture: np.ndarray) -> str:
 
 def sheet(file: Path) -> str | None:
     """The picture of a training step; None if the file is damaged."""
-    picture = cv2.imread(str(file))
+    try:
+        picture = decode(read_bytes(str(file)))
+    except OSError:
+        return None
     if picture is None:
         return None
     return webp((resize(picture, SHEET) if picture.shape[1] > SHEET else picture)[..., ::-1])

@@ -24,6 +24,7 @@ from .logs import Logs, read_logs
 
 NUMBER = re.compile(r'(\d+)\.(?:pth|png)$')
 SCORE = 'unsupervised/'
+LARGEST = 1e100  # no axis can be drawn for values near the largest float
 
 
 class ReportError(PrintableError):
@@ -166,7 +167,7 @@ def _lines(file: Path) -> Iterator[dict[str, float]]:
     for line in lines:
         try:
             entry = _numbers(json.loads(line))
-        except ValueError:  # half a line, of a training that was killed
+        except (ValueError, RecursionError):  # half a line, of a training that was killed
             continue
         if 'step' in entry:
             yield entry
@@ -177,13 +178,13 @@ def _validations(folder: Path) -> tuple[list[dict[str, float]], bool]:
         record = read_record(folder)
         entries = [_numbers({**entry['metrics'], 'step': entry['iteration']}) for entry in record['val']]
         return [entry for entry in entries if 'step' in entry], bool(record.get('finished'))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged, or of another program
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # damaged, or of another program
         return [], False
 
 
 def _numbers(entry: Any) -> dict[str, float]:
     items = entry.items() if isinstance(entry, dict) else ()
-    return {str(key): value for key, value in items if isinstance(value, (int, float)) and math.isfinite(value)}
+    return {str(key): value for key, value in items if isinstance(value, (int, float)) and abs(value) < LARGEST}
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 
 from mmseg_camix.checkpoint import CheckpointError
-from mmseg_camix.checkpoint.config_text import checkpoint_config, parse_config
+from mmseg_camix.checkpoint.config_text import checkpoint_config, format_config, parse_config, without_templates
 from tests.tools_runner import ROOT
 
 CONFIGS = sorted(ROOT.glob('configs/*/*gta2cs*.py'))[::5]  # reading one takes a while
@@ -61,6 +61,20 @@ def test_more_than_data(text, tmp_path):
         with pytest.raises(CheckpointError, match=r'the config in bad.pth .*--config'):
             parse_config(text.format(file=file), 'bad.pth')
     assert not file.exists()
+
+
+def test_a_written_config_is_no_template(tmp_path, monkeypatch):
+    """mmengine replaces `{{$NAME:value}}` in the text of a config, and then runs it: also from string to string."""
+    monkeypatch.chdir(tmp_path)
+    names = ['{{$NO_SUCH:', '}}__import__("os").mkdir("trace"),', ',"b"]}#', '{{{{ fileDirname }}', r'\{{$NO_SUCH:a}}']
+    content = dict(model=dict(classes=names))
+    text = format_config(content)
+    (tmp_path / 'config.py').write_text(without_templates('# {{$NO_SUCH:a}}\n') + text)
+    assert Config.fromfile(tmp_path / 'config.py').to_dict() == content == parse_config(text)
+    assert not (tmp_path / 'trace').exists()
+    (tmp_path / 'config.py').write_text(f'model = {dict(classes=names[:3])}\n')  # the control
+    Config.fromfile(tmp_path / 'config.py')
+    assert (tmp_path / 'trace').exists()
 
 
 def test_where_the_config_is_and_which_line_is_wrong():

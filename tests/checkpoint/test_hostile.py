@@ -122,6 +122,14 @@ def test_hostile_file_inside_a_history_buffer(tmp_path):
     assert not marker.exists()
 
 
+def test_names_of_logged_values_that_a_terminal_would_obey_are_left_out(tmp_path):
+    checkpoint = hostile.in_checkpoint(1, 'meta')
+    checkpoint['message_hub']['log_scalars'] = {
+        name: dict(log_history=[1.], count_history=[1], max_length=5) for name in ('train/loss', 'train/\x1b[2J', 3)}
+    path = hostile.saved(checkpoint, tmp_path / 'a.pth', legacy=False)
+    assert list(read_checkpoint(path)['message_hub']['log_scalars']) == ['train/loss']
+
+
 def test_an_allow_list_of_others_is_not_ours(tmp_path):
     """With getattr and eval allow-listed, torch's reader runs a file; ours does not use it."""
     marker = tmp_path / 'marker'

@@ -58,9 +58,10 @@ def test_older_format(folder):
 @pytest.mark.parametrize(('pointer', 'latest'), [
     ('{}/iter_6.pth', 'iter_6.pth'), ('{}/iter_2.pth', 'iter_2.pth'), ('{}/iter_5.pth', 'iter_6.pth'),
     ('/before/it/was/moved/iter_4.pth', 'iter_4.pth'), ('', 'iter_6.pth'), (None, 'iter_6.pth'),
-    ('s3://bucket/iter_6.pth', 's3://bucket/iter_6.pth')])
+    ('s3://bucket/iter_6.pth', 's3://bucket/iter_6.pth'), ('http://host/resnet50.pth', 'iter_6.pth'),
+    ('torchvision://resnet50', 'iter_6.pth'), ('x' * 300, 'iter_6.pth'), ('\0' * 30, 'iter_6.pth')])
 def test_pointer(folder, pointer, latest):
-    """Missing files and pointers are replaced by the newest file; other backends are left to mmengine."""
+    """Missing files, damaged pointers and downloads are replaced by the newest file; buckets are left to mmengine."""
     file = folder / 'last_checkpoint'
     file.unlink() if pointer is None else file.write_text(pointer.format(folder))
     assert find_latest_checkpoint(str(folder)) == (latest if '://' in latest else str(folder / latest))

@@ -1,14 +1,16 @@
 """Decoding returns OpenCV's pixels for any file; impossible sizes are refused before memory is allocated."""
 
 import io
+import os
 import resource
 import struct
 import zlib
 
 import cv2
+import mmcv
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from mmseg_camix.datasets import GTADataset, PairedDataset, Position, image_files
 from mmseg_camix.datasets.image_files import MAX_PIXELS, PNG_SIGNATURE, decode, read_bytes
@@ -133,3 +135,18 @@ def test_impossible_sizes_count_as_unreadable(tmp_path):
     pairs = PairedDataset(source, source, skip_unreadable=True)
     reasons = [pairs[Position(0, position)]['source']['data_samples'].get('unreadable') for position in range(3)]
     assert sum(reason is not None and '60000x60000' in reason for reason in reasons) == 1
+
+
+def test_postscript_is_not_run(tmp_path, monkeypatch):
+    """mmseg reads labels with Pillow, which recognises PostScript by its content, whatever the suffix."""
+    (tmp_path / 'gs').write_text(f'#!/bin/sh\ntouch {tmp_path}/trace\n')
+    (tmp_path / 'gs').chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    program = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n%%EOF\n'
+    with pytest.raises(OSError, match='Ghostscript'):
+        mmcv.imfrombytes(program, backend='pillow')
+    assert not (tmp_path / 'trace').exists()
+    monkeypatch.setattr(EpsImagePlugin, 'gs_binary', None)  # the control
+    with pytest.raises(OSError, match='cannot identify'):
+        mmcv.imfrombytes(program, backend='pillow')
+    assert (tmp_path / 'trace').exists()

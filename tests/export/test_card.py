@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -109,3 +110,12 @@ def test_recorded_commands_are_quoted_words_without_folders(tmp_path, logged, wo
     expected = [] if words is None else [['mmseg-camix', 'train', *words]]
     assert [shlex.split(line, comments=True) for line in training] == expected
     assert shlex.split(export)[2:] == ['the best; rm -rf $HOME.pth', '--student', '--out', 'exported']
+
+
+def test_long_recorded_commands_take_no_long_time(tmp_path):
+    (tmp_path / '1').mkdir()
+    for part in ('/]', '/-', '/,', '/ ', ','):
+        (tmp_path / '1/1.log').write_text(f"Command (mmseg_camix 1.0): mmseg-camix train '{part * 50_000}'\n")
+        start = time.process_time()
+        commands(SimpleNamespace(name='teacher'), tmp_path / 'a.pth')
+        assert time.process_time() - start < 5, part

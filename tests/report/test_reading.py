@@ -53,7 +53,10 @@ def test_a_later_test_in_the_same_folder_is_not_the_training(tmp_path, world):
 
 
 def test_values_that_cannot_be_drawn_are_left_out(tmp_path):
-    write_run(tmp_path, lines=['{"a": NaN, "b": 1.5, "c": "<b>", "iter": 1, "step": 1}\n'], log='x')
+    lines = ['{"a": NaN, "b": 1.5, "c": "<b>", "d": 1e308, "e": 1' + 400 * '0' + ', "iter": 1, "step": 1}\n',
+             '[' * 100_000 + '\n']
+    write_run(tmp_path, lines=lines, log='2026/13/45 00:00:00 - mmengine - INFO - no day of any year\n')
+    (tmp_path / 'metrics.json').write_text('[' * 100_000)
     assert read_training(tmp_path).steps == [dict(b=1.5, iter=1, step=1)]
 
 

@@ -2,14 +2,18 @@
 
 import os
 import pickle
+import struct
 
+import cv2
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmseg_camix_tools.report.examine import TargetImages
 from mmseg_camix_tools.report.page import write_report
-from mmseg_camix_tools.report.recorded import check_dataset
+from mmseg_camix_tools.report.pictures import sheet
+from mmseg_camix_tools.report.recorded import check_dataset, without_cache
 from mmseg_camix_tools.report.training import ReportError
 from tests.report.work_dirs import write_training
 from tests.tools_runner import ROOT
@@ -58,7 +62,13 @@ def test_no_pickle_is_opened(hostile, world, dataset):
     (dict(data_root='http://host/a'), 'data_root'), (dict(type='mmseg.DACS'), 'type'), (dict(type=3), 'type'),
     (dict(type='mmengine.ConcatDataset', datasets=[IMAGES, LIST]), r'datasets\[1\].type'),
     (dict(pipeline=[dict(type='LoadImageFromFile', file_client_args=dict(backend='disk'))]),
-     r'pipeline\[0\].file_client_args')])
+     r'pipeline\[0\].file_client_args'),
+    (dict(type='RepeatDataset', times=10**9, dataset=IMAGES), 'type'), (dict(type='RareClassDataset'), 'type'),
+    (dict(pipeline=[dict(type='Cached')]), r'pipeline\[0\].type'),
+    (dict(pipeline=[dict(type='Resize', scale=(10**5, 10**5))]), r'pipeline\[0\].scale'),
+    (dict(pipeline=[dict(type='Resize', scale_factor=99.)]), r'pipeline\[0\].scale_factor'),
+    (dict(pipeline=[dict(type='AugmentedViews', scales=[99.], transforms=[])]), r'pipeline\[0\].scales\[0\]'),
+    (dict(pipeline=[dict(type='Pad', size_divisor=10**6)]), r'pipeline\[0\].size_divisor')])
 def test_other_ways_are_refused(change, place):
     check_dataset(IMAGES | dict(_scope_='mmseg'), 'dataset')
     with pytest.raises(ReportError, match=rf'^dataset\.{place} of the recorded config was not built'):
@@ -70,6 +80,36 @@ def test_addresses_in_a_list_are_not_opened(tmp_path):
     dataset = dict(type='BaseSegDataset', ann_file=str(tmp_path / 'list.txt'), data_prefix=dict(img_path=''))
     with pytest.raises(ReportError, match='^http://127.0.0.1:1/a.jpg, of the recorded data set, was not opened'):
         TargetImages(dict(val_dataloader=dict(dataset=dataset)), None, 1)
+
+
+@pytest.mark.parametrize('name', ['zero', 'pipe'])
+def test_files_without_end_are_not_read(tmp_path, name):
+    os.mkfifo(tmp_path / 'pipe')
+    (tmp_path / 'zero').symlink_to('/dev/zero')
+    (tmp_path / 'list.txt').write_text(name)
+    dataset = dict(type='BaseSegDataset', ann_file='list.txt', img_suffix='', data_root=str(tmp_path),
+                   data_prefix=dict(img_path=''))
+    with pytest.raises(ReportError, match=f'{name}, of the recorded data set, was not opened: it is not a file'):
+        TargetImages(dict(val_dataloader=dict(dataset=dataset)), None, 1)
+
+
+@pytest.mark.parametrize('bomb', ['img_path', 'seg_map_path'])
+def test_sizes_are_checked_before_other_readers_open_a_file(tmp_path, bomb):
+    for key in ('img_path', 'seg_map_path'):
+        (tmp_path / key).mkdir()
+        image = cv2.imencode('.png', np.zeros((1, 1), np.uint8))[1].tobytes()
+        size = struct.pack('>II', 60000, 60000) if key == bomb else image[16:24]
+        (tmp_path / key / 'a.png').write_bytes(image[:16] + size + image[24:])
+    dataset = dict(type='BaseSegDataset', img_suffix='.png', data_root=str(tmp_path), metainfo=dict(classes=['a']),
+                   data_prefix=dict(img_path='img_path', seg_map_path='seg_map_path'), pipeline=[])
+    with pytest.raises(OSError, match=f'{bomb}/a.png: the PNG announces 60000x60000 pixels'):
+        list(TargetImages(dict(val_dataloader=dict(dataset=dataset)), None, 1))
+    assert sheet(tmp_path / bomb / 'a.png') is None
+
+
+def test_caches_are_not_read():
+    given = dict(type='ConcatDataset', datasets=[dict(IMAGES, cache='cache', classes=dict(cache=1))])
+    assert without_cache(given) == dict(type='ConcatDataset', datasets=[dict(IMAGES, classes=dict(cache=1))])
 
 
 @pytest.mark.parametrize('name', [

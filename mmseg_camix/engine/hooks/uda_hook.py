@@ -15,6 +15,7 @@ from torch import nn
 from mmseg_camix.datasets import PairedSampler
 from mmseg_camix.datasets.paired import replacement_reasons
 from mmseg_camix.datasets.seeding import seed_all
+from mmseg_camix.files import printable
 from mmseg_camix.models.adapter import main_head
 
 from ..processes import (
@@ -160,7 +161,7 @@ def count_unreadable(runner: Runner, batch: dict | None) -> None:
 def summarise_unreadable(runner: Runner) -> None:
     """Log how often each unreadable file was replaced."""
     if counts := runner.message_hub.runtime_info.get(COUNTS):
-        files = '\n'.join(f'  {count} x {file}' for file, count in counts.items())
+        files = '\n'.join(f'  {count} x {printable(file)}' for file, count in counts.items())
         print_log(f'{sum(counts.values())} samples could not be read and were replaced by others:\n{files}',
                   'current', logging.ERROR)
 
