@@ -121,7 +121,8 @@ def facts(training: Training) -> dict[str, str]:
 
 
 def _batch(size: Any, crop: Any) -> str:
-    shape = ' × '.join(map(str, crop)) if isinstance(crop, (list, tuple)) else ''
+    sides = (crop, crop) if isinstance(crop, int) else crop  # height, width
+    shape = f'{sides[1]} × {sides[0]} (width × height)' if isinstance(sides, (list, tuple)) and len(sides) == 2 else ''
     return f'{size} crops of {shape}' if size and shape else str(size or '')
 
 

@@ -165,11 +165,20 @@ def test_a_score_before_adaptation_that_no_training_recorded(tmp_path):
     assert 'infomax 0.25 → 0.5, the score rises' in page.text
 
 
+def facts_of(config):
+    return facts(SimpleNamespace(config=config, logs=SimpleNamespace(facts={}, seconds=None), method='DACS', steps=[],
+                                 validations=[], checkpoints=[], curve=lambda name: ([], [])))
+
+
+@pytest.mark.parametrize(('crop', 'shown'), [
+    ((256, 512), '2 crops of 512 × 256 (width × height)'), (384, '2 crops of 384 × 384 (width × height)'), (None, '2')])
+def test_crops_are_named_width_first_as_adapt_does(crop, shown):
+    assert facts_of(dict(crop_size=crop, train_dataloader=dict(batch_size=2, dataset={})))['Batch'] == shown
+
+
 def test_folders_are_named_by_their_last_parts():
     source, target = (dict(type='FolderDataset', data_root=f'/home/me/{root}') for root in ('drawn/gta', 'day/train'))
-    config = dict(train_dataloader=dict(dataset=dict(source=source, target=target)))
-    named = facts(SimpleNamespace(config=config, logs=SimpleNamespace(facts={}, seconds=None), method='DACS', steps=[],
-                                  validations=[], checkpoints=[], curve=lambda name: ([], [])))
+    named = facts_of(dict(train_dataloader=dict(dataset=dict(source=source, target=target))))
     assert named['Source'] == 'drawn/gta (/home/me/drawn/gta)'
     assert named['Target'] == 'day/train (/home/me/day/train)'
 
