@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
+from mmseg_camix.files import printable
+
 LEVELS = ('error', 'warning', 'note')
 MAX_FILES = 3  # in the text
 
@@ -31,8 +33,9 @@ class Finding:
         details = self.files[:MAX_FILES]
         if len(self.files) > MAX_FILES:
             details.append(f'... and {len(self.files) - MAX_FILES} more')
-        return [f'{self.level:>7}  {self.part}: {self.text}{count}', *(f'{"":9}  {line}' for line in details),
-                f'{"":9}> {self.remedy}']
+        lines = [f'{self.level:>7}  {self.part}: {self.text}{count}', *(f'{"":9}  {line}' for line in details),
+                 f'{"":9}> {self.remedy}']
+        return [*map(printable, lines)]  # names of files are those of a download
 
     def to_dict(self) -> dict:
         """For JSON."""

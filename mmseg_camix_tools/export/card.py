@@ -40,8 +40,9 @@ def write_card(network: PlainNetwork, checkpoint: Path, folder: Path, terms: str
              '## Training', '', *_table(('', ''), training_rows(network, terms)), '',
              '## Scores', '', *_score_lines(network, metrics), '',
              '## Files', '', *_table(('file', 'bytes', 'SHA-256'), _file_rows(folder)), '',
-             '## Limits', '', *(f'- {line}' for line in _limits(network, metrics)), '',
-             '## Commands', '', '```bash', *commands(network, checkpoint), '```', '']
+             '## Limits', '', *(f'- {line}' for line in _limits(network, metrics)), '']
+    lines = [line.replace('<', '&lt;') for line in lines]  # Markdown may contain HTML
+    lines += ['## Commands', '', '```bash', *commands(network, checkpoint), '```', '']
     atomic_write(folder / CARD, '\n'.join(map(printable, lines)))  # names come from checkpoints
 
 

@@ -11,6 +11,8 @@ from mmseg_camix.datasets.folders import class_colours
 from mmseg_camix.files import printable
 from mmseg_camix.type_names import type_name
 
+LONGEST_NAME = 200  # characters of a class, which pictures and tables show
+
 
 def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any]:
     """``classes`` (tuple of names) and ``palette`` (list of [r, g, b]), one for each output of a network.
@@ -25,7 +27,8 @@ def dataset_meta(meta: Mapping, cfg: Mapping, num_classes: int) -> dict[str, Any
     else:
         names, palette = [f'class {i}' for i in range(num_classes)], None
     # FolderDataset's classes may be (name, numbers in the label files).
-    names = tuple(printable(name[0] if isinstance(name, (list, tuple)) and name else name) for name in names)
+    names = tuple(printable(name[0] if isinstance(name, (list, tuple)) and name else name)[:LONGEST_NAME]
+                  for name in names)
     palette = [_colour(colour) for colour in palette[:num_classes]] if isinstance(palette, (list, tuple)) else []
     if len(palette) < num_classes or None in palette:
         palette = class_colours(names)

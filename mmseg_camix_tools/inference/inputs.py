@@ -64,10 +64,20 @@ def _items(given: str, out: Path | None) -> list[Item]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, linked folders included, as data sets list them; links to folders above are not."""
+    """All files below a folder, linked folders included, as data sets list them; links to folders above are not.
+
+    Of several links to one folder the first is followed: links to one another would be 2**40 folders.
+    """
+    linked: set[Path] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
-        here = Path(place).resolve()
-        folders[:] = [name for name in folders if (here / name).resolve() not in (here, *here.parents)]
+        here, followed = Path(place).resolve(), []
+        for name in sorted(folders):
+            target = (here / name).resolve()
+            is_link = (here / name).is_symlink()
+            if target not in (here, *here.parents) and not (is_link and target in linked):
+                followed.append(name)
+                linked |= {target} if is_link else set()
+        folders[:] = followed
         yield from (Path(place, name) for name in names)
 
 

@@ -135,6 +135,8 @@ def examine(networks: Sequence[Network], images: TargetImages, device: torch.dev
     views: list[View] = []
     for network in networks:
         opened = open_network(network.file, choice='tested')
+        if len(opened.classes) > IGNORE:
+            raise ReportError(f'{network.file} has {len(opened.classes)} classes; a report shows up to {IGNORE}')
         if examination is None:
             examination = Examination(opened.classes, opened.palette, views, {}, {})
         elif len(opened.classes) != len(examination.classes):

@@ -24,13 +24,14 @@ from ..inference.predictor import device_of
 from . import summary
 from .cards import groups_of, typical
 from .charts import PANELS, Chart, Panel, curves, frequencies
-from .examine import Examination, Network, TargetImages, examine
+from .examine import IGNORE, Examination, Network, TargetImages, examine
 from .pictures import sheet
 from .training import SCORE, ReportError, Training, iteration_of, read_training
 
 EXAMINED = 4  # images that are labelled for each that is shown
 SHEETS = 3  # pictures of training steps of a training
 IOU = 'IoU.'
+MOST_CURVES = 30  # of a panel, and panels of scores; a damaged or foreign log may have any number of names
 PATHS = ('Paths in the recorded config are relative to the folder in which the training was started; --target names '
          'others.')
 NO_CONFIG = ('--config is an option of mmseg-camix predict; a report runs only networks that the config in their '
@@ -187,8 +188,12 @@ class Report:
         available = list(dict.fromkeys(key for training in self.trainings.values() for key in training.names()))
         scores = [Panel(f'Score without labels: {key.removeprefix(SCORE)}', (key,)) for key in available
                   if key.startswith(SCORE)]
-        for panel in (PANELS[0], *scores, *PANELS[1:]):
+        for panel in (PANELS[0], *scores[:MOST_CURVES], *PANELS[1:]):
             keys = panel.matches(available)
+            if len(keys) > MOST_CURVES or (panel is PANELS[0] and len(scores) > MOST_CURVES):
+                self.missing.append(f'More than {MOST_CURVES} values were recorded for "{panel.title}" or as scores: '
+                                    'the others have no curves.')
+                keys = keys[:MOST_CURVES]
             if len(self.trainings) == 1:
                 series = {key: self.training.curve(key) for key in keys}
                 if len(series) == 3 and panel is PANELS[0]:  # the network that is tested is one of the other two
@@ -250,7 +255,7 @@ class Report:
             except (ValueError, TypeError, AttributeError, OSError, RuntimeError):
                 continue
             size = (counts.size - SCALARS) // 2
-            if counts.ndim == 1 and size > 0:
+            if counts.ndim == 1 and 0 < size <= IGNORE and (counts[:2 * size] >= 0).all() and np.isfinite(counts).all():
                 reference = 'first pseudo-labels' if record.get('first') else 'source labels'
                 shares = {reference: counts[size:2 * size], 'pseudo-labels': counts[:size]}
                 meta = dataset_meta(mapping(checkpoint.get('meta')), self.training.config, size)

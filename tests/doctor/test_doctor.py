@@ -450,8 +450,9 @@ def test_findings():
     assert (second.text, second.files, second.remedy) == ('too dark', ['y'], 'do it')
     note, error = (Finding(level, 'val', '', '') for level in ('note', 'error'))
     assert sort_by_level([first, note, error]) == [error, first, note]
-    many = Finding('error', 'val', 't', 'r', [str(i) for i in range(9)], 10)
+    many = Finding('error', 'val', 't', 'r', ['\x1b[2J', *map(str, range(8))], 10)
     assert many.lines()[-2].strip() == '... and 6 more'
+    assert many.lines()[1].strip() == r'\x1b[2J'
     with pytest.raises(ValueError, match='one of error, warning, note'):
         Finding('fatal', 'val', '', '')
 

@@ -16,7 +16,7 @@ from tests.export.networks import deeplab, trained, without_weights
 from tests.models import tiny
 from tests.tools_runner import call
 
-CLASSES = ('road', 'sky|line\nbreak\x1b', *(f'class {index}' for index in range(17)))
+CLASSES = ('road', 'sky|line\nbreak\x1b', '<img src=x>', *(f'class {index}' for index in range(16)))
 LOG = ("2026/01/01 00:00:00 - mmengine - INFO - Command (mmseg_camix 0.1.0): python {program} configs/own.py --seed 3 "
        "--cfg-options data_root=/home/somebody/data/gta\n")
 
@@ -47,7 +47,8 @@ def test_a_card_has_what_was_recorded_about_the_network(checkpoint, tmp_path, op
     card = (tmp_path / 'out' / CARD).read_text()
     assert card.startswith(f'# own: {"student" if export else "teacher"} of DACS, iteration 7')
     for text in (*own, '| data, source | GTADataset, gta |', '| data, target | RawCityscapesDataset, cityscapes |',
-                 '| seed | 3 |', '| terms | Apache-2.0; GTA: research |', 'road, sky|line break\\x1b, class 0',
+                 '| seed | 3 |', '| terms | Apache-2.0; GTA: research |',
+                 'road, sky|line break\\x1b, &lt;img src=x>, class 0',
                  'mmseg-camix train configs/own.py --seed 3 --cfg-options data_root=gta  # mmseg_camix 0.1.0\n'
                  f'mmseg-camix export iter_7.pth{export} --out exported\n'):
         assert text in card

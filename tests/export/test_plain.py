@@ -471,6 +471,10 @@ def test_classes_of_three_outputs(meta, cfg, classes, palette):
         assert result['palette'] == palette
 
 
+def test_long_names_of_classes_are_cut():
+    assert dataset_meta(dict(CLASSES=['a' * 10**6, 'b']), {}, 2)['classes'] == ('a' * 200, 'b')
+
+
 def test_classes_of_a_data_set_by_its_type():
     cfg = dict(test_dataloader=dict(dataset=dict(type='RawCityscapesDataset')))
     assert dataset_meta({}, cfg, 19) == dict(classes=CLASSES, palette=PALETTE)

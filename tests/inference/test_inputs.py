@@ -72,3 +72,14 @@ def test_names_may_be_equal_where_nothing_is_written(folder):
 
 def test_an_input_may_be_repeated(folder):
     assert len(items_of(folder, 'in/b.png', 'in/b.png')) == 2
+
+
+def test_links_to_one_another_are_followed_once(tmp_path):
+    """Each pair of links would double the number of folders, up to 40 deep."""
+    for here, there in ('ab', 'ba'):
+        (tmp_path / here).mkdir()
+        (tmp_path / here / f'{here}.png').write_text('')
+        for number in (1, 2):
+            (tmp_path / here / f'link{number}').symlink_to(tmp_path / there)
+    names = [str(item.name) for item in find_items([str(tmp_path)])]
+    assert names == ['a/a', 'a/link1/b', 'a/link1/link1/a', 'b/b']

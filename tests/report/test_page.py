@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mmseg_camix.checkpoint import read_checkpoint, save_checkpoint
+from mmseg_camix_tools.report import page as page_module
 from mmseg_camix_tools.report.charts import curves, frequencies
 from mmseg_camix_tools.report.page import write_report
 from mmseg_camix_tools.report.summary import Comparison, duration, facts
@@ -124,6 +125,25 @@ def test_checkpoints_with_custom_classes_are_reported(tmp_path, world):
     save_checkpoint(checkpoint, str(folder / 'iter_7.pth'))
     page = Page(write_report([folder], tmp_path / 'out.html', images=1))
     assert re.search('No target images were labelled: .*theirs.* --config is an option of mmseg-camix pre', page.text)
+
+
+def test_few_of_any_number_of_recorded_values_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, 'MOST_CURVES', 2)
+    folder = tmp_path / 'run'
+    write_run(folder, lines=[validation(1, **{f'unsupervised/{index}': 0.5 for index in range(9)}),
+                             step(1, **{f'loss{index}': 1.0 for index in range(9)})], log='x')
+    page = Page(write_report([folder], tmp_path / 'out.html', images=0))
+    assert len(page.all('img')) == 2 + 1
+    assert page.text.count('More than 2 values were recorded') == 2
+
+
+@pytest.mark.parametrize('counts', [[float('nan')] * 8, [-1.0] * 8, [1.0] * 604, 'none', [[1.0] * 8]])
+def test_odd_frequencies_are_left_out(tmp_path, counts):
+    write_run(tmp_path / 'run', lines=[step(1)], log='x')
+    checkpoint = dict(state_dict={}, meta={}, message_hub=dict(runtime_info=dict(collapse=dict(mean=counts))))
+    save_checkpoint(checkpoint, str(tmp_path / 'run/iter_1.pth'))
+    page = Page(write_report([tmp_path / 'run'], tmp_path / 'out.html', images=0))
+    assert 'frequencies' not in {heading['id'] for heading in page.all('h2')}
 
 
 def test_moved_data_is_reported(tmp_path, world):
