@@ -9,8 +9,6 @@ _context = 'model.masks.context.'
 _significance = 'model.pseudo_labels.significance'
 _relabelled = {'model.views.relabelled.type': 'Relabelled', 'model.views.camix.donor': 'relabelled'}
 _twice = {'train_cfg.max_iters': 1200, 'param_scheduler.1.end': 1200}
-_plain = {'model.objectives.mixed.type': 'PixelCrossEntropy', 'model.objectives.mixed.view': 'mixed',
-          _significance: None}
 _once = dict(seeds=1, curve=False)
 rows = [
     dict(name='Source only', config='configs/source_only/drawn2camvid_lite.py'),
@@ -24,7 +22,7 @@ rows = [
     dict(name='CAMix, Q below confidence .9', config=_camix, options={_context + 'below': 0.9}),
     # Parts: without the prior; without the significance mask; both are iDACS with relations.
     dict(name='CAMix without Q', config=_camix, options={_context + 'prior': None}, seeds=1),
-    dict(name='CAMix without significance', config=_camix, options=_plain),
+    dict(name='CAMix without significance', config='configs/camix/drawn2camvid_lite_all_pixels.py'),
     # Fewer classes in the draw
     dict(name='CAMix, classes drawn from P', config=_camix, options={_context + 'draw': 'own'}, seeds=1),
     dict(name='CAMix, classes drawn from P, labels from Q P', config=_camix, **_once,

@@ -10,6 +10,7 @@ rows = [
     dict(name='Oracle', config='configs/source_only/day2dusk_lite_oracle.py'),
     dict(name='DACS', config='configs/dacs/day2dusk_lite.py'),
     dict(name='CAMix', config=_camix),
+    dict(name='CAMix without significance', config='configs/camix/day2dusk_lite_all_pixels.py'),
     dict(name='iDACS', config='configs/dacs/day2dusk_lite_inverse.py'),
     dict(name='MIC', config='configs/mic/day2dusk_lite.py'),
     dict(name='DAFormer', config='configs/daformer/day2dusk_lite.py'),
@@ -30,8 +31,5 @@ rows = [
     dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),
     dict(name='CAMix, labels from Q P', config=_camix,
          options={'model.views.relabelled.type': 'Relabelled', 'model.views.camix.donor': 'relabelled'}),
-    dict(name='CAMix without significance', config=_camix,
-         options={'model.objectives.mixed.type': 'PixelCrossEntropy', 'model.objectives.mixed.view': 'mixed',
-                  'model.pseudo_labels.significance': None}),
     dict(name='CAMix, Q below confidence .9', config=_camix, options={'model.masks.context.below': 0.9}),
 ]

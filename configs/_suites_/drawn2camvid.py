@@ -12,6 +12,7 @@ rows = [
     dict(name='Oracle', config='configs/source_only/drawn2camvid_lite_oracle.py'),
     dict(name='DACS', config='configs/dacs/drawn2camvid_lite.py'),
     dict(name='CAMix', config=_camix),
+    dict(name='CAMix without significance', config='configs/camix/drawn2camvid_lite_all_pixels.py'),
     dict(name='iDACS', config='configs/dacs/drawn2camvid_lite_inverse.py'),
     dict(name='MIC', config='configs/mic/drawn2camvid_lite.py'),
     dict(name='DAFormer', config='configs/daformer/drawn2camvid_lite.py'),
