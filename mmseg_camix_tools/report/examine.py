@@ -117,8 +117,12 @@ def _dataset(config: Mapping[str, Any]) -> tuple[Any, bool]:
         if given:
             given = without_cache(given)
             check_dataset(given, f'{loader}.dataset')
-            with DefaultScope.overwrite_default_scope('mmseg'):
-                return DATASETS.build(dict(given)), branch is None
+            try:
+                with DefaultScope.overwrite_default_scope('mmseg'):
+                    return DATASETS.build(dict(given)), branch is None
+            except (ArithmeticError, AttributeError, IndexError, RecursionError) as error:  # as for no data set to join
+                raise ReportError(f'{loader}.dataset of the recorded config cannot be built ({type(error).__name__}: '
+                                  f'{error})') from error
     raise ReportError('the recorded config has no target data set; give the target images with --target')
 
 

@@ -107,6 +107,12 @@ def test_sizes_are_checked_before_other_readers_open_a_file(tmp_path, bomb):
     assert sheet(tmp_path / bomb / 'a.png') is None
 
 
+def test_data_sets_that_cannot_be_built():
+    dataset = dict(type='ConcatDataset', datasets=[])
+    with pytest.raises(ReportError, match=r'^val_dataloader.dataset of .* cannot be built .IndexError'):
+        TargetImages(dict(val_dataloader=dict(dataset=dataset)), None, 1)
+
+
 def test_caches_are_not_read():
     given = dict(type='ConcatDataset', datasets=[dict(IMAGES, cache='cache', classes=dict(cache=1))])
     assert without_cache(given) == dict(type='ConcatDataset', datasets=[dict(IMAGES, classes=dict(cache=1))])
