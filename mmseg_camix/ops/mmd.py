@@ -1,6 +1,9 @@
 """Distance of two sets of features: maximum mean discrepancy (DSP, Eqs 8 and 9)."""
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .global_batch import rand
 
@@ -30,12 +33,40 @@ def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor |
         share_x, any_x = _shares(x, weight_x)
         share_y, any_y = _shares(y, weight_y)
         share = torch.cat([share_x, share_y], 1) * (any_x & any_y)
-        distance = _squared_distances(torch.cat([x.float(), y.float()], 1), share)
-        kernel = _gaussians(distance, _mean_distance(distance.detach(), share), kernels, ratio)
         # sum a_i a_j k_ij is one product, with a the shares of x and minus those of y.
         signed = torch.cat([share[:, :x.shape[1]], -share[:, x.shape[1]:]], 1)
+        return _Discrepancy.apply(torch.cat([x.float(), y.float()], 1), share, signed, kernels, ratio)
+
+
+class _Discrepancy(torch.autograd.Function):
+    """sum a_i a_j k_ij of all features; its gradient keeps one matrix of pairs instead of twenty."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, share: Tensor, signed: Tensor, kernels: int, ratio: float) -> Tensor:
+        """(B, N, C) features, (B, N) shares and a -> (B,)."""
+        features = features - torch.einsum('bn,bnc->bc', share, features)[:, None] / 2
+        distance = _squared_distances(features)
+        bandwidth = _mean_distance(distance, share) * ratio**(kernels - 1 - kernels // 2)
+        gaussian = distance.mul_(-1 / bandwidth).exp_()  # the widest; the next is its power
+        kernel, slope = gaussian.clone(), gaussian / bandwidth
+        for _ in range(kernels - 1):
+            bandwidth = bandwidth / ratio
+            gaussian.pow_(ratio)
+            kernel += gaussian
+            slope.addcdiv_(gaussian, bandwidth)
+        ctx.save_for_backward(features, signed, slope)
         # Rounding can give slightly negative values.
         return torch.einsum('bi,bij,bj->b', signed, kernel, signed).clamp_min(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        """d value / d f_i = -4 a_i sum_j a_j s_ij (f_i - f_j), with s = -dk / dd and d_ij = |f_i - f_j|^2."""
+        features, signed, slope = ctx.saved_tensors
+        with torch.autocast(features.device.type, enabled=False):
+            pulled = slope @ (signed[..., None] * features)
+            total = slope @ signed[..., None]
+        return -4 * (gradient[:, None] * signed)[..., None] * (total * features - pulled), None, None, None, None
 
 
 def _shares(features: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -49,13 +80,11 @@ def _shares(features: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     return weight / torch.where(total > 0, total, 1.), total > 0
 
 
-def _squared_distances(features: Tensor, share: Tensor) -> Tensor:
-    """(B, N, C), (B, N) -> (B, N, N). Centred first, as squares would cancel far from the origin."""
-    centre = torch.einsum('bn,bnc->bc', share, features.detach()) / 2
-    features = features - centre[:, None]
+def _squared_distances(features: Tensor) -> Tensor:
+    """(B, N, C) -> (B, N, N); of centred features, as squares would cancel far from the origin."""
     square = features.square().sum(2)
-    distance = square[:, :, None] + square[:, None] - 2 * features @ features.transpose(1, 2)
-    return distance.clamp_min(0)
+    products = torch.baddbmm(square[:, :, None] + square[:, None], features, features.transpose(1, 2), alpha=-2)
+    return products.clamp_min_(0)
 
 
 def _mean_distance(distance: Tensor, share: Tensor) -> Tensor:
@@ -64,14 +93,6 @@ def _mean_distance(distance: Tensor, share: Tensor) -> Tensor:
     pairs = share.sum(1).square() - share.square().sum(1)
     mean = total / torch.where(pairs > 0, pairs, 1.)
     return torch.where(mean > 0, mean, 1.)[:, None, None]
-
-
-def _gaussians(distance: Tensor, bandwidth: Tensor, kernels: int, ratio: float) -> Tensor:
-    scaled = distance / bandwidth
-    total = torch.zeros_like(scaled)
-    for index in range(kernels):
-        total = total + torch.exp(-scaled / ratio**(index - kernels // 2))
-    return total
 
 
 def masked_mean(features: Tensor, weight: Tensor) -> Tensor:

@@ -82,6 +82,25 @@ def test_gradients_are_those_of_finite_differences_with_a_fixed_bandwidth():
         assert x.grad[0, i, j].item() == pytest.approx(slope.item(), rel=1e-3, abs=1e-6)
 
 
+def test_gradients_are_those_of_all_steps_apart():
+    """Against autograd on the plain formula, with other weights, numbers of kernels and ratios."""
+    for kernels, ratio in ((5, 2.0), (4, 1.5), (1, 2.0)):
+        points = torch.cat(features(m=5), 1)
+        share = torch.cat([weights(), weights(n=5, seed=4)], 1)
+        share = torch.cat([part / part.sum(1, keepdim=True) for part in share.split([7, 5], 1)], 1)
+        signed = share * torch.tensor([1.0] * 7 + [-1.0] * 5)
+        plain, fast = (points.clone().requires_grad_() for _ in range(2))
+        distance = (plain[:, :, None] - plain[:, None]).square().sum(3)
+        pairs = share[:, :, None] * share[:, None] * (1 - torch.eye(12))
+        bandwidth = ((pairs * distance).sum((1, 2)) / pairs.sum((1, 2))).detach()[:, None, None]
+        kernel = sum(torch.exp(-distance / (bandwidth * ratio**(k - kernels // 2))) for k in range(kernels))
+        value = (signed[:, :, None] * signed[:, None] * kernel).sum((1, 2))
+        scale = torch.tensor([1.0, -2.0, 0.5])
+        (value * scale).sum().backward()
+        (mmd(fast[:, :7], fast[:, 7:], share[:, :7], share[:, 7:], kernels, ratio) * scale).sum().backward()
+        torch.testing.assert_close(fast.grad, plain.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_zero_for_equal_sets_and_symmetric():
     x, y = features()
     assert mmd(x, x.flip(1)).max() < 1e-6
@@ -123,8 +142,12 @@ def test_low_precision_and_autocast(device):
     x, y = x.bfloat16(), y.bfloat16()
     exact = mmd(x.float(), y.float())
     torch.testing.assert_close(mmd(x, y), exact)
+    wide = x.float().requires_grad_()
+    gradient, = torch.autograd.grad(mmd(wide, y.float()).sum(), wide)
     with torch.autocast(device, dtype=torch.bfloat16):
-        torch.testing.assert_close(mmd(x.float(), y.float()), exact)
+        value = mmd(wide, y.float())
+        torch.testing.assert_close(value, exact)
+        torch.testing.assert_close(torch.autograd.grad(value.sum(), wide)[0], gradient)
 
 
 def test_waits_for_no_device():
