@@ -115,6 +115,13 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     return f"; did you mean '{names[close[0]]}'?" if close else ''
 
 
+def aligned(rows: Iterable[Iterable[str]]) -> str:
+    """Lines of text, in columns as wide as their longest cell."""
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return '\n'.join('  '.join(map(str.ljust, row, widths)).rstrip() for row in cells)
+
+
 def add_debug(parser: ArgumentParser) -> None:
     """Add ``--debug``, which :func:`run` reads."""
     parser.add_argument('--debug', action='store_true', help='show the stack trace of an error')

@@ -110,6 +110,10 @@ def test_near_misses(name, hint):
     assert cli.did_you_mean(name, ['DACS', 'CAMix', 'alpha']) == hint
 
 
+def test_columns_are_as_wide_as_their_longest_cell():
+    assert cli.aligned([('a', 'bcd', 'x'), ('long', '', 'y'), ('c', 'd', '')]) == 'a     bcd  x\nlong       y\nc     d'
+
+
 @pytest.mark.parametrize(('text', 'value'), [
     ('a b', 'a b'), ('/data/my  set', '/data/my  set'), ('"a b"', 'a b'), (' 5 ', 5), ('1e-3', 0.001), ('true', True),
     ('None', None), ('a, b', ['a', 'b']), ('[traffic light, bus]', ['traffic light', 'bus']),

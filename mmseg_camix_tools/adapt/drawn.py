@@ -29,8 +29,8 @@ def drawn_request(request: Request) -> Request:
     source = 'train_dataloader.dataset.source'
     if request.few_labels:
         labelled_folder(request.few_labels, '--few-labels', ())
-    _check_weights(load_config(CONFIG, request.options))
     aspect = min(max(median(width / height for height, width in image_sizes(request.target)), ASPECTS[0]), ASPECTS[1])
+    _check_weights(load_config(CONFIG, request.options))
     options = {f'{source}.data_root': str((request.out / 'drawn/gta').resolve()),
                f'{source}.pipeline.2.scale': (round(SIDE * aspect), SIDE)}
     return replace(request, config=package_configs.resolve(CONFIG), options=options | (request.options or {}),

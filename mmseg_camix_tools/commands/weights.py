@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmseg_camix.cli import add_debug, did_you_mean
+from mmseg_camix.cli import add_debug, aligned, did_you_mean
 from mmseg_camix.weights.sources import RELEASED, SOURCES, Source
 
 
@@ -36,17 +36,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def list_line(source: Source) -> str:
-    """One line of the list."""
-    state = 'there' if source.path.is_file() else 'missing'
-    return f'{source.name:<24} {state:<8} {source.content:<46} {source.address or "no public address"}'
+def row_of(source: Source) -> tuple[str, str, str, str]:
+    """The cells of a line of the list."""
+    return (source.name, 'there' if source.path.is_file() else 'missing', source.content,
+            source.address or 'no public address')
 
 
 def main(argv: list[str] | None = None) -> None:
     """List, download or adopt."""
     args = parse_args(argv)
     if not args.names:
-        print('\n'.join(map(list_line, (SOURCES | RELEASED).values())))
+        print(aligned(map(row_of, (SOURCES | RELEASED).values())))
         return
     for source in ((SOURCES | RELEASED)[name] for name in args.names):
         if args.file:

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmseg_camix.cli import add_debug, positive_int
+from mmseg_camix.cli import add_debug, aligned, positive_int
 from mmseg_camix.files import check_place, printable, write_output
 from mmseg_camix.selection import RECOMMENDED, SCORES
 from mmseg_camix_tools.inference.predictor import device_of
@@ -85,5 +85,4 @@ def table(results: Sequence[dict], by: str) -> str:
     for rank, result in enumerate(results, 1):
         values = [f'{value:.4f}' if (value := result['scores'].get(name)) is not None else '-' for name in names]
         rows.append([str(rank), *values, result['network'], printable(result['checkpoint'])])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    return aligned(rows)

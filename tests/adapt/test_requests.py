@@ -202,6 +202,8 @@ def test_wrong_arguments_are_refused_before_the_source_is_drawn(tmp_path, monkey
         with pytest.raises(ValueError, match=message):
             drawn.drawn_request(replace(request, **change))
     monkeypatch.setattr(drawn, 'find_in_package', lambda name: 1 / 0)
+    with pytest.raises(AdaptError, match='there is no such folder'):  # the first error, also without the weights
+        drawn.drawn_request(replace(request, target=tmp_path / 'nowhere'))
     with pytest.raises(ZeroDivisionError):  # a real one names the package that is missing
         drawn.drawn_request(request)
     drawn.drawn_request(replace(request, options={'model.segmentor.backbone.init_cfg': None}))

@@ -89,11 +89,11 @@ def test_remedies(path, remedy):
 
 def test_the_command(publish, monkeypatch, capsys):
     import mmseg_camix_tools.commands.weights as command
-    source = publish()
+    source, width = publish(), max(map(len, command.RELEASED))
     monkeypatch.setattr(command, 'SOURCES', dict(net=source))
     monkeypatch.setattr('sys.argv', ['mmseg-camix'])
-    for arguments, output in (([], f'{"net":<24} missing'), (['net'], 'pretrained/net.pth: a network, checked'),
-                              (['net'], 'pretrained/net.pth is there'), ([], f'{"net":<24} there')):
+    for arguments, output in (([], f'{"net":<{width}}  missing'), (['net'], 'pretrained/net.pth: a network, checked'),
+                              (['net'], 'pretrained/net.pth is there'), ([], f'{"net":<{width}}  there')):
         command.main(arguments)
         assert capsys.readouterr().out.startswith(output)
     for arguments, message in ((['nets'], "there are no weights 'nets'; did you mean 'net'?"),
