@@ -21,8 +21,7 @@ def mean_probabilities(passes: Iterable[Tensor]) -> Tensor:
         probs = logits.softmax(1, dtype=torch.float32)
         total = probs if total is None else total.add_(probs)
         count += 1
-    if total is None:
-        raise ValueError('mean_probabilities needs at least one pass; the iterable was empty')
+    assert total is not None, 'at least one pass'
     return total.div_(count)
 
 
@@ -61,19 +60,12 @@ def dynamic_threshold(t: int, t_max: int, k_sup: Bound, beta: float = 0.75, gamm
             k_sup`` as released, which accepts almost every pixel.
     """
     rise = (1 - beta) * ramp(gamma, t, t_max)
-    if form == 'paper':
-        return beta + rise * k_sup
-    if form == 'official':
-        return (beta + rise) * k_sup
-    raise ValueError(f"threshold form '{form}' is unknown; available: paper, official")
+    return beta + rise * k_sup if form == 'paper' else (beta + rise) * k_sup
 
 
 def significance_mask(entropy: Tensor, threshold: Tensor | float) -> Tensor:
     """U_T: where the entropy, (B, H, W), is strictly below the threshold, (B,) or one number for all samples."""
     if isinstance(threshold, Tensor) and threshold.dim() > 0:
-        if threshold.shape != entropy.shape[:1]:
-            raise ValueError(f'{entropy.shape[0]} samples need as many thresholds, got a tensor of shape '
-                             f'{tuple(threshold.shape)}')
         threshold = threshold[:, None, None]
     return entropy < threshold
 

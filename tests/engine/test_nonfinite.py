@@ -5,13 +5,13 @@ import torch
 
 from mmseg_camix.engine.nonfinite import BufferSnapshot, any_not_finite, loss_terms
 from mmseg_camix.models.contrast import MemoryBank
-from tests.devices import DEVICES, seeded
+from tests.devices import on_devices, seeded
 from tests.sync_counter import no_sync
 
 NAN, INF = float('nan'), float('inf')
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('bad', [NAN, INF, -INF])
 def test_one_bad_number(device, dtype, bad):

@@ -14,7 +14,7 @@ from mmseg_camix.checkpoint import save_checkpoint
 from mmseg_camix.datasets.transforms import AugmentedViews
 from mmseg_camix.engine import testing
 from mmseg_camix.engine.config import complete_for_adaptation
-from tests.devices import DEVICES
+from tests.devices import on_devices
 from tests.models import tiny
 from tests.world import SIZE, VAL, config
 
@@ -107,7 +107,7 @@ def test_batches_of_several_images(world):
         assert sample.img_path == single.img_path
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 def test_on_every_device(world, device):
     model = tiny.randomised(tiny.build(tiny.small(num_classes=19)))
     averaged = MODELS.build(dict(type='AveragedViews', module=model)).eval()

@@ -77,5 +77,3 @@ def fast(m: dict, filter_class: bool = True, normalise: str = 'positives', pool:
     if bank is not None:
         negatives = ops.add_bank(negatives, *(item.to(cut.device) for item in bank))
     return ops.region_contrast(cut, target, label, negatives, weight, TAU, filter_class, at_once)
-
-

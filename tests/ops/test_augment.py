@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from mmseg_camix.ops.augment import ImageParams, StrongAugment, adjust_saturation, blur_image, jitter_image
-from tests.devices import DEVICES, seeded
+from tests.devices import on_devices, seeded
 from tests.sync_counter import no_sync
 
-on_devices = pytest.mark.parametrize('device', DEVICES)
 CAFFE = dict(mean=(104.00698793, 116.66876762, 122.67891434), channel_order='bgr')
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 ALL = (('hue', .2), ('brightness', -.1), ('saturation', 1.2), ('contrast', .8))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmseg_camix.ops.context import META_GROUPS, close_over, contextual_mask, modulate, most_likely, relation_matrix
-from tests.devices import DEVICES, seeded
+from tests.devices import on_devices, seeded
 from tests.sync_counter import no_sync
 
 CITYSCAPES = ('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light',
@@ -199,7 +199,7 @@ def test_table_is_complete():
     assert {name: set(members) for name, members in META_GROUPS.items() if not isinstance(members, dict)} == TABLE_1
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_mask_never_waits_for_the_device(device, dtype):
     probs = torch.randn(2, 19, 8, 8, device=device).softmax(1).to(dtype)

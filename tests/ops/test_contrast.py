@@ -5,12 +5,10 @@ import torch
 
 from mmseg_camix.ops import contrast as ops
 from mmseg_camix.ops.masks import square_mask
-from tests.devices import DEVICES, seeded
+from tests.devices import on_devices, seeded
 from tests.sync_counter import no_sync
 
 from .contrast_reference import B, H, K, W, bank_of, fast, maps, slow
-
-on_devices = pytest.mark.parametrize('device', DEVICES)
 
 
 @on_devices

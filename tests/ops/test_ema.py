@@ -3,10 +3,9 @@ import pytest
 import torch
 
 from mmseg_camix.ops.ema import ema_alpha, ema_update_
-from tests.devices import DEVICES, seeded
+from tests.devices import on_devices, seeded
 from tests.sync_counter import no_sync
 
-on_devices = pytest.mark.parametrize('device', DEVICES)
 SHAPES = [(3,), (2, 5), (), (4, 1, 3, 3)]
 
 
@@ -75,7 +74,7 @@ def test_no_graph_and_student_untouched():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match='1 tensors of the teacher do not match 2'):
+    with pytest.raises(ValueError, match='longer'):
         ema_update_([torch.ones(1)], [torch.ones(1)] * 2, .5)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmseg_camix.ops import entropy as E
-from tests.devices import DEVICES
+from tests.devices import on_devices
 from tests.sync_counter import no_sync
 
 
@@ -34,8 +34,6 @@ def test_mean_probabilities_keeps_float32_and_its_input():
     assert mean.dtype == torch.float32
     assert torch.equal(logits, before)
     assert torch.allclose(mean.sum(1), torch.ones(1, 2, 2))
-    with pytest.raises(ValueError, match='at least one pass'):
-        E.mean_probabilities([])
 
 
 def test_entropy_of_every_pixel():
@@ -99,8 +97,6 @@ def test_threshold_of_each_sample_by_the_printed_equation():
     assert threshold.tolist() == pytest.approx(expected)
     official = E.dynamic_threshold(3, 10, k_sup, beta=.6, gamma=-4., form='official')
     assert official.tolist() == pytest.approx([(.6 + .4 * math.exp(-4 * .7 * .7)) * k for k in (.4, 2.)])
-    with pytest.raises(ValueError, match="'printed'.*available: paper, official"):
-        E.dynamic_threshold(0, 1, 1., form='printed')
 
 
 def test_significance_is_strict_and_by_sample():
@@ -109,8 +105,6 @@ def test_significance_is_strict_and_by_sample():
     assert mask.tolist() == [[[True, False, False]], [[True, True, True]]]
     assert torch.equal(E.significance_mask(entropy, .5)[1], mask[0])
     assert torch.equal(E.significance_mask(entropy, torch.tensor(.5))[1], mask[0])
-    with pytest.raises(ValueError, match='2 samples'):
-        E.significance_mask(entropy, torch.ones(3))
 
 
 @pytest.mark.parametrize('size', [(8, 6), (7, 11), (4, 3)])
@@ -134,7 +128,7 @@ def test_quantiles_are_nearest_ranks():
         E.entropy_quantiles(values, (50,))
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 @pytest.mark.parametrize('form', ['paper', 'official'])
 def test_significance_never_waits_for_the_device(device, form):
     passes = [torch.randn(2, 19, 4, 4, device=device, dtype=torch.bfloat16) for _ in range(2)]

@@ -5,7 +5,7 @@ import torch
 
 from mmseg_camix.ops import contrast, global_batch, masks, mmd
 from mmseg_camix.ops.augment import StrongAugment
-from tests.devices import DEVICES
+from tests.devices import on_devices
 
 
 def generators(world, device='cpu', seed=3):
@@ -21,7 +21,7 @@ def dealt(parts, dim=0):
     return torch.stack(parts, dim + 1).flatten(dim, dim + 1)
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 @pytest.mark.parametrize('world', [1, 2, 3])
 @pytest.mark.parametrize('draw', [
     lambda batch, g, device: global_batch.rand((batch, 5), g, device),

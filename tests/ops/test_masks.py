@@ -14,13 +14,11 @@ from mmseg_camix.ops.masks import (
     present_classes,
     square_mask,
 )
-from tests.devices import DEVICES, seeded
+from tests.devices import batches, on_devices, seeded
 from tests.sync_counter import no_sync
 
 C = 7
-on_devices = pytest.mark.parametrize('device', DEVICES)
 blocks = partial(block_mask, block=8)
-batches = pytest.mark.parametrize('batch', [1, 2, 3, 4])
 
 
 def random_label(batch: int, device: str = 'cpu', seed: int = 0) -> torch.Tensor:
@@ -280,11 +278,8 @@ def test_seed_decides(mask, device):
 
 
 @pytest.mark.parametrize(('call', 'message'), [
-    (lambda: box_mask(1, 8, 8, area=0.), r'area 0.0 must be in \(0, 1\]'),
     (lambda: box_mask(1, 8, 8, stride=16), 'stride 16 .* 8x8'),
-    (lambda: square_mask(1, 8, 8, area=(.5, .2)), 'area .* increasing'),
     (lambda: block_mask(1, 8, 8, block=9), 'block 9 .* at most the image size, which is 8x8'),
-    (lambda: block_mask(1, 8, 8, block=4, ratio=1.), r'ratio 1.0 must be in \[0, 1\)'),
     (lambda: cow_mask(1, 8, 8, sigma=(0., 1.)), 'sigma .* above 0'),
     (lambda: cow_mask(1, 8, 8, share=(0., 1.)), r'share .* within \(0, 1\)'),
 ])

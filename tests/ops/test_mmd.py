@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmseg_camix.ops.mmd import choose_cells, masked_mean, mmd
-from tests.devices import DEVICES, seeded
+from tests.devices import on_devices, seeded
 from tests.sync_counter import no_sync
 
 
@@ -41,7 +41,7 @@ def naive(x, y, weight_x, weight_y, kernels, ratio):
     return result
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 @pytest.mark.parametrize(('kernels', 'ratio'), [(5, 2.0), (1, 2.0), (4, 3.0)])
 def test_against_two_loops(device, kernels, ratio):
     x, y = features(m=5)
@@ -136,7 +136,7 @@ def test_equal_features_everywhere():
     assert torch.isfinite(x.grad).all()
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 def test_low_precision_and_autocast(device):
     x, y = features(n=30, m=30, device=device)
     x, y = x.bfloat16(), y.bfloat16()

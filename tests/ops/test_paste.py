@@ -2,10 +2,9 @@ import pytest
 import torch
 
 from mmseg_camix.ops.paste import paste
-from tests.devices import DEVICES, seeded
+from tests.devices import on_devices, seeded
 from tests.sync_counter import no_sync
 
-on_devices = pytest.mark.parametrize('device', DEVICES)
 DTYPES = [torch.float32, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
 
 

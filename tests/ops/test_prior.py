@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmseg_camix.ops.prior import crop_prior, prior_from_counts
-from tests.devices import DEVICES
+from tests.devices import on_devices
 from tests.sync_counter import no_sync
 
 
@@ -107,7 +107,7 @@ def test_wrong_shapes_are_refused(prior, boxes, flips):
         crop_prior(prior, boxes, flips.bool(), (3, 3))
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 def test_crop_never_waits_for_the_device(device):
     prior = torch.rand(5, 19, 37, device=device)
     boxes = torch.tensor([[.1, .2, .6, .9], [0., 0., 1., 1.]], device=device)

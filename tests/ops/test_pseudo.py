@@ -12,11 +12,8 @@ from mmseg_camix.ops.pseudo import (
     update_running_,
     valid_mask,
 )
-from tests.devices import DEVICES, seeded
+from tests.devices import batches, on_devices, seeded
 from tests.sync_counter import no_sync
-
-on_devices = pytest.mark.parametrize('device', DEVICES)
-batches = pytest.mark.parametrize('batch', [1, 2, 3, 4])
 
 
 def random_logits(batch: int, device: str = 'cpu', size: tuple = (5, 4, 6)) -> torch.Tensor:
@@ -142,7 +139,7 @@ def test_thresholds_keep_a_share_of_each_class(share, device):
     assert thresholds[3].item() == 0
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 def test_within_is_the_upper_left_corner(device):
     actual = valid_mask([(2, 3), (4, 1)], (4, 5), device)
     expected = [[[y < height and x < width for x in range(5)] for y in range(4)] for height, width in ((2, 3), (4, 1))]
