@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import mmengine.registry
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
+from mmengine.registry import Registry
 
 from .files import printable
 
@@ -84,19 +85,20 @@ def describe(error: BaseException) -> str:
 
 def registered_names() -> set[str]:
     """All names that a `type` in a config can have."""
-    return {name for registry in _registries() for name in registry.module_dict}
+    return {name for registry in registries() for name in registry.module_dict}
 
 
 def arguments_of(name: str) -> set[str]:
     """The arguments of the registered class of this name; none where there is no such class."""
-    classes = [registry.module_dict.get(name) for registry in _registries()]
+    classes = [registry.module_dict.get(name) for registry in registries()]
     return {argument for cls in classes if isinstance(cls, type)
             for argument in inspect.signature(cls.__init__).parameters} - {'self', 'args', 'kwargs'}
 
 
-def _registries() -> list[mmengine.registry.Registry]:
-    roots = [value for value in vars(mmengine.registry).values() if isinstance(value, mmengine.registry.Registry)]
-    return [*roots, *(child for root in roots for child in root.children.values())]
+def registries() -> list[Registry]:
+    """mmengine's registries, each followed by those of other packages that extend it."""
+    roots = [value for value in vars(mmengine.registry).values() if isinstance(value, Registry)]
+    return [registry for root in roots for registry in (root, *root.children.values())]
 
 
 def log_trace(error: BaseException) -> None:

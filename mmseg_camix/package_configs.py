@@ -3,7 +3,7 @@
 mmengine resolves ``package::path`` for OpenMMLab's packages alone, and not for editable installations.
 """
 
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 
 from mmengine.config import Config
@@ -32,11 +32,10 @@ def resolve(name: str) -> str:
     return str(FOLDER / path)
 
 
+@cache
 def install() -> None:
     """Make mmengine resolve names of our configs, as if they were given as paths; once."""
     stock = Config._get_cfg_path
-    if hasattr(stock, '__wrapped__'):
-        return
 
     @wraps(stock)
     def get_path(base: str, filename: str) -> tuple[str, str | None]:

@@ -14,11 +14,7 @@ from .unpickler import HISTORY_BUFFER, Global, Placeholder
 NEEDED = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
 
 
-class _Absent:
-    """Marks what has to be left out."""
-
-
-_ABSENT = _Absent()
+_ABSENT: Any = object()  # marks what has to be left out
 
 
 def without_placeholders(content: Any) -> tuple[Any, list[str]]:

@@ -3,7 +3,7 @@
 mmengine has no registry for these functions, and mmseg's own tools, which must be as safe as
 ours, call its Runner. So names are exchanged in the modules that use them.
 """
-from types import SimpleNamespace
+from functools import cache
 from typing import Any
 
 import mmengine.runner
@@ -16,8 +16,6 @@ from .latest import find_latest_checkpoint
 from .plain import to_plain
 from .reader import MapLocation, load_url, read_checkpoint
 from .writer import save_checkpoint
-
-_done = SimpleNamespace(installed=False)
 
 
 class _SafeTorch:
@@ -36,12 +34,9 @@ class _SafeTorch:
         torch.save(to_plain(checkpoint), file)
 
 
+@cache
 def install() -> None:
     """Replace mmengine's reading and writing of checkpoints by ours; once."""
-    if _done.installed:
-        return
-    _done.installed = True
-
     # Reading. Every loader of CheckpointLoader (local, open-mmlab, s3, ...) ends in the `torch` of this module;
     # `load_url` (http, torchvision, mmcls) ends in torch.hub, which by default reads with weights_only=False.
     checkpoint.torch = _SafeTorch()

@@ -9,7 +9,6 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.runner import Runner
-from mmseg.registry import MODELS
 
 from mmseg_camix import package_configs
 from mmseg_camix.cli import did_you_mean
@@ -208,10 +207,8 @@ def _change_crops(node: Any, old: tuple[int, ...], new: tuple[int, int]) -> None
 
 def is_adapted(cfg: Config) -> bool:
     """Whether the config's model is one of this package's wrappers."""
-    from mmseg_camix.models import UDASegmentor
-    kind = cfg.get('model', {}).get('type')
-    cls = kind if isinstance(kind, type) else MODELS.get(kind) if kind else None
-    return isinstance(cls, type) and issubclass(cls, UDASegmentor)
+    from mmseg_camix.models.uda.wrapper import method_of
+    return method_of(cfg.get('model', {})) is not None
 
 
 def complete_for_adaptation(cfg: Config) -> None:

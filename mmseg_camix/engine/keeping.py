@@ -9,8 +9,8 @@ import copy
 import logging
 import shutil
 from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -25,14 +25,10 @@ from mmseg_camix.files import atomic_write
 
 from .processes import gather_rank_states
 
-_state = SimpleNamespace(installed=False)
 
-
+@cache
 def install() -> None:
     """Patch mmengine's hook and its file of losses; once."""
-    if _state.installed:
-        return
-    _state.installed = True
     # Stock removes the outdated file before the new one is written.
     CheckpointHook.before_train = remove_only_files(CheckpointHook.before_train)
     CheckpointHook._save_checkpoint_with_step = save_checkpoint_with_step

@@ -5,7 +5,7 @@ import os
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import gather_object, get_rank, get_world_size, is_distributed
+from mmengine.dist import all_reduce_params, broadcast, gather_object, get_rank, get_world_size, is_distributed
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
@@ -56,24 +56,16 @@ def refuse_sharding(runner: Runner) -> None:
 
 def average_statistics(module: nn.Module) -> None:
     """Replace the running statistics of normalisation layers by their mean over all processes, in one message."""
-    buffers = [buffer for buffer in _statistics(module) if buffer.is_floating_point()]
-    if not is_distributed() or not buffers:
-        return
-    values = torch.cat([buffer.flatten() for buffer in buffers])
-    distributed.all_reduce(values)
-    values /= distributed.get_world_size()
-    for buffer, mean in zip(buffers, values.split([buffer.numel() for buffer in buffers])):
-        buffer.copy_(mean.view_as(buffer))
+    all_reduce_params([buffer for buffer in _statistics(module) if buffer.is_floating_point()], op='mean')
 
 
 def share_statistics(module: nn.Module) -> None:
     """Copy the running statistics of the first process, which are those of the checkpoint, to all others."""
-    if is_distributed():
-        for buffer in _statistics(module):
-            distributed.broadcast(buffer, src=0)
+    for buffer in _statistics(module):
+        broadcast(buffer)
 
 
-def _statistics(module: nn.Module) -> list[torch.Tensor]:
+def _statistics(module: nn.Module) -> list[Tensor]:
     return [buffer for norm in norms_of(module) for buffer in norm.buffers(recurse=False)]
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mmengine.registry
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import Registry
@@ -16,6 +15,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
+from mmseg_camix.cli import registries
 from mmseg_camix.files import atomic_write
 from mmseg_camix.models import UDASegmentor
 from mmseg_camix.models.pseudo_labels import ClassQuota, DistributionAlignment
@@ -150,12 +150,10 @@ def _registries(path: Sequence[str]) -> Iterator[Registry]:
         first = [TRANSFORMS]
     else:
         first = [MODELS] if path[0] == 'model' else [DATASETS] if 'dataset' in path else []
-    roots = [value for value in vars(mmengine.registry).values() if isinstance(value, Registry)]
-    for root in (*first, *roots):
-        yield root
-        yield from root.children.values()
-        if root.parent is not None:
-            yield root.parent
+    for registry in first:
+        yield registry
+        yield registry.parent
+    yield from registries()
 
 
 def default_arguments(cls: Any) -> Iterator[tuple[str, Any]]:

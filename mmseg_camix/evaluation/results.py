@@ -140,4 +140,3 @@ def _notes(result: Mapping, row: Row | None) -> list[str]:
     if not is_comparable(result):
         notes.append(f'{OTHER_IMAGES}.')
     return [f'\n{note}' for note in notes]
-

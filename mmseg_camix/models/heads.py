@@ -1,6 +1,8 @@
 """Decode heads of the papers: DeepLabV2 and DAFormer."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -59,10 +61,7 @@ class DeepLabV2Head(BaseDecodeHead):
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Feature maps to logits (B, C, h, w)."""
         features = self._transform_inputs(inputs)
-        first, *others = self.classifiers
-        logits = first(features)
-        for classifier in others:
-            logits = logits + classifier(features)
+        logits: Tensor = reduce(add, (classifier(features) for classifier in self.classifiers))
         return logits
 
 

@@ -74,8 +74,7 @@ class ClassMask(Mask):
 
 @TRANSFORMS.register_module()
 class LabelledMask(Mask):
-    """All pixels that have a label: the region of a patch whose surroundings are void.
-    """
+    """All pixels that have a label: the region of a patch whose surroundings are void."""
 
     def forward(self, step: Step) -> Tensor:
         return (step.views[self.of].target.label != step.ignore_index)[:, None]

@@ -160,9 +160,7 @@ class SignificanceCrossEntropy(PixelObjective):
     loss_name = 'loss_src'
 
     def compare(self, logits: Tensor, target: Target, weight: Tensor, step: Step) -> Tensor:
-        significance = target.significance
-        if significance is None:
-            significance = torch.ones_like(target.weight)
+        significance = target.all_significance
         return ops.pixel_cross_entropy(logits, target.label, weight * significance, step.ignore_index,
                                        step.align_corners, 'weight', significance, step.processes.average)
 

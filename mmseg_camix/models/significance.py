@@ -13,6 +13,7 @@ from mmseg_camix.ops import entropy as ops
 from mmseg_camix.ops.global_batch import BatchGenerator, process_of, randn
 from mmseg_camix.ops.pseudo import valid_mean
 
+from .norms import frozen_statistics
 from .step import Step
 
 FORMS = ('paper', 'official')
@@ -161,7 +162,7 @@ class SignificanceMask(nn.Module):
         dtype = DTYPES[self.dtype]
         assert step.teacher is not None
         cast = torch.autocast(images.device.type, dtype=dtype) if dtype else nullcontext()
-        with step.teacher.frozen_statistics(), cast:
+        with frozen_statistics(step.teacher.model), cast:
             logits: Tensor = step.teacher(images)
         return logits
 

@@ -41,6 +41,11 @@ class Target:
     significance: Tensor | None = None
     """(B, H, W) float in {0, 1}; None means 1 everywhere (the paper's U)."""
 
+    @property
+    def all_significance(self) -> Tensor:
+        """`significance`, or 1 everywhere."""
+        return torch.ones_like(self.weight) if self.significance is None else self.significance
+
     def scaled(self, share: Tensor) -> Self:
         """The same target with its weight multiplied by ``share``, (B, H, W) float."""
         return replace(self, weight=self.weight * share)

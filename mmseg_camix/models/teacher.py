@@ -1,7 +1,6 @@
 """The mean teacher: an exponential moving average of the student."""
 
 import copy
-from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import torch
@@ -11,7 +10,6 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmseg_camix.ops.ema import ema_alpha, ema_update_
 
 from . import adapter
-from .norms import frozen_statistics
 
 NORM_MODES = ('batch', 'running')
 
@@ -65,10 +63,6 @@ class EMATeacher(nn.Module):
         """Features and logits of image, (B, 3, H, W)."""
         features = adapter.extract(self.model, image)
         return features, adapter.decode(self.model, features)
-
-    def frozen_statistics(self) -> AbstractContextManager[None]:
-        """Context in which passes leave the running statistics of normalisation layers unchanged."""
-        return frozen_statistics(self.model)
 
     def train(self, mode: bool = True) -> Self:
         """Set the teacher's mode.

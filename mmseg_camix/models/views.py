@@ -113,13 +113,9 @@ def _paste_target(donor: Target, over: Target, mask: Tensor) -> Target:
         probs = paste(donor.probs, over.probs, mask)
     significance = None
     if donor.significance is not None or over.significance is not None:
-        significance = torch.where(region, _significance(donor), _significance(over))
+        significance = torch.where(region, donor.all_significance, over.all_significance)
     return Target(torch.where(region, donor.label, over.label),
                   torch.where(region, donor.weight, over.weight), probs, significance)
-
-
-def _significance(target: Target) -> Tensor:
-    return torch.ones_like(target.weight) if target.significance is None else target.significance
 
 
 def _blend_targets(donor: View, over: View, mask: Tensor, opacity: float) -> tuple[Target, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmseg_camix.files import printable
+from mmseg_camix.files import PrintableError, printable
 
 State = dict[str, Tensor]
 
@@ -17,11 +17,8 @@ _LISTED_NAMES = 6
 COUNTER = 'num_batches_tracked'
 
 
-class WeightsError(ValueError):
+class WeightsError(PrintableError):
     """Weights cannot be used; the message names the file, the reason and the remedy."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(printable(message))  # names come from files
 
 
 def unwrap_weights(checkpoint: Any, source: str = 'the checkpoint') -> State:

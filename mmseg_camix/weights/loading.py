@@ -13,7 +13,7 @@ mmengine logs screens of mismatches and continues with random weights. After :fu
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import mmengine.runner
@@ -120,10 +120,9 @@ def _allowing_partial(stock: Callable) -> Callable:
     return load_checkpoint
 
 
+@cache
 def install() -> None:
     """Replace the functions by which mmengine loads checkpoints; once."""
-    if checkpoint.load_state_dict is load_state_dict:
-        return
     checkpoint.load_state_dict = load_state_dict
     for module in (checkpoint, runner):
         module._load_checkpoint_to_model = _load_to_model

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmseg_camix.engine.hooks import CollapseHook, collapse_hook
 from mmseg_camix.engine.hooks.collapse_hook import Reading, effective_classes, histogram, measure
 from mmseg_camix.engine.hooks.step_tap import StepTap
-from tests.devices import DEVICES
+from tests.devices import on_devices
 from tests.models import tiny
 from tests.models.dsp_tiny import data_of
 from tests.sync_counter import no_sync
@@ -52,7 +52,7 @@ def test_effective_classes(shares, expected):
     assert effective_classes(torch.tensor(shares, dtype=torch.float64)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize('device', DEVICES)
+@on_devices
 def test_histogram(device):
     label = tiny.labels(2, 32, 5, void=0.2).to(device)
     with no_sync():
@@ -65,7 +65,8 @@ def test_histogram(device):
 def model_and_step(method, batch=None, **arguments):
     """A model, and the step of one of its forward passes."""
     model = tiny.method(method, **arguments)
-    tap = StepTap(model)
+    tap = StepTap()
+    tap.attach(model)
     tap.request()
     data = model.data_preprocessor(tiny.batch(), True) if batch is None else batch(model)
     model(**data, mode='loss')
@@ -141,7 +142,8 @@ def test_only_pixels_of_the_target_alone_are_compared():
 
 def test_a_step_is_kept_only_on_request():
     model = tiny.method('DACS')
-    tap = StepTap(model)
+    tap = StepTap()
+    tap.attach(model)
     tiny.losses_of(model, tiny.batch())
     assert tap.take() is None
     tap.request()

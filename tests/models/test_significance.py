@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmseg_camix.models.norms import norms_of
+from mmseg_camix.models.norms import frozen_statistics, norms_of
 from mmseg_camix.models.significance import SignificanceMask
 from mmseg_camix.models.teacher import EMATeacher
 from mmseg_camix.ops import entropy as ops
@@ -168,20 +168,20 @@ def test_frozen_statistics_normalise_by_the_batch(kind, momentum):
     teacher.model.another = norm
     image = 5 + torch.randn(2, 3, 8, 8)
     before = {name: value.clone() for name, value in norm.named_buffers()}
-    with teacher.frozen_statistics():
+    with frozen_statistics(teacher.model):
         frozen = norm(image)
     assert all(torch.equal(value, before[name]) for name, value in norm.named_buffers())
     torch.testing.assert_close(frozen, norm(image))
     assert not torch.equal(norm.running_mean, before['running_mean']), 'tracking must continue afterwards'
     assert norm.momentum == momentum
     evaluated = norm.eval()(image)
-    with teacher.frozen_statistics():
+    with frozen_statistics(teacher.model):
         torch.testing.assert_close(norm(image), evaluated)
 
 
 def test_statistics_are_thawed_after_an_error():
     teacher = EMATeacher(tiny.build(network())).train()
-    with pytest.raises(RuntimeError, match='boom'), teacher.frozen_statistics():
+    with pytest.raises(RuntimeError, match='boom'), frozen_statistics(teacher.model):
         raise RuntimeError('boom')
     assert all(norm.track_running_stats and norm.momentum == 0.1 for norm in norms_of(teacher.model))
 

@@ -20,7 +20,8 @@ def finished_step(method, **arguments):
     if method.endswith('DAFormer'):
         arguments = dict(pseudo_labels=dict(ignore_top=1, ignore_bottom=2), objectives=dict(features=dict(things=None)))
     model = tiny.method(method, **arguments)
-    tap = StepTap(model)
+    tap = StepTap()
+    tap.attach(model)
     tap.request()
     data = dsp_tiny.batch_of(0, 32, 2)
     tiny.losses_of(model, {branch: data[branch] for branch in model.branches})

@@ -172,8 +172,6 @@ class CollapseHook(Hook):
         echo: agreement of student and teacher.
     """
 
-    priority = 'NORMAL'
-
     def __init__(self, interval: int = 10, momentum: float = 0.8, patience: int = 5, few: float = 0.15,
                  half: float = 0.5, sure: float = 0.95, echo: float = 0.98) -> None:
         if interval < 1 or patience < 1 or not 0 <= momentum < 1:

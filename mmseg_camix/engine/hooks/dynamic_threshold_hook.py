@@ -27,8 +27,6 @@ class DynamicThresholdHook(Hook):
         levels: of the quantiles.
     """
 
-    priority = 'NORMAL'
-
     def __init__(self, t_max: int | None = None, interval: int = 50, levels: Sequence[float] = (0.1, 0.5, 0.9)) -> None:
         if t_max is not None and t_max < 1:
             raise ValueError(f'DynamicThresholdHook: t_max={t_max} must be at least 1; None is the end of the training')

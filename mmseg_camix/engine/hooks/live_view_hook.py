@@ -1,7 +1,6 @@
 """The hook that draws pictures of training steps."""
 
 import logging
-from colorsys import hsv_to_rgb
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend
 
+from mmseg_camix.datasets.folders import class_colours
 from mmseg_camix.models.step import Step
 
 from ..processes import unwrap_model
@@ -74,7 +74,7 @@ class LiveViewHook(Hook):
         model = unwrap_model(runner.model)
         info = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
         classes = info.get('classes') or [f'class {index}' for index in range(step.num_classes)]
-        palette = info.get('palette') or _palette(step.num_classes)
+        palette = info.get('palette') or class_colours(classes)
         facts = [f'iteration {runner.iter + 1} of {runner.max_iters}']
         scalars = runner.message_hub.log_scalars
         facts += [f'{name.split("/")[-1]} {scalars[f"train/{name}"].current():.3g}' for name in FACTS
@@ -94,8 +94,3 @@ class LiveViewHook(Hook):
         for backend in getattr(visualizer, '_vis_backends', {}).values():
             if not (isinstance(backend, LocalVisBackend) and self.folder is not None):  # whose file exists already
                 backend.add_image('live', picture, runner.iter + 1)
-
-
-def _palette(count: int) -> list[tuple[int, ...]]:
-    """Evenly spread hues, for a data set without colours."""
-    return [tuple(round(255 * part) for part in hsv_to_rgb(index / count, 0.65, 0.9)) for index in range(count)]

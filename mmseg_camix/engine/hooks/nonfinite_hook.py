@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank, is_distributed
+from mmengine.dist import all_reduce, get_rank
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
@@ -119,8 +119,7 @@ class NonFiniteHook(Hook):
         losses = [loss for forward in self._forwards for loss in forward.losses.values()]
         bad_loss = ~torch.stack(losses).isfinite().all() if losses else torch.zeros_like(bad_gradient)
         verdict = torch.stack([bad_loss, bad_gradient]).int()
-        if is_distributed():
-            torch.distributed.all_reduce(verdict, torch.distributed.ReduceOp.MAX)
+        all_reduce(verdict, 'max')
         loss, gradient = verdict.tolist()  # waits for the device
         return bool(loss), bool(gradient)
 

@@ -9,18 +9,13 @@ class StepTap:
     """Keeps the :class:`Step` of an adapted model's forward pass on request.
 
     A step holds images and features, so it is kept for one iteration only, and only on request.
-
-    Args:
-        model: an adapted model, without a DDP wrapper; None if it is attached later.
     """
 
-    def __init__(self, model: nn.Module | None = None) -> None:
+    def __init__(self) -> None:
         self._requested, self._step, self._handles = False, None, []
-        if model is not None:
-            self.attach(model)
 
     def attach(self, model: nn.Module) -> None:
-        """Listen to this model only."""
+        """Listen to this adapted model only, which has no DDP wrapper."""
         self.close()
         # When an objective is called, everything in the step except the losses is there.
         self._handles = [objective.register_forward_hook(self._keep) for objective in model.objectives.values()]

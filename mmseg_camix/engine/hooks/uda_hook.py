@@ -41,8 +41,6 @@ class UDAHook(Hook):
     generators (dropout) are seeded for each iteration, and the state of the other processes is saved in checkpoints.
     """
 
-    priority = 'NORMAL'
-
     def __init__(self) -> None:
         self._rank_states: list | None = None
         self._unlabelled = UnlabelledBatches()

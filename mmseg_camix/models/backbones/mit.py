@@ -40,11 +40,10 @@ class MiT(MixVisionTransformer):
                  init_cfg: dict[str, Any] | list[Any] | None = None) -> None:
         if variant not in VARIANTS:
             raise ValueError(f"MiT: variant='{variant}' must be one of {', '.join(VARIANTS)}")
-        width, depths = VARIANTS[variant]
-        super().__init__(
-            embed_dims=width, num_layers=list(depths), num_heads=list(_HEADS), drop_path_rate=drop_path_rate,
-            out_indices=tuple(out_indices), with_cp=with_cp, init_cfg=init_cfg)
-        self.out_channels = tuple(width * _HEADS[i] for i in out_indices)
+        arguments = self.as_stock(variant, drop_path_rate, out_indices, with_cp)
+        del arguments['type']
+        super().__init__(**arguments, init_cfg=init_cfg)
+        self.out_channels = tuple(self.embed_dims * _HEADS[i] for i in out_indices)
         for module in self.modules():
             if isinstance(module, EfficientMultiheadAttention):
                 module.attn.register_forward_pre_hook(_without_weights, with_kwargs=True)

@@ -212,9 +212,15 @@ def check_model_config(cfg: Mapping[str, Any]) -> None:
     if isinstance(kind, str) and '.' not in kind and MODELS.get(kind) is None:
         raise TableError(f"model: type '{kind}' is not registered (a custom one needs custom_imports)"
                          f'{choices(kind, methods())}')
+    if method := method_of(cfg):
+        check_arguments(f'model ({method.__name__})', method, [name for name in cfg if name not in ('type', '_scope_')])
+
+
+def method_of(model: Mapping[str, Any]) -> type[UDASegmentor] | None:
+    """The class of an adapted model by its config; None for other models."""
+    kind = model.get('type')
     cls = kind if isinstance(kind, type) else MODELS.get(kind) if kind else None
-    if isinstance(cls, type) and issubclass(cls, UDASegmentor):
-        check_arguments(f'model ({cls.__name__})', cls, [name for name in cfg if name not in ('type', '_scope_')])
+    return cls if isinstance(cls, type) and issubclass(cls, UDASegmentor) else None
 
 
 def methods() -> list[str]:
