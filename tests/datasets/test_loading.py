@@ -81,17 +81,6 @@ def test_labels_of_another_encoding(tmp_path, write, content, ids, message):
         load_label(tmp_path / 'label.png', ids)
 
 
-def test_id_34_is_a_licence_plate_and_ignored(tmp_path):
-    raw = np.arange(35).repeat(4).reshape(10, 14)
-    write_palette_label(tmp_path / 'label.png', raw)
-    label = load_label(tmp_path / 'label.png', 'cityscapes')
-    assert (label[raw == 34] == 255).all()
-    assert set(np.unique(label)) == {*range(len(CLASSES)), 255}
-    write_grey_label(tmp_path / 'label.png', raw)
-    with pytest.raises(ValueError, match=r"label.png: ids \[19, 20.* are not in the map of ids='train'"):
-        load_label(tmp_path / 'label.png', 'train')
-
-
 def test_another_size_than_the_image(tmp_path):
     write_grey_label(tmp_path / 'label.png', random_ids(1, 19, (5, 6)))
     with pytest.raises(ValueError, match=r'label.png: the label is 6x5 but its image a.png is 8x7'):
@@ -150,4 +139,3 @@ def test_not_a_png_and_missing_files(tmp_path):
             (lambda: LoadIdLabels()(dict(seg_map_path='a.png')), ValueError, 'encoding is unknown')):
         with pytest.raises(error, match=message):
             load()
-

@@ -19,19 +19,11 @@ def names(dataset):
     return [dataset.get_data_info(i)['img_path'].rsplit('/', 1)[1] for i in range(len(dataset))]
 
 
-@pytest.mark.parametrize(
-    ('family', 'cfg', 'ids', 'high', 'sample_seed'),
-    [
-        ('gta', dict(type='GTADataset'), 'cityscapes', 35, 1),
-        ('synthia', dict(type='SYNTHIADataset'), 'synthia', 23, 0),
-        (
-            'cityscapes',
-            dict(type='RawCityscapesDataset', data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val')),
-            'cityscapes',
-            34,
-            0,
-        ),
-    ])
+@pytest.mark.parametrize(('family', 'cfg', 'ids', 'high', 'sample_seed'), [
+    ('gta', dict(type='GTADataset'), 'cityscapes', 35, 1),
+    ('synthia', dict(type='SYNTHIADataset'), 'synthia', 23, 0),
+    ('cityscapes', dict(type='RawCityscapesDataset', data_prefix=dict(
+        img_path='leftImg8bit/val', seg_map_path='gtFine/val')), 'cityscapes', 34, 0)])
 def test_first_sample_of_each_family(request, family, cfg, ids, high, sample_seed):
     root = request.getfixturevalue(family)
     dataset = DATASETS.build(dict(cfg, data_root=str(root), pipeline=LABELLED))

@@ -102,7 +102,7 @@ class Bare:
         self.val_loop = SimpleNamespace(dataloader=val)
 
 
-def test_only_a_teacher_without_steps_is_initialised():
+def test_a_teacher_with_steps_is_not_initialised():
     model = tiny.method('DACS')
     model.update_teacher()
     before = copy.deepcopy(model.teacher.state_dict())
@@ -110,11 +110,6 @@ def test_only_a_teacher_without_steps_is_initialised():
         model.student.backbone.conv.weight.add_(1)
     UDAHook().before_train(Bare(model))
     assert same(before, model.teacher.state_dict())
-    fresh = tiny.method('DACS')
-    with torch.no_grad():
-        fresh.student.backbone.conv.weight.add_(1)
-    UDAHook().before_train(Bare(fresh))
-    assert same(fresh.student.state_dict(), fresh.teacher.model.state_dict())
 
 
 def test_class_counts_that_differ():

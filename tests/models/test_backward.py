@@ -196,7 +196,6 @@ def test_losses_without_gradient_are_accepted(objectives):
 # ------------------------------------------------------------------ memory
 
 
-
 def peak_of_saved_bytes(model, data):
     """Most bytes that graphs hold at one time."""
     alive, peak = {}, 0
@@ -277,5 +276,3 @@ def test_the_segmentor_may_prefer_a_mode():
 
 def test_unknown_modes_are_rejected():
     tiny.rejects("backward='every' must be one of summed, each", ValueError, backward='every')
-
-

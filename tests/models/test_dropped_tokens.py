@@ -48,12 +48,6 @@ def test_each_cell_is_as_likely():
     assert (counts / 4000 - 0.3).abs().max() < 0.03
 
 
-@pytest.mark.parametrize('count', [0, 8])
-def test_impossible_counts(count):
-    with pytest.raises(ValueError, match=rf'count {count} must lie in \[1, 7\]'):
-        random_cells(1, 7, count)
-
-
 def attended(net, image, kept):
     """The last block's map by the definition: dropped patches are keys and queries of no attention (ViT)."""
     network = net.network

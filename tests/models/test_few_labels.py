@@ -3,12 +3,9 @@
 import pytest
 import torch
 
-from mmseg_camix.ops.schedules import build_schedule
 from tests.engine import process_jobs as jobs
 
 from . import tiny
-
-RAMP = dict(type='Linear', start=0.0, end=2.0)
 
 
 def gradients(model, batch):
@@ -43,19 +40,3 @@ def test_the_gradient_is_that_of_the_method_plus_that_of_the_labels(name, backwa
     torch.testing.assert_close(combined, {key: without[key] + weight * labels[key] for key in without},
                                atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(logged['few.decode.loss_ce'], weight * logged_plain['source.decode.loss_ce'])
-
-
-@pytest.mark.parametrize('iteration', [0, 50, 99])
-def test_the_weight_may_be_a_schedule(iteration):
-    model = jobs.model_of('DACS', **few_options('DACS', RAMP))
-    model.set_progress(iteration, 100)
-    loss = gradients(model, few_batch('DACS'))[1]['few.decode.loss_ce']
-    model.objectives['few'].weight = build_schedule(1.0)
-    whole = gradients(model, few_batch('DACS'))[1]['few.decode.loss_ce']
-    assert loss.item() == pytest.approx(whole.item() * 2 * iteration / 100, abs=1e-6)
-
-
-def test_a_batch_without_the_labels_is_refused():
-    model = jobs.model_of('DACS', **few_options('DACS', 1.0))
-    with pytest.raises(ValueError, match='needs images of few, but the data set gives only source, target'):
-        tiny.losses_of(model, jobs.batch_of('DACS', 2, 0))
