@@ -12,24 +12,12 @@ import os
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
-import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
-from mmseg.registry import DATASETS, MODELS
-
+from mmseg_camix.checkpoint import find_latest_checkpoint
 from mmseg_camix.cli import positive_int
 from mmseg_camix.cli import run as run_tool
-from mmseg_camix.datasets.base import spread_indices
-from mmseg_camix.engine.config import move_data_root
 from mmseg_camix.engine.hooks.record_hook import read_record
-from mmseg_camix.visualization.sheets import comparison, grid, write_png
 from mmseg_camix_tools.processes import run_logged
 
 TOOLS = Path(__file__).parent
@@ -62,8 +50,6 @@ def main() -> None:
     """Draw, train, compare."""
     args = parse_args()
     os.chdir(TOOLS.parent)
-    # mmseg's reminder of a default, for every network whose picture is drawn.
-    warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     run([TOOLS / 'dataset/make_mini.py', '--out', args.data])
     if not (args.data / PRIOR).is_file():  # CAMix needs the spatial prior of the source
         run([TOOLS / 'dataset/build_spatial_prior.py', CONFIGS['CAMix'], '--out', args.data / PRIOR,
@@ -73,8 +59,9 @@ def main() -> None:
         trained[name] = train(name, config, args)
     print('\n' + table(trained))
     picture = args.picture or args.work_dir / 'demo.png'
-    networks = {name: (CONFIGS[name], last_checkpoint(folder)) for name, folder in trained.items()}
-    draw_comparison(networks, args.data, picture)
+    run(['-m', 'benchmarks.pictures', 'predictions', CONFIGS['CAMix'],
+         *(find_latest_checkpoint(str(folder)) for folder in trained.values()), '--out', picture, '--width', 384,
+         '--cfg-options', f'data_root={args.data}'])
     print(f'\nInput, ground truth and predictions: {picture}')
 
 
@@ -102,11 +89,6 @@ def run(command: list, log: Path | None = None, title: str = '') -> None:
         run_logged(command, log, f'{title} (log: {log})')
 
 
-def last_checkpoint(folder: Path) -> Path:
-    """The newest checkpoint of a work folder."""
-    return Path((folder / 'last_checkpoint').read_text().strip())
-
-
 def table(trained: dict[str, Path]) -> str:
     """Target mIoU of both networks."""
     lines = [f'{"target mIoU (%)":<18}{"student":>10}{"teacher":>10}']
@@ -116,38 +98,6 @@ def table(trained: dict[str, Path]) -> str:
                  for network in ('student', 'teacher')]
         lines.append(f'{name:<18}{"".join(cells)}')
     return '\n'.join(lines)
-
-
-@torch.no_grad()
-def predict(config: str, checkpoint: Path, samples: list[dict]) -> list[np.ndarray]:
-    """Train ids (H, W) of each sample, predicted by the network that the method is tested with."""
-    cfg = Config.fromfile(config)
-    model = MODELS.build(cfg.model)
-    load_checkpoint(model, str(checkpoint), map_location='cpu')
-    model.eval()
-    return [model.test_step(pseudo_collate([sample]))[0].pred_sem_seg.data[0].numpy() for sample in samples]
-
-
-def draw_comparison(networks: dict[str, tuple[str, Path]], data_root: Path, path: Path, count: int = 4,
-                    width: int = 384) -> None:
-    """Write a picture with a row per image: the input, its ground truth, and each network's prediction.
-
-    Args:
-        networks: title -> (config file, checkpoint).
-        data_root: folder of the data set, whose validation images are drawn.
-        path: file to write.
-        count: number of images, evenly spread over the set.
-        width: width of each tile in pixels.
-    """
-    init_default_scope('mmseg')
-    cfg = Config.fromfile(next(iter(networks.values()))[0])
-    move_data_root(cfg, str(data_root))
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
-    samples = [dataset[index] for index in spread_indices(len(dataset), count)]
-    labels = {'ground truth': [sample['data_samples'].gt_sem_seg.data[0].numpy() for sample in samples]}
-    labels.update({title: predict(config, checkpoint, samples) for title, (config, checkpoint) in networks.items()})
-    images = [sample['inputs'].permute(1, 2, 0).numpy()[..., ::-1] for sample in samples]
-    write_png(path, grid(comparison(images, labels, dataset.metainfo['palette'], width)))
 
 
 if __name__ == '__main__':

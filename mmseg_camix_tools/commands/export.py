@@ -16,7 +16,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import warnings
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
@@ -61,8 +60,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Export."""
     args = parse_args(argv)
-    # mmseg warns of a default that matters only in training.
-    warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     network = open_network(args.checkpoint, args.config, args.choice)
     folder = args.out or args.checkpoint.parent / f'export_{network.name}'
     refuse_leftovers(folder, args.formats)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
@@ -85,8 +84,6 @@ def prepare(args: argparse.Namespace) -> tuple[Run, list]:
 def main(argv: list[str] | None = None) -> int:
     """Predict; returns the exit code."""
     args = parse_args(argv)
-    # mmseg warns of a default that matters only in training.
-    warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     predictions, items = prepare(args)
     try:
         predictions(items)

@@ -1,5 +1,6 @@
 """One network of a training, as the plain segmentor that it is."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +77,9 @@ def built(segmentor: Mapping, state: Mapping[str, Tensor], source: str = 'the ch
     """A segmentor of this config with these weights, all of them; in evaluation mode."""
     # Layers make temporary copies of weights while they are built, of up to 2.8 times their size in mmseg's networks.
     limit = 4 * sum(value.numel() * value.element_size() for value in state.values()) + _SMALL
-    with DefaultScope.overwrite_default_scope('mmseg'), AllocationLimit(limit):
+    with DefaultScope.overwrite_default_scope('mmseg'), AllocationLimit(limit), warnings.catch_warnings():
+        # mmseg warns of a default that matters only in training.
+        warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
         model = MODELS.build(ConfigDict(segmentor))
     fit(model, dict(state), source=source)
     return model.eval()

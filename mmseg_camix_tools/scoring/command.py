@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,8 +50,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score, print the ranking; returns the exit code."""
     args = parse_args(argv)
-    # mmseg warns of a default that matters only in training.
-    warnings.filterwarnings('ignore', message='Default ``avg_non_ignore``')
     if args.json:
         check_place(args.json)
     images, device = find_images(args.images, args.limit), device_of(args.device)

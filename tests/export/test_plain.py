@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import pickle
 import sys
+import warnings
 
 import mmseg
 import pytest
@@ -61,6 +62,12 @@ def test_chosen_network(deeplab, choice, name):
     assert network.name == name
     assert_same(network, model.network(name))
     assert network.origin == dict(method='DACS', tested='student', iteration=7, checkpoint='iter_7.pth')
+
+
+def test_no_warning_of_a_default_of_training(deeplab):
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='Default ``avg_non_ignore``')
+        open_network(deeplab[0]).build()
 
 
 @pytest.mark.parametrize(('method', 'name'), [
