@@ -34,6 +34,7 @@ from mmseg_camix import cli
 from mmseg_camix.files import atomic_write
 
 from .accelerator_page import write_page
+from .suites import read_json
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {  # name: config and the options in which it differs
@@ -92,11 +93,6 @@ def own_part(name: str, command: list[str], limit_s: float) -> Part:
     """A part of accelerator_parts.py, which writes its results to the file that it is given."""
     file = re.sub(r'\W+', '_', name) + '.json'
     return Part(name, [*command, '--results', file], limit_s, lambda folder: read_json(folder / RESULTS / file))
-
-
-def read_json(path: Path) -> dict:
-    """The contents of a file; nothing where it is missing."""
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def trainings(name: str, suite: Path, data_root: str, work_dir: Path) -> Part:

@@ -32,7 +32,7 @@ from mmseg_camix.files import atomic_write
 from mmseg_camix.ops.global_batch import BatchGenerator
 
 from .step import timing_of
-from .timing import Training
+from .timing import Training, synchronise
 
 MINIATURE = 'configs/dacs/mini_gta2cs_tiny.py'
 MODES = {'fp32': [], 'TF32': [], 'bf16': ['amp=bf16'], 'bf16, channels_last': ['amp=bf16', 'channels_last'],
@@ -100,12 +100,6 @@ def speed_of(training: Training, images: int, count: int, warmup: int) -> dict:
     return dict(step_ms=round(1000 * seconds, 2), images_per_s=round(images / seconds, 2),
                 peak_gib=round(phases.peak_mib / 1024, 2), overhead=round(phases.overhead, 4),
                 phases={name: round(ms, 2) for name, ms in phases.phases.items()})
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait for the device."""
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
 
 
 def agreement(args: argparse.Namespace) -> None:

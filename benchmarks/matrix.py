@@ -16,18 +16,18 @@ import json
 import shlex
 import subprocess
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmseg_camix.files import atomic_write
 
-from .tables import markdown
+from .accelerator import junit_results
+from .suites import read_json
+from .tables import markdown, replace_section
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / 'docs/versions.json', ROOT / 'docs/versions.md'
-BEGIN, END = '<!-- table -->\n', '<!-- end -->\n'
 # Reading, training, testing, export, and what differs between versions; under a minute on one core.
 SMOKE = ('tests/test_compat.py', 'tests/test_package_configs.py', 'tests/ops/test_augment.py',
          'tests/models/test_dacs.py', 'tests/models/test_daformer.py', 'tests/models/test_preprocessor.py',
@@ -70,7 +70,7 @@ def try_out(combination: Combination, prefix: Sequence[str] = ()) -> dict:
         versions = json.loads(subprocess.run([python, '-c', VERSIONS], capture_output=True, check=True).stdout)
         subprocess.run([*prefix, python, '-m', 'pytest', '-p', 'no:cacheprovider', '-m', 'not slow',
                         f'--junitxml={report}', *SMOKE], cwd=ROOT, check=False)
-        return dict(versions=versions, **read_report(Path(report)))
+        return dict(versions=versions, **junit_results(Path(report)))
 
 
 def call_uv(*arguments: str) -> None:
@@ -90,15 +90,6 @@ for name in {PACKAGES}:
 print(json.dumps(versions))'''
 
 
-def read_report(path: Path) -> dict:
-    """Return the counts of pytest's report, and the names of failed tests."""
-    suite = ElementTree.parse(path).getroot().find('testsuite')
-    failures = [f'{case.get("classname")}.{case.get("name")}' for case in suite.iter('testcase')
-                if case.find('failure') is not None or case.find('error') is not None]
-    skipped = int(suite.get('skipped'))
-    return dict(passed=int(suite.get('tests')) - skipped - len(failures), skipped=skipped, failed=failures)
-
-
 def table(results: dict[str, dict]) -> str:
     """The results as a Markdown table."""
     rows = [[versions['python'], *(_version(versions, name) for name in ('torch', 'numpy')),
@@ -106,7 +97,7 @@ def table(results: dict[str, dict]) -> str:
                  ('mmsegmentation', 'onedl-mmsegmentation'), ('mmengine', 'onedl-mmengine'),
                  ('mmcv', 'mmcv-lite', 'onedl-mmcv'))),
              str(entry['passed']), str(entry['skipped']), ', '.join(entry['failed']) or '0']
-            for entry in results.values() if (versions := entry.get('versions'))]
+            for entry in results.values() if 'passed' in entry and (versions := entry['versions'])]
     head = ['Python', 'torch', 'numpy', 'mmseg', 'mmengine', 'mmcv', 'passed', 'skipped', 'failed']
     return markdown(head, rows, left=range(6))
 
@@ -119,12 +110,6 @@ def _edition(versions: dict[str, str], names: Sequence[str]) -> str:
     return ', '.join(f'{name} {versions[name]}' for name in names if name in versions)
 
 
-def write_page(results: dict[str, dict]) -> None:
-    """Replace the table in the page."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    atomic_write(PAGE, f'{before}{BEGIN}\n{table(results)}\n\n{END}{rest.partition(END)[2]}')
-
-
 def main() -> None:
     """Try the combinations, one after the other; each result is kept at once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,14 +118,14 @@ def main() -> None:
                         help=f'of {", ".join(names)}')
     parser.add_argument('--prefix', default='', help='command before that of the tests, e.g. "nice -n 10"')
     args = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    results = read_json(RESULTS)
     for combination in COMBINATIONS:
         if combination.name in args.only:
             results[combination.name] = try_out(combination, shlex.split(args.prefix))
             print(combination.name, results[combination.name])
             ordered = {name: results[name] for name in names if name in results}
             atomic_write(RESULTS, json.dumps(ordered, indent=1) + '\n')
-    write_page(results)
+    replace_section(PAGE, 'versions', table(results))
 
 
 if __name__ == '__main__':

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from math import isnan, nan, sqrt
+from math import isnan, nan
 from statistics import mean
+
+from scipy.stats import kendalltau, spearmanr
 
 SOURCE_ONLY = 'Source only'
 # Differences in mIoU below this are no more than another seed makes.
@@ -39,23 +41,11 @@ class Point:
         return not self.row.startswith(SOURCE_ONLY)
 
 
-def ranks(values: Sequence[float]) -> list[float]:
-    """Rank of each value, from 1; the mean rank for equal values."""
-    return [sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values]
-
-
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Correlation of ranks; NaN if all values of one are equal."""
-    x, y = ([rank - (len(first) + 1) / 2 for rank in ranks(list(values))] for values in (first, second))
-    norm = sqrt(sum(a * a for a in x) * sum(b * b for b in y))
-    return sum(a * b for a, b in zip(x, y)) / norm if norm else nan
-
-
-def kendall(first: Sequence[float], second: Sequence[float]) -> float:
-    """Kendall's tau-b: pairs in the same order minus pairs in opposite order, as a share of those without ties."""
-    signs = [((a > b) - (a < b), (c > d) - (c < d)) for (a, c), (b, d) in combinations(list(zip(first, second)), 2)]
-    norm = sqrt(sum(x != 0 for x, _ in signs) * sum(y != 0 for _, y in signs))
-    return sum(x * y for x, y in signs) / norm if norm else nan
+def correlation(measure: Callable, points: Sequence[Point], score: str) -> float:
+    """Rank correlation of a score with mIoU; NaN if all values of one are equal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of equal values
+        return float(measure([p.scores[score] for p in points], [p.mIoU for p in points]).statistic)
 
 
 def chosen(points: Sequence[Point], score: str) -> Point:
@@ -105,15 +95,13 @@ def summary(points: Sequence[Point], score: str) -> dict[str, float]:
     """
     points = [point for point in points if not isnan(point.scores.get(score, nan))]
     roots = groups(points, 'root')
-    pairs = [([p.scores[score] for p in root], [p.mIoU for p in root]) for root in roots]
-    last = [last_iterates(root) for root in roots]
     runs = [run for run in groups(points, 'run') if len(run) > 1]
     tested = [next((p for p in last_iterates(run) if p.tested), None) for run in runs]
     return dict(
-        rho=_mean(spearman(*pair) for pair in pairs), tau=_mean(kendall(*pair) for pair in pairs),
-        settings=_mean(spearman([p.scores[score] for p in root], [p.mIoU for p in root]) for root in last),
-        iterates=_mean(spearman([p.scores[score] for p in run], [p.mIoU for p in run])
-                       for run in runs if run[0].adapted and len(run) > 2),
+        rho=_mean(correlation(spearmanr, root, score) for root in roots),
+        tau=_mean(correlation(kendalltau, root, score) for root in roots),
+        settings=_mean(correlation(spearmanr, last_iterates(root), score) for root in roots),
+        iterates=_mean(correlation(spearmanr, run, score) for run in runs if run[0].adapted and len(run) > 2),
         regret=_mean(max(p.mIoU for p in root) - chosen(root, score).mIoU for root in roots),
         gain=_mean(chosen(run, score).mIoU - end.mIoU for run, end in zip(runs, tested) if end),
         **{'oracle gain': _mean(max(p.mIoU for p in run) - end.mIoU for run, end in zip(runs, tested) if end)})

@@ -23,6 +23,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from mmseg_camix import cli
 from mmseg_camix.engine.hooks.record_hook import read_record
@@ -32,6 +33,7 @@ from mmseg_camix.spatial_prior import load_spatial_prior
 from mmseg_camix_tools.scoring import find_candidates, find_images, score
 
 from .rankings import Point, harm, summary
+from .suites import read_json
 from .tables import markdown, replace_section
 
 PAGE = 'selection.md'
@@ -75,7 +77,7 @@ def score_missing(record: Path, roots: Sequence[Path], images: Sequence[Path], s
 
 def read_points(record: Path) -> list[Point]:
     """The points of a record; none if there is no file."""
-    return [Point(**entry) for entry in json.loads(record.read_text())['points']] if record.is_file() else []
+    return [Point(**entry) for entry in read_json(record).get('points', ())]
 
 
 def write_points(record: Path, points: Sequence[Point], images: int) -> None:
@@ -110,8 +112,6 @@ def _cell(value: float, form: str) -> str:
 
 def plot(points: Sequence[Point], path: Path, title: str) -> None:
     """One panel per score: true mIoU over the score."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     kinds = {'source only': lambda p: not p.adapted, 'student': lambda p: p.adapted and p.network == 'student',
              'teacher': lambda p: p.adapted and p.network == 'teacher'}
     figure = Figure(figsize=(13, 2.7 * -(-len(SCORES) // 5)), layout='constrained')
@@ -129,7 +129,7 @@ def plot(points: Sequence[Point], path: Path, title: str) -> None:
     figure.legend(*panels[0].get_legend_handles_labels(), loc='lower right', ncols=3)
     figure.suptitle(title)
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)
+    figure.savefig(path)
 
 
 def shuffle_prior(source: str, target: str) -> None:

@@ -80,6 +80,11 @@ def load_suite(path: str | Path) -> Suite:
     return Suite(suite.title, rows, **{key: suite[key] for key in ('page', 'data_root') if key in suite})
 
 
+def read_json(path: Path) -> dict:
+    """The contents of a file; nothing where it is missing."""
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
 def describe_data(root: str | Path) -> str:
     """The record of drawn sets, or a digest of the names and sizes of images; the path of a missing folder."""
     root = Path(root)
@@ -133,11 +138,8 @@ class Results:
 
     def __init__(self, path: str | Path, others: Iterable[Path] = ()) -> None:
         self.path = Path(path)
-        self.entries = self._read()
+        self.entries = read_json(self.path)
         self._others = [json.loads(other.read_text()) for other in others if other != self.path]
-
-    def _read(self) -> dict[str, dict]:
-        return json.loads(self.path.read_text()) if self.path.is_file() else {}
 
     def get(self, run: Run) -> dict | None:
         """The result of a run; None if it is missing or was obtained under another protocol."""
@@ -146,5 +148,5 @@ class Results:
 
     def add(self, run: Run, entry: dict) -> None:
         """Record a result, keeping those that another process has recorded meanwhile."""
-        self.entries = {**self._read(), run.key: dict(protocol=run.protocol, **entry)}
+        self.entries = {**read_json(self.path), run.key: dict(protocol=run.protocol, **entry)}
         atomic_write(self.path, json.dumps({key: self.entries[key] for key in sorted(self.entries)}, indent=1) + '\n')

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+from matplotlib.figure import Figure
+
 from mmseg_camix.files import atomic_write
 
 from .suites import Results, Row, Run
@@ -102,8 +104,6 @@ def replace_section(path: Path, name: str, content: str) -> None:
 
 def plot_curves(entries: Entries, path: Path, title: str) -> None:
     """Plot the student's target mIoU over iterations: mean of the seeds, with their range."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     figure = Figure(figsize=(10, 5), layout='constrained')
     axes = figure.subplots()
     for index, (row, seeds) in enumerate((row, seeds) for row, seeds in entries if row.curve):
@@ -115,16 +115,11 @@ def plot_curves(entries: Entries, path: Path, title: str) -> None:
                           alpha=0.15)
     axes.set(title=title, xlabel='iteration', ylabel='target mIoU of the student (%)')
     axes.grid(alpha=0.3)
-    figure.legend(loc='outside right upper', fontsize=8)  # not over the curves
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.set_dpi(110)
-    FigureCanvasAgg(figure).print_png(path)
+    _save(figure, path)
 
 
 def plot_classes(entries: Entries, path: Path, title: str) -> None:
     """Plot the student's IoU of each class as bars, mean of the seeds, one colour per plotted row."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     figure = Figure(figsize=(12, 4.5), layout='constrained')
     axes = figure.subplots()
     rows = [(row, seeds) for row, seeds in entries if row.curve]
@@ -136,7 +131,10 @@ def plot_classes(entries: Entries, path: Path, title: str) -> None:
     axes.set_xticks([place + 0.425 for place in range(len(names))], names)
     axes.set(title=title, ylabel='IoU of the student (%)')
     axes.grid(axis='y', alpha=0.3)
-    figure.legend(loc='outside right upper', fontsize=8)
-    figure.set_dpi(110)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.legend(loc='outside right upper', fontsize=8)  # not over the curves
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)
+    figure.savefig(path, dpi=110)

@@ -35,11 +35,11 @@ class StopWatch:
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Time one phase."""
-        self._synchronize()
+        synchronise(self.device)
         start = self.clock()
         self._inner.append(0.0)
         yield
-        self._synchronize()
+        synchronise(self.device)
         seconds = self.clock() - start
         self._current[name] += seconds - self._inner.pop()
         self._inner[-1] += seconds
@@ -49,11 +49,6 @@ class StopWatch:
         for name, value in self._current.items():
             self.seconds[name].append(value)
         self._current.clear()
-
-    def _synchronize(self) -> None:
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)
-
 
 @dataclass
 class Training:
@@ -101,6 +96,12 @@ class Training:
                 model.update_teacher()
         watch.end_step()
         return losses.detach()
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
 
 
 def device_name(device: torch.device) -> str:

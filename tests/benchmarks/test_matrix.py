@@ -1,4 +1,4 @@
-"""The matrix of versions: its reports, its table, its page."""
+"""The matrix of versions: its table, its page."""
 
 import json
 import subprocess
@@ -7,30 +7,23 @@ import pytest
 
 from benchmarks import matrix
 
-REPORT = '''<testsuites><testsuite errors="1" failures="1" skipped="1" tests="4">
-<testcase classname="tests.a" name="good"/><testcase classname="tests.a" name="bad"><failure>x</failure></testcase>
-<testcase classname="tests.b" name="worse"><error>x</error></testcase>
-<testcase classname="tests.b" name="left_out"><skipped/></testcase></testsuite></testsuites>'''
-
-
-def test_counts_and_names_of_a_report(tmp_path):
-    (tmp_path / 'report.xml').write_text(REPORT)
-    assert matrix.read_report(tmp_path / 'report.xml') == dict(
-        passed=1, skipped=1, failed=['tests.a.bad', 'tests.b.worse'])
-
 
 def test_the_table_and_its_place_in_the_page(tmp_path, monkeypatch):
     versions = {'python': '3.12.1', 'torch': '2.4.1+cpu', 'numpy': '2.5.5', 'onedl-mmcv': '2.3.6',
                 'onedl-mmengine': '0.10.12', 'mmsegmentation': '1.2.2'}
-    results = dict(one=dict(versions=versions, passed=7, skipped=2, failed=[]), two=dict(error='no such version'))
-    monkeypatch.setattr(matrix, 'PAGE', tmp_path / 'page.md')
-    matrix.PAGE.write_text(f'before\n{matrix.BEGIN}old\n{matrix.END}after\n')
-    matrix.write_page(results)
+    results = dict(one=dict(versions=versions, passed=7, skipped=2, failed={}), two=dict(error='no such version'),
+                   three=dict(versions=versions))  # without a report of the tests
+    page = '<!-- begin versions -->\n<!-- end versions -->\n'
+    for name, content in (('RESULTS', json.dumps(results)), ('PAGE', page)):
+        monkeypatch.setattr(matrix, name, tmp_path / name)
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr('sys.argv', ['matrix', '--only'])
+    matrix.main()
     assert matrix.PAGE.read_text() == (
-        f'before\n{matrix.BEGIN}\n| Python | torch | numpy | mmseg | mmengine | mmcv | passed | skipped | failed |\n'
+        '<!-- begin versions -->\n\n| Python | torch | numpy | mmseg | mmengine | mmcv | passed | skipped | failed |\n'
         '|---|---|---|---|---|---|---:|---:|---:|\n'
         '| 3.12.1 | 2.4.1 | 2.5.5 | mmsegmentation 1.2.2 | onedl-mmengine 0.10.12 | onedl-mmcv 2.3.6 | 7 | 2 | 0 |\n\n'
-        f'{matrix.END}after\n')
+        '<!-- end versions -->\n')
 
 
 def test_what_cannot_be_installed_is_recorded(monkeypatch):
