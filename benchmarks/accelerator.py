@@ -10,8 +10,6 @@ examples:
   python -m benchmarks.accelerator --page-only                       # render docs/accelerators.md from the records
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

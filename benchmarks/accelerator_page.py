@@ -1,7 +1,5 @@
 """docs/accelerators.md, rendered from the records in docs/accelerators/."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

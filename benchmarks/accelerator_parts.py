@@ -3,8 +3,6 @@
 Results are written to a file in ACCELERATOR_FOLDER after each measurement, so that they survive a time limit.
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import json

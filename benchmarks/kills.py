@@ -8,8 +8,6 @@ examples:
   python -m benchmarks.kills --kills 10 --seed 1 --work-dir work_dirs/kills_1
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import multiprocessing

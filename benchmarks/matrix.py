@@ -9,8 +9,6 @@ examples:
   python -m benchmarks.matrix --only                              # only write the table again
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex

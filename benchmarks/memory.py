@@ -9,8 +9,6 @@ examples:
   python -m benchmarks.memory CONFIG --images 1 --cfg-options model.segmentor.data_preprocessor.size=1024,1024
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import weakref

@@ -11,8 +11,6 @@ examples:
   python -m benchmarks.methods configs/_suites_/day2dusk.py --data-root data/camvid
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

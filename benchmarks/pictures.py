@@ -15,8 +15,6 @@ examples:
   python -m benchmarks.pictures predictions CONFIG SOURCE_ONLY.pth DACS.pth --cfg-options data_root=data/camvid
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 from collections.abc import Sequence

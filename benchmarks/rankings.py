@@ -1,7 +1,5 @@
 """How well scores rank networks whose true mIoU is known."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

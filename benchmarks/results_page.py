@@ -10,8 +10,6 @@ examples:
   python -m benchmarks.results_page --check    # exit 1 if the page is out of date
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shlex

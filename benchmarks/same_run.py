@@ -1,7 +1,5 @@
 """Where two trainings differ, bit by bit."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path

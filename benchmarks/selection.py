@@ -11,8 +11,6 @@ examples:
   python -m benchmarks.selection mini --shuffle-prior data/mini/priors/gta.npz data/mini/priors/shuffled.npz
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

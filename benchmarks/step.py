@@ -7,8 +7,6 @@ examples:
   python -m benchmarks.step CONFIG --steps 2 --warmup 0 --most-gib 20    # fails if it needs more
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """Suites of trainings: rows and seeds, the protocol that makes results comparable, recorded results."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable
@@ -41,7 +39,7 @@ class Run:
     row: Row
     seed: int
     protocol: str  # digest of all that determines the result except the seed
-    start: Run | None = None  # the training from whose last checkpoint this one begins
+    start: 'Run | None' = None  # the training from whose last checkpoint this one begins
 
     @property
     def folder(self) -> str:

@@ -1,7 +1,5 @@
 """Results as Markdown tables and plots."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Training steps under a stop-watch."""
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -61,7 +59,7 @@ class Training:
     metainfo: dict
 
     @classmethod
-    def of(cls, cfg: Config, checkpoint: str | Path | None = None, clock: str = 'wall') -> Training:
+    def of(cls, cfg: Config, checkpoint: str | Path | None = None, clock: str = 'wall') -> 'Training':
         """The model, data and optimiser of a config as a Runner would build them, with initial or given weights."""
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')

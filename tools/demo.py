@@ -5,8 +5,6 @@ A complete benchmark is not drawn again and a finished training is not repeated;
 The table shows the target mIoU, the picture input, ground truth and predictions.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

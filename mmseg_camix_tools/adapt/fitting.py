@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -123,9 +123,3 @@ def _container_limit() -> int | None:
     except OSError:
         return None
     return None if limit == 'max' else max(0, int(limit) - int(used))
-
-
-def to_dict(candidate: Candidate, measured: Measured) -> dict[str, Any]:
-    """The choice as plain data, for the record of the stage."""
-    return dict(crop=list(candidate.crop), batch=candidate.batch, steps=measured.steps, image=measured.image,
-                start=measured.start, peak=measured.peak)

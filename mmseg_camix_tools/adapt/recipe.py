@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from mmseg_camix.datasets.class_counts import pixels_of_image
 from mmseg_camix.datasets.rare_class import rare_class_probabilities
 from mmseg_camix.models.feature_losses import THINGS
+from mmseg_camix.weights.initialiser import PACKAGE
 from mmseg_camix_tools.export.metainfo import mapping
 
 from .draft import Draft
@@ -23,7 +24,6 @@ TEMPERATURE = 0.01  # DAFormer's; doubled until the images that are drawn are as
 EFFECTIVE = 0.25
 OTHER_THINGS = ('pedestrian', 'bicyclist', 'cyclist', 'sign', 'vehicle')  # as other data sets name them
 WIDE = 512  # rows from which features are compared at the last stride, as DAFormer does
-PACKAGE = 'package://'  # weights that are installed, so that nothing is fetched
 
 
 def model_changes() -> dict[str, Any]:

@@ -5,8 +5,7 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,8 +59,8 @@ PASSES = 2  # forward passes of an evaluated image: the prediction, and that of 
 class Workflow:
     """An adaptation, from the request to the export."""
 
-    def __init__(self, request: Request, log: Callable[[str], None] = print) -> None:
-        self.request, self.log, self.out = request, log, request.out
+    def __init__(self, request: Request) -> None:
+        self.request, self.out = request, request.out
         verify_folder(request)
         if request.drawn:
             draw_source(request)
@@ -84,19 +83,19 @@ class Workflow:
 
     def dry_run(self) -> None:
         """Print what would be done, and write nothing."""
-        self.log(self.check())
+        print(self.check())
         limits = 'memory' if self.request.iterations else 'memory and time'
-        self.log('\n'.join([f'\nMeasured steps choose the first of these sizes (width x height) that fits {limits}:',
-                            *(f'  {size}' for size in self.sizes)]))
+        print('\n'.join([f'\nMeasured steps choose the first of these sizes (width x height) that fits {limits}:',
+                         *(f'  {size}' for size in self.sizes)]))
         plan = Plan(self.request.iterations or 1000, self.request.iterations or 1000, IMAGES[1])
         config = self.adapted_config(self.largest_fit, plan, self.prior_path, self._start(plan))
-        self.log('\nThe config of the adaptation, with the first size:\n\n' + self.config_file(config, 'adapted'))
+        print('\nThe config of the adaptation, with the first size:\n\n' + self.config_file(config, 'adapted'))
         if samples_rare_classes(self.draft, self.request.method):
-            self.log('Its source will be sampled by class (RareClassDataset), from counts of its labels that the dry '
-                     f'run does not create ({self._counts_path.name}).\n')
+            print('Its source will be sampled by class (RareClassDataset), from counts of its labels that the dry '
+                  f'run does not create ({self._counts_path.name}).\n')
         names = ['adapted'] if self.request.checkpoint else ['unadapted', 'adapted']
-        self.log('\n'.join(['Commands:', *(f'  {self._train_command(name, str(self.out / name))}' for name in names),
-                            f'Results: {self.out}/export, {self.out}/summary.txt, {self.out}/report.html']))
+        print('\n'.join(['Commands:', *(f'  {self._train_command(name, str(self.out / name))}' for name in names),
+                         f'Results: {self.out}/export, {self.out}/summary.txt, {self.out}/report.html']))
 
     # ---------------------------------------------------------------- the stages
 
@@ -128,7 +127,7 @@ class Workflow:
         claim_folder(self.request)
         write_output(self.out / 'check.txt', text + '\n')
         draw_samples(self.examination, self.out / 'check.png', count=4)
-        self.log(f'data: {text.splitlines()[-1]} (check.txt, check.png)')
+        print(f'data: {text.splitlines()[-1]} (check.txt, check.png)')
         return self.examination.to_dict()
 
     def _count_prior(self) -> dict[str, Any]:
@@ -141,7 +140,7 @@ class Workflow:
                              jobs=os.cpu_count() or 1, partial_file=partial, key='prior')
         prior.save(str(self.prior_path))
         partial.unlink(missing_ok=True)
-        self.log(f'prior: counted {prior.num_images} labels of the source')
+        print(f'prior: counted {prior.num_images} labels of the source')
         return dict(labels=prior.num_images, file=str(self.prior_path))
 
     def _count_classes(self) -> dict[str, Any]:
@@ -152,8 +151,8 @@ class Workflow:
         np.save(table, counts)
         atomic_write(self._counts_path, table.getvalue())
         rarest = [self.draft.classes[index] for index in np.argsort(counts.sum(0)) if counts[:, index].any()][:3]
-        self.log(f'classes: counted {len(counts)} labels of the source; the rarest are {", ".join(rarest)}' +
-                 (f'; {unreadable} cannot be read' if unreadable else ''))
+        print(f'classes: counted {len(counts)} labels of the source; the rarest are {", ".join(rarest)}' +
+              (f'; {unreadable} cannot be read' if unreadable else ''))
         return dict(labels=len(counts), file=str(self._counts_path))
 
     def _choose_size(self) -> dict[str, Any]:
@@ -162,8 +161,8 @@ class Workflow:
         if seconds is not None and not self.request.checkpoint:
             seconds *= 1 - UNADAPTED_SHARE
         size, measured = fitting.choose(self.sizes, self._probe, fitting.free_memory(), seconds)
-        self.log(f'size (width x height): {size}; a step takes {measured.steps["adapted"]:.2f} s')
-        return fitting.to_dict(size, measured)
+        print(f'size (width x height): {size}; a step takes {measured.steps["adapted"]:.2f} s')
+        return asdict(measured) | size._asdict()
 
     def _probe(self, size: Candidate) -> Measured | None:
         """Measure a size in a separate process; None if memory is exhausted."""
@@ -188,8 +187,8 @@ class Workflow:
                        adapted=self.adapted_config(fit, plan, self.prior_path, self._start(plan)))
         for name, config in configs.items():
             write_output(self.out / f'{name}.py', self.config_file(config, name))
-        self.log(f'plan: {f"{plan.unadapted} iterations on the source, then " if plan.unadapted else ""}{plan.adapted} '
-                 f'iterations of {self.request.method}; scores on {plan.images} target images')
+        print(f'plan: {f"{plan.unadapted} iterations on the source, then " if plan.unadapted else ""}{plan.adapted} '
+              f'iterations of {self.request.method}; scores on {plan.images} target images')
         return dict(unadapted=plan.unadapted, adapted=plan.adapted, images=plan.images)
 
     def make_plan(self) -> Plan:

@@ -17,8 +17,6 @@ examples:
   mmseg-camix adapt CONFIG --source-free --checkpoint trained.pth --target photographs --out adapted
 """
 
-from __future__ import annotations
-
 import argparse
 import warnings
 from collections.abc import Sequence

@@ -14,8 +14,6 @@ examples:
   mmseg-camix predict ours.pth photos --out predicted
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from pathlib import Path

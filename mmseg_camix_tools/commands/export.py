@@ -13,8 +13,6 @@ examples:
   mmseg-camix export CHECKPOINT --formats onnx --size 512 1024 --with-preprocessing
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -11,8 +11,6 @@ examples:
   mmseg-camix predict CONFIG CHECKPOINT photos --out colours --as colour --skip-existing
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -9,8 +9,6 @@ examples:
   mmseg-camix print-config CONFIG --cfg-options model.teacher.alpha=0.999 > resolved.py
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from contextlib import redirect_stdout

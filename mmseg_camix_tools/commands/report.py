@@ -11,8 +11,6 @@ examples:
   mmseg-camix report WORK_DIR --target my_photographs --baseline source_only.pth --out report.html
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -9,8 +9,6 @@ examples:
   mmseg-camix test CONFIG CHECKPOINT --paper CAMix --json out.json --markdown out.md   # beside the paper's row
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -9,8 +9,6 @@ examples:
   tools/dist_train.sh CONFIG 4                                   # four processes, one for each GPU
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 

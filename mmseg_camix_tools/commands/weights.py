@@ -10,8 +10,6 @@ examples:
   mmseg-camix weights mit_b5 --from ~/Downloads/mit_b5_20220624-658746d9.pth     # without a network here
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

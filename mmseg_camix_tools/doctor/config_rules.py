@@ -1,7 +1,5 @@
 """Findings about the config and about several parts together."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

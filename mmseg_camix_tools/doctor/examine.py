@@ -1,9 +1,7 @@
 """Check the data of a config: open samples in parallel, collect findings, and report them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from mmengine.config import Config
@@ -51,7 +49,7 @@ class Examination:
             parts={name: facts(part, self.samples.get(name, ())) for name, part in self.parts.items()},
             classes={name: dict(zip(self.classes, share.round(6).tolist())) for name, share in self.shares().items()},
             complete=self.complete, found=count_by_level(self.findings),
-            findings=[finding.to_dict() for finding in self.findings])
+            findings=[asdict(finding) for finding in self.findings])
 
 
 def examine(cfg: Config, count: int = 500, jobs: int = 1) -> Examination:

@@ -1,10 +1,8 @@
 """Findings of a data check: errors, warnings and notes, each with its remedy."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from mmseg_camix.files import printable
 
@@ -23,10 +21,6 @@ class Finding:
     files: list[str] = field(default_factory=list)  # all affected files
     of: int = 0  # number of files checked
 
-    def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise ValueError(f'level {self.level!r} is not one of {", ".join(LEVELS)}')
-
     def lines(self) -> list[str]:
         """Lines of text."""
         count = f' ({len(self.files)} of {self.of} files)' if self.of and self.files else ''
@@ -36,10 +30,6 @@ class Finding:
         lines = [f'{self.level:>7}  {self.part}: {self.text}{count}', *(f'{"":9}  {line}' for line in details),
                  f'{"":9}> {self.remedy}']
         return [*map(printable, lines)]  # names of files are those of a download
-
-    def to_dict(self) -> dict:
-        """For JSON."""
-        return asdict(self)
 
 
 def sort_by_level(findings: Iterable[Finding]) -> list[Finding]:

@@ -1,7 +1,5 @@
 """Findings about one part, from its samples."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence

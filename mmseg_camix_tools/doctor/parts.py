@@ -1,7 +1,5 @@
 """The data sets of a config: its branches and its validation sets, each with its pipeline."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 

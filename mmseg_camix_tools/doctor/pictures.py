@@ -1,7 +1,5 @@
 """Pictures of data: samples with their labels, and the share of each class."""
 
-from __future__ import annotations
-
 import textwrap
 import zlib
 from dataclasses import dataclass
@@ -9,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch, Rectangle
 from mmcv.transforms import Compose
@@ -57,7 +54,7 @@ def draw_samples(examination: Examination, path: Path, count: int = 4) -> bool:
     return True
 
 
-def _draw_part(block: SubFigure, tiles: list[_Tile], palette: np.ndarray, count: int, labelled: bool) -> None:
+def _draw_part(block: SubFigure, tiles: list['_Tile'], palette: np.ndarray, count: int, labelled: bool) -> None:
     axes = block.subplots(1 + labelled, count, squeeze=False)
     for axis in axes.ravel():
         axis.axis('off')
@@ -173,4 +170,4 @@ def _palette(examination: Examination) -> np.ndarray:
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_png(path)
+    figure.savefig(path)

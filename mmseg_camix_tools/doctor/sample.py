@@ -1,7 +1,5 @@
 """Load a sample as training would, and record its properties after each transform."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A network as an ONNX graph, verified against PyTorch."""
 
-from __future__ import annotations
-
 import json
 import logging
 import warnings
@@ -178,7 +176,7 @@ def compared(graph: Graph, content: bytes, shapes: Sequence[tuple[int, int, int]
     return differences
 
 
-def _session(content: bytes) -> onnxruntime.InferenceSession:
+def _session(content: bytes) -> 'onnxruntime.InferenceSession':
     try:
         import onnxruntime
     except ImportError as error:

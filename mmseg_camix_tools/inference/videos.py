@@ -1,7 +1,5 @@
 """Videos in and out, through OpenCV."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +63,7 @@ class VideoWriter:
         self._writer.write(np.ascontiguousarray(frame))
         self._count += 1
 
-    def __enter__(self) -> VideoWriter:
+    def __enter__(self) -> 'VideoWriter':
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -3,7 +3,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -23,7 +22,7 @@ def draw_prior(probabilities: Tensor, class_names: Sequence[str], path: str, col
     for axis, name, heat in zip(axes, class_names, probabilities.numpy()):
         axis.imshow(heat, cmap='magma', vmin=0)
         axis.set_title(f'{name} (max {float(heat.max()):.2g})', fontsize=8)
-    FigureCanvasAgg(figure).print_png(path)
+    figure.savefig(path, format='png')
 
 
 def draw_relations(strength: Tensor, relations: Tensor, class_names: Sequence[str], path: str) -> None:
@@ -43,4 +42,4 @@ def draw_relations(strength: Tensor, relations: Tensor, class_names: Sequence[st
     axis.set_xticks(range(count), class_names, rotation=90)
     axis.set_yticks(range(count), class_names)
     figure.colorbar(image, ax=axis, shrink=0.7, label='contacts beyond chance (log2)')
-    FigureCanvasAgg(figure).print_png(path)
+    figure.savefig(path, format='png')

@@ -1,7 +1,5 @@
 """Networks to choose from, and their scores on a folder of images."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence

@@ -8,8 +8,6 @@ examples:
   mmseg-camix score a/iter_40000.pth b/iter_40000.pth --images photographs --score consistency --json scores.json
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math
