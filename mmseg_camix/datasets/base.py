@@ -199,4 +199,4 @@ class RawSegDataset(BaseSegDataset):
     def _unlabelled_hint(self, key: str) -> str:
         if key != 'seg_map_path':
             return ''
-        return ' For an unlabelled target set, leave `seg_map_path` out of `data_prefix`.'
+        return '. For an unlabelled target set, leave `seg_map_path` out of `data_prefix`'

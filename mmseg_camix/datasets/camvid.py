@@ -67,8 +67,8 @@ class CamVidDataset(PartDataset):
                     palette=[list(next(iter(colours.values()))) for colours in CAMVID_COLOURS.values()])
     CONDITIONS, SPLITS = ('day', 'dusk'), ('train', 'val')
     IDS = 'camvid'
-    DOWNLOAD = ("CamVid: the SegNet tutorial's (train/, trainannot/, ...), Cambridge's (701_StillsRaw_full/, "
-                'LabeledApproved_full/), or images/**/*.jpg with labels/**/*.png; docs/data.md')
+    DOWNLOAD = ("CamVid: the SegNet tutorial's (train/, val/, test/, trainannot/, ...), Cambridge's "
+                '(701_StillsRaw_full/, LabeledApproved_full/), or images/**/*.jpg with labels/**/*.png; docs/data.md')
 
     def __init__(self, data_root: str = '', data_prefix: dict[str, str] | None = None, **options: Any) -> None:
         layout = find_layout(data_root)

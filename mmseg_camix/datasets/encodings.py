@@ -37,7 +37,7 @@ class Encoding:
     classes: tuple[str, ...] = CLASSES  # what is learnt; the index is the train id
     remedy: str = 'choose the right `ids`, or repair the file'  # for files with other numbers
     sibling: str = ''  # encoding of the same family's files with other channels, for error messages
-    colours: bool = False  # RGB files, whose raw ids are those of `colour_id`
+    colours: bool = False  # RGB, RGBA or palette files, whose raw ids are those of `colour_id`
 
     def __deepcopy__(self, memo: dict) -> 'Encoding':
         return self  # immutable; samples are copied with theirs, which takes 27 ms for 65536 valid ids
@@ -102,7 +102,7 @@ ENCODINGS: dict[str, Encoding] = {encoding.name: encoding for encoding in (
              description='a single-channel 8-bit or palette PNG of CamVid indices 0 to 10, and 11 for void'),
     Encoding(name='camvid-colours', raw_ids=_CAMVID_IDS, bits=8, classes=CAMVID_CLASSES, sibling='camvid',
              valid=(*sum(_CAMVID_IDS.values(), ()), colour_id(*CAMVID_VOID)), colours=True,
-             description="an RGB PNG of CamVid's 32 colours"),
+             description="an RGB or palette PNG of CamVid's 32 colours"),
 )}
 
 

@@ -105,6 +105,9 @@ class PartDataset(RawSegDataset):
         """Condition and split of an image by its name."""
         raise NotImplementedError
 
+    def _unlabelled_hint(self, key: str) -> str:
+        return '. For an unlabelled target set, give labels=False' if key == 'seg_map_path' else ''
+
     def is_included(self, name: str) -> bool:
         """Whether an image is of these conditions and this split."""
         condition, split = self.part_of(name)

@@ -28,7 +28,7 @@ INFLATE_ERRORS = (zlib.error,) if isal_zlib is None else (zlib.error, isal_zlib.
 PNG_SIGNATURE, PNG_END = b'\x89PNG\r\n\x1a\n', b'IEND\xaeB`\x82'
 JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by PNG colour type
-RGB, PALETTE = 2, 3  # PNG colour types
+RGB, PALETTE, RGBA = 2, 3, 6  # PNG colour types
 # Chunks that change how pixels are shown. OpenCV reads files that have one.
 UNUSUAL_CHUNKS = (b'tRNS', b'eXIf', b'acTL')
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow refuses larger images, too
@@ -126,27 +126,31 @@ def read_raw_ids(path: str, encoding: Encoding, backend_args: dict | None = None
     """Return the class ids as the label file holds them: (H, W) uint8 or uint16, by `encoding.bits`."""
     data = read_bytes(path, backend_args)
     _, _, bits, color_type = png_header(data, path)
-    single = CHANNELS.get(color_type) == 1
-    if encoding.colours:
-        fits = bits == 8 and color_type == RGB
-    elif encoding.bits == 16:
-        fits = bits == 16
-    else:
-        # Pillow scales grey samples of fewer than 8 bits, but not palette indices.
-        fits = single and (bits == 8 or color_type == PALETTE)
-    if not fits:
+    if not _fits(encoding, bits, color_type):
+        single = CHANNELS.get(color_type) == 1
         kind = 'one channel' if single else 'several channels'
+        other = encoding.sibling if encoding.sibling and _fits(get_encoding(encoding.sibling), bits, color_type) else ''
         raise ValueError(f'{path}: a PNG of {bits} bits and {kind}, but {encoding.description} is expected; '
-                         f'{_format_remedy(encoding, bits, single)}')
+                         f'{_format_remedy(encoding, bits, single, other)}')
     if encoding.colours:
         return _decode_colours(data, path, encoding)
-    return _decode_16_bit(data, path) if encoding.bits == 16 else _decode_8_bit(data, path)
+    return _decode_16_bit(data, path) if encoding.bits == 16 else _decode_8_bit(data, path, encoding)
 
 
-def _format_remedy(encoding: Encoding, bits: int, single: bool) -> str:
-    if encoding.sibling and bits == 8:
-        return (f'if all labels of the folder are such files, set ids={encoding.sibling!r}; otherwise remove those of '
-                'the other kind')
+def _fits(encoding: Encoding, bits: int, color_type: int) -> bool:
+    """Whether a PNG with these bits per sample and this colour type can hold such labels."""
+    if encoding.colours:
+        return color_type == PALETTE or (bits == 8 and color_type in (RGB, RGBA))
+    if encoding.bits == 16:
+        return bits == 16
+    # Pillow scales grey samples of fewer than 8 bits, but not palette indices.
+    return CHANNELS.get(color_type) == 1 and (bits == 8 or color_type == PALETTE)
+
+
+def _format_remedy(encoding: Encoding, bits: int, single: bool, other: str) -> str:
+    """What to do; `other` is the encoding of the same family that such a file can have, or ''."""
+    if other:
+        return _sibling_remedy(other)
     if encoding.name != CUSTOM:
         return ('point `data_prefix["seg_map_path"]` and `seg_map_suffix` at the label files (not at colour pictures), '
                 f'or choose another encoding than ids={encoding.name!r}')
@@ -157,12 +161,30 @@ def _format_remedy(encoding: Encoding, bits: int, single: bool) -> str:
     return 'point `labels` at files with one class number per pixel, not at colour pictures'
 
 
-def _decode_8_bit(data: bytes, path: str) -> np.ndarray:
+def _sibling_remedy(other: str) -> str:
+    return f'if all labels of the folder are such files, set ids={other!r}; otherwise remove those of the other kind'
+
+
+def _decode_8_bit(data: bytes, path: str, encoding: Encoding) -> np.ndarray:
     """One channel; Pillow keeps palette indices, where OpenCV would return the colours."""
     try:
-        return np.array(Image.open(io.BytesIO(data)))
+        image = Image.open(io.BytesIO(data))
+        raw, palette = np.array(image), image.getpalette() if encoding.sibling else None
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # all occur on damaged files
         raise OSError(f'{path}: the PNG is damaged ({error})') from error
+    if palette:
+        _refuse_colours(raw, np.array(palette, np.uint8).reshape(-1, 3), path, encoding)
+    return raw
+
+
+def _refuse_colours(raw: np.ndarray, palette: np.ndarray, path: str, encoding: Encoding) -> None:
+    """Refuse indices into a palette (N, 3) of the sibling's colours that are not the classes: RGB labels, packed."""
+    classes = get_encoding(encoding.sibling).table[colour_id(*palette.T)]
+    if (palette & 63).any() or (classes == UNKNOWN).any() or (used := np.unique(raw))[-1] >= len(palette):
+        return
+    if (classes[used] != encoding.table[used]).any():
+        raise ValueError(f"{path}: the palette's colours are those of ids={encoding.sibling!r}, but its indices are "
+                         f'not the classes; {_sibling_remedy(encoding.sibling)}')
 
 
 def _decode_16_bit(data: bytes, path: str) -> np.ndarray:
@@ -184,9 +206,11 @@ def _decode_colours(data: bytes, path: str, encoding: Encoding) -> np.ndarray:
     unknown = (pixels & 63).any(2) | (encoding.table[raw] == UNKNOWN)
     if unknown.any():
         colours = np.unique(pixels[unknown][:, ::-1], axis=0)
+        indexed = encoding.sibling and png_header(data, path)[3] == PALETTE
         raise UnknownIdsError(f'{path}: {len(colours)} colours, such as RGB {colours[0].tolist()}, are not in the map '
                               f'of ids={encoding.name!r} ({encoding.description}); labels must not be resized or '
-                              'compressed with loss: unpack the file again')
+                              'compressed with loss: unpack the file again'
+                              + (f'; {_sibling_remedy(encoding.sibling)}' if indexed else ''))
     return raw
 
 

@@ -87,6 +87,15 @@ def test_images_of_other_sets_and_missing_parts(tmp_path):
         CamVidDataset(str(root))
 
 
+def test_a_target_without_labels(tmp_path):
+    """The remedy that the error names keeps the layout."""
+    root = make_camvid(tmp_path, 'cambridge')
+    (root / 'LabeledApproved_full').rename(root / 'elsewhere')
+    with pytest.raises(FileNotFoundError, match='no such folder.* For an unlabelled target set, give labels=False$'):
+        CamVidDataset(str(root))
+    assert len(CamVidDataset(str(root), labels=False)) == 5
+
+
 def test_colours_mixed_with_indices(tmp_path):
     """Each kind of file, read as the other, names the other's encoding."""
     ids = indices('x', SIZE)
@@ -97,6 +106,36 @@ def test_colours_mixed_with_indices(tmp_path):
         np.testing.assert_array_equal(read_train_ids(path, other), np.where(ids == 11, 255, ids))
         with pytest.raises(ValueError, match=rf"{file}.png: a PNG of 8 bits .*set ids='{other}'; otherwise remove"):
             read_train_ids(path, given)
+
+
+def repack(path, kind, ids):
+    """Write the label of `ids` in another kind of PNG."""
+    if kind in ('LA', 'P'):  # grey with transparency; indices whose palette has some of the classes' colours
+        picture = Image.fromarray(ids.astype(np.uint8), 'L')
+        picture = picture.convert('LA') if kind == 'LA' else Image.frombytes('P', picture.size, picture.tobytes())
+        if kind == 'P':
+            picture.putpalette([128, 128, 128, 128, 0, 0, *range(30)])
+    else:
+        write_colours(path, ids)
+        picture = Image.open(path).convert('RGBA')
+        picture = picture.convert('RGB').quantize(64) if kind == 'packed' else picture
+    picture.save(path)
+
+
+@pytest.mark.parametrize(('kind', 'ids', 'error'), [
+    ('RGBA', 'camvid-colours', None), ('packed', 'camvid-colours', None), ('P', 'camvid', None),
+    ('RGBA', 'camvid', "set ids='camvid-colours'"), ('packed', 'camvid', "palette's .* set ids='camvid-colours'"),
+    ('P', 'camvid-colours', "colours, such as RGB .* set ids='camvid'"),
+    ('LA', 'camvid', 'another encoding than'), ('LA', 'camvid-colours', 'another encoding than')])
+def test_labels_packed_by_other_programs(kind, ids, error, tmp_path):
+    """Each kind is read right or refused, and the encoding that an error names reads the file."""
+    path, raw = tmp_path / 'label.png', indices('x', SIZE)
+    repack(path, kind, raw)
+    if error is None:
+        np.testing.assert_array_equal(read_train_ids(str(path), ids), np.where(raw == 11, 255, raw))
+    else:
+        with pytest.raises(ValueError, match=error):
+            read_train_ids(str(path), ids)
 
 
 @pytest.mark.parametrize('colour', [(192, 192, 192), (128, 64, 129)])  # defined by no class; of a resized label
