@@ -10,9 +10,7 @@ from mmseg_camix.datasets.encodings import get_encoding
 from mmseg_camix.engine.config import load_config
 from tests.tools_runner import ROOT
 
-from .tiny import CONDITIONS, make_acdc, make_dark_zurich, random_ids, write_grey_label, write_image
-
-PIPELINE = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
+from .tiny import CONDITIONS, LABELLED, make_acdc, make_dark_zurich, random_ids, write_grey_label, write_image
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def relative(dataset, root):
 
 @pytest.mark.parametrize(('split', 'count'), [('train', 2), ('val', 1)])
 def test_acdc_reads_its_split_of_all_conditions(acdc, split, count):
-    dataset = ACDCDataset(str(acdc), split=split, pipeline=PIPELINE)
+    dataset = ACDCDataset(str(acdc), split=split, pipeline=LABELLED)
     expected = [f'{c}/{split}/GOPR0{n}/GOPR0{n}_frame_{f:06}_rgb_anon.png'
                 for n, c in enumerate(CONDITIONS) for f in range(count)]
     assert relative(dataset, acdc) == expected
@@ -47,7 +45,7 @@ def test_some_conditions(acdc):
 def test_a_target_needs_no_labels(acdc):
     for label in (acdc / 'gt').rglob('*train*/*/*.png'):
         label.unlink()
-    dataset = ACDCDataset(str(acdc), labels=False, pipeline=[PIPELINE[0], PIPELINE[2]])
+    dataset = ACDCDataset(str(acdc), labels=False, pipeline=LABELLED[::2])
     assert len(dataset) == 8
     assert 'gt_sem_seg' not in dataset[0]['data_samples']
     with pytest.raises(FileNotFoundError, match=r'labelIds.png: no label for this image \(8 of 8'):
@@ -69,11 +67,11 @@ def test_acdc_errors(acdc):
 
 def test_dark_zurich(tmp_path):
     dark_zurich = make_dark_zurich(tmp_path / 'dark_zurich')
-    target = RawDarkZurichDataset(str(dark_zurich), pipeline=[PIPELINE[0], PIPELINE[2]])
+    target = RawDarkZurichDataset(str(dark_zurich), pipeline=LABELLED[::2])
     assert relative(target, dark_zurich) == [
         f'train/night/GOPR0351/GOPR0351_frame_{f:06}_rgb_anon.png' for f in range(3)]
     val = RawDarkZurichDataset(
-        str(dark_zurich), dict(img_path='rgb_anon/val/night', seg_map_path='gt/val/night'), pipeline=PIPELINE)
+        str(dark_zurich), dict(img_path='rgb_anon/val/night', seg_map_path='gt/val/night'), pipeline=LABELLED)
     assert len(val) == 2
     label = dark_zurich / 'gt/val/night/GOPR0356/GOPR0356_frame_000001_gt_labelIds.png'
     expected = get_encoding('cityscapes').table[np.array(Image.open(label))]

@@ -10,10 +10,9 @@ from mmseg_camix.datasets.encodings import CAMVID_COLOURS
 from mmseg_camix.datasets.image_files import UnknownIdsError, read_train_ids
 
 from .camvid_tiny import COLOURS, FRAMES, LAYOUTS, indices, make_camvid, write_colours
-from .tiny import write_grey_label, write_image
+from .tiny import LABELLED, write_grey_label, write_image
 
 SIZE = (16, 24)
-PIPELINE = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
 
 
 def frames(dataset):
@@ -25,7 +24,7 @@ def test_every_layout_has_the_same_frames_and_labels(layout, tmp_path):
     root = make_camvid(tmp_path, layout)
     for (condition, split), expected in FRAMES.items():
         dataset = DATASETS.build(dict(type='CamVidDataset', data_root=str(root), conditions=condition, split=split,
-                                      pipeline=PIPELINE))
+                                      pipeline=LABELLED))
         assert sorted(frames(dataset)) == expected
         for index, frame in enumerate(frames(dataset)):
             label = dataset[index]['data_samples'].gt_sem_seg.data[0].numpy()
@@ -62,7 +61,7 @@ def test_other_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match='images: no such folder.*data_root.*LabeledApproved_full'):
         CamVidDataset(str(root))
     dataset = CamVidDataset(str(root), dict(img_path='stills', seg_map_path='LabeledApproved_full'),
-                            ids='camvid-colours', seg_map_suffix='_L.png', pipeline=PIPELINE)
+                            ids='camvid-colours', seg_map_suffix='_L.png', pipeline=LABELLED)
     assert len(dataset) == 5
     assert int(dataset[0]['data_samples'].gt_sem_seg.data.max()) in (*range(11), 255)
 

@@ -12,7 +12,7 @@ from mmseg_camix.datasets.long_tail import compose, long_tail
 from mmseg_camix.datasets.seeding import seeded
 from mmseg_camix_tools.preparation.class_stats import STATS_FILE, collect
 
-from .tiny import write_image, write_palette_label
+from .tiny import LABELLED, write_image, write_palette_label
 
 ROAD, BUILDING, RIDER, BUS, TRAIN = (CLASSES.index(name) for name in ('road', 'building', 'rider', 'bus', 'train'))
 RAW = {ROAD: 7, BUILDING: 11, RIDER: 25, BUS: 28, TRAIN: 31}
@@ -118,10 +118,9 @@ def test_patches_hold_the_chosen_classes_and_nothing_else(root):
 
 def test_pixels_come_from_the_image_of_their_label(root):
     """Without crop and flip, every pixel of the patch is that of a chosen image at the same place."""
-    pipeline = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
-    plain = DATASETS.build(reader(root, pipeline=pipeline))
+    plain = DATASETS.build(reader(root, pipeline=LABELLED))
     by_path = {sample['data_samples'].img_path: sample for sample in plain}
-    dataset = LongTailDataset(reader(root, pipeline=pipeline), classes=['rider', 'bus', 'train'], k=3)
+    dataset = LongTailDataset(reader(root, pipeline=LABELLED), classes=['rider', 'bus', 'train'], k=3)
     for seed in range(5):
         sample = item(dataset, seed)
         chosen = [CLASSES.index(name) for name in sample['data_samples'].rare_classes]

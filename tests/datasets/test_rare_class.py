@@ -1,7 +1,6 @@
 """Rare-class sampling: probabilities by the formula, draws by counting, crops by looking."""
 
 # ruff: noqa: NPY002 (transforms draw from NumPy's global generator)
-import json
 import math
 import os
 import shutil
@@ -49,9 +48,13 @@ def root(tmp_path):
     return tmp_path
 
 
+def plain(root):
+    return dict(type='GTADataset', data_root=str(root), pipeline=PIPELINE)
+
+
 def rare(root, **arguments):
     arguments = dict(dict(stats=str(root / 'sample_class_stats.json'), min_pixels=20, temperature=0.1), **arguments)
-    return RareClassDataset(dict(type='GTADataset', data_root=str(root), pipeline=PIPELINE), **arguments)
+    return RareClassDataset(plain(root), **arguments)
 
 
 def test_probabilities_by_the_formula():
@@ -175,16 +178,10 @@ def test_a_class_without_images_is_not_drawn(root, monkeypatch):
 
 
 def test_wrong_values(root):
-    for error, message, options in ((ValueError, 'temperature=0 must be above 0', dict(temperature=0)),
-                                    (ValueError, 'choose fewer', dict(min_pixels=10**6)),
-                                    (FileNotFoundError, 'mmseg-camix stats', dict(stats=str(root / 'none.json')))):
-        with pytest.raises(error, match=message):
+    for message, options in (('temperature=0 must be above 0', dict(temperature=0)),
+                             ('choose fewer', dict(min_pixels=10**6))):
+        with pytest.raises(ValueError, match=message):
             rare(root, **options)
-    stats = json.loads((root / 'sample_class_stats.json').read_text())
-    del stats['files']['labels/00003.png']
-    (root / 'sample_class_stats.json').write_text(json.dumps(stats))
-    with pytest.raises(ValueError, match='not in'):
-        rare(root)
     for content in ('{', '[]', (root / 'samples_with_class.json').read_text()):
         (root / 'sample_class_stats.json').write_text(content)
         with pytest.raises(ValueError, match='sample_class_stats.json: not class statistics'):
@@ -205,23 +202,11 @@ def test_a_temperature_that_leaves_only_omitted_classes(root):
         rare(root, temperature=1e-5, min_pixels=50)  # the rider has 48
 
 
-def plain(root):
-    return dict(type='GTADataset', data_root=str(root), pipeline=PIPELINE)
-
-
 @pytest.fixture
 def second(root, tmp_path_factory):
     """A copy of the first three images: roads and a car, no rider."""
-    folder = tmp_path_factory.mktemp('second')
-    for name in ('images', 'labels'):
-        for i in range(3):
-            copy(root / name / f'{i:05}.png', folder, name)
-    return folder
-
-
-def copy(path, folder, name):
-    (folder / name).mkdir(exist_ok=True)
-    shutil.copy(path, folder / name / path.name)
+    return shutil.copytree(root, tmp_path_factory.mktemp('copies') / 'second',
+                           ignore=shutil.ignore_patterns('0000[345].png', '*.json'))
 
 
 def test_joined_data_sets_are_sampled_as_one(root, second):

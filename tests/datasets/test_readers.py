@@ -9,10 +9,7 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from mmseg_camix.datasets import GTADataset, RawCityscapesDataset, SYNTHIADataset
 from mmseg_camix.datasets.encodings import CLASSES, SYNTHIA_16, get_encoding
 
-from .tiny import SIZE, random_ids, write_image
-
-LABELLED = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
-UNLABELLED = [dict(type='LoadImage'), dict(type='PackUDAInputs')]
+from .tiny import LABELLED, SIZE, UNLABELLED, random_ids, write_image
 
 
 def names(dataset):

@@ -7,6 +7,8 @@ import numpy as np
 from PIL import Image
 
 SIZE = (12, 20)  # height, width
+LABELLED = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
+UNLABELLED = LABELLED[::2]
 CONDITIONS = ('fog', 'night', 'rain', 'snow')
 
 

@@ -11,7 +11,7 @@ from mmseg_camix.datasets import GTADataset
 from mmseg_camix.datasets.image_files import read_train_ids
 from mmseg_camix_tools.preparation import LAYOUTS
 from mmseg_camix_tools.preparation.conversion import convert, train_id_path
-from tests.datasets.tiny import random_ids, write_palette_label
+from tests.datasets.tiny import LABELLED, random_ids, write_palette_label
 from tests.tools_runner import call
 
 TOOL = 'dataset/convert_labels.py'
@@ -45,9 +45,8 @@ def test_files_hold_what_the_reader_reads(request, family, first, count, jobs):
 
 def test_reader_takes_the_converted_files(gta):
     convert('gta', gta)
-    steps = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
-    raw = GTADataset(str(gta), pipeline=steps)
-    converted = GTADataset(str(gta), pipeline=steps, ids='train', seg_map_suffix='_labelTrainIds.png')
+    raw = GTADataset(str(gta), pipeline=LABELLED)
+    converted = GTADataset(str(gta), pipeline=LABELLED, ids='train', seg_map_suffix='_labelTrainIds.png')
     assert len(raw) == len(converted) == 7  # the new files are neither images nor raw labels
     assert (raw[3]['data_samples'].gt_sem_seg.data == converted[3]['data_samples'].gt_sem_seg.data).all()
 

@@ -16,6 +16,7 @@ from mmseg_camix.spatial_prior import load_spatial_prior
 from mmseg_camix_tools.preparation import LAYOUTS
 from mmseg_camix_tools.preparation.class_stats import STATS_FILE, collect
 from tests.datasets.tiny import (
+    LABELLED,
     make_acdc,
     make_dark_zurich,
     random_ids,
@@ -26,8 +27,6 @@ from tests.datasets.tiny import (
 from tests.tools_runner import ROOT, call
 
 from .preparing import TOOL, digests, main, results, write_config
-
-PIPELINE = [dict(type='LoadImage'), dict(type='LoadIdLabels'), dict(type='PackUDAInputs')]
 
 
 def test_everything_of_a_source_is_what_the_single_tools_make(gta, tmp_path, capsys):
@@ -53,8 +52,8 @@ def test_everything_of_a_source_is_what_the_single_tools_make(gta, tmp_path, cap
 def test_the_cache_is_used_by_one_option(gta, tmp_path):
     config = write_config(tmp_path)
     assert main('gta', gta, '--config', config, '--cache') == 0
-    pipeline = [*PIPELINE[:2], dict(type='Resize', scale=(34, 18)),
-                dict(type='RecordedRandomCrop', crop_size=(9, 11)), PIPELINE[2]]
+    pipeline = [*LABELLED[:2], dict(type='Resize', scale=(34, 18)),
+                dict(type='RecordedRandomCrop', crop_size=(9, 11)), LABELLED[2]]
     plain, cached = (GTADataset(str(gta), pipeline=pipeline, cache=cache) for cache in ('', 'cache'))
     for index in range(7):
         items = []
@@ -202,15 +201,15 @@ def test_defects_are_listed_and_skipped_only_on_request(gta, capsys):
     assert set(json.loads((gta / STATS_FILE).read_text())['files']) == {f'labels/{i:05}.png' for i in (1, 4, 6, 7)}
 
     with pytest.raises(FileNotFoundError, match=r"00003.png: no label for this image.*set skip='defects.json'"):
-        GTADataset(str(gta), pipeline=PIPELINE)
-    dataset = GTADataset(str(gta), pipeline=PIPELINE, skip='defects.json')
+        GTADataset(str(gta), pipeline=LABELLED)
+    dataset = GTADataset(str(gta), pipeline=LABELLED, skip='defects.json')
     assert [dataset[i]['data_samples'].img_path[-9:] for i in range(len(dataset))] == [
         f'{i:05}.png' for i in (1, 4, 6, 7)]
     unlabelled = GTADataset(str(gta), data_prefix=dict(img_path='images'), skip='defects.json')
     assert len(unlabelled) == 6  # what is wrong is the labels
     (gta / 'images/00003.png').unlink()
     with pytest.raises(ValueError, match=r'00002.png: the label is 20x12 but its image .* is 18x12.*skip='):
-        GTADataset(str(gta), pipeline=PIPELINE)[1]
+        GTADataset(str(gta), pipeline=LABELLED)[1]
 
 
 def test_a_missing_or_wrong_list_of_defects(gta, tmp_path):
