@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from unittest.mock import Mock
 
 import pytest
 
@@ -62,9 +63,7 @@ def test_the_list_and_the_quick_commands_do_not_import_torch():
 
 @pytest.mark.parametrize('error', [ImportError('mmcv is not installed'), ImportError("No module named 'onnx'")])
 def test_a_missing_package_is_one_line(monkeypatch, capsys, error):
-    def fail(*_):
-        raise error
-    monkeypatch.setattr(commands, 'import_module', fail)
+    monkeypatch.setattr(commands, 'import_module', Mock(side_effect=error))
     assert answer(monkeypatch, capsys, 'train')[0] == f'error: {error} (--debug shows the stack trace)'
     monkeypatch.setattr(sys, 'argv', ['mmseg-camix', 'train', '--debug'])
     with pytest.raises(ImportError):

@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from types import ModuleType
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -74,12 +75,9 @@ def test_with_compiled_ops_no_stand_in_is_made(monkeypatch):
 
 
 def test_ops_compiled_for_another_torch(monkeypatch):
-    def fail(name: str) -> None:
-        raise ImportError('undefined symbol')
-
     monkeypatch.delitem(sys.modules, 'mmcv.ops')
     monkeypatch.setattr(compat, 'find_spec', lambda name: object())
-    monkeypatch.setattr(importlib, 'import_module', fail)
+    monkeypatch.setattr(importlib, 'import_module', Mock(side_effect=ImportError('undefined symbol')))
     with pytest.raises(ImportError, match='built for another torch'):
         compat.import_mmcv_ops()
 

@@ -11,6 +11,7 @@ from tests.models import tiny
 
 SIZE = (48, 64)  # height, width
 TRAIN, VAL = 5, 3
+QUIET = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)  # no validation
 
 
 def blocks(seed: int, high: int, size: tuple[int, int] = SIZE, side: int = 8) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from unittest.mock import Mock
 
 import pytest
 
@@ -27,9 +28,8 @@ def test_the_table_and_its_place_in_the_page(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_installed_is_recorded(monkeypatch):
-    def fail(*arguments):
-        raise subprocess.CalledProcessError(1, arguments, stderr='no version\nof torch')
-    monkeypatch.setattr(matrix, 'call_uv', fail)
+    error = subprocess.CalledProcessError(1, 'uv', stderr='no version\nof torch')
+    monkeypatch.setattr(matrix, 'call_uv', Mock(side_effect=error))
     assert matrix.try_out(matrix.COMBINATIONS[0]) == dict(error='no version of torch')
 
 

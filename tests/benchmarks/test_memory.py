@@ -24,8 +24,7 @@ def test_the_peak_is_the_largest_sum_of_living_tensors():
 @pytest.mark.parametrize('kind', ['DACS', 'CAMix', 'MIC', 'RCCR'])
 @pytest.mark.parametrize('mode', ['summed', 'each'])
 def test_tensors_without_data_need_what_real_ones_do(kind, mode):
-    arguments = dict(masks=dict(context=dict(groups=None))) if kind == 'CAMix' else {}
-    model = tiny.method(kind, tiny.segmentors()['FCN with an auxiliary head'], backward=mode, **arguments)
+    model = tiny.method(kind, tiny.segmentors()['FCN with an auxiliary head'], backward=mode)
     optimizer = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)))
     fake, real = (memory.step_bytes(model, optimizer, 2, fake) for fake in (True, False))
     assert fake == pytest.approx(real, rel=0.02)

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict, deque
 from enum import Enum
 from pathlib import Path
+from unittest.mock import Mock
 
 import mmengine.runner
 import numpy as np
@@ -17,12 +18,7 @@ from mmengine.runner import save_checkpoint as earlier_save_checkpoint
 from torch import nn
 
 from mmseg_camix import files
-from mmseg_camix.checkpoint import (
-    from_plain,
-    read_checkpoint,
-    save_checkpoint,
-    to_plain,
-)
+from mmseg_camix.checkpoint import from_plain, read_checkpoint, save_checkpoint, to_plain
 
 needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs os.fork')
 
@@ -142,11 +138,9 @@ class TestAtomicWrite:
 
     @pytest.mark.parametrize('failing', ['fsync', 'replace'])
     def test_full_disk(self, failing, tmp_path, monkeypatch):
-        def full(*_: object) -> None:
-            raise OSError(errno.ENOSPC, 'No space left on device')
-
         files.atomic_write(tmp_path / 'file', b'old')
-        monkeypatch.setattr(*((os, 'fsync') if failing == 'fsync' else (Path, 'replace')), full)
+        monkeypatch.setattr(*((os, 'fsync') if failing == 'fsync' else (Path, 'replace')),
+                            Mock(side_effect=OSError(errno.ENOSPC, 'No space left on device')))
         with pytest.raises(OSError, match='No space left'):
             files.atomic_write(tmp_path / 'file', b'new')
         assert [file.name for file in tmp_path.iterdir()] == ['file']

@@ -53,7 +53,14 @@ class States(Hook):
 def state(runner):
     teacher = getattr(runner.model, 'teacher', None)
     return copy.deepcopy(dict(model=dict(runner.model.state_dict()), steps=teacher and teacher.steps_made,
+                              progress=getattr(runner.model, 'progress', None),
                               optimizer=runner.optim_wrapper.state_dict()['state']))
+
+
+def weights_of(state, network):
+    """The part of a state that belongs to the student or to the teacher, by the names of a segmentor."""
+    prefix = dict(student='student.', teacher='teacher.model.')[network]
+    return {name.removeprefix(prefix): value for name, value in state['model'].items() if name.startswith(prefix)}
 
 
 def same(first, second):

@@ -16,7 +16,7 @@ from tests.devices import on_devices
 from tests.models import tiny
 from tests.models.dsp_tiny import data_of
 from tests.sync_counter import no_sync
-from tests.world import config
+from tests.world import QUIET, config
 
 # Smoothed readings of trainings on the miniature benchmark, (classes, source_classes, confident, agreement): each
 # method's most suspicious ones. An early network predicts little but road; plain pseudo-labels confirm themselves.
@@ -244,7 +244,7 @@ class OneClassTeacher(Hook):
 
 def test_a_training_whose_teacher_collapses(world, tmp_path):
     """Within the Runner: the warning is in the log, once, and the scalars are."""
-    cfg = config(world, tmp_path, max_iters=8, val_cfg=None, val_dataloader=None, val_evaluator=None)
+    cfg = config(world, tmp_path, max_iters=8, **QUIET)
     cfg.custom_hooks.append(dict(type='CollapseHook', interval=1, momentum=0.2, patience=2))
     runner = Runner.from_cfg(cfg)
     runner.register_hook(OneClassTeacher(2))

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from types import ModuleType, SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -14,9 +15,7 @@ from mmseg_camix.engine.hooks import LiveViewHook
 from mmseg_camix.engine.monitoring import add_backends
 from tests.engine.fragile import same
 from tests.models import tiny
-from tests.world import config
-
-QUIET = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
+from tests.world import QUIET, config
 
 
 def train(folder, world, live, method='DACS', max_iters=4, **changes):
@@ -123,11 +122,9 @@ def test_a_data_set_without_names_and_colours(tmp_path):
 
 
 def test_a_full_disk_is_logged_and_other_ranks_draw_nothing(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, 'No space left on device')
-
     lines = []
-    monkeypatch.setattr('mmseg_camix.visualization.sheets.write_png', full)
+    monkeypatch.setattr('mmseg_camix.visualization.sheets.write_png',
+                        Mock(side_effect=OSError(28, 'No space left on device')))
     monkeypatch.setattr('mmseg_camix.engine.hooks.live_view_hook.print_log', lambda line, *args: lines.append(line))
     model = tiny.method('DACS')
     hook, runner = hook_on(model, tmp_path)

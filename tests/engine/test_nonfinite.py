@@ -60,7 +60,7 @@ def test_buffers_are_restored():
     norm.register_buffer('empty', None)
     bank.push(torch.ones(3, 4), torch.ones(3).long())
     snapshot = BufferSnapshot(model)
-    for round in range(2):
+    for round in range(3):
         before = {name: value.clone() for name, value in model.state_dict().items()}
         kept = norm.running_mean, bank.embeddings
         snapshot.take()
@@ -71,16 +71,4 @@ def test_buffers_are_restored():
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         assert (norm.running_mean is kept[0], bank.embeddings is kept[1]) == (True, True)
         assert norm.setting.tolist() == [7, 7]
-        bank.push(torch.ones(6, 4), torch.ones(6).long())  # another size than before
-
-
-def test_a_buffer_that_changes_from_step_to_step():
-    bank = MemoryBank(1, 2)
-    snapshot = BufferSnapshot(bank)
-    for size in (2, 3, 3):
-        bank.push(torch.full((size, 2), float(size)), torch.ones(size).long())
-        snapshot.take()
-        bank.push(torch.zeros(4, 2), torch.zeros(4).long())
-        snapshot.restore()
-        assert bank.embeddings.shape == (1, size, 2)
-        assert (bank.embeddings == size).all()
+        bank.push(torch.ones(6, 4), torch.ones(6).long())  # another size than before, and then the same

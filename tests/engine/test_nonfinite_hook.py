@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -17,10 +18,10 @@ from tests.engine.bare_loop import BAD, GOOD, BareLoop
 from tests.engine.fragile import KINDS, fragile_config, same, train
 from tests.engine.test_resume import StopAt, Stopped
 from tests.models import tiny
+from tests.world import QUIET
 
 ALIGNED = dict(pseudo_labels=dict(align=dict(prior=list(range(1, 20)))))
 INF = float('inf')
-QUIET = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
 
 
 @pytest.mark.parametrize(('method', 'kind', 'model'), [
@@ -210,9 +211,8 @@ def test_the_batch_of_the_first_skipped_step(world, tmp_path):
 
 
 def test_a_full_disk_does_not_stop_the_training(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('mmseg_camix.engine.hooks.nonfinite_hook.save_checkpoint', full)
+    monkeypatch.setattr('mmseg_camix.engine.hooks.nonfinite_hook.save_checkpoint',
+                        Mock(side_effect=OSError(28, 'No space left on device')))
     loop = BareLoop(tmp_path)
     assert not loop.step(BAD)
     assert loop.step()

@@ -10,6 +10,7 @@ from mmseg_camix.engine.nonfinite import NonFiniteError
 from mmseg_camix.engine.processes import prepare_launch
 from tests.engine.fragile import States, fragile_config, same
 from tests.gloo import run_in_pair
+from tests.world import QUIET
 
 CASES = dict(loss=dict(kind='loss'),
              gathered=dict(kind='loss', optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=2)),
@@ -17,8 +18,7 @@ CASES = dict(loss=dict(kind='loss'),
 
 
 def config_of(case, world, folder):
-    cfg = fragile_config(world, folder / case, at=(1,), max_iters=3, val_cfg=None, val_dataloader=None,
-                         val_evaluator=None, **CASES[case])
+    cfg = fragile_config(world, folder / case, at=(1,), max_iters=3, **QUIET, **CASES[case])
     cfg.model.objectives.fragile.ranks = [1]
     return cfg
 

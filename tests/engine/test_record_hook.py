@@ -66,17 +66,6 @@ def test_a_new_training_keeps_the_old_record_apart(tmp_path):
     assert (tmp_path / 'metrics.old.json').is_file()
 
 
-def test_in_a_training(world, tmp_path):
-    Runner.from_cfg(config(world, tmp_path / 'run', max_iters=3, val_interval=2)).train()
-    record = read_record(tmp_path / 'run')
-    assert [entry['iteration'] for entry in record['val']] == [2, 3]
-    assert record['finished']
-    metrics = record['val'][-1]['metrics']
-    assert metrics['mIoU'] == metrics['student/mIoU']
-    assert 'teacher/mIoU' in metrics
-    assert any(key.startswith('teacher/IoU.') for key in metrics)
-
-
 def test_in_a_validation_by_itself(world, tmp_path):
     Runner.from_cfg(config(world, tmp_path / 'run')).val()
     assert [entry['iteration'] for entry in read_record(tmp_path / 'run')['val']] == [0]

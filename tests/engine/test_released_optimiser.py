@@ -54,9 +54,11 @@ def adam_(p, gradient, state, lr, weight_decay, betas=(0.9, 0.999)):
     p -= lr * state['m'] / (1 - betas[0]**t) / ((state['v'] / (1 - betas[1]**t)).sqrt() + 1e-8)
 
 
-def gradients(model, step):
+def set_gradients(model, step):
     generator = torch.Generator().manual_seed(step)
-    return [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in model.parameters() if p.requires_grad]
+    for p in model.parameters():
+        if p.requires_grad:
+            p.grad = torch.randn(p.shape, generator=generator, dtype=p.dtype)
 
 
 @pytest.mark.parametrize(('settings', 'update'), [(SGD, sgd_), (ADAM, adam_)])
@@ -69,8 +71,7 @@ def test_fifty_steps_equal_those_of_a_list_with_repetitions(settings, update):
     occurrences = list(released_list(reference))
     for step in range(50):
         for network in (model, reference):
-            for p, gradient in zip([p for p in network.parameters() if p.requires_grad], gradients(network, step)):
-                p.grad = gradient
+            set_gradients(network, step)
         decay = (1 - step / 50)**0.9  # schedules set the rates of groups
         for group in ours.optimizer.param_groups:
             group['lr'] = lr * decay * (10 if group['params'][0] is model.decode_head.weight else 1)
@@ -105,8 +106,7 @@ def test_an_interrupted_training_continues_alike():
             second = wrapper(models[1], **ADAM)
             second.optimizer.load_state_dict(state)
         for model, optimiser in zip(models, (first, second)):
-            for p, gradient in zip([p for p in model.parameters() if p.requires_grad], gradients(model, step)):
-                p.grad = gradient
+            set_gradients(model, step)
             optimiser.step()
     assert all(torch.equal(p, q) for p, q in zip(*(model.parameters() for model in models)))
 

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
 from mmseg_camix.engine.speed import DESCRIPTION, NAMES, Bf16OptimWrapper, apply_options
+from tests.devices import DEVICES
 from tests.models import tiny
 
 
@@ -72,8 +73,7 @@ def test_bf16_is_near_fp32(kind):
     results = []
     for wrapper in ('OptimWrapper', 'Bf16OptimWrapper'):
         segmentor = tiny.small(dropout=0.0)
-        arguments = dict(masks=dict(context=dict(groups=None))) if kind == 'CAMix' else {}
-        model = tiny.method(kind, segmentor, pseudo_labels=dict(weighted=False), **arguments)
+        model = tiny.method(kind, segmentor, pseudo_labels=dict(weighted=False))
         optim = build_optim_wrapper(model, dict(type=wrapper, optimizer=dict(type='SGD', lr=0.1)))
         data = dsp_tiny.batch_of(0, 32, 2) if kind == 'DSP' else tiny.batch()
         results.append(grad_of(model, optim, [data]))
@@ -98,8 +98,7 @@ def test_bf16_does_not_exchange_accumulated_gradients():
     assert recorded == ['held back']
 
 
-@pytest.mark.parametrize('device', ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='needs a CUDA device'))])
+@pytest.mark.parametrize('device', DEVICES)
 def test_float16_passes_stay_finite_and_near(device):
     model = tiny.method('RCCR', tiny.small(dropout=0.0), pseudo_labels=dict(weighted=False)).to(device)
     losses = []

@@ -3,13 +3,12 @@
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmseg_camix.datasets import PairedDataset
 from mmseg_camix.engine.config import complete_for_adaptation
 from mmseg_camix.engine.hooks.record_hook import read_record
-from tests.engine.fragile import same
+from tests.engine.fragile import same, train, weights_of
 from tests.engine.test_resume import Stopped, checkpoints
 from tests.models import tiny
 from tests.tools_runner import call
@@ -83,22 +82,10 @@ def test_load_from_a_plain_segmentor(world, tmp_path):
     """Teacher and student start from the weights of a segmentor that mmseg has trained."""
     plain = tiny.build(without_dropout(), seed=11)
     torch.save(dict(state_dict=plain.state_dict(), meta={}), tmp_path / 'plain.pth')
-    states = {}
-
-    class First(Hook):
-        priority = 'LOWEST'
-
-        def before_train_iter(self, runner, batch_idx, data_batch=None):
-            for name in ('student', 'teacher'):
-                network = runner.model.network(name)
-                states[name] = {key: value.clone() for key, value in network.state_dict().items()}
-
-    runner = Runner.from_cfg(config(world, tmp_path / 'x', segmentor=without_dropout(), max_iters=1,
-                                    load_from=str(tmp_path / 'plain.pth')))
-    runner.register_hook(First())
-    runner.train()
-    assert same(states['student'], dict(plain.state_dict()))
-    assert same(states['teacher'], dict(plain.state_dict()))
+    _, states = train(config(world, tmp_path / 'x', segmentor=without_dropout(), max_iters=1,
+                             load_from=str(tmp_path / 'plain.pth')))
+    for name in ('student', 'teacher'):
+        assert same(weights_of(states.before[0], name), dict(plain.state_dict()))
 
 
 def test_load_from_another_method(world, tmp_path):

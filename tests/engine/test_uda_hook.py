@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import TRANSFORMS
 
 from mmseg_camix.engine.hooks import UDAHook, uda_hook
-from tests.engine.fragile import same
+from mmseg_camix.models.step import Progress
+from tests.engine.fragile import same, train, weights_of
 from tests.models import tiny
 from tests.world import config
 
@@ -22,71 +22,35 @@ class EraseLabels:
         return results
 
 
-class Spy(Hook):
-    """The state after each iteration; runs after the hooks of normal priority."""
-
-    priority = 'LOWEST'
-
-    def __init__(self):
-        self.progress, self.steps, self.students, self.teachers = [], [], [], []
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        model = runner.model
-        self.progress.append((model.progress.iteration, model.progress.max_iters, model.progress.seed))
-        self.steps.append(model.teacher.steps_made)
-        self.students.append(copy.deepcopy(model.student.state_dict()))
-        self.teachers.append(copy.deepcopy(model.teacher.model.state_dict()))
-
-
-def train(cfg):
-    runner, spy = Runner.from_cfg(cfg), Spy()
-    runner.register_hook(spy)
-    start = copy.deepcopy(runner.model.state_dict())
-    runner.train()
-    return runner, spy, start
-
-
 KEY = 'decode_head.conv_seg.weight'
 
 
 def test_the_teacher_is_the_mean_of_the_students(world, tmp_path):
     """Through the Runner, after the optimiser's step: alpha_t = 1 - 1 / (t + 1) at the beginning."""
-    _, spy, _ = train(config(world, tmp_path, max_iters=4, randomness=dict(seed=5)))
-    assert spy.progress == [(t, 4, 5) for t in range(4)]
-    assert spy.steps == [1, 2, 3, 4]
+    _, states = train(config(world, tmp_path, max_iters=4, randomness=dict(seed=5)))
+    assert [state['progress'] for state in states.after] == [Progress(t, 4, 5) for t in range(4)]
+    assert [state['steps'] for state in states.after] == [1, 2, 3, 4]
+    students, teachers = ([weights_of(state, name)[KEY] for state in states.after] for name in ('student', 'teacher'))
     for t in range(4):
-        expected = torch.stack([s[KEY] for s in spy.students[:t + 1]]).mean(0)
-        torch.testing.assert_close(spy.teachers[t][KEY], expected)
-    assert not torch.equal(spy.students[0][KEY], spy.students[1][KEY])
+        torch.testing.assert_close(teachers[t], torch.stack(students[:t + 1]).mean(0))
+    assert not torch.equal(students[0], students[1])
 
 
 def test_it_moves_only_when_the_optimiser_has(world, tmp_path):
     cfg = config(world, tmp_path, max_iters=5, optim_wrapper=dict(
         type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='SGD', lr=0.1)))
-    _, spy, _ = train(cfg)
-    assert spy.steps == [0, 1, 1, 2, 3]  # mmengine makes a step at the end of the training in any case
-    assert not torch.equal(spy.students[0][KEY], spy.students[1][KEY])
-    assert torch.equal(spy.students[1][KEY], spy.students[2][KEY])
+    _, states = train(cfg)
+    # mmengine makes a step at the end of the training in any case
+    assert [state['steps'] for state in states.after] == [0, 1, 1, 2, 3]
+    students = [weights_of(state, 'student')[KEY] for state in states.after]
+    assert not torch.equal(students[0], students[1])
+    assert torch.equal(students[1], students[2])
 
 
 def test_before_training_the_teacher_is_the_student(world, tmp_path):
     """Weights are initialised after the teacher was made; pseudo-labels must not be those of noise."""
-    recorded = {}
-
-    class First(Hook):
-        priority = 'LOWEST'
-
-        def before_train_iter(self, runner, batch_idx, data_batch=None):
-            if batch_idx == 0:
-                model = runner.model
-                recorded.update(copy.deepcopy(model.student.state_dict()), teacher=copy.deepcopy(
-                    model.teacher.model.state_dict()), mode=model.teacher.model.decode_head.training)
-
-    runner = Runner.from_cfg(config(world, tmp_path, max_iters=1))
-    runner.register_hook(First())
-    runner.train()
-    assert recorded.pop('mode') is False
-    assert same(recorded.pop('teacher'), recorded)
+    first = train(config(world, tmp_path, max_iters=1))[1].before[0]
+    assert same(weights_of(first, 'teacher'), weights_of(first, 'student'))
 
 
 class Bare:

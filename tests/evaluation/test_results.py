@@ -1,6 +1,7 @@
 """Results as data and as tables, and the options of the test tool that write them."""
 
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -189,11 +190,8 @@ def test_a_wrong_number_of_numbers(trained, capsys):
 def test_a_result_that_cannot_be_written_is_printed(trained, tmp_path, monkeypatch, capsys):
     """A full disk, a folder without permission: the evaluation took long, its numbers must not be lost."""
     import mmseg_camix_tools.commands.test
-
-    def full(*args, **kwargs):
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(mmseg_camix_tools.commands.test, 'atomic_write', full)
+    monkeypatch.setattr(mmseg_camix_tools.commands.test, 'atomic_write',
+                        Mock(side_effect=OSError(28, 'No space left on device')))
     folder, _ = trained
     message = call('test.py', folder / 'cfg.py', folder / 'x.pth', '--work-dir', tmp_path / 'run', '--json',
                    tmp_path / 'a.json', '--cfg-options', 'custom_hooks=[]')

@@ -1,7 +1,7 @@
 """The command line of the export."""
 
-import errno
 import shutil
+from unittest.mock import Mock
 
 import onnxruntime
 import pytest
@@ -117,10 +117,7 @@ def test_onnx_with_an_old_torch(checkpoint, tmp_path, monkeypatch, export):
 
 def test_a_full_disk_leaves_nothing(checkpoint, tmp_path, monkeypatch, export):
     """All files of an export move into its folder at the end."""
-    def fail(*_):
-        raise OSError(errno.ENOSPC, 'No space left on device')
-
-    monkeypatch.setattr(files, 'save_checkpoint', fail)
+    monkeypatch.setattr(files, 'save_checkpoint', Mock(side_effect=OSError(28, 'No space left on device')))
     assert 'No space left on' in export(checkpoint, '--out', tmp_path / 'out', '--formats', 'safetensors', 'mmseg')
     assert list(tmp_path.iterdir()) == []
 

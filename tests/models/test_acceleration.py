@@ -50,9 +50,7 @@ def resnet(**changes):
 @pytest.mark.parametrize(('kind', 'name'), [(kind, name) for kind in ('DACS', 'CAMix') for name in OPTIONS])
 def test_results_stay(kind, name):
     """Two steps: loss, gradients, running statistics of both networks, number of batches counted."""
-    arguments = dict(masks=dict(context=dict(groups=None))) if kind == 'CAMix' else {}
-    plain = tiny.method(kind, resnet(), **arguments)
-    other = tiny.method(kind, resnet(), acceleration=OPTIONS[name], **arguments)
+    plain, other = (tiny.method(kind, resnet(), acceleration=given) for given in ({}, OPTIONS[name]))
     assert plain.state_dict().keys() == other.state_dict().keys()
     agree(step(plain, 2), step(other, 2))
 
@@ -62,11 +60,9 @@ def test_results_stay(kind, name):
     ('DACS', dict(compile='eager', checkpointing=['backbone'], channels_last=True))], ids=['aot', 'CAMix', 'all'])
 def test_results_stay_where_networks_are_compiled(kind, acceleration):
     """CAMix runs its teacher in two modes, with running statistics that move and that stay."""
-    arguments = dict(masks=dict(context=dict(groups=None))) if kind == 'CAMix' else {}
     # Element-wise dropout fills memory with random numbers in its order, which channels_last changes.
     dropout = 0.0 if 'channels_last' in acceleration else 0.5
-    plain, other = (tiny.method(kind, tiny.small(dropout=dropout), acceleration=first, **arguments)
-                    for first in ({}, acceleration))
+    plain, other = (tiny.method(kind, tiny.small(dropout=dropout), acceleration=given) for given in ({}, acceleration))
     assert plain.state_dict().keys() == other.state_dict().keys()
     agree(step(plain, 2), step(other, 2))
 

@@ -1,5 +1,7 @@
 """Weights of timm's networks, from files of timm and of the authors; none are downloaded."""
 
+from unittest.mock import Mock
+
 import pytest
 import timm
 import torch
@@ -113,11 +115,7 @@ def test_what_was_downloaded_is_not_initialised_again(tmp_path, monkeypatch):
 
 def test_without_a_network_the_error_says_what_to_do(monkeypatch):
     net = TimmViT(**DINOV2, pretrained=True)
-
-    def offline(*args, **options):
-        raise OSError('no route to host')
-
-    monkeypatch.setattr(timm, 'create_model', offline)
+    monkeypatch.setattr(timm, 'create_model', Mock(side_effect=OSError('no route to host')))
     with pytest.raises(WeightsError, match='could not download.*no route to host.*init_cfg=.*FILE'):
         net.init_weights()
 
