@@ -124,8 +124,7 @@ def test_accumulation_equals_the_larger_batch():
     results = []
     for count in (1, 2):
         model = tiny.method('DACS', jobs.normless(), masks=dict(classes=dict(ratio=1.0)),
-                            pseudo_labels=dict(per='image', threshold=0.26),
-                            augment=dict(jitter_probability=0.0, blur_probability=0.0))
+                            pseudo_labels=dict(per='image', threshold=0.26), augment=tiny.NO_AUGMENTATION)
         wrapper = build_optim_wrapper(model, dict(type='OptimWrapper', accumulative_counts=count,
                                                   optimizer=dict(type='SGD', lr=0.1)))
         wrapper.initialize_count_status(model, 0, count)

@@ -6,23 +6,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from mmseg_camix.checkpoint import save_checkpoint
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
+from tests.datasets.tiny import UNLABELLED
 from tests.models import tiny
+from tests.models.tiny import resnet
 from tests.tools_runner import ROOT
 from tests.world import config
 
 DATA = Path('/somewhere/private/data')
 SYNCHRONISED = dict(type='SyncBN', requires_grad=True)
-
-
-def resnet(norm: dict = tiny.BN, **changes: object) -> dict:
-    """mmseg's ResNet-18 at output stride 8, narrow."""
-    return dict(dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, num_stages=4, norm_cfg=norm,
-                     out_indices=(0, 1, 2, 3), strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)), **changes)
 
 
 def deeplab() -> dict:
@@ -97,6 +94,13 @@ def trained(folder: Path, segmentor: dict, method: str = 'DACS', meta: dict | No
     path = folder / 'iter_7.pth'
     save_checkpoint(dict(meta=recorded if meta is None else meta, state_dict=model.state_dict()), str(path))
     return path, model
+
+
+@torch.no_grad()
+def labels_by_mmseg(segmentor: nn.Module, path: Path | str, pipeline: list = UNLABELLED) -> np.ndarray:
+    """(H, W): the prediction of `test_step` on an image file."""
+    sample, = segmentor.test_step(pseudo_collate([Compose(pipeline)(dict(img_path=str(path)))]))
+    return sample.pred_sem_seg.data[0].numpy()
 
 
 def noise(seed: int = 5, size: tuple[int, int] = (48, 64)) -> np.ndarray:

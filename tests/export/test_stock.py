@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import Compose, pseudo_collate
 
 from mmseg_camix.datasets.encodings import CLASSES, PALETTE
 from tests.datasets.tiny import write_image
 from tests.export import networks
-from tests.export.networks import trained
+from tests.export.networks import labels_by_mmseg, trained
 from tests.tools_runner import call
 
 pytestmark = pytest.mark.slow
@@ -53,14 +52,6 @@ def logits(model, network):
         return model.network(network)(image)
 
 
-def predicted(model, network, file):
-    """(H, W) by our own model on a file, through the pipeline that it was tested with."""
-    pipeline = Compose([dict(type='LoadImage'), dict(type='PackUDAInputs')])
-    with torch.no_grad():
-        sample = model.network(network).test_step(pseudo_collate([pipeline(dict(img_path=str(file)))]))[0]
-    return sample.pred_sem_seg.data[0].numpy()
-
-
 @pytest.mark.parametrize(('name', 'network'), CASES)
 def test_logits_are_identical(exported, name, network):
     models, _, results = exported
@@ -85,7 +76,7 @@ def test_our_encoder_as_that_of_mmseg(exported):
 @pytest.mark.parametrize(('name', 'network'), CASES)
 def test_predictions_on_a_file(exported, name, network):
     models, root, results = exported
-    expected = predicted(models[name], network, root / 'image.png')
+    expected = labels_by_mmseg(models[name].network(network), root / 'image.png')
     assert expected.shape == (48, 64)
     assert len(np.unique(expected)) > 1
     np.testing.assert_array_equal(results[f'{name}/{network}/inference_model'], expected)

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import Compose, pseudo_collate
 
 from mmseg_camix.checkpoint import read_checkpoint
 from mmseg_camix.datasets.encodings import PALETTE, get_encoding
@@ -58,15 +57,12 @@ def expected(place):
     """(network, image file) -> (H, W), by mmseg's own test_step on weights taken out by hand."""
     state = read_checkpoint(place / 'run/iter_1.pth')['state_dict']
     segmentor = tiny.encoder_decoder(networks.resnet(), tiny.fcn(64, num_classes=19))
-    pipeline = Compose([dict(type='LoadImage'), dict(type='PackUDAInputs')])
 
     def predict(prefix, path):
         model = tiny.build(segmentor).eval()
         model.load_state_dict({key.removeprefix(prefix): value for key, value in state.items()
                                if key.startswith(prefix)})
-        with torch.no_grad():
-            sample = model.test_step(pseudo_collate([pipeline(dict(img_path=str(path)))]))[0]
-        return sample.pred_sem_seg.data[0].numpy()
+        return networks.labels_by_mmseg(model, path)
 
     return predict
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import ConfigDict
-from mmengine.dataset import Compose, pseudo_collate
 from torch.nn.functional import interpolate
 
 from mmseg_camix_tools.inference import predictor as module
 from mmseg_camix_tools.inference.predictor import Predictor, label_map, sliding_logits
 from tests.datasets.tiny import write_image
+from tests.export.networks import labels_by_mmseg
 from tests.models import tiny
 
 PLAIN = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
@@ -22,12 +22,6 @@ def segmentor(**changes):
     with torch.no_grad():
         model.decode_head.conv_seg.weight.mul_(100)
     return model
-
-
-def by_mmseg(model, pipeline, path):
-    with torch.no_grad():
-        sample = model.test_step(pseudo_collate([Compose(pipeline)(dict(img_path=str(path)))]))[0]
-    return sample.pred_sem_seg.data[0].numpy()
 
 
 def ours(model, pipeline, *paths):
@@ -46,7 +40,7 @@ def test_as_mmseg(tmp_path, pipeline, test_cfg):
 
 def assert_as_mmseg(model, pipeline, *paths):
     for label, path in zip(ours(model, pipeline, *paths), paths):
-        expected = by_mmseg(model, pipeline, path)
+        expected = labels_by_mmseg(model, path, pipeline)
         assert len(np.unique(expected)) > 1
         assert label.dtype == np.uint8
         np.testing.assert_array_equal(label, expected)

@@ -9,7 +9,7 @@ import torch
 
 from mmseg_camix.models.adapter import Output
 from mmseg_camix.models.step import StudentPass
-from tests.sync_counter import SyncCounter
+from tests.sync_counter import no_sync
 
 from .camix_tiny import BATCH, BOXES, CLASSES, FLIPS, SIZE, camix, counts_of, data_of
 from .reference import VOID, cross_entropy, labels_of, mix, probabilities, teacher_probabilities
@@ -221,17 +221,11 @@ def test_warm_up_by_classmix():
     assert torch.equal(after.views['mixed'].image, step_of(camix(10), data).views['mixed'].image)
 
 
-def test_it_predicts_with_the_teacher():
-    assert camix().predict_with == 'teacher'
-    assert camix(predict_with='student').predict_with == 'student'
-
-
 def test_nothing_waits_for_the_device(prior, no_accuracy):
     model = camix(context=dict(prior=prior), significance=dict(passes=4, copies_at_once=2, scale=0.5))
     data = data_of(model)
     model.update_teacher()
-    with SyncCounter() as counter:
+    with no_sync():
         losses = model.loss(data['inputs'], data['data_samples'])
         sum(value for name, value in losses.items() if 'loss' in name).backward()
         model.update_teacher()
-    assert not counter.names

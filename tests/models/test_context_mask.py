@@ -242,13 +242,6 @@ def test_labels_of_the_modulated_prediction(prior):
         camix(views=dict(views, relabelled=dict(type='Relabelled', mask='classes')))
 
 
-def test_bad_groups():
-    with pytest.raises(ValueError, match="there is no meta-class group 'VI'; available: I, II"):
-        camix(context=dict(groups=['VI']))
-    with pytest.raises(ValueError, match=r"names classes that the label set lacks: \['cow'\]"):
-        camix(context=dict(groups=[('cow', 'road')]))
-
-
 def test_a_model_that_was_not_prepared():
     model = tiny.build(dict(type='CAMix', segmentor=tiny.per_pixel((SIZE, SIZE))))
     model.set_progress(0, 10)

@@ -10,7 +10,6 @@ from tests.devices import seeded
 from tests.sync_counter import no_sync
 
 from . import tiny
-from .test_mic import QUIET
 
 SMALL = dict(depth=2, embed_dim=24, num_heads=2)
 DINOV2 = dict(name='vit_small_patch14_dinov2', arguments=SMALL)
@@ -95,7 +94,7 @@ def test_properties(kind):
 
 def test_the_view_and_its_loss():
     """Same label, weight and q as the masked view's; its pass sees 30 % of the tokens; other views see all."""
-    model = method(augment=QUIET, pseudo_labels=dict(threshold=0.0), views=dict(masked=dict(
+    model = method(augment=tiny.NO_AUGMENTATION, pseudo_labels=dict(threshold=0.0), views=dict(masked=dict(
         type='DroppedTokens', ratio=0.7), mixed=dict(type='Augmented')), masks=dict(classes=None))
     model.student.decode_head.dropout.p = 0.0
     data = model.data_preprocessor(tiny.batch(64), True)
@@ -121,7 +120,7 @@ def test_the_view_and_its_loss():
 @pytest.mark.parametrize('kind', ['CAMix', 'RCCR', 'DAFormer'])
 def test_it_combines_with_other_methods(kind):
     arguments = dict(
-        CAMix=dict(masks=dict(context=dict(groups=None))),
+        CAMix={},
         RCCR=dict(objectives=dict(VIEW['objectives'], contrast=dict(features=1))),
         DAFormer=dict(objectives=dict(VIEW['objectives'], features=dict(things=('building',))),
                       pseudo_labels=dict(ignore_top=2, ignore_bottom=5)))[kind]
@@ -146,8 +145,8 @@ def test_bad_input_is_refused_when_the_model_is_built(segmentor, changes, match)
 
 def test_views_with_their_own_augmentation():
     """Source images in grey, the mixed ones untouched: one view's settings are not another's."""
-    grey = dict(jitter_probability=0.0, blur_probability=0.0, grey_probability=1.0)
-    model = tiny.method('DACS', tiny.per_pixel(), augment=QUIET, views=dict(
+    grey = dict(tiny.NO_AUGMENTATION, grey_probability=1.0)
+    model = tiny.method('DACS', tiny.per_pixel(), augment=tiny.NO_AUGMENTATION, views=dict(
         strong=dict(type='Augmented', of='source', augment=grey),
         same=dict(type='Augmented', of='source', augment=False)),
         objectives=dict(source=dict(view='strong'), same=dict(type='SupervisedLoss', view='same')))

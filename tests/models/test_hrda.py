@@ -171,7 +171,7 @@ def test_a_step_does_not_wait_for_the_device(no_accuracy):
 
 
 METHODS = dict(
-    DACS={}, MIC=MIC, CAMix=dict(masks=dict(context=dict(groups=None))), RCCR={},
+    DACS={}, MIC=MIC, CAMix={}, RCCR={},
     DAFormer=dict(objectives=dict(features=dict(things=None)), pseudo_labels=dict(ignore_top=2, ignore_bottom=2)),
     DSP=dict(joint_views=()), MeanTeacher={}, SourceOnly={})
 
@@ -188,7 +188,7 @@ def test_methods_train_every_parameter(kind):
 
 
 def test_teacher_covers_the_image_and_the_noisy_passes_too():
-    model = tiny.method('CAMix', hrda(), masks=dict(context=dict(groups=None)), pseudo_labels=dict(
+    model = tiny.method('CAMix', hrda(), pseudo_labels=dict(
         significance=dict(passes=2, copies_at_once=2)))
     tiny.randomised(model.teacher)
     passed = tiny.inputs_of(model.teacher.model.backbone)

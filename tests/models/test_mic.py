@@ -15,7 +15,6 @@ PARTS = dict(
     masks=dict(blocks=dict(type='BlockMask', block=5)), views=dict(masked=dict(type='Masked')),
     objectives=dict(masked=dict(type='PixelCrossEntropy', view='masked')))
 LOUD = dict(jitter_probability=1.0, blur_probability=1.0)
-QUIET = dict(jitter_probability=0.0, blur_probability=0.0)
 
 
 def confident(kind='MIC', **arguments):
@@ -66,7 +65,7 @@ def test_the_view_without_augmentation(augment):
 
 def test_the_loss_by_hand():
     """Cross-entropy with the label of the whole image x q; 0 on ignored rows and padding; mean over all pixels."""
-    model = confident(augment=QUIET)
+    model = confident(augment=tiny.NO_AUGMENTATION)
     data = tiny.padded_batch(model)
     image = data['inputs']['target']
     student, teacher = (network.decode_head.conv_seg for network in (model.student, model.teacher.model))

@@ -60,12 +60,11 @@ def batches_seen(significance):
     """Shapes of the noisy batches."""
     model = camix(significance=significance, segmentor=network())
     data = data_of(model)
-    recorded = []
-    model.teacher.model.backbone.register_forward_pre_hook(
-        lambda module, inputs: recorded.append(tuple(inputs[0].shape)))
+    inputs = tiny.inputs_of(model.teacher.model.backbone)
     step_of(model, data)
-    assert recorded.pop(0) == (BATCH, 3, SIZE, SIZE)  # the clean pass
-    return recorded
+    clean, *noisy = (tuple(images.shape) for images in inputs)
+    assert clean == (BATCH, 3, SIZE, SIZE)
+    return noisy
 
 
 # ------------------------------------------------------------------ noise
@@ -75,10 +74,9 @@ def noise_of(segmentor=None, **options):
     """(L, B, 3, H, W): what is added to the images."""
     model = camix(significance=dict(passes=6, **options), segmentor=segmentor or network())
     data = data_of(model)
-    recorded = []
-    model.teacher.model.backbone.register_forward_pre_hook(lambda module, inputs: recorded.append(inputs[0]))
+    inputs = tiny.inputs_of(model.teacher.model.backbone)
     step_of(model, data)
-    return torch.stack(recorded[1:]) - data['inputs']['target']
+    return torch.stack(inputs[1:]) - data['inputs']['target']
 
 
 def test_noise_is_normal_and_clamped():

@@ -101,9 +101,10 @@ def small(norm_eval: bool = False, crop: tuple[int, int] | None = (32, 32), drop
                            auxiliary_head=auxiliary)
 
 
-def _resnet() -> dict:
-    return dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, num_stages=4,
-                out_indices=(0, 1, 2, 3), strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), norm_cfg=BN)
+def resnet(norm: dict = BN, **changes: object) -> dict:
+    """mmseg's ResNet-18 at output stride 8, narrow."""
+    return dict(dict(type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, num_stages=4, norm_cfg=norm,
+                     out_indices=(0, 1, 2, 3), strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)), **changes)
 
 
 def _two_streams(head: dict, channels: tuple[int, ...], losses: list) -> dict:
@@ -140,12 +141,12 @@ def segmentors() -> dict[str, dict]:
                num_classes=CLASSES, norm_cfg=BN, align_corners=False, loss_decode=CROSS_ENTROPY,
                loss_se_decode=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2))
     return {
-        'FCN with an auxiliary head': encoder_decoder(_resnet(), fcn(64), auxiliary_head=[fcn(32, in_index=2)]),
-        'a neck': encoder_decoder(_resnet(), fpn_head, neck=fpn),
-        'a cascade': encoder_decoder(_resnet(), [fcn(64), ocr], type='CascadeEncoderDecoder', num_stages=2),
+        'FCN with an auxiliary head': encoder_decoder(resnet(), fcn(64), auxiliary_head=[fcn(32, in_index=2)]),
+        'a neck': encoder_decoder(resnet(), fpn_head, neck=fpn),
+        'a cascade': encoder_decoder(resnet(), [fcn(64), ocr], type='CascadeEncoderDecoder', num_stages=2),
         'SegFormer': encoder_decoder(_mit(), segformer),
-        'K-Net': encoder_decoder(_resnet(), _knet()),
-        'EncHead': encoder_decoder(_resnet(), enc),
+        'K-Net': encoder_decoder(resnet(), _knet()),
+        'EncHead': encoder_decoder(resnet(), enc),
         'DDRHead': _two_streams(dict(type='DDRHead', in_channels=8, channels=8), (4, 8), [OHEM] * 2),
         'PIDHead': _two_streams(
             dict(type='PIDHead', in_channels=8, channels=8), (4, 8, 4),

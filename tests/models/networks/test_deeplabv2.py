@@ -107,11 +107,6 @@ def test_vgg_stride_count_and_names():
     assert [c.dilation[0] for c in (*convs, net.fc6, net.fc7)] == [1] * 10 + [2] * 3 + [4] * 2
 
 
-def test_registered_under_their_names():
-    for name in ('DeepLabResNet', 'DeepLabVGG16', 'DeepLabV2Head'):
-        assert MODELS.get(name) is not None
-
-
 @pytest.mark.parametrize('crop', [24, 56, 64, 66, 72, 96, 112, 128])
 def test_deeplab_has_stride_eight_for_crops_of_all_sizes(crop):
     """Its max pool rounds up, so that maps have one cell more than the quotient."""

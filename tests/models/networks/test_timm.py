@@ -4,8 +4,6 @@ import re
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
-from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_camix.models.backbones import SimplePyramid, TimmFeatures, TimmViT
@@ -177,13 +175,6 @@ def test_unknown_names_and_wrong_kinds_are_rejected():
         TimmFeatures('resnet10t', pretrained=True, init_cfg=dict(type='PretrainedBackbone', checkpoint='x'))
 
 
-def test_usable_in_a_segmentor():
-    head = dict(type='DAFormerHead', in_channels=[24] * 4, embed_dims=8, channels=8, num_classes=5)
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        model = MODELS.build(tiny.encoder_decoder(dict(type='TimmViT', **DINOV3), head))
-    assert tuple(model(torch.rand(1, 3, 32, 32), None, 'tensor').shape) == (1, 5, 8, 8)
-
-
 # ------------------------------------------------------------------ under every method
 
 
@@ -191,7 +182,6 @@ VIT = dict(type='TimmViT', name='vit_small_patch16_dinov3', arguments=dict(depth
 CONVOLUTIONAL = dict(type='TimmFeatures', name='resnet10t', out_indices=(1, 2, 3, 4))
 # Arguments that depend on the five classes.
 ARGUMENTS = {
-    'CAMix': dict(masks=dict(context=dict(groups=None))),
     'DAFormer': dict(objectives=dict(features=dict(things=('building', 'wall'))),
                      pseudo_labels=dict(ignore_top=2, ignore_bottom=5)),
     'RCCR': dict(objectives=dict(contrast=dict(features=1))),
