@@ -81,6 +81,11 @@ def test_two_ends_of_one_ramp(world, tmp_path):
         DynamicThresholdHook(t_max=0)
 
 
+def test_levels_are_shares():
+    with pytest.raises(ValueError, match=r'levels=\(50,\) must lie in \[0, 1\]'):
+        DynamicThresholdHook(levels=[50])
+
+
 def test_it_is_in_the_base_of_all_adapted_configs():
     from mmengine.config import Config
 

@@ -30,6 +30,8 @@ class DynamicThresholdHook(Hook):
     def __init__(self, t_max: int | None = None, interval: int = 50, levels: Sequence[float] = (0.1, 0.5, 0.9)) -> None:
         if t_max is not None and t_max < 1:
             raise ValueError(f'DynamicThresholdHook: t_max={t_max} must be at least 1; None is the end of the training')
+        if not all(0 <= level <= 1 for level in levels):
+            raise ValueError(f'DynamicThresholdHook: levels={tuple(levels)} must lie in [0, 1]')
         self.t_max, self.interval, self.levels = t_max, interval, tuple(levels)
 
     def before_train(self, runner: Runner) -> None:
