@@ -170,15 +170,10 @@ class StrongAugment(nn.Module):
     def _recoloured(self, image: Tensor, params: ImageParams) -> Tensor:
         """The image (3, H, W) in [0, 1] with its colours changed."""
         bgr = self.channel_order == 'bgr'
-        # Exchanging red and blue mirrors the hue circle and affects nothing else, except where they are weighted.
-        weighted = params.grey or self.library == 'torchvision'
-        jitter = [(name, -amount if bgr and not weighted and name == 'hue' else amount)
-                  for name, amount in params.jitter]
-        flipped = bgr and weighted
-        image = jitter_image(image.flip(-3) if flipped else image, jitter, self.library)
+        image = jitter_image(image.flip(-3) if bgr else image, params.jitter, self.library)
         if params.grey:
             image = tv.rgb_to_grayscale(image, num_output_channels=3)
-        return image.flip(-3) if flipped else image
+        return image.flip(-3) if bgr else image
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw and apply."""
