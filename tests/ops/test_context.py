@@ -177,13 +177,6 @@ def test_mask_is_where_the_chosen_classes_and_their_relatives_are():
                 assert mask[b, 0, y, x] == closed[int(label[b, y, x])]
 
 
-def test_without_prior_the_label_is_the_prediction_and_the_prior_can_overrule_it():
-    probs = torch.tensor([.6, .4]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
-    assert (contextual_mask(probs, None, None)[1] == 0).all()
-    prior = torch.tensor([.1, .9]).view(2, 1, 1).expand(2, 2, 2)
-    assert (contextual_mask(probs, prior, None)[1] == 1).all()
-
-
 def test_the_classes_of_padding_are_not_present():
     """Two classes are shown and one is drawn, however many the padding has; void takes no part."""
     label = torch.tensor([[0, 1, 2], [0, 1, 3]]).expand(40, 2, 3)

@@ -110,11 +110,6 @@ def test_without_negatives_it_is_zero():
     assert (m['cut'].grad == 0).all()
 
 
-def test_an_empty_bank_changes_nothing():
-    bank = torch.zeros(7, K), torch.full((7,), ops.EMPTY)
-    torch.testing.assert_close(fast(maps(), bank=bank), fast(maps()), rtol=0, atol=0)
-
-
 def test_zero_features_stay_finite():
     m = maps()
     m['cut'] = torch.zeros_like(m['cut']).requires_grad_()
