@@ -19,7 +19,6 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmseg_camix.cli import run
 from mmseg_camix.engine.config import complete_for_adaptation
 from mmseg_camix.files import atomic_write

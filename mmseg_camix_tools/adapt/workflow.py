@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -104,8 +105,7 @@ class Workflow:
         if finished := self.stages.result('summary'):
             return finished['text']
         self.stages.run('check', self._record_check)
-        lock = lock_folder(self.stages.folder, 'adaptation', '--out')
-        try:
+        with lock_folder(self.stages.folder, 'adaptation', '--out') or nullcontext():
             if needs_prior(self.draft, self.request.method):
                 self.stages.run('prior', self._count_prior)
             if samples_rare_classes(self.draft, self.request.method):
@@ -117,9 +117,6 @@ class Workflow:
             decision = self.stages.run('export', lambda: self._export(unadapted, adapted))
             report_line = self.stages.run('report', lambda: self._report(unadapted, decision))['line']
             return self.stages.run('summary', lambda: self._summary(decision, report_line))['text']
-        finally:
-            if lock is not None:
-                lock.close()
 
     def _record_check(self) -> dict[str, Any]:
         """Check, and create the folder of results if there are no errors."""

@@ -22,7 +22,6 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmseg_camix import package_configs
 from mmseg_camix.cli import add_config_options, did_you_mean, positive_int
 from mmseg_camix.models.uda.wrapper import methods

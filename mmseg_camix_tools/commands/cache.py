@@ -6,7 +6,6 @@ import sys
 
 from mmengine.registry import init_default_scope
 
-import mmseg_camix  # noqa: F401  (registers the datasets)
 from mmseg_camix.cli import add_config_options
 from mmseg_camix_tools.preparation.configured import NeededCache, fill_cache, needed_caches
 

@@ -16,8 +16,6 @@ examples:
 import argparse
 from pathlib import Path
 
-import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-
 from mmseg_camix.cli import add_debug, positive_int
 from mmseg_camix_tools.export.card import CARD, write_card
 from mmseg_camix_tools.export.files import (FORMATS, ONNX, SAFETENSORS, WEIGHTS, open_network, refuse_leftovers,

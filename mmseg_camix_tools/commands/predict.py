@@ -15,8 +15,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-
 from mmseg_camix.cli import add_debug
 from mmseg_camix.engine.config import CONFIG_FILES
 from mmseg_camix_tools.export.files import open_network

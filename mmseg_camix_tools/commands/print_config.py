@@ -13,8 +13,6 @@ import argparse
 import sys
 from contextlib import redirect_stdout
 
-import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-
 from mmseg_camix.cli import add_config_options, did_you_mean
 from mmseg_camix.engine.config import ConfigError, load_config
 from mmseg_camix.engine.resolved_config import Entry, render, resolve

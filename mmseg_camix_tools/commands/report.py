@@ -16,8 +16,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-
 from mmseg_camix.cli import add_debug
 from mmseg_camix.files import printable
 from mmseg_camix_tools.report.page import write_report

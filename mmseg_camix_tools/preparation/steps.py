@@ -1,9 +1,7 @@
 """Prepare a download for training, step by step; each step does only what is missing."""
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +12,7 @@ from mmseg_camix.cache import Recipe
 from mmseg_camix.datasets.class_counts import STATS_FILE
 from mmseg_camix.datasets.defects import DEFECTS_FILE, KINDS, Defects
 from mmseg_camix.datasets.encodings import get_encoding
+from mmseg_camix.engine.hooks.run_folder_hook import lock_folder
 from mmseg_camix.files import write_output
 
 from .class_stats import INDEX_FILE, write_statistics
@@ -26,7 +25,7 @@ from .state import FOLDER, STATE_FILE, VERSION, describe
 
 
 class NotReady(RuntimeError):
-    """The download is incomplete, or another run is active; the message says what to do."""
+    """The download is incomplete; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def prepare(family: str, root: Path, out: Path, options: Options, recorded: dict
     pairs = list_pairs(root, layout)
     _refuse_incomplete(root, layout, pairs, options.any_count)
     write_output(work / 'README', 'State of mmseg-camix prepare for its next run; may be deleted.\n', clean=True)
-    with _exclusive(work, root), DefaultScope.overwrite_default_scope('mmseg'):
+    with lock_folder(work, 'preparation', '--out') or nullcontext(), DefaultScope.overwrite_default_scope('mmseg'):
         before = describe(str(root), layout.sources(), [], [])  # later changes count as new
         run = _Run(layout, root, out, options, Outcome([f'{family} in {root}']))
         run.check(pairs)
@@ -117,27 +116,6 @@ def _refuse_incomplete(root: Path, layout: Layout, pairs: dict[str, list[Pair]],
         raise NotReady(f'{root}: the download is not complete: {"; ".join(problems)}. Unpack all of its archives '
                        'again; or, if these are the images that you want, add --any-count, which lists files without a '
                        'partner as defects')
-
-
-@contextmanager
-def _exclusive(work: Path, root: Path) -> Iterator[None]:
-    """Refuse a second run at the same time; the lock ends with the process."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    with open(work / 'lock', 'a+') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            raise NotReady(f'{root}: another run is active here (process {file.read().strip()}); wait for it, or end '
-                           'it') from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 @dataclass

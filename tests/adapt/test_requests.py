@@ -2,8 +2,6 @@
 
 import copy
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +25,7 @@ from mmseg_camix_tools.doctor import report
 from mmseg_camix_tools.doctor.sample import ORIENTATION
 from tests.datasets.tiny import write_grey_label
 from tests.models import tiny
+from tests.waiting import locked
 from tests.world import SIZE, blocks, config
 
 RESIZE = dict(type='Resize', scale=(64, 48))
@@ -495,15 +494,10 @@ def test_too_little_memory_is_an_error_before_anything_is_trained(request_of, mo
 
 def test_two_adaptations_in_one_folder(request_of):
     flow = Workflow(request_of(method='DACS'))
-    code = ('import fcntl, sys; file = open(sys.argv[1], "a"); fcntl.lockf(file, fcntl.LOCK_EX); '
-            'print("locked", flush=True); sys.stdin.read()')
     flow.stages.run('check', flow._record_check)
-    with subprocess.Popen([sys.executable, '-c', code, flow.stages.folder / '.lock'], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
-        with pytest.raises(WorkFolderInUseError, match='another adaptation .*choose another folder with --out'):
-            flow.run()
-        other.stdin.close()
+    with locked(flow.stages.folder / '.lock'), \
+            pytest.raises(WorkFolderInUseError, match='another adaptation .*choose another folder with --out'):
+        flow.run()
 
 
 def test_the_data_are_checked_as_they_are_trained(request_of):

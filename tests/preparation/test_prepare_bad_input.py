@@ -2,7 +2,6 @@
 
 import builtins
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from PIL import Image
 from mmseg_camix.datasets.defects import read_defects
 from mmseg_camix_tools.preparation import pairs
 from tests.datasets.tiny import random_ids, write_16_bit_label, write_grey_label, write_image, write_palette_label
+from tests.waiting import locked
 
 from .preparing import digests, main, write_config
 
@@ -146,9 +146,8 @@ def test_a_file_in_use(gta, monkeypatch, capsys):
 def test_two_runs_at_once(gta):
     assert main('gta', gta) == 0
     write_image(gta / 'images/00003.png', 55)
-    with open(gta / '.prepared/lock', 'r+') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert f'another run is active here (process {os.getpid()}); wait for it' in main('gta', gta)
+    with locked(gta / '.prepared/.lock'):
+        assert f'is in use by another preparation (process {os.getpid()} on ' in main('gta', gta)
     assert main('gta', gta) == 0
 
 
