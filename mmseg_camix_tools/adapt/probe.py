@@ -84,11 +84,6 @@ def _prediction_seconds(runner: Runner) -> float:
     return min(times)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was exhausted, on a GPU or by torch on the host."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-
-
 def main() -> int:
     """Measure the configs of the command line; returns the exit code."""
     started = time.monotonic() - time.process_time()  # imports included
@@ -98,8 +93,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             measured = [measure(path, folder) for path in configs]
     except Exception as error:
-        if is_out_of_memory(error):
-            return OUT_OF_MEMORY
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error):
+            return OUT_OF_MEMORY  # of a GPU, or of the host
         raise
     first = measured[0]
     atomic_write(out, json.dumps(dict(

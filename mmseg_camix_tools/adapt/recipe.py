@@ -18,17 +18,14 @@ from mmseg_camix_tools.export.metainfo import mapping
 from .draft import Draft
 
 METHODS = ('DAFormer', 'iDAFormer')
+# What they need for images of any kind: no rows without labels, and a teacher for short trainings.
+MODEL_CHANGES = dict(pseudo_labels=dict(ignore_top=0, ignore_bottom=0), teacher=dict(alpha=0.99))
 MIN_PIXELS = 3000 / (1280 * 720)  # of a class, as a share of the image; DAFormer's for GTA
 CROP_SHARE = 0.5  # of these pixels that must be in a crop
 TEMPERATURE = 0.01  # DAFormer's; doubled until the images that are drawn are as good as EFFECTIVE of all
 EFFECTIVE = 0.25
 OTHER_THINGS = ('pedestrian', 'bicyclist', 'cyclist', 'sign', 'vehicle')  # as other data sets name them
 WIDE = 512  # rows from which features are compared at the last stride, as DAFormer does
-
-
-def model_changes() -> dict[str, Any]:
-    """What the method needs for images of any kind: no rows without labels, and a teacher for short trainings."""
-    return dict(pseudo_labels=dict(ignore_top=0, ignore_bottom=0), teacher=dict(alpha=0.99))
 
 
 def feature_distance(draft: Draft) -> dict[str, Any] | None:

@@ -68,7 +68,7 @@ def adapted_config(draft: Draft, fit: Fit, plan: Plan, method: str, checkpoint: 
     changes: dict[str, Any] = {}
     objectives: dict[str, Any] = {}
     if method in recipe.METHODS:
-        changes = recipe.model_changes()
+        changes = copy.deepcopy(recipe.MODEL_CHANGES)
         objectives['features'] = recipe.feature_distance(draft)
     if method == 'CAMix':
         groups = {} if draft.classes == CLASSES else dict(groups='auto' if prior else None)

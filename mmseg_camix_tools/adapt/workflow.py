@@ -7,7 +7,6 @@ import shlex
 import tempfile
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +178,8 @@ class Workflow:
 
     def _write_configs(self) -> dict[str, Any]:
         """Compute the numbers of iterations, and write both configs."""
-        plan, fit = self.make_plan(), self._fit
+        plan, measured = self.make_plan(), self.stages.result('size') or {}
+        fit = Fit(tuple(measured['crop']), measured['batch'], measured['steps'])
         configs = dict(unadapted=self.unadapted_config(fit, plan),
                        adapted=self.adapted_config(fit, plan, self.prior_path, self._start(plan)))
         for name, config in configs.items():
@@ -263,11 +263,6 @@ class Workflow:
     def largest_fit(self) -> Fit:
         """The largest size, before anything is measured."""
         return Fit(self.sizes[0].crop, self.sizes[0].batch, dict(unadapted=1.0, adapted=1.0))
-
-    @cached_property
-    def _fit(self) -> Fit:
-        measured = self.stages.result('size') or {}
-        return Fit(tuple(measured['crop']), measured['batch'], measured['steps'])
 
     @property
     def prior_path(self) -> Path:

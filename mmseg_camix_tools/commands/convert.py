@@ -22,7 +22,6 @@ import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from torch import nn
 
 from mmseg_camix.cli import add_config_options
 from mmseg_camix.checkpoint import save_checkpoint
@@ -31,6 +30,7 @@ from mmseg_camix.engine.config import load_config
 from mmseg_camix.files import printable
 from mmseg_camix_tools.export.files import mmseg_config
 from mmseg_camix_tools.export.plain import plain_network
+from mmseg_camix_tools.export.segmentor import plain_segmentor
 from mmseg_camix.weights import WeightsError
 from mmseg_camix.weights.fitting import State
 from mmseg_camix.weights.initialiser import read_weights
@@ -54,12 +54,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def build_segmentor(cfg: Config) -> nn.Module:
-    """The plain segmentor of a config, adapted or not."""
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
-    return MODELS.build(cfg.model.segmentor if 'segmentor' in cfg.model else cfg.model)
-
-
 def describe_network(weights: State, meta: Mapping, cfg: Config, source: str) -> dict:
     """Return the `meta` of the written file: the network's config, names and colours of its classes, and its source."""
     network = plain_network(dict(state_dict=weights, meta=meta), cfg, source=source)
@@ -75,8 +69,10 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args.config, args.cfg_options)
     theirs = read_weights(args.checkpoint)
     state = select_network(theirs, args.network, args.checkpoint)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    segmentor = MODELS.build(plain_segmentor(cfg))
     try:
-        weights, report = convert_weights(state, build_segmentor(cfg), args.network, args.allow_unmapped)
+        weights, report = convert_weights(state, segmentor, args.network, args.allow_unmapped)
     except WeightsError as error:
         raise WeightsError(f'{args.checkpoint}: {error}') from None
     print('\n'.join(map(printable, report.lines())))  # names come from the file

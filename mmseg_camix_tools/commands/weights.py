@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from mmseg_camix.cli import add_debug, aligned, did_you_mean
-from mmseg_camix.weights.sources import RELEASED, SOURCES, Source
+from mmseg_camix.weights.sources import RELEASED, SOURCES
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -34,17 +34,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def row_of(source: Source) -> tuple[str, str, str, str]:
-    """The cells of a line of the list."""
-    return (source.name, 'there' if source.path.is_file() else 'missing', source.content,
-            source.address or 'no public address')
-
-
 def main(argv: list[str] | None = None) -> None:
     """List, download or adopt."""
     args = parse_args(argv)
     if not args.names:
-        print(aligned(map(row_of, (SOURCES | RELEASED).values())))
+        print(aligned((source.name, 'there' if source.path.is_file() else 'missing', source.content,
+                       source.address or 'no public address') for source in (SOURCES | RELEASED).values()))
         return
     for source in ((SOURCES | RELEASED)[name] for name in args.names):
         if args.file:

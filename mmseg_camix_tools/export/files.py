@@ -109,11 +109,8 @@ def write_mmseg(network: PlainNetwork, folder: Path) -> Report:
     written = parse_config((folder / CONFIG).read_text(), str(folder / CONFIG))
     reopened = built(written['model'], read_checkpoint(folder / WEIGHTS)['state_dict'])
     difference = logit_difference(network.build(), reopened, network.crop)
-    return Report(difference, foreign, tuple(sorted(_paths([config['model'], config['test_pipeline']]))))
-
-
-def _paths(config: Any) -> set[str]:
-    return {text for text in tree_leaves(config) if isinstance(text, str) and '/' in text}
+    texts = {leaf for leaf in tree_leaves([config['model'], config['test_pipeline']]) if isinstance(leaf, str)}
+    return Report(difference, foreign, tuple(sorted(text for text in texts if '/' in text)))
 
 
 def write_safetensors(network: PlainNetwork, folder: Path) -> None:
