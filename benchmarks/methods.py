@@ -32,7 +32,7 @@ TOOLS = Path(__file__).parents[1] / 'tools'
 
 
 def run_missing(runs: list[Run], results: Results, work_dir: Path, processes: int, threads: int,
-                data_root: str) -> Iterator[tuple[Run, dict | subprocess.CalledProcessError]]:
+                data_root: str) -> Iterator[tuple[Run, dict | Exception]]:
     """Train what is not recorded, several at once; yield each result or error as it comes.
 
     Trainings from which others begin come first, also where their results are recorded but their checkpoints are gone.
@@ -45,16 +45,19 @@ def run_missing(runs: list[Run], results: Results, work_dir: Path, processes: in
     for wave in (list(first.values()), begun):
         with ThreadPoolExecutor(processes) as pool:
             futures = {pool.submit(execute, run, work_dir, threads, data_root): run for run in wave}
-            for future in as_completed(futures):
-                run = futures[future]
-                try:
-                    entry = future.result()
-                except subprocess.CalledProcessError as error:
-                    yield run, error
-                    continue
-                if results.get(run) is None:
-                    results.add(run, entry)
-                yield run, entry
+            try:
+                for future in as_completed(futures):
+                    run = futures[future]
+                    try:
+                        entry = future.result()
+                    except (subprocess.CalledProcessError, OSError) as error:
+                        yield run, error
+                        continue
+                    if results.get(run) is None:
+                        results.add(run, entry)
+                    yield run, entry
+            finally:  # Ctrl-C ends the suite, not only the trainings that it reaches
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
 def execute(run: Run, work_dir: Path, threads: int, data_root: str) -> dict:
@@ -83,7 +86,9 @@ def execute(run: Run, work_dir: Path, threads: int, data_root: str) -> dict:
 
 
 def last_checkpoint(folder: Path) -> str:
-    """Path of the last checkpoint of a finished training."""
+    """Path of the last checkpoint of a finished training; refuse that of another one."""
+    if not read_record(folder)['finished']:
+        raise FileNotFoundError(f'{folder}: this training has not finished; its checkpoints are not those of its row')
     return (folder / 'last_checkpoint').read_text().strip()
 
 
@@ -104,11 +109,12 @@ def parse_args() -> argparse.Namespace:
     """Arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('suite', type=Path, help='file with the title and rows of the table')
-    parser.add_argument('--seeds', type=int, help='maximum number of seeds per row')
+    parser.add_argument('--seeds', type=cli.positive_int, help='maximum number of seeds per row')
     parser.add_argument('--only', nargs='+', metavar='ROW', help='train these rows only')
-    parser.add_argument('--processes', type=int, default=os.cpu_count(),
+    parser.add_argument('--processes', type=cli.positive_int, default=os.cpu_count(),
                         help='number of simultaneous trainings (default: one per core)')
-    parser.add_argument('--threads', type=int, default=1, help='threads per training (default: %(default)s)')
+    parser.add_argument('--threads', type=cli.positive_int, default=1,
+                        help='threads per training (default: %(default)s)')
     parser.add_argument('--data-root', help=f"folder of the data (default: the suite's, or {DATA_ROOT})")
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/benchmark'), help='logs and checkpoints')
     parser.add_argument('--docs', type=Path, default=Path('docs'), help='folder of the pages and their results')
@@ -133,6 +139,10 @@ def main() -> int:
     args = parse_args()
     suite = load_suite(args.suite)
     title, rows, data_root = suite.title, suite.rows, find_data(suite, args.data_root)
+    names = [row.name for row in rows]
+    for row in args.only or ():
+        if row not in names:
+            raise SystemExit(f"error: {args.suite} has no row '{row}'{cli.did_you_mean(row, names)}")
     name, folder, failed = args.suite.stem, args.docs / 'benchmark', 0
     results = Results(folder / f'{name}.json', others=sorted(folder.glob('*.json')))
     runs = [run for run in runs_of(rows, data_root, args.seeds) if not args.only or run.row.name in args.only]
@@ -141,7 +151,7 @@ def main() -> int:
         for run, outcome in run_missing(runs, results, args.work_dir, args.processes, args.threads, data_root):
             if isinstance(outcome, Exception):
                 failed = 1
-                print(f'{run.key} FAILED: {outcome}\n' + '\n'.join(outcome.__notes__), flush=True)
+                print('\n'.join([f'{run.key} FAILED: {outcome}', *getattr(outcome, '__notes__', [])]), flush=True)
             else:
                 print(f'{run.key}: mIoU {outcome["metrics"]["mIoU"]:.1f} in {outcome["seconds"]} s', flush=True)
     runs = runs_of(rows, data_root)

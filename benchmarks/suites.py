@@ -126,6 +126,18 @@ def runs_of(rows: list[Row], data_root: str | Path = DATA_ROOT, max_seeds: int |
     return [run_of(row, seed) for seed in range(min(seeds, max_seeds or seeds)) for row in rows if seed < row.seeds]
 
 
+def read_results(path: Path) -> dict[str, dict]:
+    """The content of a file of results; {} if there is none. Refuse other files, which must not be overwritten."""
+    try:
+        entries = read_json(path)
+        for entry in entries.values():
+            entry['protocol'], entry['metrics']
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f'{path}: not a file of results, or a damaged one ({error!r}); restore it (git checkout), or '
+                         'remove it: finished trainings of the work dir are recorded again') from error
+    return entries
+
+
 class Results:
     """Results in a JSON file, ``{row/seed: {...}}``, which is rewritten after each run.
 
@@ -136,8 +148,8 @@ class Results:
 
     def __init__(self, path: str | Path, others: Iterable[Path] = ()) -> None:
         self.path = Path(path)
-        self.entries = read_json(self.path)
-        self._others = [json.loads(other.read_text()) for other in others if other != self.path]
+        self.entries = read_results(self.path)
+        self._others = [read_results(other) for other in others if other != self.path]
 
     def get(self, run: Run) -> dict | None:
         """The result of a run; None if it is missing or was obtained under another protocol."""
@@ -146,5 +158,5 @@ class Results:
 
     def add(self, run: Run, entry: dict) -> None:
         """Record a result, keeping those that another process has recorded meanwhile."""
-        self.entries = {**read_json(self.path), run.key: dict(protocol=run.protocol, **entry)}
+        self.entries = {**read_results(self.path), run.key: dict(protocol=run.protocol, **entry)}
         atomic_write(self.path, json.dumps({key: self.entries[key] for key in sorted(self.entries)}, indent=1) + '\n')

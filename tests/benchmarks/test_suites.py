@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mmseg.registry import MODELS
 
 from benchmarks import methods
 from benchmarks.suites import Results, Row, Run, Suite, describe_data, load_suite, protocol_digest, runs_of
+from tests.tools_runner import call
 
 BASE = """
 data_root = 'data/mini'
@@ -126,6 +128,68 @@ def test_a_row_begins_with_the_checkpoint_of_another(row, tmp_path, monkeypatch)
     assert sorted(calls, key=str) == [('A', None), ('A', None), ('B', starts[0]), ('B', starts[1])]
     assert [name for name, _ in calls] == ['A', 'A', 'B', 'B']
     assert results.get(runs[1])['metrics']['mIoU'] == 5.0, 'a recorded result stays'
+
+
+def test_a_row_does_not_begin_with_an_unfinished_training(row, tmp_path, monkeypatch):
+    """A failed one has left a checkpoint of its middle; the rows of other seeds go on."""
+    runs, calls = runs_of([row, Row('B', row.config, seeds=2, start='A')], max_seeds=2), []
+
+    def call(command, options, threads, log):
+        calls.append(log.parent)
+        (log.parent / 'last_checkpoint').write_text(f'{log.parent.name}.pth')
+        if (log.parent.parent.name, command[3]) == ('A', 0):
+            raise subprocess.CalledProcessError(1, 'train')
+        (log.parent / 'metrics.json').write_text(json.dumps(dict(
+            val=[dict(iteration=10, metrics=dict(mIoU=1.0))], finished=True)))
+
+    monkeypatch.setattr(methods, 'call', call)
+    outcomes = {run.key: entry for run, entry in methods.run_missing(runs, Results(tmp_path / 'r.json'), tmp_path, 1, 1,
+                                                                     'data')}
+    assert {key for key, entry in outcomes.items() if isinstance(entry, dict)} == {'A/1', 'B/1'}
+    assert 'A/' in str(outcomes['B/0'])
+    assert 'has not finished' in str(outcomes['B/0'])
+    assert [folder.parent.name for folder in calls] == ['A', 'A', 'B']
+
+
+def test_an_interrupt_ends_the_suite(row, tmp_path, monkeypatch):
+    executed = []
+
+    def execute(run, *_):
+        executed.append(run.seed)
+        time.sleep(0.05)
+        return outcome(1.0)
+
+    def interrupted(futures):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(methods, 'execute', execute)
+    monkeypatch.setattr(methods, 'as_completed', interrupted)
+    runs = [Run(row, seed, 'p') for seed in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        list(methods.run_missing(runs, Results(tmp_path / 'r.json'), tmp_path, 1, 1, 'data'))
+    assert len(executed) <= 1
+
+
+@pytest.mark.parametrize('content', ['{"A/0": {"proto', '', '[]', '{"A/0": {"metrics": {}}}', '{"A/0": 1}'])
+def test_damaged_results_are_named(content, row, tmp_path):
+    damaged = tmp_path / 'r.json'
+    damaged.write_text(content)
+    for path, others in ((damaged, []), (tmp_path / 's.json', [damaged])):
+        with pytest.raises(ValueError, match=r'r\.json: not a file of results, or a damaged one .* restore it'):
+            Results(path, others)
+    results = Results(tmp_path / 's.json')
+    results.path.write_text(content)
+    with pytest.raises(ValueError, match=r's\.json: not a file'):
+        results.add(Run(row, 0, 'p'), outcome(1.0))
+    assert results.path.read_text() == content
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['--only', 'Dacs'], "has no row 'Dacs'; did you mean 'DACS'?"), (['--seeds', 0], 2), (['--processes', 0], 2)])
+def test_options_without_runs_are_refused(arguments, message, row, tmp_path, capsys):
+    (tmp_path / 'suite.py').write_text(f"title, rows = 'T', [dict(name='DACS', config='{row.config}')]")
+    result = call('benchmarks.methods', tmp_path / 'suite.py', '--data-root', tmp_path, *arguments)
+    assert message == result if isinstance(message, int) else message in result
 
 
 @pytest.mark.parametrize('start', ["start='C'", "start='B'", "start='A', seeds=4"])
