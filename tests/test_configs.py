@@ -72,7 +72,7 @@ def test_configs_adapt_and_have_two_levels(path):
     assert [base for base in bases if bases_of(base)] == []
     cfg = Config.fromfile(path)
     assert is_adapted(cfg)
-    assert any(hook.type == 'UDAHook' for hook in cfg.custom_hooks)
+    assert {'UDAHook', 'DynamicThresholdHook'} <= {hook.type for hook in cfg.custom_hooks}
     assert cfg.custom_imports.imports == ['mmseg_camix']
 
 

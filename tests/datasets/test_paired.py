@@ -66,16 +66,6 @@ def take(loader, n):
     return [fingerprint(batch) for batch in islice(loader, n)]
 
 
-def test_batch_is_a_dict_of_branches(cfg):
-    batch = next(iter(loader(cfg)))
-    assert list(batch) == ['source', 'target']
-    for branch in batch.values():
-        assert [tuple(image.shape) for image in branch['inputs']] == [(3, 6, 6)] * 2
-        assert len(branch['data_samples']) == 2
-    assert 'gt_sem_seg' in batch['source']['data_samples'][0]
-    assert 'gt_sem_seg' not in batch['target']['data_samples'][0]
-
-
 def test_data_do_not_depend_on_the_number_of_workers_and_continue_after_a_restart(cfg):
     expected = take(loader(cfg), 6)  # beyond one epoch of both branches
     assert take(loader(cfg, workers=1), 6) == expected

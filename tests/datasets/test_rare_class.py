@@ -68,14 +68,6 @@ def test_probabilities_by_the_formula():
     assert sharp[2] > sharp[1] > 0.4 > sharp[0]
 
 
-def test_the_tools_counts_are_those_of_the_labels(root):
-    by_stats, by_reading = rare(root), rare(root, stats='')
-    np.testing.assert_array_equal(by_stats.probabilities, by_reading.probabilities)
-    car, rider = (by_stats.metainfo['classes'].index(n) for n in ('car', 'rider'))
-    assert by_stats.images[car].tolist() == [1, 3, 5]
-    assert by_stats.images[rider].tolist() == [5]
-
-
 def test_draws_follow_the_probabilities(root):
     dataset = rare(root, tries=0, temperature=0.5)
     np.random.seed(0)

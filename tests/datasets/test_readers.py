@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from mmseg.registry import DATASETS, TRANSFORMS
+from mmseg.registry import DATASETS
 
 from mmseg_camix.datasets import GTADataset, RawCityscapesDataset, SYNTHIADataset
 from mmseg_camix.datasets.encodings import CLASSES, SYNTHIA_16, get_encoding
@@ -86,12 +86,3 @@ def test_a_pipeline_that_drops_samples_is_an_error(gta):
     dataset = GTADataset(str(gta), pipeline=[lambda results: None])
     with pytest.raises(RuntimeError, match=r'00002.png: the pipeline returned None'):
         dataset[1]
-
-
-def test_evaluation_at_the_resized_shape(cityscapes):
-    steps = ('LoadImage', 'LoadIdLabels', dict(type='Resize', scale=(10, 6)), 'EvaluateAtResizedShape', 'PackUDAInputs')
-    pipeline = [TRANSFORMS.build(s if isinstance(s, dict) else dict(type=s)) for s in steps]
-    sample = RawCityscapesDataset(str(cityscapes), dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
-                                  pipeline=pipeline, test_mode=True)[0]['data_samples']
-    assert sample.ori_shape == (6, 10)
-    assert sample.gt_sem_seg.shape == (6, 10)

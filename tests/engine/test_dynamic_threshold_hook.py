@@ -84,11 +84,3 @@ def test_two_ends_of_one_ramp(world, tmp_path):
 def test_levels_are_shares():
     with pytest.raises(ValueError, match=r'levels=\(50,\) must lie in \[0, 1\]'):
         DynamicThresholdHook(levels=[50])
-
-
-def test_it_is_in_the_base_of_all_adapted_configs():
-    from mmengine.config import Config
-
-    from tests.tools_runner import ROOT
-    hooks = Config.fromfile(ROOT / 'configs/_base_/uda.py').custom_hooks
-    assert 'DynamicThresholdHook' in [hook.type for hook in hooks]

@@ -88,18 +88,6 @@ def test_load_from_a_plain_segmentor(world, tmp_path):
         assert same(weights_of(states.before[0], name), dict(plain.state_dict()))
 
 
-def test_load_from_another_method(world, tmp_path):
-    """A source-only student under DACS: the teacher starts as its copy."""
-    Runner.from_cfg(config(world, tmp_path / 'so', 'SourceOnly', without_dropout(), 2)).train()
-    runner = Runner.from_cfg(config(
-        world, tmp_path / 'dacs', 'DACS', without_dropout(), 1, load_from=str(tmp_path / 'so/iter_2.pth'),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0))))
-    runner.train()
-    expected = state(tmp_path / 'so', 2)['state_dict']['student.decode_head.conv_seg.weight']
-    for name in ('student', 'teacher'):
-        assert torch.equal(runner.model.network(name).decode_head.conv_seg.weight, expected)
-
-
 def test_a_project_without_our_tools(world, tmp_path):
     """A config with custom_imports, and Runner.from_cfg; stock loops work as well."""
     cfg = config(world, tmp_path / 'x', max_iters=2, val_interval=2, val_cfg=dict(type='ValLoop'),
@@ -120,22 +108,3 @@ def test_completion_makes_a_bare_config_work(world, tmp_path):
     runner.train()
     assert runner.model.teacher.steps_made == 1
     assert {'student/mIoU', 'teacher/mIoU'} <= set(runner.val())
-
-
-def test_the_best_checkpoint_by_a_key(world, tmp_path):
-    hooks = checkpoints(2, save_best='teacher/mIoU', rule='greater')
-    Runner.from_cfg(config(world, tmp_path / 'x', max_iters=2, val_interval=1, default_hooks=hooks)).train()
-    best, = (tmp_path / 'x').rglob('best_*.pth')
-    curve = {entry['iteration']: entry['metrics']['teacher/mIoU'] for entry in read_record(tmp_path / 'x')['val']}
-    assert best.stem.endswith(f'iter_{max(curve, key=lambda i: (curve[i], -i))}')
-
-
-def test_clipping_and_layer_rates(world, tmp_path):
-    """The optimiser's options apply to the student by the names of the plain segmentor."""
-    runner = Runner.from_cfg(config(world, tmp_path / 'x', max_iters=1, optim_wrapper=dict(
-        type='OptimWrapper', clip_grad=dict(max_norm=1.0), optimizer=dict(type='SGD', lr=1.0),
-        paramwise_cfg=dict(custom_keys={'decode_head': dict(lr_mult=10.0)}))))
-    runner.train()
-    rates = {id(p): group['initial_lr'] for group in runner.optim_wrapper.param_groups for p in group['params']}
-    for name, parameter in runner.model.student.named_parameters():
-        assert rates[id(parameter)] == (10.0 if name.startswith('decode_head') else 1.0), name
