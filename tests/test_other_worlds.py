@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mmengine.runner import Runner
 
+from tests.datasets.tiny import CONDITIONS
 from tests.test_real_trainings import small_training, train
 from tests.tools_runner import ROOT, call
 
@@ -14,7 +15,6 @@ FROM_ABOVE = {  # folders of images, folders of labels (None: unlabelled), numbe
                             ('Val/Rural/images_png', 'Val/Rural/masks_png')], 7),
     'potsdam2vaihingen': ([('potsdam/img_dir/train', 'potsdam/ann_dir/train'), ('vaihingen/img_dir/train', None),
                            ('vaihingen/img_dir/val', 'vaihingen/ann_dir/val')], 6)}
-ACDC_CONDITIONS = ('fog', 'night', 'rain', 'snow')
 
 
 def draw_blocks(rng, classes):
@@ -56,7 +56,7 @@ def test_weather(method, data, tmp_path):
         name = f'a_00000{number}_000019'
         write(tmp_path / f'cityscapes/leftImg8bit/train/a/{name}_leftImg8bit.png', image)
         write(tmp_path / f'cityscapes/gtFine/train/a/{name}_gtFine_labelIds.png', raw_ids[label])
-        for condition in ACDC_CONDITIONS:
+        for condition in CONDITIONS:
             write(tmp_path / f'acdc/rgb_anon/{condition}/train/a/{number}_rgb_anon.png', image)
         write(tmp_path / f'dark_zurich/rgb_anon/train/night/a/{number}_rgb_anon.png', image)
     if method == 'camix':

@@ -55,6 +55,7 @@ def shrink_crops(node):
 
 
 def small_training(path, root, work_dir):
+    """Three iterations with small crops in one process, without evaluation and checkpoints."""
     cfg = load_config(str(path), dict(data_root=str(root)), str(work_dir))
     shrink_crops(cfg._cfg_dict)
     segmentor = offline(cfg.model.segmentor)
@@ -72,13 +73,8 @@ def small_training(path, root, work_dir):
         torch.save(dict(state_dict=MODELS.build(segmentor).state_dict()), root / 'trained.pth')
         cfg.load_from = str(root / 'trained.pth')
     cfg.experiment_name = f'{work_dir.parent.name}_{path.parent.name}_{path.stem}'
-    return shorten(cfg, batch_size=2 if path in SOURCE_FREE else 1)
-
-
-def shorten(cfg, batch_size):
-    """Three iterations in one process, without evaluation and checkpoints."""
     cfg.train_cfg.max_iters = ITERATIONS
-    cfg.train_dataloader.update(batch_size=batch_size, num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.update(batch_size=2 if path in SOURCE_FREE else 1, num_workers=0, persistent_workers=False)
     for part in ('cfg', 'dataloader', 'evaluator'):
         cfg[f'val_{part}'] = cfg[f'test_{part}'] = None
     cfg.default_hooks.checkpoint = None

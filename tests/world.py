@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 from mmengine.config import Config
 
 import mmseg_camix  # noqa: F401  (first: it lets mmseg be imported)
-from tests.datasets.tiny import write_16_bit_label, write_grey_label, write_image, write_palette_label
+from tests.datasets.tiny import blocks, write_16_bit_label, write_grey_label, write_image, write_palette_label
 from tests.models import tiny
 
 SIZE = (48, 64)  # height, width
@@ -14,26 +13,20 @@ TRAIN, VAL = 5, 3
 QUIET = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)  # no validation
 
 
-def blocks(seed: int, high: int, size: tuple[int, int] = SIZE, side: int = 8) -> np.ndarray:
-    """Draw ids below `high` in squares, (H, W)."""
-    coarse = np.random.RandomState(seed).randint(0, high, (size[0] // side, size[1] // side))
-    return coarse.repeat(side, 0).repeat(side, 1)
-
-
 def make_world(root: Path) -> Path:
     """Write gta, synthia and cityscapes to `root`, in the layout of the miniature benchmark."""
     for i in range(TRAIN + VAL):
         write_image(root / f'gta/images/{i:05}.png', i, SIZE)
-        write_palette_label(root / f'gta/labels/{i:05}.png', blocks(i, 34))
+        write_palette_label(root / f'gta/labels/{i:05}.png', blocks(i, 34, SIZE))
         write_image(root / f'synthia/RGB/{i:07}.png', 20 + i, SIZE)
-        write_16_bit_label(root / f'synthia/GT/LABELS/{i:07}.png', blocks(20 + i, 23))
+        write_16_bit_label(root / f'synthia/GT/LABELS/{i:07}.png', blocks(20 + i, 23, SIZE))
     for split, names in (('train', range(TRAIN)), ('val', range(TRAIN, TRAIN + VAL))):
         (root / f'gta/{split}.txt').write_text(''.join(f'{i:05}\n' for i in names))
     for split, count in (('train', TRAIN), ('val', VAL)):
         for i in range(count):
             name = f'{split}/ulm/ulm_{i:06}_000019'
             write_image(root / f'cityscapes/leftImg8bit/{name}_leftImg8bit.png', 40 + i, SIZE)
-            write_grey_label(root / f'cityscapes/gtFine/{name}_gtFine_labelIds.png', blocks(40 + i, 34))
+            write_grey_label(root / f'cityscapes/gtFine/{name}_gtFine_labelIds.png', blocks(40 + i, 34, SIZE))
     return root
 
 

@@ -23,10 +23,10 @@ from mmseg_camix_tools.adapt.workflow import Workflow
 from mmseg_camix_tools.commands.adapt import parse_args
 from mmseg_camix_tools.doctor import report
 from mmseg_camix_tools.doctor.sample import ORIENTATION
-from tests.datasets.tiny import write_grey_label
+from tests.datasets.tiny import blocks, write_grey_label
 from tests.models import tiny
 from tests.waiting import locked
-from tests.world import SIZE, blocks, config
+from tests.world import SIZE, config
 
 RESIZE = dict(type='Resize', scale=(64, 48))
 
@@ -115,7 +115,7 @@ def test_a_few_labels(request_of, tmp_path, trained):
     few = tmp_path / 'few'
     for index in range(13):
         write(few / f'images/{index:02}.png', SIZE)
-        write_grey_label(few / f'labels/{index:02}.png', blocks(index, 19))
+        write_grey_label(few / f'labels/{index:02}.png', blocks(index, 19, SIZE))
     flow = Workflow(request_of(few_labels=few, method='DACS'))
     cfg = largest_config(flow)
     branch = cfg.train_dataloader.dataset.few
@@ -279,7 +279,7 @@ def truncated_checkpoint(request, cfg, tmp_path):
 def few_labels_of_other_numbers(request, cfg, tmp_path):
     for index in range(3):
         write(tmp_path / f'few/images/{index}.png', SIZE)
-        write_grey_label(tmp_path / f'few/labels/{index}.png', blocks(index, 19) + 100)
+        write_grey_label(tmp_path / f'few/labels/{index}.png', blocks(index, 19, SIZE) + 100)
     return dict(few_labels=tmp_path / 'few')
 
 

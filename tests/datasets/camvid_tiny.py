@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .tiny import random_ids, write_grey_label, write_image
+from .tiny import blocks, write_grey_label, write_image
 
 # Colours of Cambridge's files, and the index of their class; 11 is void.
 COLOURS = np.array([[int(number) for number in line.split()] for line in '''\
@@ -22,9 +22,7 @@ LAYOUTS = ('ours', 'flat', 'segnet', 'cambridge')
 
 def indices(frame: str, size: tuple[int, int]) -> np.ndarray:
     """(H, W), 0 to 11, in squares of eight pixels where they fit."""
-    side = 8 if min(size) >= 8 else 1
-    coarse = random_ids(sum(map(ord, frame)), 12, (size[0] // side, size[1] // side))
-    return coarse.repeat(side, 0).repeat(side, 1)
+    return blocks(sum(map(ord, frame)), 12, size, 8 if min(size) >= 8 else 1)
 
 
 def places(layout: str, frame: str, part: str = 'day/train') -> tuple[str, str]:

@@ -45,6 +45,11 @@ def random_ids(seed: int, high: int, size: tuple[int, int] = SIZE) -> np.ndarray
     return np.random.RandomState(seed).randint(0, high, size)
 
 
+def blocks(seed: int, high: int, size: tuple[int, int], side: int = 8) -> np.ndarray:
+    """Draw ids below `high` in squares, (H, W)."""
+    return random_ids(seed, high, (size[0] // side, size[1] // side)).repeat(side, 0).repeat(side, 1)
+
+
 def make_gta(root: Path, count: int = 7) -> Path:
     for i in range(1, count + 1):
         write_image(root / f'images/{i:05}.png', i)

@@ -11,12 +11,13 @@ from mmseg_camix_tools.report.examine import WIDTH, Examination, Network, Target
 from mmseg_camix_tools.report.pictures import places, segmentation
 from mmseg_camix_tools.report.summary import confusions
 from mmseg_camix_tools.report.training import read_training
+from tests.datasets.tiny import blocks
 from tests.report.work_dirs import write_training
-from tests.world import VAL, blocks
+from tests.world import SIZE, VAL
 
 
 def test_confusion_and_iou_agree_with_slow_counts_and_with_mmseg():
-    truth, label = blocks(1, 6), blocks(2, 5)
+    truth, label = blocks(1, 6, SIZE), blocks(2, 5, SIZE)
     truth[truth == 5] = 255
     matrix = confusion(truth, label, 5)
     slow = np.zeros((5, 5), int)
