@@ -174,10 +174,15 @@ def draw_predictions(cfg: Config, checkpoints: Sequence[str], path: Path, count:
     with DefaultScope.overwrite_default_scope('mmseg'):
         dataset = DATASETS.build(cfg.val_dataloader.dataset)
     info = dataset.metainfo
+    if start >= len(dataset):
+        raise ValueError(f'start={start}: the config has only {len(dataset)} validation images')
     samples = [dataset[int(index)] for index in np.linspace(start, len(dataset) - 1, count)]
     labels = {'ground truth': [sample['data_samples'].gt_sem_seg.data[0].numpy() for sample in samples]}
     for checkpoint in checkpoints:
         network = plain_network(read_checkpoint(str(checkpoint)), choice='tested', source=str(checkpoint))
+        if len(network.classes) != len(info['classes']):
+            raise ValueError(f"{checkpoint}: a network of {len(network.classes)} classes, but the config's data have "
+                             f'{len(info["classes"])}; give the config of its training')
         model, title = network.build(), f'{network.origin["method"] or "segmentor"}, {network.name}'
         if title in labels:
             title += f'\n{Path(checkpoint).parent.name}/{Path(checkpoint).stem}'

@@ -72,6 +72,11 @@ def test_predictions_of_checkpoints_beside_the_ground_truth(camix, tmp_path, col
     first, second = list(columns.values())[2:]
     assert not np.array_equal(first, second)
     assert (tmp_path / 'p.png').is_file()
+    with pytest.raises(ValueError, match=f'start=99: the config has only {len(dataset)} validation images'):
+        pictures.draw_predictions(camix, files, tmp_path / 'p.png', start=99)
+    camix.val_dataloader.dataset.metainfo = dict(classes=('road', 'car'))
+    with pytest.raises(ValueError, match="w.pth: a network of 19 classes, but the config's data have 2"):
+        pictures.draw_predictions(camix, files, tmp_path / 'p.png')
 
 
 def test_significance_at_the_checkpoints_iterations(camix, tmp_path, columns):
