@@ -20,6 +20,7 @@ from mmseg_camix.models.uda.wrapper import BRANCHES
 from mmseg_camix.selection import RECOMMENDED
 from mmseg_camix.spatial_prior import MAX_STRETCH, stretch
 from mmseg_camix.type_names import type_name
+from mmseg_camix_tools.export.segmentor import SYNCHRONISED
 
 from . import recipe
 from .draft import Draft, Size, plain_dataset, resize_to
@@ -28,7 +29,6 @@ from .schedules import compress_schedulers
 VALIDATIONS = 6  # during the adaptation
 CHECKPOINT_SECONDS = 120.0  # between two checkpoints, the most that a kill costs
 RATE_WITHOUT_SOURCE = 0.01  # of the config's learning rate: nothing but its own predictions corrects the network
-SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBatchNorm')
 # Entries that are copied from the user's config.
 KEPT = ('default_scope', 'env_cfg', 'vis_backends', 'visualizer', 'log_level', 'launcher')
 

@@ -1,4 +1,13 @@
-"""Cache the images and labels of a training as they are after loading and resizing, for fast input."""
+"""Cache the images and labels of a training as they are after loading and resizing, for fast input.
+
+The caches of all datasets on which the config trains go to DATA_ROOT/cache, or to where their option `cache` says
+(--cfg-options train_dataloader.dataset.source.cache=/fast/disk), without loss: FolderDataset and the readers of
+the public sets. It can be interrupted and restarted: it builds what is missing or has changed.
+
+examples:
+  mmseg-camix cache configs/own.py
+  mmseg-camix cache configs/dacs/gta2cs_daformer.py --jobs 8
+"""
 
 import argparse
 import os
@@ -9,22 +18,10 @@ from mmengine.registry import init_default_scope
 from mmseg_camix.cli import add_config_options
 from mmseg_camix_tools.preparation.configured import NeededCache, fill_cache, needed_caches
 
-EPILOG = """\
-examples:
-  mmseg-camix cache configs/own.py
-  mmseg-camix cache configs/dacs/gta2cs_daformer.py --jobs 8
-
-The caches of all datasets on which the config trains go to DATA_ROOT/cache, or to where their option `cache` says
-(--cfg-options train_dataloader.dataset.source.cache=/fast/disk), without loss: FolderDataset and the readers of
-the public sets. It can be interrupted and
-restarted: it builds what is missing or has changed.
-"""
-
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the training')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--verify', action='store_true', help='read all of it again, and mend what is damaged')

@@ -1,16 +1,6 @@
-"""Write train-id PNGs beside the raw labels of GTA, SYNTHIA or Cityscapes."""
+"""Write train-id PNGs beside the raw labels of GTA, SYNTHIA or Cityscapes.
 
-import argparse
-import os
-import sys
-
-from mmseg_camix.cli import add_debug
-from mmseg_camix_tools.preparation import LAYOUTS
-from mmseg_camix_tools.preparation.conversion import convert
-
-DESCRIPTION = """\
-Write train-id PNGs (8-bit, grey; 0 to 18 = the classes of Cityscapes, 255 = ignore) beside the raw
-labels of a download:
+They are 8-bit and grey; 0 to 18 are the classes of Cityscapes, 255 is ignored:
 
   gta         ROOT/labels/00001.png         -> ROOT/labels/00001_labelTrainIds.png
   synthia     ROOT/GT/LABELS/0000000.png    -> ROOT/GT/LABELS/0000000_labelTrainIds.png
@@ -25,10 +15,18 @@ It can be interrupted and restarted: intact files are skipped, and no file is ev
 written. Unreadable files are listed at the end, the others are converted; the exit code is then 1.
 """
 
+import argparse
+import os
+import sys
+
+from mmseg_camix.cli import add_debug
+from mmseg_camix_tools.preparation import LAYOUTS
+from mmseg_camix_tools.preparation.conversion import convert
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('family', choices=list(LAYOUTS), help='which dataset ROOT holds')
     parser.add_argument('root', metavar='ROOT', help='folder of the download')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')

@@ -1,16 +1,4 @@
-"""Make a download ready: check it, count its classes and its spatial prior, and cache it for fast input."""
-
-import argparse
-import importlib.util
-import os
-import sys
-import time
-from functools import partial
-from pathlib import Path
-from types import ModuleType
-
-DESCRIPTION = """\
-Make a download ready for training:
+"""Make a download ready: check it, count its classes and its spatial prior, and cache it for fast input.
 
   1. look at every file: folders, numbers of images and labels, partners, sizes, checksums, encodings,
      ids. What is wrong with the download goes into ROOT/defects.json; training leaves these images out
@@ -23,14 +11,23 @@ Make a download ready for training:
 
 It can be interrupted and restarted, and reports when there is nothing to do. Problems
 of the machine (permissions, a full disk) end it with exit code 1; what is done is kept.
-"""
-EPILOG = """\
+
 examples:
   mmseg-camix prepare gta data/gta
   mmseg-camix prepare gta data/gta --config configs/camix/gta2cs_daformer.py --cache
   mmseg-camix prepare cityscapes data/cityscapes --config configs/camix/gta2cs_daformer.py --cache
   mmseg-camix prepare gta data/mini/gta --any-count      # the miniature benchmark
 """
+
+import argparse
+import importlib.util
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
 FAMILIES = ('gta', 'synthia', 'cityscapes', 'acdc', 'dark_zurich', 'camvid')
 HERE = Path(__file__).resolve()
 
@@ -46,8 +43,7 @@ def load_state() -> ModuleType:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION, epilog=EPILOG,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('family', choices=FAMILIES, help='which dataset ROOT holds')
     parser.add_argument('root', metavar='ROOT', help='folder of the download, unpacked')
     parser.add_argument('--config', help='a config that trains on it: prior and cache are made for its pipeline')

@@ -1,18 +1,9 @@
-"""Count the pixels of each class in each label file of GTA, SYNTHIA or Cityscapes."""
+"""Count the pixels of each class in each label file of GTA, SYNTHIA or Cityscapes.
 
-import argparse
-import os
-import sys
+Prints the totals of the 19 classes, and writes
 
-from mmseg_camix.cli import add_debug
-from mmseg_camix_tools.preparation import LAYOUTS
-from mmseg_camix_tools.preparation.class_stats import INDEX_FILE, STATS_FILE, collect
-
-DESCRIPTION = f"""\
-Count the pixels of each of the 19 classes in each raw label file, and print the totals. Writes
-
-  {STATS_FILE}   per file and in total: pixels of each class, pixels ignored
-  {INDEX_FILE}   per class: the files that have it, with pixels, most first
+  sample_class_stats.json   per file and in total: pixels of each class, pixels ignored
+  samples_with_class.json   per class: the files that have it, with pixels, most first
 
 (their fields are described in mmseg_camix_tools/preparation/class_stats.py). Rare-class sampling and
 long-tail pasting read them.
@@ -21,10 +12,18 @@ It can be interrupted and restarted: files that are counted and have not changed
 skipped. Unreadable files are listed at the end, the others are counted; the exit code is then 1.
 """
 
+import argparse
+import os
+import sys
+
+from mmseg_camix.cli import add_debug
+from mmseg_camix_tools.preparation import LAYOUTS
+from mmseg_camix_tools.preparation.class_stats import collect
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('family', choices=list(LAYOUTS), help='which dataset ROOT holds')
     parser.add_argument('root', metavar='ROOT', help='folder of the download')
     parser.add_argument('--split', default='', help="subfolder of the labels, e.g. 'train'")

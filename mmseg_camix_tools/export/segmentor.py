@@ -15,9 +15,9 @@ from . import ExportError
 # Needed only in training: initial weights, and which pixels count.
 _FOR_TRAINING = ('init_cfg', 'pretrained', 'sampler')
 # On one device they are the same, and their weights have the same names.
-_SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBatchNorm')
+SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBatchNorm')
 SCOPE = ('_scope_', 'mmseg')  # everything is built in this scope anyway
-_STOCK_PACKAGES = ('mmseg', 'mmcv', 'mmengine', 'torch')
+STOCK_PACKAGES = ('mmseg', 'mmcv', 'mmengine', 'torch')
 _CROSS_ENTROPY = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
 
 
@@ -73,7 +73,7 @@ def foreign_modules(config: Any) -> dict[str, str]:
     modules = {}
     for kind in types_in(config):
         module = registered(kind).__module__
-        if module.split('.')[0] not in _STOCK_PACKAGES:
+        if module.split('.')[0] not in STOCK_PACKAGES:
             modules[type_name(kind)] = module
     return modules
 
@@ -113,7 +113,7 @@ def _cleaned(node: Any) -> Any:
         config = {key: _cleaned(value) for key, value in node.items() if key not in _FOR_TRAINING}
         if config.get('type') is not None and _downloads_by_default(config['type']):
             config['pretrained'] = False
-        if config.get('type') in _SYNCHRONISED:
+        if config.get('type') in SYNCHRONISED:
             config['type'] = 'BN'
         return config
     if isinstance(node, (list, tuple)):

@@ -15,13 +15,12 @@ from mmseg.datasets import BaseSegDataset
 from mmseg_camix.datasets.image_files import read_bytes
 
 from ..export.embedded import excess
-from ..export.segmentor import SCOPE, registered
+from ..export.segmentor import SCOPE, STOCK_PACKAGES, registered
 from .training import ReportError
 
 # Classes of OpenMMLab, besides those that list their files as BaseSegDataset does.
 CLASSES = ('ConcatDataset', 'LoadAnnotations', 'LoadImageFromFile', 'Normalize', 'PackSegInputs', 'Pad', 'Resize',
            'ResizeShortestEdge', 'ResizeToMultiple')
-STOCK_PACKAGES = ('mmseg', 'mmcv', 'mmengine', 'torch')
 OWN_MODULE = 'mmseg_camix.datasets.'
 BACKENDS = ('backend_args', 'file_client_args')
 PIPELINES = ('pipeline', 'transforms')
