@@ -1,10 +1,16 @@
 """The demo's commands and its progress bar."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import PARAM_SCHEDULERS
 
 from benchmarks import pictures
 from mmseg_camix.checkpoint import save_checkpoint
+from mmseg_camix.engine.config import load_config
 from tests.tools_runner import ROOT
 from tools import demo
 
@@ -34,6 +40,19 @@ def test_a_picture_of_the_last_checkpoints(tmp_path, monkeypatch):
     assert (len(commands), module, args.out) == (3, 'benchmarks.pictures', tmp_path / 'w/demo.png')
     assert args.checkpoints == [f'{tmp_path}/w/{name}/iter_3.pth' for name in ('source_only', 'DACS', 'CAMix')]
     assert args.cfg_options == dict(data_root=f'{tmp_path}/data')
+
+
+@pytest.mark.parametrize('iterations', [1, 2, 51, 400])
+def test_a_short_training_has_a_schedule(tmp_path, monkeypatch, iterations):
+    options = {}
+    monkeypatch.setattr(demo, 'run', lambda command, *_: options.update(
+        (key, int(value)) for key, _, value in (word.partition('=') for word in command[6:])))
+    demo.train('DACS', '', Namespace(work_dir=tmp_path, data=7, iters=iterations))
+    cfg = load_config(str(ROOT / demo.CONFIGS['DACS']), {key: options[key] for key in options if key != 'data_root'})
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.01)
+    first, second = (PARAM_SCHEDULERS.build(dict(each, optimizer=optimiser)) for each in cfg.param_scheduler)
+    assert (first.end, cfg.train_cfg.max_iters) == (second.begin, iterations)
+    assert first.end == 50 or iterations < 51
 
 
 def test_a_training_is_followed_with_the_time_left(tmp_path, capsys):

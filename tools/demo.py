@@ -71,7 +71,9 @@ def train(name: str, config: str, args: argparse.Namespace) -> Path:
         return folder
     options = [f'data_root={args.data}']
     if args.iters:
-        options += [f'train_cfg.max_iters={args.iters}', f'param_scheduler.1.end={args.iters}']
+        warm_up = min(50, max(1, args.iters - 1))
+        options += [f'train_cfg.max_iters={args.iters}', f'param_scheduler.0.end={warm_up}',
+                    f'param_scheduler.1.begin={warm_up}', f'param_scheduler.1.end={max(2, args.iters)}']
     start = time.time()
     run([TOOLS / 'train.py', config, '--resume', '--work-dir', folder, '--cfg-options', *options],
         folder / 'train.txt', name)
