@@ -9,8 +9,7 @@ import argparse
 import os
 import sys
 
-from drawn_streets.writer import write_preview
-from drawn_streets.writer import SETS, write_benchmark
+from drawn_streets.writer import SETS, write_benchmark, write_preview
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -37,17 +36,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Draw; 1 if the folder is refused."""
+    """Draw; 1 if the folder is refused or cannot be written."""
     args = parse_args(argv)
-    if args.preview:
-        write_preview(args.preview, tuple(args.sets), args.seed)
-        print(f'wrote {args.preview}')
-        return 0
     try:
+        if args.preview:
+            write_preview(args.preview, tuple(args.sets), args.seed)
+            print(f'wrote {args.preview}')
+            return 0
         drawn = write_benchmark(args.out, tuple(args.sets), args.seed, args.train, args.val,
                                 args.height, args.workers, args.overwrite)
-    except FileExistsError as error:
-        print(f'error: {error}', file=sys.stderr)
+    except OSError as error:
+        print('error:', f'{error.filename}: {error.strerror}' if error.filename else error, file=sys.stderr)
         return 1
     for name, count in drawn.items():
         print(f'{args.out}/{name}: ' + (f'{count} images drawn' if count else 'complete, left untouched'))

@@ -1,6 +1,7 @@
 """The miniature benchmark: plausible pictures, in files like those of the real sets."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -158,6 +159,9 @@ def test_tool(tmp_path, capsys):
         assert expected in capsys.readouterr().out
     assert call('dataset/make_mini.py', *arguments, '--seed', 7) == 1
     assert '--overwrite' in capsys.readouterr().err
+    for option in ('--out', '--preview'):
+        assert call('draw', option, tmp_path / 'mini.json/x.png') == 1
+        assert re.fullmatch(r'error: .*/mini.json(/x.png: Not a directory|: File exists)\n', capsys.readouterr().err)
     assert call('dataset/make_mini.py', '--train', 0) == 2
 
 
