@@ -116,7 +116,8 @@ class TimmBackbone(BaseModule):
                 taken[f'network.{ours}'] = value
         if not taken:
             raise WeightsError(f"no weights of timm's {self.name} found under {prefix!r}, neither in its names nor in "
-                               f'those that timm converts; the file begins with: {first_names([*state, *left])}')
+                               f'those that timm converts; the file begins with: {first_names([*state] or left)}. If '
+                               "names of the network follow a prefix there, give prefix='...'")
         return taken, left
 
     def _places(self) -> Callable[[str], str | None]:
