@@ -1,7 +1,5 @@
 """Names of what configs describe, however the config or the code has it at hand."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

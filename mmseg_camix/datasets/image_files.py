@@ -1,7 +1,5 @@
 """Read images and label PNGs; errors name the file and what is wrong with it."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

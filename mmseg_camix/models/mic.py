@@ -1,7 +1,5 @@
 """MIC's view: target images of which most blocks are blanked, or most tokens dropped, with the whole images' labels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The scores as a metric of evaluation loops."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Passes of a network over an image and over changed copies of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

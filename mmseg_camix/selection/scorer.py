@@ -1,7 +1,5 @@
 """Scores of one network on unlabelled images, batch by batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """The scores: what each of them needs and how it follows from a state. Larger is better for all of them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field

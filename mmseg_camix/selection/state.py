@@ -1,7 +1,5 @@
 """What is kept of the images of a set: sums, and a bounded number of samples."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -24,7 +22,7 @@ class Samples:
         while len(self.rows) > self.limit:
             self.rows, self.stride = self.rows[::2], 2 * self.stride
 
-    def merge(self, other: Samples) -> None:
+    def merge(self, other: 'Samples') -> None:
         """Append those of another process, thinned to the same stride."""
         stride = max(self.stride, other.stride)
         self.rows = self.rows[::stride // self.stride] + other.rows[::stride // other.stride]
@@ -55,7 +53,7 @@ class State:
         """Offer rows (N, D)."""
         self.samples.setdefault(name, Samples(self.limit)).add(rows)
 
-    def merge(self, other: State) -> None:
+    def merge(self, other: 'State') -> None:
         """Add the sums and samples of another process."""
         for name, value in other.sums.items():
             self.add(name, value)

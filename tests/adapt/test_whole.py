@@ -14,18 +14,11 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from drawn_streets.writer import write_benchmark
+from tests.export.networks import SEGFORMER
 from tests.tools_runner import ROOT
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
-
-CONFIG = """
-_base_ = 'mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py'
-model = dict(
-    backbone=dict(init_cfg=None, embed_dims=8, num_layers=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
-    decode_head=dict(in_channels=[8, 8, 16, 16], channels=16),
-    test_cfg=dict(_delete_=True, mode='whole'))
-"""
 
 
 @pytest.fixture(scope='module')
@@ -33,7 +26,7 @@ def command(tmp_path_factory):
     """The command, its folder of results, and the working folder."""
     root = tmp_path_factory.mktemp('whole')
     write_benchmark(root / 'drawn', ('gta', 'cityscapes'), train=6, val=0)
-    (root / 'segformer.py').write_text(CONFIG)
+    (root / 'segformer.py').write_text(SEGFORMER)
     arguments = ['-m', 'mmseg_camix', 'adapt', 'segformer.py', '--source', 'drawn/gta', '--classes', 'cityscapes',
                  '--target', 'drawn/cityscapes/leftImg8bit', '--iters', '6', '--out', 'out']
     return [sys.executable, *arguments], root / 'out', root

@@ -20,6 +20,13 @@ from tests.world import config
 
 DATA = Path('/somewhere/private/data')
 SYNCHRONISED = dict(type='SyncBN', requires_grad=True)
+SEGFORMER = """
+_base_ = 'mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py'
+model = dict(
+    backbone=dict(init_cfg=None, embed_dims=8, num_layers=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+    decode_head=dict(in_channels=[8, 8, 16, 16], channels=16),
+    test_cfg=dict(_delete_=True, mode='whole'))
+"""  # a config that inherits from one of mmseg
 
 
 def deeplab() -> dict:

@@ -30,12 +30,6 @@ from tests.export.networks import DATA, trained
 from tests.models import tiny
 
 ZOO = pathlib.Path(mmseg.__file__).parent / '.mim/configs'
-SEGFORMER = """
-_base_ = 'mmseg::segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py'
-model = dict(
-    backbone=dict(init_cfg=None, embed_dims=8, num_layers=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
-    decode_head=dict(in_channels=[8, 8, 16, 16], channels=16))
-"""
 
 
 @pytest.fixture(scope='module')
@@ -213,7 +207,7 @@ def test_our_encoder_stays_where_our_head_does(deeplab):
 
 def test_a_config_that_inherits_from_mmseg(tmp_path):
     """mmengine writes a scope into the entries of such a base."""
-    (tmp_path / 'segformer.py').write_text(SEGFORMER)
+    (tmp_path / 'segformer.py').write_text(networks.SEGFORMER)
     cfg = Config.fromfile(tmp_path / 'segformer.py')
     state = MODELS.build(cfg.model).state_dict()
     save_checkpoint(dict(state_dict=state, meta=dict(cfg=cfg.pretty_text)), str(tmp_path / 'a.pth'))

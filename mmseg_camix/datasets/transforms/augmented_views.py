@@ -1,7 +1,5 @@
 """Test-time augmentation: several views of an image, each to be predicted."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 from collections.abc import Sequence
