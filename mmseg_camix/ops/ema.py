@@ -23,8 +23,11 @@ def ema_update_(teacher: Sequence[Tensor], student: Sequence[Tensor], alpha: flo
         teacher: tensors of any dtype and device; integers (counters) are copied.
         student: tensors of the same shapes, converted to the teacher's dtype.
     """
+    if len(teacher) != len(student):
+        raise ValueError(f'ema_update_: {len(teacher)} tensors of the teacher do not match {len(student)} of the '
+                         'student')
     groups: dict[tuple[torch.dtype, torch.device], tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
-    for mean, new in zip(teacher, student, strict=True):
+    for mean, new in zip(teacher, student):
         targets, values = groups[mean.dtype, mean.device]
         targets.append(mean)
         values.append(new.detach().to(mean))

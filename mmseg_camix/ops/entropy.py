@@ -21,7 +21,8 @@ def mean_probabilities(passes: Iterable[Tensor]) -> Tensor:
         probs = logits.softmax(1, dtype=torch.float32)
         total = probs if total is None else total.add_(probs)
         count += 1
-    assert total is not None, 'at least one pass'
+    if total is None:
+        raise ValueError('mean_probabilities needs at least one pass; the iterable was empty')
     return total.div_(count)
 
 
@@ -60,12 +61,19 @@ def dynamic_threshold(t: int, t_max: int, k_sup: Bound, beta: float = 0.75, gamm
             k_sup`` as released, which accepts almost every pixel.
     """
     rise = (1 - beta) * ramp(gamma, t, t_max)
-    return beta + rise * k_sup if form == 'paper' else (beta + rise) * k_sup
+    if form == 'paper':
+        return beta + rise * k_sup
+    if form == 'official':
+        return (beta + rise) * k_sup
+    raise ValueError(f"threshold form '{form}' is unknown; available: paper, official")
 
 
 def significance_mask(entropy: Tensor, threshold: Tensor | float) -> Tensor:
     """U_T: where the entropy, (B, H, W), is strictly below the threshold, (B,) or one number for all samples."""
     if isinstance(threshold, Tensor) and threshold.dim() > 0:
+        if threshold.shape != entropy.shape[:1]:
+            raise ValueError(f'{entropy.shape[0]} samples need as many thresholds, got a tensor of shape '
+                             f'{tuple(threshold.shape)}')
         threshold = threshold[:, None, None]
     return entropy < threshold
 
@@ -83,6 +91,8 @@ def entropy_quantiles(entropy: Tensor, levels: Sequence[float] = (0.1, 0.5, 0.9)
 
     No value is read back from the device.
     """
+    if not all(0 <= level <= 1 for level in levels):
+        raise ValueError(f'quantile levels lie in [0, 1], got {tuple(levels)}')
     values = entropy.detach().float().flatten()
     values = values[::math.ceil(values.numel() / max_values)].sort().values
     return torch.stack([values[round(level * (values.numel() - 1))] for level in levels])

@@ -103,6 +103,8 @@ def box_mask(batch: int, height: int, width: int, generator: torch.Generator | N
         area: share of the image that the box covers, in (0, 1].
         stride: the box's corners are multiples of it; an incomplete last cell is never covered.
     """
+    if not 0 < area <= 1:
+        raise ValueError(f'box_mask: area {area} must be in (0, 1]')
     cells_y, cells_x = _count_cells('box_mask', height, width, stride)
     share = rand((batch,), generator, device).mul(math.log(area)).exp()
     rows = (share * cells_y).round().clamp(1, cells_y)
@@ -122,9 +124,11 @@ def square_mask(batch: int, height: int, width: int, generator: torch.Generator 
     square, at any place.
 
     Args:
-        area: range of the square's area as a share of the square on the image's shorter side, within [0, 1].
+        area: range of the square's area as a share of the square on the image's shorter side.
         stride: side and offsets are multiples of it.
     """
+    if not 0 <= area[0] <= area[1] <= 1:
+        raise ValueError(f'square_mask: area {area} must be an increasing range within [0, 1]')
     cells_y, cells_x = _count_cells('square_mask', height, width, stride)
     share = rand((batch,), generator, device)
     share = area[0] + share * (area[1] - area[0])
@@ -144,6 +148,8 @@ def block_mask(batch: int, height: int, width: int, generator: torch.Generator |
         block: side of a cell in pixels.
         ratio: probability of a cell to be False, in [0, 1).
     """
+    if not 0 <= ratio < 1:
+        raise ValueError(f'block_mask: ratio {ratio} must be in [0, 1)')
     if not 1 <= block <= min(height, width):
         raise ValueError(f'block_mask: block {block} must be at least 1 and at most the image size, which is '
                          f'{height}x{width}')
@@ -157,6 +163,8 @@ def block_mask(batch: int, height: int, width: int, generator: torch.Generator |
 def random_cells(batch: int, cells: int, count: int, generator: torch.Generator | None = None,
                  device: torch.device | str | None = None) -> Tensor:
     """Draw `count` of the numbers 0 to cells - 1 for each image, without repetition: (batch, count) long, ascending."""
+    if not 1 <= count <= cells:
+        raise ValueError(f'random_cells: count {count} must lie in [1, {cells}]')
     return rand((batch, cells), generator, device).argsort(1)[:, :count].sort(1).values
 
 

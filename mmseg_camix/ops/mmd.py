@@ -8,12 +8,12 @@ from torch.autograd.function import once_differentiable
 from .global_batch import rand
 
 
-def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor | None = None,
-        kernels: int = 5) -> Tensor:
+def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor | None = None, kernels: int = 5,
+        ratio: float = 2.) -> Tensor:
     """Squared distance of the kernel mean embeddings, || mu(x) - mu(y) ||^2, image by image.
 
-    The kernel is a sum of Gaussians exp(-d / b_i), with d the squared distance of two features, and b_i = b * 2^(i -
-    kernels // 2), where b is the mean of d over all pairs of different features of both sets. b receives no gradient.
+    The kernel is a sum of Gaussians exp(-d / b_i), with d the squared distance of two features, and b_i = b * ratio^(i
+    - kernels // 2), where b is the mean of d over all pairs of different features of both sets. b receives no gradient.
     The estimate is the biased one (features are also compared with themselves), so that it is never negative, and 0 for
     equal sets.
 
@@ -21,6 +21,7 @@ def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor |
         x, y: (B, N, C) and (B, M, C), any float type; distances are computed in fp32, under autocast too.
         weight_x, weight_y: (B, N) and (B, M), not negative: weight of each feature; default 1.
         kernels: number of Gaussians.
+        ratio: of consecutive bandwidths.
 
     Returns:
         (B,) fp32. Exactly 0, with gradient 0, where the weights of a set are all 0.
@@ -34,23 +35,23 @@ def mmd(x: Tensor, y: Tensor, weight_x: Tensor | None = None, weight_y: Tensor |
         share = torch.cat([share_x, share_y], 1) * (any_x & any_y)
         # sum a_i a_j k_ij is one product, with a the shares of x and minus those of y.
         signed = torch.cat([share[:, :x.shape[1]], -share[:, x.shape[1]:]], 1)
-        return _Discrepancy.apply(torch.cat([x.float(), y.float()], 1), share, signed, kernels)
+        return _Discrepancy.apply(torch.cat([x.float(), y.float()], 1), share, signed, kernels, ratio)
 
 
 class _Discrepancy(torch.autograd.Function):
     """sum a_i a_j k_ij of all features; its gradient keeps one matrix of pairs instead of twenty."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, share: Tensor, signed: Tensor, kernels: int) -> Tensor:
+    def forward(ctx: Any, features: Tensor, share: Tensor, signed: Tensor, kernels: int, ratio: float) -> Tensor:
         """(B, N, C) features, (B, N) shares and a -> (B,)."""
         features = features - torch.einsum('bn,bnc->bc', share, features)[:, None] / 2
         distance = _squared_distances(features)
-        bandwidth = _mean_distance(distance, share) * 2.**(kernels - 1 - kernels // 2)
-        gaussian = distance.mul_(-1 / bandwidth).exp_()  # the widest; the next is its square
+        bandwidth = _mean_distance(distance, share) * ratio**(kernels - 1 - kernels // 2)
+        gaussian = distance.mul_(-1 / bandwidth).exp_()  # the widest; the next is its power
         kernel, slope = gaussian.clone(), gaussian / bandwidth
         for _ in range(kernels - 1):
-            bandwidth = bandwidth / 2
-            gaussian.square_()
+            bandwidth = bandwidth / ratio
+            gaussian.pow_(ratio)
             kernel += gaussian
             slope.addcdiv_(gaussian, bandwidth)
         ctx.save_for_backward(features, signed, slope)
@@ -59,13 +60,13 @@ class _Discrepancy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         """d value / d f_i = -4 a_i sum_j a_j s_ij (f_i - f_j), with s = -dk / dd and d_ij = |f_i - f_j|^2."""
         features, signed, slope = ctx.saved_tensors
         with torch.autocast(features.device.type, enabled=False):
             pulled = slope @ (signed[..., None] * features)
             total = slope @ signed[..., None]
-        return -4 * (gradient[:, None] * signed)[..., None] * (total * features - pulled), None, None, None
+        return -4 * (gradient[:, None] * signed)[..., None] * (total * features - pulled), None, None, None, None
 
 
 def _shares(features: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,10 @@ from tests.devices import on_devices
 from tests.sync_counter import no_sync
 
 
+def slow_entropy(distribution):
+    return -sum(p * math.log(p) for p in distribution if p > 0)
+
+
 def test_mean_probabilities_is_the_mean_of_the_softmaxes():
     passes = [torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(i)) for i in range(3)]
     mean = E.mean_probabilities(iter(passes))
@@ -30,6 +34,8 @@ def test_mean_probabilities_keeps_float32_and_its_input():
     assert mean.dtype == torch.float32
     assert torch.equal(logits, before)
     assert torch.allclose(mean.sum(1), torch.ones(1, 2, 2))
+    with pytest.raises(ValueError, match='at least one pass'):
+        E.mean_probabilities([])
 
 
 def test_entropy_of_every_pixel():
@@ -38,7 +44,7 @@ def test_entropy_of_every_pixel():
     for b in range(2):
         for y in range(4):
             for x in range(3):
-                expected = -sum(p * math.log(p) for p in probs[b, :, y, x].tolist())
+                expected = slow_entropy(probs[b, :, y, x].tolist())
                 assert values[b, y, x].item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -93,6 +99,8 @@ def test_threshold_of_each_sample_by_the_printed_equation():
     assert threshold.tolist() == pytest.approx(expected)
     official = E.dynamic_threshold(3, 10, k_sup, beta=.6, gamma=-4., form='official')
     assert official.tolist() == pytest.approx([(.6 + .4 * math.exp(-4 * .7 * .7)) * k for k in (.4, 2.)])
+    with pytest.raises(ValueError, match="'printed'.*available: paper, official"):
+        E.dynamic_threshold(0, 1, 1., form='printed')
 
 
 def test_significance_is_strict_and_by_sample():
@@ -101,6 +109,8 @@ def test_significance_is_strict_and_by_sample():
     assert mask.tolist() == [[[True, False, False]], [[True, True, True]]]
     assert torch.equal(E.significance_mask(entropy, .5)[1], mask[0])
     assert torch.equal(E.significance_mask(entropy, torch.tensor(.5))[1], mask[0])
+    with pytest.raises(ValueError, match='2 samples'):
+        E.significance_mask(entropy, torch.ones(3))
 
 
 @pytest.mark.parametrize('size', [(8, 6), (7, 11), (4, 3)])
@@ -120,6 +130,8 @@ def test_quantiles_are_nearest_ranks():
     many = torch.rand(2, 200, 200, generator=torch.Generator().manual_seed(4))
     rough = E.entropy_quantiles(many, (.25, .75), max_values=5000)
     assert rough.tolist() == pytest.approx([.25, .75], abs=.03)
+    with pytest.raises(ValueError, match=r'\[0, 1\]'):
+        E.entropy_quantiles(values, (50,))
 
 
 @on_devices

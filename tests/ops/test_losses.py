@@ -74,6 +74,13 @@ def test_nothing_to_learn_from_is_exactly_zero(normalise, case, device):
     assert loss.item() == 0 and torch.equal(logits.grad, torch.zeros_like(logits))
 
 
+def test_no_weight_is_weight_one():
+    logits, label, _ = sample()
+    for normalise in ('pixels', 'weight', 'valid'):
+        assert torch.equal(pixel_cross_entropy(logits, label, normalise=normalise),
+                           pixel_cross_entropy(logits, label, torch.ones(1), normalise=normalise))
+
+
 @pytest.mark.parametrize('align_corners', [False, True])
 def test_logits_are_upsampled(align_corners):
     _, label, weight = sample()
@@ -115,10 +122,10 @@ def test_mse_against_loops(batch, dtype, device):
 
 def test_mse_ends():
     logits, _, _ = sample()
-    assert probability_mse(logits, logits.softmax(1), torch.ones(1)) == 0
+    assert probability_mse(logits, logits.softmax(1)) == 0
     # Certain of one class against certain of another: two classes differ by 1.
     first, second = (F.one_hot(torch.full((1, H, W), c), C).movedim(3, 1).float() for c in (0, 1))
-    assert probability_mse(first * 100, second, torch.ones(1)).item() == pytest.approx(2 / C)
+    assert probability_mse(first * 100, second).item() == pytest.approx(2 / C)
 
 
 @pytest.mark.parametrize('normalise', ['pixels', 'weight', 'valid'])
@@ -136,7 +143,7 @@ def test_gradients(normalise):
 def test_no_gradient_into_targets():
     logits, _, _ = sample()
     target = logits.softmax(1).requires_grad_()
-    probability_mse(logits.clone().requires_grad_(), target, torch.ones(1)).backward()
+    probability_mse(logits.clone().requires_grad_(), target).backward()
     assert target.grad is None
 
 

@@ -278,8 +278,11 @@ def test_seed_decides(mask, device):
 
 
 @pytest.mark.parametrize(('call', 'message'), [
+    (lambda: box_mask(1, 8, 8, area=0.), r'area 0.0 must be in \(0, 1\]'),
     (lambda: box_mask(1, 8, 8, stride=16), 'stride 16 .* 8x8'),
+    (lambda: square_mask(1, 8, 8, area=(.5, .2)), 'area .* increasing'),
     (lambda: block_mask(1, 8, 8, block=9), 'block 9 .* at most the image size, which is 8x8'),
+    (lambda: block_mask(1, 8, 8, block=4, ratio=1.), r'ratio 1.0 must be in \[0, 1\)'),
     (lambda: cow_mask(1, 8, 8, sigma=(0., 1.)), 'sigma .* above 0'),
     (lambda: cow_mask(1, 8, 8, share=(0., 1.)), r'share .* within \(0, 1\)'),
 ])

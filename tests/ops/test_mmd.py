@@ -21,7 +21,7 @@ def weights(batch=3, n=7, seed=1):
     return torch.rand(batch, n, generator=seeded(seed)) * (torch.rand(batch, n, generator=seeded(seed + 1)) > 0.3)
 
 
-def naive(x, y, weight_x, weight_y, kernels):
+def naive(x, y, weight_x, weight_y, kernels, ratio):
     """One image: lists of features, all pairs, Python floats."""
     points = [(f.tolist(), w / sum(weight_x), 1) for f, w in zip(x, weight_x)]
     points += [(f.tolist(), w / sum(weight_y), -1) for f, w in zip(y, weight_y)]
@@ -36,22 +36,22 @@ def naive(x, y, weight_x, weight_y, kernels):
     for f, a, s in points:
         for g, b, t in points:
             distance = sum((u - v)**2 for u, v in zip(f, g))
-            kernel = sum(math.exp(-distance / (bandwidth * 2.0**(k - kernels // 2))) for k in range(kernels))
+            kernel = sum(math.exp(-distance / (bandwidth * ratio**(k - kernels // 2))) for k in range(kernels))
             result += s * t * a * b * kernel
     return result
 
 
 @on_devices
-@pytest.mark.parametrize('kernels', [5, 1, 4])
-def test_against_two_loops(device, kernels):
+@pytest.mark.parametrize(('kernels', 'ratio'), [(5, 2.0), (1, 2.0), (4, 3.0)])
+def test_against_two_loops(device, kernels, ratio):
     x, y = features(m=5)
     wx, wy = weights(), weights(n=5, seed=4)
-    expected = [naive(*image, kernels) for image in zip(x.double(), y.double(), wx.tolist(), wy.tolist())]
-    actual = mmd(x.to(device), y.to(device), wx.to(device), wy.to(device), kernels)
+    expected = [naive(*image, kernels, ratio) for image in zip(x.double(), y.double(), wx.tolist(), wy.tolist())]
+    actual = mmd(x.to(device), y.to(device), wx.to(device), wy.to(device), kernels, ratio)
     assert actual.dtype == torch.float32
     torch.testing.assert_close(actual.cpu(), torch.tensor(expected), rtol=1e-4, atol=1e-6)
-    ones = [naive(*image, [1.0] * 7, [1.0] * 5, kernels) for image in zip(x.double(), y.double())]
-    torch.testing.assert_close(mmd(x, y, kernels=kernels), torch.tensor(ones), rtol=1e-4, atol=1e-6)
+    ones = [naive(*image, [1.0] * 7, [1.0] * 5, kernels, ratio) for image in zip(x.double(), y.double())]
+    torch.testing.assert_close(mmd(x, y, kernels=kernels, ratio=ratio), torch.tensor(ones), rtol=1e-4, atol=1e-6)
 
 
 def test_the_bandwidth_is_the_mean_over_different_pairs():
@@ -62,9 +62,29 @@ def test_the_bandwidth_is_the_mean_over_different_pairs():
     torch.testing.assert_close(mmd(x, y), torch.tensor([five]))
 
 
+def test_gradients_are_those_of_finite_differences_with_a_fixed_bandwidth():
+    x, y = features(batch=1, n=4, m=4)
+    x.requires_grad_()
+    mmd(x, y)[0].backward()
+    both = torch.cat([x.detach()[0], y[0]]).double()
+    distance = (both[:, None] - both[None]).square().sum(2)
+    bandwidth = distance.sum() / (8 * 7)
+    sign = torch.tensor([1.0] * 4 + [-1.0] * 4, dtype=torch.float64) / 4
+
+    def value(points):
+        d = (points[:, None] - points[None]).square().sum(2)
+        return sum(sign @ torch.exp(-d / (bandwidth * 2.0**k)) @ sign for k in range(-2, 3))
+
+    for i, j in ((0, 0), (2, 1), (3, 3)):
+        step = torch.zeros_like(both)
+        step[i, j] = 1e-5
+        slope = (value(both + step) - value(both - step)) / 2e-5
+        assert x.grad[0, i, j].item() == pytest.approx(slope.item(), rel=1e-3, abs=1e-6)
+
+
 def test_gradients_are_those_of_all_steps_apart():
-    """Against autograd on the plain formula, with other weights and numbers of kernels."""
-    for kernels in (5, 4, 1):
+    """Against autograd on the plain formula, with other weights, numbers of kernels and ratios."""
+    for kernels, ratio in ((5, 2.0), (4, 1.5), (1, 2.0)):
         points = torch.cat(features(m=5), 1)
         share = torch.cat([weights(), weights(n=5, seed=4)], 1)
         share = torch.cat([part / part.sum(1, keepdim=True) for part in share.split([7, 5], 1)], 1)
@@ -73,11 +93,11 @@ def test_gradients_are_those_of_all_steps_apart():
         distance = (plain[:, :, None] - plain[:, None]).square().sum(3)
         pairs = share[:, :, None] * share[:, None] * (1 - torch.eye(12))
         bandwidth = ((pairs * distance).sum((1, 2)) / pairs.sum((1, 2))).detach()[:, None, None]
-        kernel = sum(torch.exp(-distance / (bandwidth * 2.0**(k - kernels // 2))) for k in range(kernels))
+        kernel = sum(torch.exp(-distance / (bandwidth * ratio**(k - kernels // 2))) for k in range(kernels))
         value = (signed[:, :, None] * signed[:, None] * kernel).sum((1, 2))
         scale = torch.tensor([1.0, -2.0, 0.5])
         (value * scale).sum().backward()
-        (mmd(fast[:, :7], fast[:, 7:], share[:, :7], share[:, 7:], kernels) * scale).sum().backward()
+        (mmd(fast[:, :7], fast[:, 7:], share[:, :7], share[:, 7:], kernels, ratio) * scale).sum().backward()
         torch.testing.assert_close(fast.grad, plain.grad, rtol=1e-4, atol=1e-6)
 
 
