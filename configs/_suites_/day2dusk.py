@@ -22,6 +22,9 @@ rows = [
     dict(name='DAFormer without feature distance', config='configs/daformer/day2dusk_lite.py', seeds=1,
          options={'model.objectives.features': None}),
     dict(name='DSP', config='configs/dsp/day2dusk_lite.py'),
+    # With the released code's weight for labels of the teacher, which the paper leaves out.
+    dict(name='DSP, labels weighted by q', config='configs/dsp/day2dusk_lite.py',
+         options={'model.pseudo_labels.weighted': True}),
     dict(name='RCCR', config='configs/rccr/day2dusk_lite.py'),
     dict(name='Mean teacher', config='configs/baselines/day2dusk_lite_mean_teacher.py', seeds=1),
     dict(name='CutMix', config='configs/baselines/day2dusk_lite_cutmix.py', seeds=1),
