@@ -18,7 +18,7 @@ help:
 	@echo "make lint       check style, types and the layers of the package"
 	@echo "make wheel      build the packages in dist/, and check them"
 	@echo "make docs       build the documentation site in site/"
-	@echo "make notebook   execute docs/first_network.ipynb and keep its outputs (10 minutes)"
+	@echo "make notebook   execute docs/first_network.ipynb and keep its outputs (about 10 minutes on an idle CPU)"
 	@echo "make gpu-check  measure an accelerator in 9 minutes and record it in docs/accelerators/"
 	@echo "make setup      install only"
 	@echo "make clean      remove $(VENV), site, data/mini and work_dirs/demo"

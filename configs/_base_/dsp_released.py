@@ -1,9 +1,9 @@
 # What DSP's released code computes, for configs/dsp/*_official.py. It differs from the paper in the following:
 #   - one long-tail class, pasted hard and drawn separately for each of the two images (branch `rare_target`), over a
 #     soft paste of opacity .9;
-#   - on the source everywhere the label of the hard pastes weighted .9 and that of the source weighted .1;
-#   - on the target only the first of these, weighted .9 within the template's classes and .9 q elsewhere, pixels of the
-#     long-tail class included;
+#   - on the source, each pixel has two labels: that of the hard pastes with weight .9, and the source's with weight .1;
+#   - on the target, only the label of the hard pastes, with weight .9 within the template's classes and .9 q elsewhere,
+#     also on pixels of the long-tail class;
 #   - one averaged feature per image, and the first image's mask for all images.
 # Not followed: its features come from an extra layer that is never trained; all images of a batch get the same
 # long-tail class.

@@ -1,4 +1,4 @@
-# A training on two folders of custom data, except for the folders; docs/own_data.md shows how to add them.
+# A training on custom data; docs/own_data.md shows how to add the folders.
 _base_ = [
     './models/daformer_mitb0.py', './schedules/adamw_40k.py', './default_runtime.py', './uda.py'
 ]

@@ -17,7 +17,7 @@ train_dataloader = dict(
             stats=_base_.data_root + '/gta/sample_class_stats.json',
             temperature=0.01,
             min_pixels=3000,
-            crop_share=2.0,  # .5 of DAFormer, times four: crops have four times the pixels
+            crop_share=2.0,  # DAFormer's .5, times four: crops have four times the pixels
             dataset=_base_.train_dataloader.dataset.source)))
 max_iters = 90000
 train_cfg = dict(max_iters=max_iters)

@@ -1,9 +1,9 @@
 # CAMix as its released SYNTHIA script computes it. It differs from the paper in the following:
-#   - a rider brings the bicycles, a bicycle leaves the rider (group II one way);
+#   - a rider is pasted with bicycles, but a bicycle without the rider (group II is one-directional);
 #   - plain ClassMix, source onto target and with void as a class, for the first iterations;
 #   - the criterion is averaged before the mask is applied, so the significance mask cancels out of the loss;
 #   - the threshold is (beta + (1 - beta) ramp) ln C, which almost every pixel passes;
-#   - the bounds of the clamp of the noise are exchanged, so that it is -.2 grey levels everywhere and all passes agree
+#   - the bounds of the noise's clamp are exchanged, so that it is -.2 grey levels everywhere and all passes agree
 #     (57.6 is the mean standard deviation of the three channels);
 #   - the student is tested.
 _base_ = [

@@ -1,10 +1,10 @@
 # CAMix as its released SYNTHIA script computes it. It differs from the paper in the following:
 #   - SGD in place of Adam, and the optimiser steps the backbone several times;
-#   - a rider brings the bicycles, a bicycle leaves the rider (group II one way);
+#   - a rider is pasted with bicycles, but a bicycle without the rider (group II is one-directional);
 #   - plain ClassMix, source onto target and with void as a class, for the first 40k iterations;
 #   - the criterion is averaged before the mask is applied, so the significance mask cancels out of the loss;
 #   - the threshold is (beta + (1 - beta) ramp) ln C, which almost every pixel passes, with t_max 10k;
-#   - the bounds of the clamp of the noise are exchanged, so that it is -.2 grey levels everywhere and all passes agree;
+#   - the bounds of the noise's clamp are exchanged, so that it is -.2 grey levels everywhere and all passes agree;
 #   - the student is tested.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',

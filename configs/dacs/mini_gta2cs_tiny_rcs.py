@@ -12,7 +12,7 @@ train_dataloader = dict(
             _delete_=True,
             type='RareClassDataset',
             temperature=0.01,
-            min_pixels=50,  # of an image; DAFormer's 3000 scaled to images of 240x135 (48)
-            crop_share=1.0,  # of them in a crop: DAFormer's 1500 scaled (53)
+            min_pixels=50,  # per image; DAFormer's 3000, scaled to images of 240x135 (48)
+            crop_share=1.0,  # share of them in a crop; DAFormer's 1500, scaled (53)
             dataset=_base_.train_dataloader.dataset.source)))
 model = dict(_delete_=True, type='DACS', segmentor=_base_.model)

@@ -17,8 +17,8 @@ train_dataloader = dict(
             _delete_=True,
             type='RareClassDataset',
             temperature=0.01,
-            min_pixels=50,  # of an image; DAFormer's 3000 scaled to images of 240x135 (48)
-            crop_share=1.0,  # of them in a crop: DAFormer's 1500 scaled (53)
+            min_pixels=50,  # per image; DAFormer's 3000, scaled to images of 240x135 (48)
+            crop_share=1.0,  # share of them in a crop; DAFormer's 1500, scaled (53)
             dataset=_base_.train_dataloader.dataset.source)))
 model = dict(
     _delete_=True,
@@ -31,7 +31,7 @@ model = dict(
                 type='PretrainedBackbone',
                 checkpoint='work_dirs/source_only/mini_gta2cs_tiny/iter_1200.pth',
                 prefix='student.backbone.'))),
-    # The map of stride 16: only 3 % of the last map's 3x3 cells are covered by a thing to three quarters.
+    # The map of stride 16: things cover three quarters of only 3 % of the last map's 3x3 cells.
     objectives=dict(features=dict(type='FeatureDistance', index=2)),
     pseudo_labels=dict(ignore_top=3, ignore_bottom=22),
     teacher=dict(alpha=0.99))

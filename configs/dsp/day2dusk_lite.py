@@ -13,7 +13,7 @@ train_dataloader = dict(
             type='LongTailDataset',
             classes=3,  # the K least frequent; 5 of 19 in the paper
             k=2,
-            # The source with crops that contain the class.
+            # The source, with crops that contain the drawn class.
             dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
                 dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
                 for step in _base_.train_dataloader.dataset.source.pipeline]))))

@@ -18,7 +18,7 @@ train_dataloader = dict(
             classes=('rider', 'bus', 'train', 'motorcycle', 'bicycle'),
             k=2,
             stats=_base_.data_root + '/gta/sample_class_stats.json',
-            # The source with crops that contain the class.
+            # The source, with crops that contain the drawn class.
             dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
                 dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
                 for step in _base_.train_dataloader.dataset.source.pipeline]))))

@@ -1,5 +1,5 @@
 # DSP as published, on the miniature benchmark. It has two further branches: template images (`donor`) and patches of
-# long-tail classes (`rare`), which are counted when training starts. For a large data set, count once with
+# long-tail classes (`rare`). The classes are counted when training starts; for a large data set, count them once with
 # mmseg-camix stats and set `stats`.
 _base_ = [
     '../_base_/models/resnet_mini.py',
@@ -15,7 +15,7 @@ train_dataloader = dict(
             type='LongTailDataset',
             classes=5,  # the K least frequent
             k=2,
-            # The source with crops that contain the class.
+            # The source, with crops that contain the drawn class.
             dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
                 dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
                 for step in _base_.train_dataloader.dataset.source.pipeline]))))

@@ -12,7 +12,7 @@ rare = dict(
     type='LongTailDataset',
     classes=5,  # the K least frequent
     k=1,
-    # The source with crops that contain the class.
+    # The source, with crops that contain the drawn class.
     dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
         dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
         for step in _base_.train_dataloader.dataset.source.pipeline]))

@@ -16,7 +16,7 @@ train_dataloader = dict(
             classes=('wall', 'traffic light', 'bus', 'bicycle'),
             k=2,
             stats=_base_.data_root + '/synthia/sample_class_stats.json',
-            # The source with crops that contain the class.
+            # The source, with crops that contain the drawn class.
             dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
                 dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
                 for step in _base_.train_dataloader.dataset.source.pipeline]))))

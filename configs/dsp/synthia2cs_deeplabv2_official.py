@@ -14,7 +14,7 @@ rare = dict(
     classes=('wall', 'fence', 'traffic light', 'bus'),
     k=1,
     stats=_base_.data_root + '/synthia/sample_class_stats.json',
-    # The source with crops that contain the class.
+    # The source, with crops that contain the drawn class.
     dataset=dict(_base_.train_dataloader.dataset.source, pipeline=[
         dict(type='CropWithClass', crop_size=_base_.crop_size) if step.type == 'RecordedRandomCrop' else step
         for step in _base_.train_dataloader.dataset.source.pipeline]))

@@ -1,5 +1,5 @@
-# HRDA with DAFormer's recipe and DeepLabV2, GTA -> Cityscapes: 63.0 mIoU as reported with MIC, where the recipe alone
-# has 56.0. All but the network is that of gta2cs_hrda.py.
+# HRDA with DAFormer's recipe and DeepLabV2, GTA -> Cityscapes: 63.0 mIoU as reported with MIC; the recipe without
+# HRDA has 56.0. As gta2cs_hrda.py, with another network.
 # Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/hrda_deeplabv2_r101.py',
@@ -16,7 +16,7 @@ train_dataloader = dict(
             stats=_base_.data_root + '/gta/sample_class_stats.json',
             temperature=0.01,
             min_pixels=3000,
-            crop_share=2.0,  # .5 of DAFormer, times four: crops have four times the pixels
+            crop_share=2.0,  # DAFormer's .5, times four: crops have four times the pixels
             dataset=_base_.train_dataloader.dataset.source)))
 model = dict(
     _delete_=True,

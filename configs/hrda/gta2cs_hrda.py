@@ -1,5 +1,5 @@
-# HRDA with DAFormer's recipe, GTA -> Cityscapes: 73.8 mIoU in the paper, where DAFormer at half the resolution has
-# 68.3. From ../daformer/gta2cs_daformer.py differ the network (two scales), the resolution and what follows from it:
+# HRDA with DAFormer's recipe, GTA -> Cityscapes: 73.8 mIoU in the paper (DAFormer at half the resolution 68.3).
+# Differences from ../daformer/gta2cs_daformer.py: the network (two scales), the resolution and its consequences:
 # larger crops, more pixels of a rare class, margins of the image without labels, one backward pass for each view.
 # Count first: mmseg-camix stats gta data/gta
 _base_ = [
@@ -17,7 +17,7 @@ train_dataloader = dict(
             stats=_base_.data_root + '/gta/sample_class_stats.json',
             temperature=0.01,
             min_pixels=3000,
-            crop_share=2.0,  # .5 of DAFormer, times four: crops have four times the pixels
+            crop_share=2.0,  # DAFormer's .5, times four: crops have four times the pixels
             dataset=_base_.train_dataloader.dataset.source)))
 model = dict(
     _delete_=True,

@@ -1,7 +1,7 @@
-# HRDA with DAFormer's recipe, SYNTHIA -> Cityscapes: 65.8 mIoU over 16 classes in the paper, where DAFormer at half the
-# resolution has 60.9. From ../daformer/synthia2cs_daformer.py differ the network (two scales), the resolution and what
-# follows from it: larger crops, more pixels of a rare class, margins of the image without labels, one backward pass for
-# each view.
+# HRDA with DAFormer's recipe, SYNTHIA -> Cityscapes: 65.8 mIoU over 16 classes in the paper, where DAFormer at half
+# the resolution has 60.9. Differences from ../daformer/synthia2cs_daformer.py: the network (two scales), the
+# resolution and its consequences: larger crops, more pixels of a rare class, margins of the image without labels, one
+# backward pass for each view.
 # Count first: mmseg-camix stats synthia data/synthia
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
@@ -18,7 +18,7 @@ train_dataloader = dict(
             stats=_base_.data_root + '/synthia/sample_class_stats.json',
             temperature=0.01,
             min_pixels=3000,
-            crop_share=2.0,  # .5 of DAFormer, times four: crops have four times the pixels
+            crop_share=2.0,  # DAFormer's .5, times four: crops have four times the pixels
             dataset=_base_.train_dataloader.dataset.source)))
 model = dict(
     _delete_=True,

@@ -17,13 +17,13 @@ train_dataloader = dict(
             stats=_base_.data_root + '/cityscapes/sample_class_stats.json',
             temperature=0.01,
             min_pixels=3000,
-            crop_share=2.0,  # .5 of DAFormer, times four: crops have four times the pixels
+            crop_share=2.0,  # DAFormer's .5, times four: crops have four times the pixels
             dataset=_base_.train_dataloader.dataset.source)))
 model = dict(
     _delete_=True,
     type='MIC',
     segmentor=_base_.model,
-    # DAFormer's recipe; without these lines it is DACS's.
+    # DAFormer's recipe; without these lines, that of DACS.
     masks=dict(classes=dict(pool='batch')),
     views=dict(masked=dict(augment=False)),
     objectives=dict(features=dict(type='FeatureDistance')),

@@ -1,5 +1,5 @@
 # MIC on HRDA, Cityscapes -> Dark Zurich: adaptation to night. HRDA has 55.9 mIoU on the test images, whose labels only
-# the benchmark's server has. All but the data is that of cityscapes2acdc_hrda.py.
+# the benchmark's server has. As cityscapes2acdc_hrda.py, with other data.
 # Count first: mmseg-camix stats cityscapes data/cityscapes --split train
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
@@ -16,13 +16,13 @@ train_dataloader = dict(
             stats=_base_.data_root + '/cityscapes/sample_class_stats.json',
             temperature=0.01,
             min_pixels=3000,
-            crop_share=2.0,  # .5 of DAFormer, times four: crops have four times the pixels
+            crop_share=2.0,  # DAFormer's .5, times four: crops have four times the pixels
             dataset=_base_.train_dataloader.dataset.source)))
 model = dict(
     _delete_=True,
     type='MIC',
     segmentor=_base_.model,
-    # DAFormer's recipe; without these lines it is DACS's.
+    # DAFormer's recipe; without these lines, that of DACS.
     masks=dict(classes=dict(pool='batch')),
     views=dict(masked=dict(augment=False)),
     objectives=dict(features=dict(type='FeatureDistance')),

@@ -1,5 +1,5 @@
-# MIC on HRDA with DeepLabV2, GTA -> Cityscapes: 64.2 mIoU in the paper (Table 1), where HRDA has 63.0. All but the
-# network is that of gta2cs_hrda.py.
+# MIC on HRDA with DeepLabV2, GTA -> Cityscapes: 64.2 mIoU in the paper (Table 1; HRDA 63.0). As gta2cs_hrda.py, with
+# another network.
 # Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/hrda_deeplabv2_r101.py',
@@ -16,13 +16,13 @@ train_dataloader = dict(
             stats=_base_.data_root + '/gta/sample_class_stats.json',
             temperature=0.01,
             min_pixels=3000,
-            crop_share=2.0,  # .5 of DAFormer, times four: crops have four times the pixels
+            crop_share=2.0,  # DAFormer's .5, times four: crops have four times the pixels
             dataset=_base_.train_dataloader.dataset.source)))
 model = dict(
     _delete_=True,
     type='MIC',
     segmentor=_base_.model,
-    # DAFormer's recipe; without these lines it is DACS's.
+    # DAFormer's recipe; without these lines, that of DACS.
     masks=dict(classes=dict(pool='batch')),
     objectives=dict(features=dict(type='FeatureDistance')),
     # The borders of the image, not of the crop: 30 and 240 rows, 30 columns of 2048x1024.

@@ -1,5 +1,5 @@
 # MIC on DAFormer, SYNTHIA -> Cityscapes. The paper's 67.3 mIoU over 16 classes (Table 2) is for two resolutions (HRDA)
-# and does not apply here. All but the masked view is that of configs/daformer/synthia2cs_daformer.py.
+# and does not apply here. As configs/daformer/synthia2cs_daformer.py, with the masked view.
 _base_ = [
     '../_base_/models/daformer_mitb5.py',
     '../_base_/datasets/synthia2cs_512_flip.py',
@@ -21,7 +21,7 @@ model = dict(
     _delete_=True,
     type='MIC',
     segmentor=_base_.model,
-    # DAFormer's recipe; without these lines it is DACS's.
+    # DAFormer's recipe; without these lines, that of DACS.
     masks=dict(classes=dict(pool='batch')),
     objectives=dict(features=dict(type='FeatureDistance')),
     pseudo_labels=dict(ignore_top=15, ignore_bottom=120),

@@ -1,5 +1,5 @@
-# MIC on HRDA, SYNTHIA -> Cityscapes: 67.3 mIoU over 16 classes in the paper (Table 2), where HRDA has 65.8. From
-# ../hrda/synthia2cs_hrda.py differs the masked view, with blocks of 64 pixels (a sixteenth of the crop).
+# MIC on HRDA, SYNTHIA -> Cityscapes: 67.3 mIoU over 16 classes in the paper (Table 2; HRDA 65.8). As
+# ../hrda/synthia2cs_hrda.py, with the masked view, whose blocks have 64 pixels (a sixteenth of the crop).
 # Count first: mmseg-camix stats synthia data/synthia
 _base_ = [
     '../_base_/models/hrda_mitb5.py',
@@ -16,13 +16,13 @@ train_dataloader = dict(
             stats=_base_.data_root + '/synthia/sample_class_stats.json',
             temperature=0.01,
             min_pixels=3000,
-            crop_share=2.0,  # .5 of DAFormer, times four: crops have four times the pixels
+            crop_share=2.0,  # DAFormer's .5, times four: crops have four times the pixels
             dataset=_base_.train_dataloader.dataset.source)))
 model = dict(
     _delete_=True,
     type='MIC',
     segmentor=_base_.model,
-    # DAFormer's recipe; without these lines it is DACS's.
+    # DAFormer's recipe; without these lines, that of DACS.
     masks=dict(classes=dict(pool='batch')),
     objectives=dict(features=dict(type='FeatureDistance')),
     # The borders of the image, not of the crop: 30 and 240 rows, 30 columns of 2048x1024.

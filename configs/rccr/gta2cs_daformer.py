@@ -1,5 +1,5 @@
-# RCCR with the network and schedule of DAFormer, and none of its other parts. The features of
-# stride 8, as in the paper's DeepLabV2, are the second of four maps. For the last, 512 channels of stride 32:
+# RCCR with the network and schedule of DAFormer, and none of its other parts. It contrasts the features of
+# stride 8, as in the paper's DeepLabV2: the second of four maps. For the last map, 512 channels of stride 32:
 # model.objectives.contrast.features=3.
 _base_ = [
     '../_base_/models/daformer_mitb5.py',

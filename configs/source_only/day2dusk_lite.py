@@ -1,4 +1,4 @@
-# The lower bound on photographs, CamVid by day -> dusk: the labelled source alone.
+# The lower reference on photographs, CamVid by day -> dusk: the labelled source only.
 _base_ = [
     '../_base_/models/lite_segformer.py',
     '../_base_/datasets/day2dusk.py',

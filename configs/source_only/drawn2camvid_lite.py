@@ -1,4 +1,4 @@
-# The lower bound on photographs, drawn streets -> CamVid: the labelled source alone.
+# The lower reference on photographs, drawn streets -> CamVid: the labelled source only.
 _base_ = [
     '../_base_/models/lite_segformer.py',
     '../_base_/datasets/drawn2camvid.py',

@@ -1,4 +1,4 @@
-# The upper bound on photographs, drawn streets -> CamVid: supervised by the labels of the target's training images.
+# The upper reference on photographs, drawn streets -> CamVid: supervised by the labels of the target's training images.
 _base_ = [
     '../_base_/models/lite_segformer.py',
     '../_base_/datasets/drawn2camvid.py',

@@ -1,4 +1,4 @@
-# DeepLabV2 trained on GTA alone.
+# DeepLabV2 trained on GTA only.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/gta2cs_512.py',

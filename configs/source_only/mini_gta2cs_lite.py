@@ -1,4 +1,4 @@
-# The lower bound on the miniature benchmark, from ImageNet weights.
+# The lower reference on the miniature benchmark, from ImageNet weights.
 _base_ = [
     '../_base_/models/lite_segformer_mini.py',
     '../_base_/datasets/mini_gta2cs.py',

@@ -1,4 +1,4 @@
-# The upper bound on the miniature benchmark: supervised by the labels of the target's training
+# The upper reference on the miniature benchmark: supervised by the labels of the target's training
 # images; from ImageNet weights.
 _base_ = [
     '../_base_/models/lite_segformer_mini.py',

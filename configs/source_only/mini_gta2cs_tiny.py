@@ -1,4 +1,4 @@
-# The segmentor trained on the source alone: the lower bound in every table.
+# The segmentor trained on the source only: the lower reference in every table.
 _base_ = [
     '../_base_/models/resnet_mini.py',
     '../_base_/datasets/mini_gta2cs.py',

@@ -1,4 +1,4 @@
-# The upper bound on the miniature benchmark: supervised by the labels of the target's training images.
+# The upper reference on the miniature benchmark: supervised by the labels of the target's training images.
 _base_ = [
     '../_base_/models/resnet_mini.py',
     '../_base_/datasets/mini_gta2cs.py',

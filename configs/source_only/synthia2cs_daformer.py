@@ -1,4 +1,4 @@
-# MiT-B5 and the DAFormer head trained on SYNTHIA alone.
+# MiT-B5 and the DAFormer head trained on SYNTHIA only.
 _base_ = [
     '../_base_/models/daformer_mitb5.py',
     '../_base_/datasets/synthia2cs_512_flip.py',

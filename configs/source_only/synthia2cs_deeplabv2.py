@@ -1,4 +1,4 @@
-# DeepLabV2 trained on SYNTHIA alone.
+# DeepLabV2 trained on SYNTHIA only.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/synthia2cs_512.py',

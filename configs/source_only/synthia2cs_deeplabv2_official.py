@@ -1,4 +1,4 @@
-# DeepLabV2 trained on SYNTHIA alone, with the optimiser of the released code.
+# DeepLabV2 trained on SYNTHIA only, with the optimiser of the released code.
 _base_ = [
     '../_base_/models/deeplabv2_r101.py',
     '../_base_/datasets/synthia2cs_512.py',

@@ -1,5 +1,5 @@
-# VFM-UDA++ with DINOv2-B, GTA -> Cityscapes: as gta2cs_dinov2_l.py, which says what differs from the paper, with the
-# smaller encoder and the learning rate of the code's configuration for it. Its frozen encoder is DINOv2-L, too.
+# VFM-UDA++ with DINOv2-B, GTA -> Cityscapes: as gta2cs_dinov2_l.py, which lists the differences from the paper, with
+# the smaller encoder and the learning rate of its released configuration. The frozen encoder is also DINOv2-L.
 # Count first: mmseg-camix stats gta data/gta
 _base_ = [
     '../_base_/models/daformer_dinov2_b.py',

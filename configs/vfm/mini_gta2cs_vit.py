@@ -1,5 +1,6 @@
-# The recipe of VFM-UDA++ on the miniature benchmark, with a small ViT from scratch: it shows that the parts work
-# together, not what they are worth, since both encoders start at random. Patches of 8 pixels: 12 x 12 for a crop of 96.
+# The recipe of VFM-UDA++ on the miniature benchmark, with a small ViT from scratch. It shows that the parts work
+# together, but measures no gain, because both encoders start from random weights. Patches of 8 pixels: 12 x 12 for a
+# crop of 96.
 _base_ = [
     '../_base_/models/daformer_dinov2_b.py',
     '../_base_/datasets/mini_gta2cs.py',

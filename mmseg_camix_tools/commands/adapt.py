@@ -1,12 +1,12 @@
 """Adapt a network to a folder of unlabelled images, and export the better one.
 
-Examines source and target, counts the classes of the source, measures which crop and batch fit memory and time, writes
-the configs that it trains, trains, compares with the unadapted network on target images without labels, and exports.
-Killed at any moment, the same command continues where it stopped.
+Checks source and target, counts the classes of the source, measures which crop and batch fit memory and time, writes
+the configs, trains, compares with the unadapted network on unlabelled target images, and exports. After a kill at any
+moment, the same command continues where it stopped.
 
-CONFIG is any config of mmseg with its training data. Without a checkpoint of its network, a part of the time trains
-one on the source first; with --source-free the checkpoint and the target images are all
-that is used. Without CONFIG, drawn streets are the source: photographs of streets are all that is needed.
+CONFIG is any config of mmseg with its training data. Without --checkpoint, a part of the time is spent on training the
+network on the source first. With --source-free, only CONFIG, the checkpoint and the target images are used. Without
+CONFIG, drawn streets are the source: only photographs of streets are needed.
 
 examples:
   mmseg-camix adapt CONFIG --target photographs --checkpoint trained.pth --time 2h --out adapted
@@ -39,20 +39,21 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Request, bool]:
     """The request, and whether it is a dry run."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', help='file of a config of mmseg, adapted or not (default: a small network '
+    parser.add_argument('config', nargs='?', help='config file of mmseg, adapted or not (default: a small network '
                                                   'with ImageNet weights, and drawn streets as its source)')
     parser.add_argument('--target', type=Path, required=True, metavar='FOLDER',
                         help='unlabelled images, at any depth below the folder')
-    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='where all results go')
+    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='folder for all results')
     parser.add_argument('--checkpoint', type=Path, metavar='FILE', help="trained weights of the config's network")
     parser.add_argument('--method', metavar='NAME',
-                        help=f'(default: {DEFAULTS[False]}; without source {DEFAULTS[True]})')
+                        help=f'adaptation method (default: {DEFAULTS[False]}; without source {DEFAULTS[True]})')
     length = parser.add_mutually_exclusive_group()
     length.add_argument('--time', type=duration, default=3600.0, metavar='DURATION',
-                        help='for everything together: 2h, 90m, 1h30m (default: 1h)')
-    length.add_argument('--iters', type=positive_int, metavar='N', help='iterations of the adaptation instead')
-    source = parser.add_argument_group('other labelled data than those of the config')
-    source.add_argument('--source', type=Path, metavar='FOLDER', help='it holds images/ and labels/ (PNGs)')
+                        help='time for all stages together: 2h, 90m, 1h30m (default: 1h)')
+    length.add_argument('--iters', type=positive_int, metavar='N',
+                        help='iterations of each training, instead of --time')
+    source = parser.add_argument_group('source data other than those of the config')
+    source.add_argument('--source', type=Path, metavar='FOLDER', help='folder with images/ and labels/ (PNGs)')
     source.add_argument('--classes', nargs='+', metavar='NAME=NUMBER',
                         help="classes of the labels, in the order of the network's outputs, or 'cityscapes' (raw ids)")
     source.add_argument('--source-free', action='store_true',
@@ -60,7 +61,8 @@ def parse_args(argv: Sequence[str] | None = None) -> tuple[Request, bool]:
     parser.add_argument('--few-labels', type=Path, metavar='FOLDER',
                         help='a few labelled target images: images/ and labels/, with the numbers of --classes, or '
                              "those of the network's outputs")
-    parser.add_argument('--dry-run', action='store_true', help='check the data, and print what would be done')
+    parser.add_argument('--dry-run', action='store_true',
+                        help='check the data and print the config and the commands; write nothing')
     add_config_options(parser)
     args = parser.parse_args(argv)
     method = _method(parser, args)

@@ -1,8 +1,9 @@
 """Cache the images and labels of a training as they are after loading and resizing, for fast input.
 
-The caches of all datasets on which the config trains go to DATA_ROOT/cache, or to where their option `cache` says
-(--cfg-options train_dataloader.dataset.source.cache=/fast/disk), without loss: FolderDataset and the readers of
-the public sets. It can be interrupted and restarted: it builds what is missing or has changed.
+Builds lossless caches of all datasets on which the config trains (FolderDataset and the readers of the public sets) in
+DATA_ROOT/cache, or in the folder that their option `cache` names
+(--cfg-options train_dataloader.dataset.source.cache=/fast/disk). It can be interrupted and restarted: it builds what is
+missing or has changed.
 
 examples:
   mmseg-camix cache configs/own.py
@@ -24,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the training')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
-    parser.add_argument('--verify', action='store_true', help='read all of it again, and mend what is damaged')
+    parser.add_argument('--verify', action='store_true', help='read the whole cache again, and rebuild what is damaged')
     add_config_options(parser)
     return parser.parse_args(argv)
 

@@ -1,10 +1,9 @@
 """Check the data of a config before training.
 
-Opens the images and labels of source, target, further branches and validation through the config's own
-pipelines, and reports errors, warnings (probably not intended) and notes, each with its remedy:
-unreadable and missing files, numbers without a class, labels of another size, class lists, heads, priors and
-weights that do not match, crops larger than images, frequencies of the classes in both domains, and more. With
---out it draws samples with their labels: inspect them.
+Opens images and labels of source, target, further branches and validation set with the config's pipelines. Reports
+errors, warnings (probably unintended) and notes, each with a remedy: unreadable and missing files, numbers without a
+class, labels of another size, class lists, heads, priors and weights that do not match, crops larger than images,
+frequencies of the classes in both domains, and more. With --out it draws samples with their labels: inspect them.
 
 Exit status: 0 without errors, 1 with errors.
 
@@ -36,10 +35,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='file of the config')
     parser.add_argument('--samples', type=int, default=500, metavar='N',
                         help='how many images of each part to open, evenly spread; 0 for all (default: 500)')
-    parser.add_argument('--out', type=Path, metavar='FOLDER', help='draw samples.png and classes.png there')
-    parser.add_argument('--shown', type=int, default=4, metavar='N', help='samples of each part in the picture')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='also write everything as data')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: one a core)')
+    parser.add_argument('--out', type=Path, metavar='FOLDER', help='folder for samples.png and classes.png')
+    parser.add_argument('--shown', type=int, default=4, metavar='N',
+                        help='samples of each part in the picture (default: 4)')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the results as data')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: one per core)')
     add_config_options(parser)
     args = parser.parse_args(argv)
     if args.samples < 0 or args.shown < 1:

@@ -1,8 +1,8 @@
 """Convert a published checkpoint of DACS, CAMix, RCCR, DSP, DAFormer, HRDA or MIC.
 
-Reports what became of every name in the file, and writes nothing unless the file has all weights of the network. The
-result is a plain segmentor: it loads into the config's segmentor, or as the student of any method around it. It
-contains its config and its classes, so that `predict` and `export` need no config.
+Reports how each name in the file was mapped, and writes nothing unless the file has all weights of the network. The
+result is a plain segmentor: it loads into the config's segmentor, or as student and teacher of any method around it.
+It contains its config and classes, so that `predict` and `export` need no config.
 
 examples:
   mmseg-camix convert configs/daformer/gta2cs_daformer.py daformer.pth ours.pth

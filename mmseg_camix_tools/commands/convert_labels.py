@@ -1,18 +1,19 @@
-"""Write train-id PNGs beside the raw labels of GTA, SYNTHIA or Cityscapes.
+"""Write train-id PNGs beside the raw labels of a download: GTA, SYNTHIA, Cityscapes, ACDC or Dark Zurich.
 
 They are 8-bit and grey; 0 to 18 are the classes of Cityscapes, 255 is ignored:
 
-  gta         ROOT/labels/00001.png         -> ROOT/labels/00001_labelTrainIds.png
-  synthia     ROOT/GT/LABELS/0000000.png    -> ROOT/GT/LABELS/0000000_labelTrainIds.png
-  cityscapes  ROOT/gtFine/*/*/X_labelIds.png -> ROOT/gtFine/*/*/X_labelTrainIds.png
+  gta                ROOT/labels/00001.png         -> ROOT/labels/00001_labelTrainIds.png
+  synthia            ROOT/GT/LABELS/0000000.png    -> ROOT/GT/LABELS/0000000_labelTrainIds.png
+  cityscapes         ROOT/gtFine/**/X_labelIds.png -> ROOT/gtFine/**/X_labelTrainIds.png
+  acdc, dark_zurich  ROOT/gt/**/X_labelIds.png     -> ROOT/gt/**/X_labelTrainIds.png
 
-The readers of this project work on the raw labels, so that this is optional: it makes loading a
-little faster (SYNTHIA's 16-bit files most), and other toolboxes need it. To read the result, give
-the dataset ids='train' and seg_map_suffix='_labelTrainIds.png' (Cityscapes:
-'_gtFine_labelTrainIds.png').
+This is optional, because the readers of this project read raw labels. It makes loading slightly faster (most for
+SYNTHIA's 16-bit files), and other toolboxes need it. To read the result, set ids='train' and
+seg_map_suffix='_labelTrainIds.png' in the dataset (Cityscapes: '_gtFine_labelTrainIds.png', ACDC and Dark Zurich:
+'_gt_labelTrainIds.png').
 
-It can be interrupted and restarted: intact files are skipped, and no file is ever half
-written. Unreadable files are listed at the end, the others are converted; the exit code is then 1.
+It can be interrupted and restarted: intact files are skipped, and files are written completely or not at all.
+Unreadable files are listed at the end, all others are converted; the exit code is then 1.
 """
 
 import argparse
@@ -27,10 +28,10 @@ from mmseg_camix_tools.preparation.conversion import convert
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('family', choices=list(LAYOUTS), help='which dataset ROOT holds')
+    parser.add_argument('family', choices=list(LAYOUTS), help='data set in ROOT')
     parser.add_argument('root', metavar='ROOT', help='folder of the download')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
-    parser.add_argument('--force', action='store_true', help='convert also what is converted already')
+    parser.add_argument('--force', action='store_true', help='convert all files again')
     add_debug(parser)
     return parser.parse_args(argv)
 

@@ -1,8 +1,8 @@
 """Draw the miniature benchmark: three small data sets of street scenes.
 
-They have the layout on disk and the encodings of GTA, SYNTHIA and Cityscapes, so that whatever works on them works on
-the real sets with another `data_root`. An image is a function of seed, set, split and index. A complete data set is
-not changed, an interrupted one is completed.
+They have the folder layout and the encodings of GTA, SYNTHIA and Cityscapes, so that configs and tools work on the
+real sets with another `data_root`. Each image depends only on seed, set, split and index. Complete data sets are left
+unchanged, interrupted ones completed.
 """
 
 import argparse
@@ -16,8 +16,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', default='data/mini', help='folder of the data sets (default: %(default)s)')
-    parser.add_argument('--sets', nargs='+', choices=SETS, default=SETS, help='default: all three')
-    parser.add_argument('--seed', type=int, default=0, help='default: %(default)s')
+    parser.add_argument('--sets', nargs='+', choices=SETS, default=SETS, help='sets to draw (default: all three)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the images (default: %(default)s)')
     parser.add_argument('--train', type=int, default=400, help='training images of each set (default: %(default)s)')
     parser.add_argument('--val', type=int, default=100,
                         help='validation images of gta and cityscapes (default: %(default)s)')
@@ -26,7 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                              'proportions (default: %(default)s: 192x96, gta 240x135)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
                         help='processes; they do not change the result (default: one per core)')
-    parser.add_argument('--overwrite', action='store_true', help='redraw sets that were made with other options')
+    parser.add_argument('--overwrite', action='store_true', help='replace sets that were drawn with other options')
     parser.add_argument('--preview', metavar='FILE.png', help='write only a contact sheet of the sets, 256 pixels high')
     args = parser.parse_args(argv)
     for name, least in (('train', 1), ('val', 0), ('height', 32), ('seed', 0)):

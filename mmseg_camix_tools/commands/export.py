@@ -1,10 +1,10 @@
 """Export a trained network as a plain mmseg config and checkpoint, as safetensors, or as ONNX.
 
 Writes the teacher, or the student, without the method around it, into a folder:
-  config.py, model.pth   which mmseg's init_model and MMSegInferencer load, without this package where
-                         the network is mmseg's own (see the last line)
+  config.py, model.pth   for mmseg's init_model and MMSegInferencer; without this package if all classes
+                         of the network are mmseg's (otherwise the output says NOT STOCK)
   model.safetensors      the weights, with classes and colours in the metadata
-  model.onnx             compared with PyTorch by onnxruntime
+  model.onnx             the network as a graph, whose results onnxruntime compares with PyTorch's
   card.md                the model card: training, data, scores, checksums, limits, commands
 
 examples:
@@ -27,23 +27,24 @@ from mmseg_camix_tools.export.plain import PlainNetwork
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', type=Path, help='file of a training, or folder of an export')
-    parser.add_argument('--config', help='file of its config (default: the one in the checkpoint)')
+    parser.add_argument('checkpoint', type=Path, help='checkpoint of a training, or folder of an export')
+    parser.add_argument('--config', help='config file (default: the config in the checkpoint)')
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--student', dest='choice', action='store_const', const='student', default='teacher',
-                       help='the student instead of the teacher')
+                       help='export the student instead of the teacher')
     which.add_argument('--tested', dest='choice', action='store_const', const='tested',
-                       help='the network that the method is tested with')
+                       help='export the network with which the method is tested')
     parser.add_argument('--out', type=Path, metavar='FOLDER',
-                        help='where to write (default: export_<network> beside the checkpoint)')
-    parser.add_argument('--formats', nargs='+', choices=FORMATS, default=['mmseg'], help='default: mmseg')
-    parser.add_argument('--terms', metavar='TEXT', help='for the card: licence of the weights, and terms of the data')
+                        help='folder for the results (default: export_<network> beside the checkpoint)')
+    parser.add_argument('--formats', nargs='+', choices=FORMATS, default=['mmseg'],
+                        help='formats to write (default: mmseg)')
+    parser.add_argument('--terms', metavar='TEXT', help='licence of the weights and terms of the data, for the card')
     onnx = parser.add_argument_group('ONNX')
     onnx.add_argument('--size', type=int, nargs=2, metavar=('HEIGHT', 'WIDTH'),
-                      help='size of the images (default: any; the batch may always be any)')
+                      help='fixed size of the images (default: any size; the batch size is always free)')
     onnx.add_argument('--opset', type=positive_int, help="version of ONNX's operators (default: torch's choice)")
     onnx.add_argument('--with-preprocessing', action='store_true',
-                      help='take images as OpenCV loads them, BGR in uint8, and normalise within the graph')
+                      help='accept images as loaded by OpenCV (BGR, uint8), and normalise within the graph')
     add_debug(parser)
     args = parser.parse_args(argv)
     if args.size and min(args.size) < 1:

@@ -1,9 +1,9 @@
 """Predict on images, folders and videos: overlays, colour maps, or label PNGs.
 
-MODEL is a checkpoint of a training (its config is found in it), a folder of mmseg-camix export, or a
-config file; then CHECKPOINT follows. INPUT is a file, a folder (searched through; results keep
-their relative paths) or a pattern. A video gives a video, or frames where labels are asked for.
-Files that cannot be read are named and counted; the exit code is then 1.
+MODEL is a checkpoint of a training (which contains its config), a folder of mmseg-camix export, or a config file
+followed by CHECKPOINT. INPUT is a file, a folder (searched recursively; results keep relative paths) or a glob
+pattern. The result of a video is a video or, with --as labels, a folder of frames. Unreadable files are listed and
+counted; the exit code is then 1.
 
 examples:
   mmseg-camix predict work_dirs/dacs/mini_gta2cs_tiny/iter_1200.pth photos drive.mp4 --out predicted
@@ -31,25 +31,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         usage='%(prog)s MODEL [CHECKPOINT] INPUT [INPUT ...] --out FOLDER [options]')
     parser.add_argument('model', metavar='MODEL', help='checkpoint, folder of an export, or config file')
-    parser.add_argument('inputs', nargs='+', metavar='INPUT', help='after a config file first its checkpoint')
-    parser.add_argument('--config', help='file of its config, as CONFIG CHECKPOINT (default: the one in it)')
-    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='where to write')
+    parser.add_argument('inputs', nargs='+', metavar='INPUT',
+                        help='file, folder or pattern; after a config file, its checkpoint first')
+    parser.add_argument('--config', help='config file, if MODEL is a checkpoint (default: the config in it)')
+    parser.add_argument('--out', type=Path, required=True, metavar='FOLDER', help='folder for the results')
     parser.add_argument('--as', dest='kind', choices=KINDS, default=KINDS[0],
                         help='colours over the image, colours alone, or the numbers of classes (default: overlay)')
-    parser.add_argument('--opacity', type=float, default=0.5, help='of an overlay\'s colours (default: 0.5)')
+    parser.add_argument('--opacity', type=float, default=0.5, help='opacity of an overlay (default: 0.5)')
     parser.add_argument('--ids', choices=IDS, default=IDS[0],
                         help="numbers of labels: the network's own, or raw ids of Cityscapes (default: train)")
     parser.add_argument('--frames', action='store_true', help='write videos as folders of frames')
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--student', dest='choice', action='store_const', const='student', default='teacher',
-                       help='the student instead of the teacher')
+                       help='use the student instead of the teacher')
     which.add_argument('--tested', dest='choice', action='store_const', const='tested',
-                       help='the network that the method is tested with')
+                       help='use the network with which the method is tested')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: cuda where there is one)')
     parser.add_argument('--batch-size', type=int, default=1, help='images of one size at once (default: 1)')
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument('--skip-existing', action='store_true', help='continue where an earlier call stopped')
-    existing.add_argument('--overwrite', action='store_true', help='replace files that exist where results are written')
+    existing.add_argument('--overwrite', action='store_true', help='replace existing results')
     add_debug(parser)
     args = parser.parse_args(argv)
     if args.batch_size < 1:

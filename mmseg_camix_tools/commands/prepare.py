@@ -1,16 +1,16 @@
-"""Make a download ready: check it, count its classes and its spatial prior, and cache it for fast input.
+"""Prepare a download for training: check it, count its classes and its spatial prior, and cache it for fast input.
 
-  1. look at every file: folders, numbers of images and labels, partners, sizes, checksums, encodings,
-     ids. What is wrong with the download goes into ROOT/defects.json; training leaves these images out
-     only if its dataset says skip='defects.json', and stops at them otherwise.
+  1. check every file: folders, numbers of images and labels, pairs, sizes, checksums, encodings, ids.
+     Defects are listed in ROOT/defects.json; training skips these images only if its dataset has
+     skip='defects.json', and stops at them otherwise.
   2. count the classes of each label (sample_class_stats.json, samples_with_class.json), for rare-class
      and long-tail sampling.
   3. gta, synthia: count the spatial prior of CAMix (../priors/NAME.npz).
-  4. --cache: images and labels of --config as they are after loading and resizing, without loss, in
-     ROOT/cache. Its dataset reads them with cache='cache'.
+  4. with --cache: store images and labels of --config losslessly, as they are after loading and
+     resizing, in ROOT/cache. A dataset with cache='cache' reads them.
 
-It can be interrupted and restarted, and reports when there is nothing to do. Problems
-of the machine (permissions, a full disk) end it with exit code 1; what is done is kept.
+It can be interrupted and restarted, and reports when there is nothing to do. Problems of the machine
+(permissions, a full disk) end it with exit code 1; finished steps are kept.
 
 examples:
   mmseg-camix prepare gta data/gta
@@ -44,16 +44,16 @@ def load_state() -> ModuleType:
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('family', choices=FAMILIES, help='which dataset ROOT holds')
+    parser.add_argument('family', choices=FAMILIES, help='data set in ROOT')
     parser.add_argument('root', metavar='ROOT', help='folder of the download, unpacked')
-    parser.add_argument('--config', help='a config that trains on it: prior and cache are made for its pipeline')
+    parser.add_argument('--config', help='config that trains on the data set; prior and cache are for its pipeline')
     parser.add_argument('--cache', action='store_true', help='build the cache of --config')
-    parser.add_argument('--no-prior', action='store_true', help='leave the spatial prior out')
-    parser.add_argument('--prior-out', metavar='FILE.npz', help='where the prior goes')
+    parser.add_argument('--no-prior', action='store_true', help='do not count the spatial prior')
+    parser.add_argument('--prior-out', metavar='FILE.npz', help='file of the prior (default: ../priors/NAME.npz)')
     parser.add_argument('--train-ids', action='store_true', help='also write train-id PNGs beside the labels')
-    parser.add_argument('--any-count', action='store_true', help='ROOT holds only a part of the download')
+    parser.add_argument('--any-count', action='store_true', help='accept a part of the download')
     parser.add_argument('--out', help='folder for the results (default: ROOT)')
-    parser.add_argument('--verify', action='store_true', help='read the whole cache, and mend what is damaged')
+    parser.add_argument('--verify', action='store_true', help='read the whole cache again, and rebuild what is damaged')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--debug', action='store_true', help='show the stack trace of an error')
     args = parser.parse_args(argv)

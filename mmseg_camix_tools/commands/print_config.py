@@ -1,7 +1,7 @@
 """Print the resolved configuration: a config with all defaults, each value with its origin.
 
-The defaults of the method, of its masks, views, objectives, teacher, pseudo-labels and augmentation, and of every
-class that the config names are filled in. A training writes the same text to resolved_config.py in its work folder.
+Adds the defaults of the method, of its masks, views, objectives, teacher, pseudo-labels and augmentation, and of every
+class that the config names. A training writes the same text to resolved_config.py in its work folder.
 
 examples:
   mmseg-camix print-config configs/camix/gta2cs_daformer.py

@@ -1,4 +1,4 @@
-"""Count where the source's classes are and which of them touch: the spatial prior of CAMix."""
+"""Count the spatial prior of CAMix: where each class of the source occurs, and which classes touch."""
 import argparse
 import os
 from dataclasses import replace
@@ -123,24 +123,24 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog='example: mmseg-camix prior configs/camix/CONFIG.py '
                                     '--picture prior.png --relations')
-    parser.add_argument('config', help='its train_dataloader names the source dataset')
-    parser.add_argument('--out', help='default: the folder `priors` beside the data root')
+    parser.add_argument('config', help='config whose train_dataloader names the source')
+    parser.add_argument('--out', help='file of the prior (default: in the folder `priors` beside the data root)')
     parser.add_argument('--size', type=int, nargs=2, metavar=('W', 'H'),
                         help="count at this size instead of the source pipeline's Resize")
     parser.add_argument('--stride', type=int, default=4,
-                        help='pixels per side of a cell; 1 keeps every pixel apart (default: %(default)s)')
+                        help='pixels per side of a cell; 1 counts each pixel separately (default: %(default)s)')
     parser.add_argument('--smooth', type=float, help='sigma of a Gaussian blur, in pixels at the size of counting '
                                                      '(default: 0)')
-    parser.add_argument('--epsilon', type=float, help='added to each probability, so that no class is impossible '
-                                                      'anywhere (default: 1e-4)')
+    parser.add_argument('--epsilon', type=float, help='value added to each probability, so that none is 0 '
+                                                      '(default: 1e-4)')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
-                        help='processes; 0 or 1 counts in this one (default: %(default)s)')
+                        help='processes; 0 or 1: count in this process (default: %(default)s)')
     parser.add_argument('--picture', metavar='PNG', help='draw a heat map per class')
     parser.add_argument('--relations', action='store_true',
                         help='print (and draw, with --picture) which classes belong together, '
                              'compared with Table I of CAMix')
     parser.add_argument('--reuse', action='store_true',
-                        help='take the counts of the file at --out instead of counting again; --smooth and '
+                        help='read the counts from the file at --out instead of counting again; --smooth and '
                              '--epsilon, if given, are changed in it')
     add_config_options(parser)
     args = parser.parse_args(argv)

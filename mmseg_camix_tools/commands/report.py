@@ -1,8 +1,8 @@
 """Write a report on trainings as one HTML file: result, curves, classes, target images, record.
 
-WORK_DIR is the work folder of a training; several are shown beside each other, and a source-only training among
-them is the network before adaptation. What a folder lacks is listed in the report. Start it where the trainings were
-started, so that the paths of their configs are found.
+WORK_DIR is the work folder of a training. Several are compared; a source-only training among them is the network
+before adaptation. The report lists what a folder lacks. Run the command in the folder in which the trainings were
+started, because paths in their configs are relative to it.
 
 examples:
   mmseg-camix report work_dirs/camix/mini_gta2cs_tiny --out report.html
@@ -28,7 +28,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work folder of a training')
     parser.add_argument('--out', type=Path, default=Path('report.html'), metavar='FILE',
-                        help='where to write (default: %(default)s)')
+                        help='file of the report (default: %(default)s)')
     parser.add_argument('--images', type=int, default=8, metavar='N',
                         help='target images to show; four times as many are labelled (default: 8; 0 runs no network)')
     parser.add_argument('--target', metavar='FOLDER', help='images to label (default: those of the recorded config)')

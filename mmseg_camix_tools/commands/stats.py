@@ -1,15 +1,15 @@
-"""Count the pixels of each class in each label file of GTA, SYNTHIA or Cityscapes.
+"""Count the pixels of each class in each label file of a download: GTA, SYNTHIA, Cityscapes, ACDC or Dark Zurich.
 
 Prints the totals of the 19 classes, and writes
 
   sample_class_stats.json   per file and in total: pixels of each class, pixels ignored
-  samples_with_class.json   per class: the files that have it, with pixels, most first
+  samples_with_class.json   per class: the files that contain it, with pixels, most first
 
 (their fields are described in mmseg_camix_tools/preparation/class_stats.py). Rare-class sampling and
 long-tail pasting read them.
 
-It can be interrupted and restarted: files that are counted and have not changed are
-skipped. Unreadable files are listed at the end, the others are counted; the exit code is then 1.
+It can be interrupted and restarted: counted files that have not changed are skipped. Unreadable files are listed at the
+end, all others are counted; the exit code is then 1.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from mmseg_camix_tools.preparation.class_stats import collect
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Command line options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('family', choices=list(LAYOUTS), help='which dataset ROOT holds')
+    parser.add_argument('family', choices=list(LAYOUTS), help='data set in ROOT')
     parser.add_argument('root', metavar='ROOT', help='folder of the download')
     parser.add_argument('--split', default='', help="subfolder of the labels, e.g. 'train'")
     parser.add_argument('--ann-file', default='', help='count only the names in this list below ROOT, e.g. train.txt')
     parser.add_argument('--out', default=None, help='folder for the JSON files (default: ROOT)')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
-    parser.add_argument('--force', action='store_true', help='count also what is counted already')
+    parser.add_argument('--force', action='store_true', help='count all files again')
     add_debug(parser)
     return parser.parse_args(argv)
 

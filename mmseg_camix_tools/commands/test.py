@@ -38,16 +38,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='file of the config')
     parser.add_argument('checkpoint', help='file of the checkpoint')
-    parser.add_argument('--work-dir', help='where the log and metrics.json go')
+    parser.add_argument('--work-dir', help='folder for the log and metrics.json')
     parser.add_argument('--dataloader', default='test_dataloader', metavar='NAME',
-                        help='which dataloader of the config to evaluate on (default: test_dataloader)')
-    parser.add_argument('--out', metavar='FOLDER', help='also save predictions as PNGs of train ids there')
-    add_evaluation_args(parser.add_argument_group('how to evaluate (default: as the config says)'))
+                        help='dataloader of the config to evaluate on (default: test_dataloader)')
+    parser.add_argument('--out', metavar='FOLDER', help='also save predictions there, as PNGs of train ids')
+    add_evaluation_args(parser.add_argument_group('how to evaluate (default: as in the config)'))
     results = parser.add_argument_group('results')
     results.add_argument('--json', metavar='FILE', help='write the result as data')
     results.add_argument('--markdown', metavar='FILE', help='write the result as a table')
-    results.add_argument('--paper', metavar='ROW', help='what to compare with: a method (CAMix), or the id of a row of '
-                                                        'docs/results.md (camix-gta-sp)')
+    results.add_argument('--paper', metavar='ROW', help='published result to compare with: a method (CAMix), or the id '
+                                                        'of a row of docs/results.md (camix-gta-sp)')
     add_config_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='what started this process, if it is one of several')

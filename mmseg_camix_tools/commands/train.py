@@ -30,7 +30,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='file of the config')
-    parser.add_argument('--work-dir', help='where logs, checkpoints and metrics.json go '
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and metrics.json '
                                            '(default: work_dirs/<folder of the config>/<its name>)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='continue from the last checkpoint of the work folder, or from the given one')
@@ -39,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='the same as --speed amp=fp16')
     parser.add_argument('--vis', nargs='+', default=[], metavar='WHERE',
                         help='send curves and pictures to tensorboard, wandb or both')
-    parser.add_argument('--seed', type=int, help='seed of everything random (default: the config\'s)')
+    parser.add_argument('--seed', type=int, help='seed of all random numbers (default: that of the config)')
     add_config_options(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='what started this process, if it is one of several')

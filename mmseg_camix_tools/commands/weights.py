@@ -1,13 +1,13 @@
 """Download pretrained weights that configs name, and released networks (docs/models.md), and check them.
 
-Files go to pretrained/ below the working directory, where the configs expect them. Their SHA-256 must begin with
-the digits that their publishers put into the names, or be that of the release. Without names the command lists all
-files and what is there. A released network is complete: mmseg-camix predict pretrained/NAME.pth IMAGES --out FOLDER.
+Files go to pretrained/ below the working directory, where configs expect them. Their SHA-256 must begin with the
+digits in their published names, or be that of the release. Without NAME the command lists all files and whether they
+exist. A released network needs no config: mmseg-camix predict pretrained/NAME.pth IMAGES --out FOLDER.
 
 examples:
   mmseg-camix weights
   mmseg-camix weights mit_b5
-  mmseg-camix weights mit_b5 --from ~/Downloads/mit_b5_20220624-658746d9.pth     # without a network here
+  mmseg-camix weights mit_b5 --from ~/Downloads/mit_b5_20220624-658746d9.pth     # downloaded on another machine
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Rank trained networks on images without labels.
 
-CHECKPOINT is a checkpoint of a training, a work dir (all checkpoints in it) or an exported folder; both networks
-of a checkpoint are candidates. Larger scores are better. docs/selection.md says how far each score can be trusted.
+CHECKPOINT is a checkpoint of a training, a work dir (all checkpoints in it) or an exported folder; student and teacher
+of a checkpoint are candidates. Larger scores are better. docs/selection.md measures how reliable each score is.
 
 examples:
   mmseg-camix score work_dirs/dacs work_dirs/camix --images photographs

@@ -40,7 +40,7 @@ train_dataloader = dict(
         target=dict(
             type='LoveDADataset',
             data_root=data_root,
-            data_prefix=dict(img_path='Train/Rural/images_png'),  # no labels: they are never read
+            data_prefix=dict(img_path='Train/Rural/images_png'),  # labels are never read
             pipeline=target_pipeline)))
 val_dataloader = dict(
     batch_size=1,

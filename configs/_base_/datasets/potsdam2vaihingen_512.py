@@ -43,7 +43,7 @@ train_dataloader = dict(
         target=dict(
             type='ISPRSDataset',
             data_root=data_root + '/vaihingen',
-            data_prefix=dict(img_path='img_dir/train'),  # no labels: they are never read
+            data_prefix=dict(img_path='img_dir/train'),  # labels are never read
             pipeline=target_pipeline)))
 val_dataloader = dict(
     batch_size=1,

