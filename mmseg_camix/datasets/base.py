@@ -192,6 +192,11 @@ class RawSegDataset(BaseSegDataset):
             self.missing[kind] = missing
         return [name for name in names if file_name(name) in present]
 
+    @classmethod
+    def describe_download(cls, root: str) -> str:
+        """What the folder `root` must hold, for errors."""
+        return cls.DOWNLOAD
+
     def _folder_hint(self) -> str:
         return (f'Set `data_root` (now {self.data_root!r}) to the folder of {self.DOWNLOAD}, or make '
                 'the miniature benchmark: mmseg-camix draw')

@@ -1,6 +1,7 @@
 """CamVid: photographs of Cambridge streets by day and at dusk, in the layouts in which they are distributed."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -39,9 +40,14 @@ DUSK_DRIVE, LAST_DUSK_TRAIN = '0001TP', 8520  # the first half of the drive is f
 
 def find_layout(root: str) -> CamVidLayout:
     """The layout of a folder; the first one if it has none of them, so that readers name its folders in their error."""
-    def is_present(layout: CamVidLayout) -> bool:
-        return all(os.path.isdir(os.path.join(root, folder)) for folder in layout.folders)
-    return next(filter(is_present, CAMVID_LAYOUTS), CAMVID_LAYOUTS[0])
+    return next(layouts_of(root), CAMVID_LAYOUTS[0])
+
+
+def layouts_of(root: str) -> Iterator[CamVidLayout]:
+    """Yield the layouts that a folder has."""
+    for layout in CAMVID_LAYOUTS:
+        if all(os.path.isdir(os.path.join(root, folder)) for folder in layout.folders):
+            yield layout
 
 
 @DATASETS.register_module()
@@ -98,5 +104,12 @@ class CamVidDataset(PartDataset):
             return images
         return {name: path for name, path in images.items() if name.partition('/')[0] in self._annotated}
 
+    @classmethod
+    def describe_download(cls, root: str) -> str:
+        """What `root` must hold, and the folder inside it that does: archives are often unpacked into a further one."""
+        inner = sorted(entry.path for entry in os.scandir(root) if entry.is_dir()) if os.path.isdir(root) else []
+        nested = next((f'; {path} is such a folder' for path in inner if any(layouts_of(path))), '')
+        return cls.DOWNLOAD + nested
+
     def _folder_hint(self) -> str:
-        return f'Set `data_root` (now {self.data_root!r}) to the folder of {self.DOWNLOAD}'
+        return f'Set `data_root` (now {self.data_root!r}) to the folder of {self.describe_download(self.data_root)}'

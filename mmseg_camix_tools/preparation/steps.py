@@ -105,7 +105,7 @@ def _refuse_incomplete(root: Path, layout: Layout, pairs: dict[str, list[Pair]],
             continue
         if images == 0:
             raise NotReady(f'{root / part.images}: no file ends in {layout.image_suffix!r}. ROOT is the folder of '
-                           f'{layout.reader.DOWNLOAD}')
+                           f'{layout.reader.describe_download(str(root))}')
         if images != part.count:
             problems.append(f'{part.images} holds {images} of {part.count} images')
         if part.labels and labels != part.count and (part.labels_needed or labels):

@@ -38,5 +38,14 @@ def test_other_folders_and_options_are_refused(tmp_path):
     assert 'camvid has no files of train ids' in main('camvid', make_camvid(tmp_path), '--train-ids')
 
 
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_a_further_folder_level_is_named(layout, tmp_path):
+    root = make_camvid(tmp_path / 'CamVid', layout)
+    (tmp_path / 'another').mkdir()
+    assert f'{root} is such a folder' in main('camvid', tmp_path)
+    with pytest.raises(FileNotFoundError, match=f'images: no such folder.* {root} is such a folder'):
+        CamVidDataset(str(tmp_path))
+
+
 def test_all_photographs_are_expected():
     assert [sum(part.count for part in layout.parts) for layout in CAMVID.values()] == [701] * 3
