@@ -1,4 +1,5 @@
-# DSP on photographs, drawn streets -> CamVid.
+# DSP on photographs, drawn streets -> CamVid. With model.pseudo_labels.weighted=True, as in the released code, student
+# and teacher rise from 29.3 and 33.9 mIoU to 31.4 and 35.5 (one seed; docs/real_photographs.md).
 _base_ = [
     '../_base_/models/lite_segformer.py',
     '../_base_/datasets/drawn2camvid.py',

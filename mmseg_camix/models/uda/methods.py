@@ -209,7 +209,8 @@ class DSP(UDASegmentor):
         See :class:`LongTailDataset` and :class:`FeatureMMD`. Released code: opacity .9; one long-tail class, pasted
         hard, drawn separately for the two images, with the weight of the label below (``keep_weight=True``); L_seg_soft
         a mean over labelled pixels; L_cons without its second term (``recipient_term=False``); q on target pixels
-        (``pseudo_labels=dict(weighted=True)``); lambda_feature .0001 at an early commit; void is one of
+        (``pseudo_labels=dict(weighted=True)``, without which it can end below source only:
+        docs/real_photographs.md); lambda_feature .0001 at an early commit; void is one of
         the template's classes (``masks=dict(patch=dict(count_ignore=True))``). Ours: as the paper, all of it;
         ``configs/dsp/*_official.py`` are the code's. Both mixed images are augmented, each with its own draw (the paper
         says only that it jitters and blurs). The losses are means over all pixels, as in the family, where Eqs 5 to 7
