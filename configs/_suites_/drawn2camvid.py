@@ -22,10 +22,10 @@ rows = [
     dict(name='CAMix on DAFormer, where Q and teacher agree', config='configs/camix/drawn2camvid_lite_daformer.py',
          options={'model.masks.context.agreeing': True}),
     dict(name='CAMix on DAFormer, without significance', config='configs/camix/drawn2camvid_lite_daformer.py', seeds=1,
-         options={'model.objectives.mixed.type': 'PixelCrossEntropy', 'model.objectives.mixed.view': 'mixed',
+         curve=False, options={'model.objectives.mixed.type': 'PixelCrossEntropy', 'model.objectives.mixed.view': 'mixed',
                   'model.pseudo_labels.significance': None}),
     dict(name='DAFormer without feature distance', config='configs/daformer/drawn2camvid_lite.py', seeds=1,
-         options={'model.objectives.features': None}),
+         curve=False, options={'model.objectives.features': None}),
     dict(name='DSP', config='configs/dsp/drawn2camvid_lite.py'),
     # With the released code's weight for labels of the teacher, which the paper leaves out.
     dict(name='DSP, labels weighted by q', config='configs/dsp/drawn2camvid_lite.py',
@@ -33,8 +33,8 @@ rows = [
     dict(name='RCCR', config='configs/rccr/drawn2camvid_lite.py'),
     dict(name='Mean teacher', config='configs/baselines/drawn2camvid_lite_mean_teacher.py', seeds=1),
     dict(name='CutMix', config='configs/baselines/drawn2camvid_lite_cutmix.py', seeds=1),
-    dict(name='Source-free', config='configs/source_free/drawn2camvid_lite.py', start='Source only'),
+    dict(name='Source-free', config='configs/source_free/drawn2camvid_lite.py', start='Source only', curve=False),
     dict(name='Target statistics only', config='configs/source_free/drawn2camvid_lite.py', start='Source only', seeds=1,
-         options={'optim_wrapper.optimizer.lr': 0.0}),
+         curve=False, options={'optim_wrapper.optimizer.lr': 0.0}),
     dict(name='CAMix, where Q and teacher agree', config=_camix, options={'model.masks.context.agreeing': True}),
 ]
